@@ -1,0 +1,81 @@
+"""A checker's answer. It is never just true or false: what could not be decided is UNKNOWN, and the worst part wins."""
+
+from __future__ import annotations
+
+import enum
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+
+class Validity(enum.Enum):
+    """VALID, INVALID or UNKNOWN. Not a truth value: `if validity` is an error, because UNKNOWN is neither."""
+
+    VALID = "valid"
+    UNKNOWN = "unknown"
+    INVALID = "invalid"
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Validity is not a truth value: compare it with Validity.VALID, INVALID or UNKNOWN")
+
+    @property
+    def badness(self) -> int:
+        """0 valid, 1 unknown, 2 invalid: merging takes the greatest."""
+        return {"valid": 0, "unknown": 1, "invalid": 2}[self.value]
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one checker found.
+
+    checker: the name it is shown under, such as "linearizable" or "vacuity".
+    reason: one sentence in words for anything that is not VALID.
+    evidence: JSON-like data that proves the verdict and that a report can draw; never prose only.
+    stats: JSON-like numbers about the check itself (configurations, ns, which core ran).
+    parts: the verdicts that were merged into this one, by name.
+    """
+
+    validity: Validity
+    checker: str = ""
+    reason: str = ""
+    evidence: dict[str, Any] = {}
+    stats: dict[str, Any] = {}
+    parts: dict[str, Verdict] = {}
+
+    @classmethod
+    def valid(cls, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None) -> Verdict:
+        return cls(Validity.VALID, checker, "", evidence or {}, stats or {})
+
+    @classmethod
+    def invalid(
+        cls, reason: str, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None
+    ) -> Verdict:
+        assert reason, "an INVALID verdict says why"
+        return cls(Validity.INVALID, checker, reason, evidence or {}, stats or {})
+
+    @classmethod
+    def unknown(
+        cls, reason: str, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None
+    ) -> Verdict:
+        assert reason, "an UNKNOWN verdict says why"
+        return cls(Validity.UNKNOWN, checker, reason, evidence or {}, stats or {})
+
+
+def merge(parts: Mapping[str, Verdict], checker: str = "all") -> Verdict:
+    """The worst of the parts: INVALID > UNKNOWN > VALID. Nothing checked is UNKNOWN, never VALID."""
+    if not parts:
+        return Verdict.unknown("nothing was checked", checker)
+    worst = max((part.validity for part in parts.values()), key=lambda validity: validity.badness)
+    reasons = [f"{name}: {part.reason}" for name, part in parts.items() if part.validity is worst and part.reason]
+    return Verdict(worst, checker, "; ".join(reasons), parts=dict(parts))
+
+
+def guarded(checker: str, check: Callable[[], Verdict]) -> Verdict:
+    """`check()`'s verdict; a crash inside it is UNKNOWN with its traceback, so that it can never pass for VALID."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - the one place where any crash of a checker becomes a verdict
+        return Verdict.unknown(
+            f"the checker crashed: {type(error).__name__}: {error}", checker, evidence={"traceback": traceback.format_exc()}
+        )

@@ -1,0 +1,1 @@
+"""Puts it together: the command, the controller, generators, interpreter, workloads, environments, store and report."""

@@ -1,0 +1,80 @@
+"""What every environment offers the controller. An environment knows nodes, links, processes, clocks and disks; it never knows
+a target by name, a workload or a checker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.interpreter import Interpreter
+from nemesis.capabilities import Cluster, NodeId
+from nemesis.fault import FaultResult
+from histories.op import Op
+from targets.target import Client, CoreTarget
+
+
+class EnvironmentUnavailable(Exception):
+    """This environment cannot run here; nothing was started. The message says what is missing and the command that mends it."""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What is to run, and where its files go.
+
+    run_id: labels everything that the environment makes. directory: the run directory; node files go below nodes/<n>/.
+    client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment.
+    """
+
+    run_id: str
+    directory: Path
+    target: CoreTarget
+    options: msgspec.Struct
+    bugs: frozenset[str]
+    nodes: tuple[NodeId, ...]
+    seed: int
+    client_timeout_s: float = 2.0
+    env_options: Mapping[str, Any] = {}
+
+
+class NemesisWorker(Protocol):
+    """The nemesis as the driver sees it: takes a nemesis invocation, answers with what was done."""
+
+    def invoke(self, op: Op) -> FaultResult: ...
+
+
+class Environment(Protocol):
+    """One run's environment: constructed with a Deployment, used once.
+
+    Order of calls: check, up, drive, (statuses at any time between), collect, down. `down` is always called, also after a failed
+    `up`, is idempotent, and leaves nothing behind.
+    """
+
+    name: str
+    cluster: Cluster
+
+    def check(self) -> None:
+        """Raises EnvironmentUnavailable before anything is started."""
+        ...
+
+    def up(self) -> None:
+        """Start every node; returns when each answers its status route. Raises when one does not, with the end of its log."""
+        ...
+
+    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client) -> None:
+        """Run the interpreter to its end in this environment's time: start the invocations that `poll` gives, complete each
+        exactly once. Client calls go to node `nodes[process % len(nodes)]` first and follow at most 3 redirects."""
+        ...
+
+    def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
+        """The status of each node that answers."""
+        ...
+
+    def collect(self) -> None:
+        """Bring logs and traces below directory/nodes/<n>/ (node.log, trace.jsonl)."""
+        ...
+
+    def down(self) -> None:
+        """Remove everything that was started or made."""
+        ...

@@ -1,0 +1,1 @@
+"""What happened: operations, histories, their file formats, and the rules they obey."""

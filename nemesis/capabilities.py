@@ -1,0 +1,133 @@
+"""What an environment can do to its nodes: the Protocols that faults are written against and environments implement.
+
+All methods are synchronous and return when the thing is done. Real environments are called from a worker thread; the simulation
+calls them in virtual time. A method that could not do its work raises `FaultError`; it never pretends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, Protocol
+
+NodeId = str
+Grudge = Mapping[NodeId, frozenset[NodeId]]
+"""node -> the nodes it refuses to hear. {"n1": {"n2"}}: whatever n2 sends never arrives at n1."""
+
+Reach = Literal["answers", "cut", "down"]
+"""How a probe from one node to another ended: it got through; it did not; the other end has no process to answer."""
+
+ProcessState = Literal["running", "paused", "dead"]
+
+
+class FaultError(Exception):
+    """The environment could not do what a fault asked; the message says what was tried and what came back."""
+
+
+class Links(Protocol):
+    """The network between nodes. Directions matter: a link is (source, destination)."""
+
+    def drop(self, grudge: Grudge) -> None:
+        """From now on exactly the links of `grudge` are cut (silently: nothing is refused, bytes just do not arrive)."""
+        ...
+
+    def heal(self) -> None:
+        """No link is cut or disturbed. Idempotent."""
+        ...
+
+    def probe(self) -> Mapping[NodeId, Mapping[NodeId, Reach]]:
+        """destination -> source -> whether bytes from source arrive at destination, measured now on the real path."""
+        ...
+
+
+class Processes(Protocol):
+    """The nodes' processes."""
+
+    def kill(self, nodes: Collection[NodeId]) -> None:
+        """As by `kill -9`: dead when this returns. One that is dead already stays so."""
+        ...
+
+    def start(self, nodes: Collection[NodeId]) -> None:
+        """Start those that are dead, on the disk they left; returns when they run. Running ones are left alone."""
+        ...
+
+    def pause(self, nodes: Collection[NodeId]) -> None:
+        """As by SIGSTOP: it keeps its sockets and memory and does nothing."""
+        ...
+
+    def resume(self, nodes: Collection[NodeId]) -> None:
+        """As by SIGCONT. One that is dead or was not paused is left alone."""
+        ...
+
+    def states(self) -> Mapping[NodeId, ProcessState]:
+        """What each process is doing, looked up now."""
+        ...
+
+
+class Clocks(Protocol):
+    """The nodes' clocks, as offset and rate against the controller's."""
+
+    def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
+        """Shift each node's clock by so much against true time; 0 restores it."""
+        ...
+
+    def set_rate(self, rate: Mapping[NodeId, float]) -> None:
+        """Let each node's clock run at so many seconds a second; 1.0 restores it."""
+        ...
+
+    def heal(self) -> None:
+        """Every clock true again. Idempotent."""
+        ...
+
+    def offsets_ns(self) -> Mapping[NodeId, int | None]:
+        """Each node's clock minus the controller's, measured now; None for a node that does not answer."""
+        ...
+
+
+class Packets(Protocol):
+    """Bad, not cut, links: what happens to bytes or packets that pass."""
+
+    kinds: frozenset[str]
+    """Which of slow, loss, duplicate, reorder, corrupt, rate this environment can do here."""
+
+    def disturb(self, kind: str, links: Sequence[tuple[NodeId, NodeId]], parameters: Mapping[str, float]) -> None:
+        """Disturb these (source, destination) links. slow: delay_ms, jitter_ms; loss, duplicate, reorder, corrupt:
+        probability 0..1; rate: bytes_per_s."""
+        ...
+
+    def heal(self) -> None:
+        """No link is disturbed. Idempotent."""
+        ...
+
+    def measure(self) -> Mapping[str, object]:
+        """JSON-like evidence of what the links do now."""
+        ...
+
+
+class Disks(Protocol):
+    """The nodes' durable state."""
+
+    kinds: frozenset[str]
+    """Which of lose-unsynced, torn-write, bitflip, truncate, full, slow, wipe this environment can do here."""
+
+    def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
+        """Do it, and say for each node what exactly was done (file, offset, bytes), measured after it."""
+        ...
+
+    def heal(self) -> None:
+        """Undo what can be undone (full, slow); what is lost stays lost. Idempotent."""
+        ...
+
+
+class Cluster(Protocol):
+    """What a fault may use. A capability that the environment lacks is None; its faults are refused before the run."""
+
+    nodes: Sequence[NodeId]
+    links: Links | None
+    processes: Processes | None
+    clocks: Clocks | None
+    packets: Packets | None
+    disks: Disks | None
+
+    def primary(self) -> NodeId | None:
+        """The node that leads now, asked of the live system; None when no one does or no one answers."""
+        ...

@@ -1,0 +1,170 @@
+"""What a system under test tells the harness about itself: how to start it, how to talk to it, what it claims to survive.
+
+Environments know only these types, never a target by name. `CoreTarget` is for systems written against targets.core, which can
+also run in the simulation; `Program` is for systems outside the project, which are started by a command line.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from targets.core import Core, NodeId
+
+
+class Address(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where one node lives: all that its command line may depend on.
+
+    listen: what it binds. peers: how *this* node reaches each other node (through link proxies in `local`).
+    data_dir: its own empty or recovered directory. python: the interpreter to use there. seed: for the node's own rng.
+    """
+
+    node: NodeId
+    listen: Address
+    peers: Mapping[NodeId, Address]
+    data_dir: str
+    log_dir: str
+    python: str
+    seed: str
+
+
+class Bug(msgspec.Struct, frozen=True):
+    """A planted way to be wrong: off by default, chosen by `--bug NAME`.
+
+    summary: what is done wrong, one sentence. anomaly: what a checker must then find. exposed_by: faults that bring it out.
+    """
+
+    name: str
+    summary: str
+    anomaly: str
+    exposed_by: tuple[str, ...] = ()
+
+
+class FaultModel(msgspec.Struct, frozen=True):
+    """What the target claims to survive; schedules stay inside it unless `--beyond-model`.
+
+    survives: fault names of the command line ("partition", "kill", "disk/lose-unsynced", ...).
+    down_nodes_max: nodes that may be dead or paused at once while it must still be *safe*, as a share of all (1.0: any).
+    notes: in words, what lies outside and why.
+    """
+
+    survives: frozenset[str]
+    down_nodes_max: float = 1.0
+    notes: str = ""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What a client wants done: an operation without its history fields."""
+
+    f: str
+    key: Any = None
+    value: Any = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a call ended. `info` whenever it may have happened: when in doubt, indeterminate is the safe answer."""
+
+    type: Literal["ok", "fail", "info"]
+    value: Any = None
+    error: Any = None
+
+
+class Redirect(msgspec.Struct, frozen=True):
+    """The call certainly did not happen here; ask `node` (Raft §8). The environment follows a bounded number of these.
+
+    otherwise: the outcome when no more redirects may be followed.
+    """
+
+    node: NodeId
+    otherwise: Outcome
+
+
+class NoReply(msgspec.Struct, frozen=True):
+    """No answer came. not-sent: it certainly never reached the node (connection refused); else nobody knows."""
+
+    why: Literal["not-sent", "timeout", "reset", "bad-reply"]
+    detail: str = ""
+
+
+class Client(Protocol):
+    """Sans-IO client of a CoreTarget: the environment carries the bodies."""
+
+    def request(self, call: Call) -> msgspec.Struct:
+        """The request body for this call."""
+        ...
+
+    def outcome(self, call: Call, reply: msgspec.Struct | NoReply) -> Outcome | Redirect:
+        """What the answer, or its absence, means for the call."""
+        ...
+
+
+class Route(msgspec.Struct, frozen=True):
+    """POST `path` carries `request`; its HTTP response carries `response` (None: a one-way message, answered 204).
+
+    A core answers a `request` message by a Send of a `response` message to its source in the same step, or not at all.
+    """
+
+    path: str
+    request: type[msgspec.Struct]
+    response: type[msgspec.Struct] | None = None
+
+
+class CoreTarget(Protocol):
+    """A target written as a core: runs in every environment, the simulation included."""
+
+    name: str
+    summary: str
+    interfaces: frozenset[str]
+    """What workloads may ask of it: "kv" (read, write, cas by key), ..."""
+    consistency: Mapping[str, str]
+    """Interface -> the consistency model that it claims, such as {"kv": "linearizable"}, under default options."""
+    option_type: type[msgspec.Struct]
+    """Typed options with defaults; a misspelt or ill-typed one is refused."""
+    bugs: Mapping[str, Bug]
+    fault_model: FaultModel
+    routes: Sequence[Route]
+    """Peer RPCs."""
+    client_path: str
+    """Where clients POST `request_type` and get `reply_type`."""
+    request_type: type[msgspec.Struct]
+    reply_type: type[msgspec.Struct]
+    record_type: Any
+    """The union of durable record Structs, for decoding the write-ahead log."""
+
+    def core(
+        self,
+        node: NodeId,
+        members: Sequence[NodeId],
+        options: msgspec.Struct,
+        bugs: frozenset[str],
+        rng: random.Random,
+    ) -> Core:
+        """A fresh core that has not yet seen `Started`."""
+        ...
+
+    def client(self, interface: str) -> Client:
+        """A client for one of `interfaces`."""
+        ...
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        """The consistency model claimed under these options: "linearizable", "sequential", "eventual"..."""
+        ...
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        """Which node leads, judging by the statuses that could be had; None when no one claims to."""
+        ...
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        """The command line that starts this node as a foreground process."""
+        ...
