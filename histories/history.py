@@ -12,8 +12,8 @@ from histories.op import Op, OpType, Process, freeze
 class History(Sequence[Op]):
     """Ops in the order in which they happened; immutable.
 
-    Construction does not judge: histories.wellformed says whether the rules are kept, and readers of files refuse what breaks
-    them. Everything derived here assumes a well-formed history.
+    Construction does not judge: histories.wellformed says whether the rules are kept, and readers of files refuse what
+    breaks them. Everything derived here assumes a well-formed history.
     """
 
     def __init__(self, ops: Iterable[Op]) -> None:

@@ -25,7 +25,9 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     process: a logical client with one outstanding operation, or "nemesis". After an `info` the process is gone: its
         successor on the same thread is process + concurrency.
     key: which of many independent objects; None when the workload has only one.
-    value: whatever the operation's f takes or returns; JSON-like (lists, not tuples, after a round trip).
+    value: whatever the operation's f takes or returns; JSON-like (lists, not tuples, after a round trip). An `ok` read
+        of None read that the object was absent; only where Loaded.nil_reads_are_wildcards is true does it mean that nobody
+        knows what was read.
     error: why a `fail` or `info` ended so: a short word or a list that starts with one.
     node: the node that was asked, where the client knew it.
     """
@@ -46,8 +48,13 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
         return self.process != NEMESIS
 
 
+_SCALARS = frozenset((bool, int, float, str))
+
+
 def freeze(value: Any) -> Any:
     """The same value, hashable: lists become tuples, dicts sorted tuples of items, sets frozensets."""
+    if value is None or value.__class__ in _SCALARS:
+        return value
     match value:
         case list() | tuple():
             return tuple(freeze(item) for item in value)

@@ -1,1 +1,1 @@
-"""What goes wrong: pure fault shapes, faults that apply and heal, schedules that say when, and what environments must offer."""
+"""What goes wrong: fault shapes, faults that apply and heal, schedules that say when, what environments must offer."""

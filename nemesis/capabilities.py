@@ -1,7 +1,7 @@
 """What an environment can do to its nodes: the Protocols that faults are written against and environments implement.
 
-All methods are synchronous and return when the thing is done. Real environments are called from a worker thread; the simulation
-calls them in virtual time. A method that could not do its work raises `FaultError`; it never pretends.
+All methods are synchronous and return when the thing is done. Real environments are called from a worker thread; the
+simulation calls them in virtual time. A method that could not do its work raises `FaultError`; it never pretends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ class Links(Protocol):
     """The network between nodes. Directions matter: a link is (source, destination)."""
 
     def drop(self, grudge: Grudge) -> None:
-        """From now on exactly the links of `grudge` are cut (silently: nothing is refused, bytes just do not arrive)."""
+        """From now on exactly the links of `grudge` are cut (silently: nothing is refused, bytes just do not arrive).
+
+        An empty grudge cuts none. What `Packets` does to links stays as it is.
+        """
         ...
 
     def heal(self) -> None:
@@ -82,16 +85,26 @@ class Clocks(Protocol):
         """Each node's clock minus the controller's, measured now; None for a node that does not answer."""
         ...
 
+    def rates(self) -> Mapping[NodeId, float | None]:
+        """How many seconds each node's clock runs in one of the controller's, measured now; None for a node that does
+        not answer. A real environment reads each clock twice, some tenths of a second apart."""
+        ...
+
 
 class Packets(Protocol):
     """Bad, not cut, links: what happens to bytes or packets that pass."""
 
-    kinds: frozenset[str]
-    """Which of slow, loss, duplicate, reorder, corrupt, rate this environment can do here."""
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which of slow, loss, duplicate, reorder, corrupt, rate this environment can do here."""
+        ...
 
     def disturb(self, kind: str, links: Sequence[tuple[NodeId, NodeId]], parameters: Mapping[str, float]) -> None:
-        """Disturb these (source, destination) links. slow: delay_ms, jitter_ms; loss, duplicate, reorder, corrupt:
-        probability 0..1; rate: bytes_per_s."""
+        """Disturb these (source, destination) links, and of this kind no others: with no links the kind ends.
+
+        Other kinds stay as they are; they add up. Without links the parameters are of no account. Else slow:
+        delay_ms, jitter_ms; loss, duplicate, reorder, corrupt: probability 0..1; rate: bytes_per_s.
+        """
         ...
 
     def heal(self) -> None:
@@ -99,34 +112,61 @@ class Packets(Protocol):
         ...
 
     def measure(self) -> Mapping[str, object]:
-        """JSON-like evidence of what the links do now."""
+        """JSON-like evidence of what the links do now, read back from the network and not from memory.
+
+        The key "in_force" is required: kind -> list of [source, destination], only kinds in force. Faults compare it
+        with what they asked; all other keys are the environment's own.
+        """
         ...
 
 
 class Disks(Protocol):
     """The nodes' durable state."""
 
-    kinds: frozenset[str]
-    """Which of lose-unsynced, torn-write, bitflip, truncate, full, slow, wipe this environment can do here."""
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which of lose-unsynced, torn-write, bitflip, truncate, full, slow, wipe this environment can do here."""
+        ...
 
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
-        """Do it, and say for each node what exactly was done (file, offset, bytes), measured after it."""
+        """Do it, and say for each node what exactly was done (file, offset, bytes), measured after it.
+
+        A node that is left out of the answer was not damaged. lose-unsynced, torn-write, bitflip, truncate and wipe are
+        asked of nodes whose process is dead; full and slow of running ones, and they last until `heal`.
+        Parameters: slow: delay_ms added to each sync; bitflip: bits; truncate: bytes off the end; the others none.
+        """
         ...
 
     def heal(self) -> None:
         """Undo what can be undone (full, slow); what is lost stays lost. Idempotent."""
         ...
 
+    def measure(self) -> Mapping[str, object]:
+        """JSON-like evidence of the damage that lasts, read back now. The key "in_force" is required: kind -> list of
+        nodes, only kinds in force (full, slow)."""
+        ...
+
 
 class Cluster(Protocol):
     """What a fault may use. A capability that the environment lacks is None; its faults are refused before the run."""
 
-    nodes: Sequence[NodeId]
-    links: Links | None
-    processes: Processes | None
-    clocks: Clocks | None
-    packets: Packets | None
-    disks: Disks | None
+    @property
+    def nodes(self) -> Sequence[NodeId]: ...
+
+    @property
+    def links(self) -> Links | None: ...
+
+    @property
+    def processes(self) -> Processes | None: ...
+
+    @property
+    def clocks(self) -> Clocks | None: ...
+
+    @property
+    def packets(self) -> Packets | None: ...
+
+    @property
+    def disks(self) -> Disks | None: ...
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the live system; None when no one does or no one answers."""

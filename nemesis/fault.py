@@ -15,8 +15,9 @@ from histories.op import Op
 class FaultResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The value of a completed fault op (as JSON in the history).
 
-    status: "installed" when the measurement agrees with what was asked; "skipped" when there was nothing to do it to, with `why`;
-        "indeterminate" when it was tried and the measurement disagrees, could not be had, or the fault gave up at its time-out.
+    status: "installed" when the measurement agrees with what was asked (a heal's too, even if nothing was to heal);
+        "skipped" when there was nothing to do it to, with `why`; "indeterminate" when it was tried and the measurement
+        disagrees, could not be had, or the fault gave up at its time-out.
     did: what exactly was done, resolved (the grudge, the node names).
     evidence: what was measured after it (reachability, process states, clock offsets).
     """
@@ -30,11 +31,21 @@ class FaultResult(msgspec.Struct, frozen=True, omit_defaults=True):
 class Fault(Protocol):
     """One family of faults, bound to a cluster's capabilities at construction."""
 
+    name: str
+    """What reports call it, such as "partition"."""
     fs: frozenset[str]
     """The ops it takes, such as start-partition and stop-partition."""
 
+    @property
+    def in_force(self) -> str:
+        """For the live line: what it does to the cluster now, such as "partition n1 | n2 n3"; empty when nothing."""
+        ...
+
     def invoke(self, op: Op) -> FaultResult:
-        """Do what `op` (a nemesis invocation) asks, and measure. Never raises for an operating error: that is `indeterminate`."""
+        """Do what `op` (a nemesis invocation) asks, and measure.
+
+        An operating error (`FaultError`, `OSError`) may be raised: `Nemesis` makes it `indeterminate`.
+        """
         ...
 
     def heal(self) -> FaultResult:

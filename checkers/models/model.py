@@ -1,6 +1,8 @@
 """A model is a sequential specification: which results an object may give when its operations happen one after another.
 
-Writing your own takes one class with `name`, `fs`, `initial` and `step`; `--model package.module:Name` loads it.
+Writing your own takes one class with `name`, `fs`, `initial` and `step`; `--model package.module:Name` loads it, and
+fills in what it leaves out of `check`, `describe`, `is_pure` and `is_reset`. docs/models.md shows one from beginning to
+end.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ class Operation(msgspec.Struct, frozen=True):
     """One operation as a model sees it; everything is hashable (lists became tuples).
 
     argument: the invocation's value. result: the completion's value; None when `is_known` is false.
-    is_known: the operation ended `ok` and its result constrains it. False for an `info`: it may happen at any later time or never.
+    is_known: the operation ended `ok` and its result constrains it. False for an `info`: it may happen at any later
+        time or never.
     is_refused: the operation ended `fail` and the checker was asked to take that as an observation (a failed cas).
     """
 
@@ -30,7 +33,17 @@ class Operation(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Model(Protocol):
-    """A sequential specification. Pure: `step` must give the same answer for equal arguments, and change nothing."""
+    """A sequential specification. Pure: `step` must give the same answer for equal arguments, and change nothing.
+
+    Three laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
+
+    1. An operation that is not known can do whatever it could have done with some result: a legal history stays legal
+       when an `ok` operation in it is taken for one that may or may not have happened.
+    2. A refused operation (`is_refused`) changes nothing: `step` gives the same state, or none where it could not have
+       been refused.
+    3. An operation for which `is_pure` is true leaves every state as it is, or is impossible there; one for which
+       `is_reset` is true leads from every state to one and the same.
+    """
 
     name: str
     fs: frozenset[str]
@@ -41,13 +54,32 @@ class Model(Protocol):
         ...
 
     def step(self, state: State, operation: Operation) -> Iterable[State]:
-        """The states that may follow, none when the operation cannot happen here as it did; deterministic models give at most one."""
+        """The states that may follow; none when the operation cannot happen here as it did.
+
+        Deterministic models give at most one. An operation that is not known and would change nothing here may give
+        none: it need never happen.
+        """
         ...
 
     def check(self, operation: Operation) -> str | None:
         """What is wrong with the shape of the operation's values, in words, or None."""
-        ...
+        return None
 
     def describe(self, state: State) -> str:
-        """The state in words, for a person who reads why a history failed."""
-        ...
+        """The state in words, for a person who reads why a history failed: "the register holds 3"."""
+        return f"the state is {state!r}"
+
+    def is_pure(self, operation: Operation) -> bool:
+        """Whether `step(s, operation)` is either empty or exactly `(s,)`, for EVERY state s: a read, a refused cas.
+
+        The search linearizes such an operation as soon as it is legal, without branching. False is always right, only
+        slower; a wrong True makes wrong verdicts.
+        """
+        return False
+
+    def is_reset(self, operation: Operation) -> bool:
+        """Whether `step(s, operation)` is one and the same state for EVERY state s: a write of the whole value.
+
+        What happened before such an operation is forgotten, which makes short counterexamples. False is always right.
+        """
+        return False

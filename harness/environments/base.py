@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from checkers.verdict import Verdict
 from harness.interpreter import Interpreter
+from histories.op import Op
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.fault import FaultResult
-from histories.op import Op
 from targets.target import Client, CoreTarget
 
 
@@ -69,6 +70,11 @@ class Environment(Protocol):
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
         """The status of each node that answers."""
+        ...
+
+    def findings(self) -> Mapping[str, Verdict]:
+        """What the environment itself saw to be wrong, by checker name: nodes that ended unasked ("nodes"), violated
+        invariants, a cluster that did not serve again ("liveness"). Called after `drive` and before `down`."""
         ...
 
     def collect(self) -> None:

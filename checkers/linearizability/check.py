@@ -1,0 +1,264 @@
+"""A whole history: fit for the model or refused, split by key, each key searched, one verdict.
+
+Keys are independent objects, so a history is linearizable exactly when each key's part is (locality: Herlihy and Wing 1990,
+§3.1). With the native core they are searched in parallel threads; the first that is refuted ends the search of the others,
+which are then undecided, and the verdict is INVALID all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from checkers.linearizability import native
+from checkers.linearizability.encode import Entries, entries_by_key
+from checkers.linearizability.result import SearchResult
+from checkers.linearizability.search import Cancellation, Core, search
+from checkers.linearizability.table import Table, steps_for
+from checkers.models.model import Model, Operation
+from checkers.verdict import Validity, Verdict
+from histories.history import History
+
+CHECKER = "linearizable"
+
+CERTIFICATE_MAX = 10_000
+"""A verdict carries its linearization up to so many operations in all; beyond, `search_keys` has it as an array."""
+
+_SHOWN = 20
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """An op that the model cannot take. index: of the op in the history. detail: why, in words."""
+
+    index: int
+    detail: str
+
+
+class UnfitHistory(ValueError):
+    """The history holds operations that the model does not know, or values of another shape. `misfits`: the first of each."""
+
+    def __init__(self, model: str, misfits: list[Misfit]) -> None:
+        self.misfits = tuple(misfits)
+        lines = [f"  op {misfit.index}: {misfit.detail}" for misfit in misfits[:_SHOWN]]
+        if len(misfits) > _SHOWN:
+            lines.append(f"  ... and {len(misfits) - _SHOWN} more")
+        super().__init__("\n".join([f"the history does not fit the model {model}:", *lines]))
+
+
+class KeyResult(msgspec.Struct, frozen=True):
+    """One key's operations, and what the search found."""
+
+    entries: Entries
+    result: SearchResult
+
+
+def linearizable(
+    history: History,
+    model: Model,
+    *,
+    states_max: int | None = None,
+    time_limit_s: float | None = None,
+    jobs: int | None = None,
+    refused: bool = False,
+    nil_reads: bool = False,
+    core: Core = "auto",
+) -> Verdict:
+    """Every operation took effect at one instant between its invocation and its completion (Herlihy and Wing 1990).
+
+    states_max: configurations to explore for each key. time_limit_s: for all keys together. jobs: threads; None: one for each
+    processor. refused: a `fail` is an observation (a failed cas saw another value); by default it is left out. nil_reads: an
+    `ok` read of nothing is compatible with every state.
+
+    VALID: evidence["linearizations"] has, for each key, the indices of the invocations in a legal order (left out beyond
+    CERTIFICATE_MAX operations). INVALID: evidence["refuted"] has for each refuted key the operation that does not fit and the
+    states still possible before it. UNKNOWN: evidence["undecided"] has each key with its reason.
+    Raises UnfitHistory and MalformedHistory when it is no history of the model.
+    """
+    began_ns = time.perf_counter_ns()
+    results = search_keys(
+        history,
+        model,
+        states_max=states_max,
+        time_limit_s=time_limit_s,
+        jobs=jobs,
+        refused=refused,
+        nil_reads=nil_reads,
+        core=core,
+    )
+    verdict = summarize(results, model)
+    verdict.stats["ns"] = time.perf_counter_ns() - began_ns
+    return verdict
+
+
+def search_keys(
+    history: History,
+    model: Model,
+    *,
+    states_max: int | None = None,
+    time_limit_s: float | None = None,
+    jobs: int | None = None,
+    refused: bool = False,
+    nil_reads: bool = False,
+    core: Core = "auto",
+) -> dict[Any, KeyResult]:
+    """Key -> its entries and the raw result; options and errors as `linearizable`."""
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    parts = entries_by_key(history, refused=refused, nil_reads=nil_reads)
+    _require_fit(parts, model)
+    table = _shared_table(parts, model)
+    stop = Cancellation()
+
+    def search_one(key: Any) -> tuple[Any, SearchResult]:
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        result = search(
+            parts[key], model, states_max=states_max, time_limit_s=left_s, stop=stop, core=core, table=table
+        )
+        if result.validity is Validity.INVALID:
+            stop.cancel("not decided, because another key was refuted" if key is None else f"key {key!r} was refuted")
+        return key, result
+
+    threads = min(len(parts), jobs or os.cpu_count() or 1)
+    if threads <= 1 or core == "pure" or native.core is None or native.is_pure_forced():
+        found: Iterator[tuple[Any, SearchResult]] = map(search_one, parts)
+        return {key: KeyResult(parts[key], result) for key, result in found}
+    with ThreadPoolExecutor(threads, thread_name_prefix="linearizable") as executor:
+        return {key: KeyResult(parts[key], result) for key, result in executor.map(search_one, parts)}
+
+
+def summarize(results: Mapping[Any, KeyResult], model: Model) -> Verdict:
+    """The keys' results as one verdict: INVALID when one is refuted, else UNKNOWN when one is undecided. No key: VALID."""
+    refuted = {key: part for key, part in results.items() if part.result.validity is Validity.INVALID}
+    undecided = {key: part for key, part in results.items() if part.result.validity is Validity.UNKNOWN}
+    stats = _stats(results, len(undecided))
+    evidence: dict[str, Any] = {"model": model.name}
+    if undecided:
+        evidence["undecided"] = [
+            {
+                "key": key,
+                "reason": part.result.reason,
+                "linearizable_up_to": part.result.linearizable_up_to,
+                **({"traceback": part.result.traceback} if part.result.traceback else {}),
+            }
+            for key, part in undecided.items()
+        ]
+    if refuted:
+        evidence["refuted"] = [_counterexample(key, part, model) for key, part in refuted.items()]
+        reason = "; ".join(_in_words(key, part) for key, part in refuted.items())
+        return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
+    if undecided:
+        key, part = next(iter(undecided.items()))
+        more = f" (and {len(undecided) - 1} more keys undecided)" if len(undecided) > 1 else ""
+        return Verdict.unknown(f"{_on(key)}{part.result.reason}{more}", CHECKER, evidence=evidence, stats=stats)
+    if stats["operations"] <= CERTIFICATE_MAX:
+        evidence["linearizations"] = [
+            {"key": key, "order": [part.entries[position].invoke_index for position in part.result.linearization or ()]}
+            for key, part in results.items()
+        ]
+    return Verdict.valid(CHECKER, evidence=evidence, stats=stats)
+
+
+def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:
+    """Raises UnfitHistory unless the model knows every operation and the shape of its values."""
+    complaints: dict[int, str] = {}
+    operations: list[Operation] = next(iter(parts.values())).operations if parts else []
+    for number, operation in enumerate(operations):
+        if operation.f not in model.fs:
+            complaints[number] = f"it knows no {operation.f!r}, only {', '.join(sorted(model.fs))}"
+        elif complaint := model.check(operation):
+            complaints[number] = complaint
+    if complaints:
+        first: dict[int, int] = {}
+        for part in parts.values():
+            for position, number in enumerate(part.op):
+                if number in complaints and number not in first:
+                    first[number] = part[position].invoke_index
+        raise UnfitHistory(model.name, sorted((Misfit(first[n], complaints[n]) for n in complaints), key=_index))
+
+
+def _index(misfit: Misfit) -> int:
+    return misfit.index
+
+
+def _shared_table(parts: Mapping[Any, Entries], model: Model) -> Table | None:
+    """A complete table of all keys' operations where that is cheap, so that keys need not make their own."""
+    if not parts:
+        return None
+    try:
+        total = sum(map(len, parts.values()))
+        table = Table(model, next(iter(parts.values())).operations, steps_for(total))
+    except Exception:  # noqa: BLE001 - each key meets it again and reports it as its own
+        return None
+    return table if table.is_complete or len(parts) == 1 else None
+
+
+def _stats(results: Mapping[Any, KeyResult], undecided: int) -> dict[str, Any]:
+    stats: dict[str, Any] = {
+        "keys": len(results),
+        "keys_decided": len(results) - undecided,
+        "operations": sum(len(part.entries) for part in results.values()),
+        "crashed": sum(len(part.entries) - len(part.entries.returns) for part in results.values()),
+        "configurations": sum(part.result.stats.get("configurations", 0) for part in results.values()),
+        "core": next((part.result.stats["core"] for part in results.values()), "none"),
+        "search_ns": sum(part.result.stats.get("ns", 0) for part in results.values()),
+    }
+    for part in results.values():
+        if by := part.result.stats.get("decided_by"):
+            decided_by = stats.setdefault("decided_by", {})
+            decided_by[by] = decided_by.get(by, 0) + 1
+    return stats
+
+
+def _counterexample(key: Any, part: KeyResult, model: Model) -> dict[str, Any]:
+    """What does not fit, and what was possible before it, as data; operations are named by the index of their invocation."""
+    entries, result = part.entries, part.result
+    assert result.failed_at is not None
+    failed = entries[result.failed_at]
+
+    def indices(positions: tuple[int, ...]) -> list[int]:
+        return [entries[position].invoke_index for position in positions]
+
+    return {
+        "key": key,
+        "failed": {
+            "invoke": failed.invoke_index,
+            "complete": failed.complete_index,
+            "process": failed.process,
+            "operation": msgspec.to_builtins(failed.operation),
+        },
+        "is_shortest": result.is_shortest,
+        "linearizable_up_to": result.linearizable_up_to,
+        "possible": [
+            {
+                "state": configuration.state,
+                "in_words": model.describe(configuration.state),
+                "linearized": indices(configuration.linearized),
+                "pending": indices(configuration.pending),
+                "crashed": indices(configuration.crashed),
+            }
+            for configuration in result.final_configurations
+        ],
+    }
+
+
+def _in_words(key: Any, part: KeyResult) -> str:
+    assert part.result.failed_at is not None
+    failed = part.entries[part.result.failed_at]
+    operation = failed.operation
+    argument = "" if operation.argument is None else f" {operation.argument!r}"
+    result = (
+        "" if operation.is_refused or operation.result in (None, operation.argument) else f" -> {operation.result!r}"
+    )
+    outcome = " (refused)" if operation.is_refused else ""
+    return (
+        f"{_on(key)}{operation.f}{argument}{result}{outcome} by process {failed.process} (op {failed.complete_index}) "
+        "cannot be linearized"
+    )
+
+
+def _on(key: Any) -> str:
+    return "" if key is None else f"key {key!r}: "

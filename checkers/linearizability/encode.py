@@ -1,0 +1,223 @@
+"""A history as the searches see it: one entry per operation, with the two events between which it took effect.
+
+Entries are stored as columns of integers, and equal operations once, because a history may have a million of them; an `Entry`
+is made when somebody looks at it. Event ranks are positions in the history: its order is the order of events, so intervals are
+closed at both ends wherever the history's reader put the calls of one instant before its returns.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, overload
+
+import msgspec
+
+from checkers.linearizability import native
+from checkers.models.model import Operation
+from histories.history import History
+from histories.op import NEMESIS, Op, Process, freeze
+from histories.wellformed import MalformedHistory, Problem
+
+WILDCARD_FS = frozenset({"read", "get"})
+"""What `nil_reads` applies to."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One operation and its interval.
+
+    call, ret: event ranks (positions in the history it was encoded from); ret is -1 for a crashed operation, which may take
+        effect at any time after its call, or never.
+    invoke_index, complete_index: the `index` of its ops; complete_index is None when nothing was ever heard of it.
+    """
+
+    operation: Operation
+    call: int
+    ret: int
+    invoke_index: int
+    complete_index: int | None
+    process: Process
+
+    @property
+    def is_crashed(self) -> bool:
+        """Whether nobody knows if it took effect."""
+        return self.ret < 0
+
+
+class Entries(Sequence[Entry]):
+    """The operations of one object, in order of their calls. Immutable.
+
+    operations: the distinct operations; other keys of the same history may share the list.
+    op: int32[n], index into operations. call: int32[n], ascending. end: int32[n], the position of the completion when it
+    counts as a return, -1 when there is none, -2 - p when the completion at position p is an `info`.
+    returns: int32[m], the completed entries in order of their returns.
+    """
+
+    __slots__ = ("call", "end", "op", "operations", "ops", "returns")
+
+    def __init__(
+        self,
+        ops: Sequence[Op],
+        operations: list[Operation],
+        op: array[int],
+        call: array[int],
+        end: array[int],
+        returns: array[int],
+    ) -> None:
+        self.ops = ops
+        self.operations = operations
+        self.op = op
+        self.call = call
+        self.end = end
+        self.returns = returns
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+    @overload
+    def __getitem__(self, position: int) -> Entry: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Entry]: ...
+    def __getitem__(self, position: int | slice) -> Entry | list[Entry]:
+        if isinstance(position, slice):
+            return [self._entry(i) for i in range(*position.indices(len(self)))]
+        return self._entry(range(len(self))[position])
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._entry, range(len(self)))
+
+    def _entry(self, i: int) -> Entry:
+        call, end = self.call[i], self.end[i]
+        invoked = self.ops[call]
+        completion = end if end >= 0 else -2 - end
+        return Entry(
+            self.operations[self.op[i]],
+            call,
+            max(end, -1),
+            invoked.index,
+            self.ops[completion].index if completion >= 0 else None,
+            invoked.process,
+        )
+
+
+def columns(entries: Sequence[Entry]) -> Entries:
+    """The same entries as columns: themselves when they already are. Their order must be that of their calls.
+
+    Entries built by hand, or a part of another history's, need no history behind them.
+    """
+    if isinstance(entries, Entries):
+        return entries
+    known: dict[Hashable, int] = {}
+    operations: list[Operation] = []
+    op, call, end = array("i"), array("i"), array("i")
+    for entry in entries:
+        identity = _identity(entry.operation)
+        if identity not in known:
+            known[identity] = len(operations)
+            operations.append(entry.operation)
+        op.append(known[identity])
+        call.append(entry.call)
+        end.append(entry.ret if entry.ret >= 0 else -1)
+    if any(later <= earlier for earlier, later in zip(call, call[1:], strict=False)):
+        raise ValueError("entries must be in ascending order of their calls")
+    returns = array("i", sorted((i for i in range(len(end)) if end[i] >= 0), key=end.__getitem__))
+    return Entries((), operations, op, call, end, returns)
+
+
+def entries(history: History, *, refused: bool = False, nil_reads: bool = False) -> Entries:
+    """Every client operation of a history of one object, whatever keys its ops carry.
+
+    refused: an operation that failed is an observation (a failed cas saw another value), as Porcupine takes it; otherwise it is
+        left out, as Knossos does.
+    nil_reads: an `ok` read that returned nothing (None) is compatible with every state, as in Knossos's data.
+
+    Raises MalformedHistory when a process has two operations open or completes what it did not invoke.
+    """
+    parts = _encode(history, by_key=False, refused=refused, nil_reads=nil_reads)
+    return parts.get(None) or Entries(history.ops, [], array("i"), array("i"), array("i"), array("i"))
+
+
+def entries_by_key(history: History, *, refused: bool = False, nil_reads: bool = False) -> dict[Any, Entries]:
+    """Key (hashable) -> its operations, in order of first appearance; options and errors as `entries`."""
+    return _encode(history, by_key=True, refused=refused, nil_reads=nil_reads)
+
+
+def _encode(history: History, *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
+    if native.encoder is not None and not native.is_pure_forced():
+        encoded: dict[Any, Entries] | None = native.encoder.encode(
+            history.ops, by_key, refused, nil_reads, Entries, _malformed, _types, WILDCARD_FS
+        )
+        if encoded is not None:
+            return encoded
+    return encode_pure(history.ops, by_key=by_key, refused=refused, nil_reads=nil_reads)
+
+
+def encode_pure(ops: Sequence[Op], *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
+    """The pure twin of the native encoder, and its specification."""
+    calls, ends = _intervals(ops)
+    known: dict[Hashable, int] = {}
+    operations: list[Operation] = []
+    parts: dict[Any, tuple[array[int], array[int], array[int]]] = {}
+    for call, end in zip(calls, ends, strict=True):
+        invoked = ops[call]
+        key = freeze(invoked.key) if by_key else None
+        type_ = ops[end].type if end >= 0 else "info"
+        if type_ == "fail" and not refused:
+            parts.setdefault(key, (array("i"), array("i"), array("i")))
+            continue
+        result = ops[end].value if type_ != "info" else None
+        is_known = type_ != "info" and not (nil_reads and type_ == "ok" and result is None and invoked.f in WILDCARD_FS)
+        operation = Operation(invoked.f, freeze(invoked.value), freeze(result), is_known, type_ == "fail")
+        identity = _identity(operation)
+        number = known.setdefault(identity, len(operations))
+        if number == len(operations):
+            operations.append(operation)
+        op_column, call_column, end_column = parts.setdefault(key, (array("i"), array("i"), array("i")))
+        op_column.append(number)
+        call_column.append(call)
+        end_column.append(end if type_ != "info" else -1 if end < 0 else -2 - end)
+    encoded: dict[Any, Entries] = {}
+    for key, (op_column, call_column, end_column) in parts.items():
+        completed = (i for i in range(len(end_column)) if end_column[i] >= 0)
+        returns = array("i", sorted(completed, key=end_column.__getitem__))
+        encoded[key] = Entries(ops, operations, op_column, call_column, end_column, returns)
+    return encoded
+
+
+def _intervals(ops: Sequence[Op]) -> tuple[array[int], array[int]]:
+    """Positions of the clients' invocations, in order, and of their completions (-1: none)."""
+    calls, ends = array("i"), array("i")
+    open_: dict[Process, int] = {}
+    for position, op in enumerate(ops):
+        process = op.process
+        if process == NEMESIS:
+            continue
+        if op.type == "invoke":
+            if process in open_:
+                raise _malformed(position, "two-open", f"process {process} invoked {op.f} with an operation open")
+            open_[process] = len(calls)
+            calls.append(position)
+            ends.append(-1)
+        else:
+            opened = open_.pop(process, None)
+            if opened is None:
+                raise _malformed(position, "no-invocation", f"process {process} completed {op.f}, not invoked")
+            ends[opened] = position
+    return calls, ends
+
+
+def _malformed(position: int, rule: str, detail: str) -> MalformedHistory:
+    return MalformedHistory([Problem(position, rule, detail)])
+
+
+def _identity(operation: Operation) -> Hashable:
+    """Equal for operations that no model can tell apart: 1, 1.0 and True are equal in Python and different here."""
+    return (operation, _types(operation.argument), _types(operation.result))
+
+
+def _types(value: Any) -> Hashable:
+    """The shape of a value's types: what equality does not see."""
+    if isinstance(value, tuple):
+        return tuple(map(_types, value))
+    kind: Hashable = tuple(sorted(map(repr, value))) if isinstance(value, frozenset) else type(value)
+    return kind

@@ -1,0 +1,169 @@
+"""Why one key's history is not linearizable: evidence as data, and one sentence in words.
+
+The operation that does not fit, the states that were still possible when it returned, who brought them about, and a
+short sub-history that is not linearizable either (reduce.py), confirmed by an algorithm that did not find it (brute
+force or refutation.py).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from checkers import brute
+from checkers.linearizability.encode import Entry
+from checkers.linearizability.possible import Possibilities, Possible, possibilities
+from checkers.linearizability.reduce import Reduced, reduce
+from checkers.linearizability.refutation import TooMany, failing_return
+from checkers.linearizability.result import SearchResult
+from checkers.linearizability.search import search as any_search
+from checkers.linearizability.wording import Teller, answered, asked, plain, seconds
+from checkers.models.model import Model
+from checkers.verdict import Validity
+from histories.op import Op
+
+Search = Callable[[Sequence[Entry], Model], SearchResult]
+
+WORK_MAX = 500_000
+"""Entries searched in all while the history is reduced: some seconds with the pure core, far less with the native."""
+
+STATES_MAX = 100_000
+"""Configurations that one search of the reduction may explore."""
+
+BRUTE_MAX = 7
+"""A sub-history of so many operations is confirmed by trying every order."""
+
+_STATES_SHOWN = 3
+
+
+def search_briefly(entries: Sequence[Entry], model: Model) -> SearchResult:
+    """The search that the reduction uses where the caller has no other."""
+    return any_search(entries, model, states_max=STATES_MAX)
+
+
+def explain(
+    history: Sequence[Op],
+    entries: Sequence[Entry],
+    model: Model,
+    result: SearchResult,
+    search: Search = search_briefly,
+    *,
+    work_max: int = WORK_MAX,
+) -> dict[str, Any]:
+    """The evidence for an INVALID `result` of `entries`, whose ops are in `history`; JSON-like.
+
+    key. reason: one sentence. failed: the operation that does not fit. is_shortest: no shorter prefix fails.
+    linearizable_up_to: how many completed operations can be explained together.
+    possible: each state still possible before its return, in words, with the operation it came `after`, why it is
+    excluded (`because`), and the `invoke` indices of what was linearized, pending and used of the crashed.
+    possible_is_complete: false when there were more of them. fits_after: the last operation after which the failed one
+    would have fitted.
+    minimal: None when nothing short could be refuted; else operations (each with `is_optional`: it may as well not have
+    happened), how many each kind of step took, is_minimal, confirmed_by.
+    error: the traceback when the explanation itself failed; the refutation stands all the same.
+    """
+    assert result.failed_at is not None, "only a refuted history is explained"
+    failed = entries[result.failed_at]
+    teller = Teller(history)
+    evidence: dict[str, Any] = {
+        "key": plain(teller.key(failed)),
+        "reason": _subject(failed, model, teller) + " cannot be linearized",
+        "failed": teller.described(failed),
+        "is_shortest": result.is_shortest,
+        "linearizable_up_to": result.linearizable_up_to,
+        "possible": [],
+        "possible_is_complete": False,
+        "fits_after": None,
+        "minimal": None,
+    }
+    try:
+        possible = possibilities(entries, model, result)
+        evidence["reason"] = _sentence(failed, possible, model, teller)
+        evidence["possible"] = [_described(each, failed, entries, model, teller) for each in possible.states]
+        evidence["possible_is_complete"] = possible.is_complete
+        evidence["fits_after"] = teller.described(possible.fits_after) if possible.fits_after else None
+
+        def refute(part: Sequence[Entry]) -> bool:
+            return search(part, model).validity is Validity.INVALID
+
+        if reduced := reduce(entries, result.failed_at, model, refute, work_max=work_max):
+            evidence["minimal"] = _minimal(reduced, model, teller)
+    except Exception:  # noqa: BLE001 - a crash of the explanation must not take the refutation away
+        evidence["error"] = traceback.format_exc()
+    return evidence
+
+
+def _subject(failed: Entry, model: Model, teller: Teller) -> str:
+    key = teller.key(failed)
+    on_key = "" if key is None else f" of key {plain(key)!r}"
+    return f"{asked(failed.operation)}{on_key} by {teller.who(failed)} {answered(failed.operation, model)}"
+
+
+def _sentence(failed: Entry, possible: Possibilities, model: Model, teller: Teller) -> str:
+    invocation, completion = teller.op(failed.invoke_index), teller.op(failed.complete_index)
+    if invocation is None or completion is None:
+        when = "while it was open"
+    else:
+        when = f"from {seconds(invocation.time)} to {seconds(completion.time)}"
+    parts = [f"{_subject(failed, model, teller)}, which nothing {when} allows"]
+    states = [
+        model.describe(each.state) + (f" ({teller.told(each.writer)})" if each.writer else "")
+        for each in possible.states[:_STATES_SHOWN]
+    ]
+    if not possible.is_complete or len(possible.states) > _STATES_SHOWN:
+        states.append("others that exclude it as well")
+    if len(possible.states) == 1 and possible.is_complete:
+        parts.append(f"the only state left by then: {states[0]}")
+    elif possible.states:
+        parts.append(f"the states left by then: {', or '.join(states)}")
+    if possible.fits_after is not None:
+        parts.append(f"it would have fitted after {teller.told(possible.fits_after)}")
+    elif possible.fits_initially:
+        parts.append("it would have fitted before any of them, in the initial state")
+    elif possible.is_unheard_of:
+        parts.append("no operation before its return leads to a state that allows it")
+    return "; ".join(parts)
+
+
+def _described(each: Possible, failed: Entry, entries: Sequence[Entry], model: Model, teller: Teller) -> dict[str, Any]:
+    def indices(positions: Sequence[int]) -> list[int]:
+        return [entries[position].invoke_index for position in positions]
+
+    in_words = model.describe(each.state)
+    return {
+        "state": plain(each.state),
+        "in_words": in_words,
+        "because": f"{in_words}, but {asked(failed.operation)} {answered(failed.operation, model)}",
+        "after": teller.described(each.writer) if each.writer else None,
+        "linearized": indices(each.configuration.linearized),
+        "pending": indices(each.configuration.pending),
+        "crashed": indices(each.configuration.crashed),
+    }
+
+
+def _minimal(reduced: Reduced, model: Model, teller: Teller) -> dict[str, Any]:
+    return {
+        "operations": [teller.described(entry) | {"is_optional": entry.is_crashed} for entry in reduced.entries],
+        "cut_count": reduced.cut_count,
+        "dropped_count": reduced.dropped_count,
+        "removed_count": reduced.removed_count,
+        "weakened_count": reduced.weakened_count,
+        "is_minimal": reduced.is_minimal,
+        "confirmed_by": _confirmed_by(reduced.entries, model),
+    }
+
+
+def _confirmed_by(entries: Sequence[Entry], model: Model) -> str:
+    """Which other algorithm refutes the entries, too.
+
+    Raises AssertionError when it does not: one of the two is wrong, and nobody should trust either.
+    """
+    if len(entries) <= BRUTE_MAX:
+        assert brute.linearization(entries, model) is None, "brute force linearizes what the search refuted"
+        return "brute force"
+    try:
+        assert failing_return(entries, model) is not None, "the second algorithm linearizes what the search refuted"
+    except TooMany as error:
+        return f"nothing else: {error}"
+    return "second algorithm"

@@ -1,0 +1,161 @@
+"""Which states were still possible when the failing operation returned, what brought each about, and where it would
+have fitted."""
+
+from __future__ import annotations
+
+import operator
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from checkers.linearizability.encode import Entries, Entry, columns
+from checkers.linearizability.outcome import SAMPLE_SIZE
+from checkers.linearizability.result import Configuration, SearchResult
+from checkers.models.model import Model, Operation, State
+
+EXPLORED_MAX = 2_000
+"""Configurations looked at on the way from what the search left to all that was possible."""
+
+WRITERS_MAX = 200
+"""How many operations back those that lead to a state are looked for; resets twenty times as far, because they are
+cheap."""
+
+RESETS_MAX = 20 * WRITERS_MAX
+
+POOL_MAX = 300
+
+
+class Possible(msgspec.Struct, frozen=True):
+    """One possible state. configuration: the search's, from which it is reached.
+
+    writer: the last operation to return, of those that lead to the state from another one; None where none does.
+    """
+
+    state: State
+    configuration: Configuration
+    writer: Entry | None
+
+
+class Possibilities(msgspec.Struct, frozen=True):
+    """states: possible just before the failing return; is_complete: these are all of them.
+
+    fits_after: the last operation to return, of those that lead to a state in which the failed one is legal. None where
+    none was found; `is_unheard_of` says that all were looked at, so that nothing in the history leads there.
+    """
+
+    states: tuple[Possible, ...]
+    is_complete: bool
+    fits_after: Entry | None
+    fits_initially: bool
+    is_unheard_of: bool
+
+
+def possibilities(entries: Sequence[Entry], model: Model, result: SearchResult) -> Possibilities:
+    """What was possible when the operation at `result.failed_at` returned."""
+    assert result.failed_at is not None
+    encoded = columns(entries)
+    failed = encoded[result.failed_at]
+    before = bisect_left(encoded.call, failed.ret)
+    states, is_complete = _closure(encoded, before, model, result)
+    recent = _recent(encoded, before, result.failed_at, model)
+    writers = recent[:WRITERS_MAX]
+    pool = _pool([model.initial(), *states], writers, model)
+
+    def fits(state: State) -> bool:
+        return any(True for _ in model.step(state, failed.operation))
+
+    fits_after = _first(recent, pool, model, fits)
+    return Possibilities(
+        states=tuple(
+            Possible(state, configuration, _first(recent, pool, model, partial(operator.eq, state)))
+            for state, configuration in states.items()
+        ),
+        is_complete=is_complete,
+        fits_after=fits_after,
+        fits_initially=fits(model.initial()),
+        is_unheard_of=fits_after is None and len(recent) < WRITERS_MAX and len(pool) < POOL_MAX,
+    )
+
+
+def _closure(
+    entries: Entries, before: int, model: Model, result: SearchResult
+) -> tuple[dict[State, Configuration], bool]:
+    """Each state possible before the failing return, and whether these are all.
+
+    The search leaves open and crashed operations pending; what they may do before the return is worked out here.
+    """
+    positions = np.flatnonzero(np.array(entries.end, dtype=np.int64)[:before] < 0).tolist()
+    crashed = [position for position in positions if not model.is_pure(entries[position].operation)]
+    states: dict[State, Configuration] = {}
+    is_complete = 0 < len(result.final_configurations) < SAMPLE_SIZE
+    explored = 0
+    for configuration in result.final_configurations:
+        free = [p for p in configuration.pending if p != result.failed_at and not model.is_pure(entries[p].operation)]
+        free += [p for p in crashed if p not in configuration.crashed]
+        todo: deque[tuple[State, frozenset[int]]] = deque([(configuration.state, frozenset())])
+        seen = set(todo)
+        while todo and explored < EXPLORED_MAX:
+            state, done = todo.popleft()
+            explored += 1
+            states.setdefault(state, configuration)
+            for position in free:
+                if position in done:
+                    continue
+                for after in model.step(state, entries[position].operation):
+                    following = (after, done | {position})
+                    if following not in seen:
+                        seen.add(following)
+                        todo.append(following)
+        is_complete = is_complete and not todo
+    return states, is_complete
+
+
+def _recent(entries: Entries, before: int, failed_at: int, model: Model) -> list[Entry]:
+    """The last operations that may change the state, the last to return first; the crashed and open ones after the
+    completed."""
+    failed = entries[failed_at]
+    changing: list[Entry] = []
+    for position in range(before - 1, -1, -1):
+        entry = entries[position]
+        if position == failed_at or model.is_pure(entry.operation):
+            continue
+        if len(changing) < WRITERS_MAX or model.is_reset(entry.operation):
+            changing.append(entry)
+        if len(changing) >= RESETS_MAX:
+            break
+    return sorted(changing, key=lambda entry: (0 <= entry.ret < failed.ret, entry.ret, entry.call), reverse=True)
+
+
+def _first(
+    writers: Iterable[Entry], pool: Sequence[State], model: Model, is_wanted: Callable[[State], bool]
+) -> Entry | None:
+    """The first of the writers that leads from a state of the pool to another one that is wanted."""
+    known: dict[Operation, bool] = {}
+    for entry in writers:
+        operation = entry.operation
+        if operation not in known:
+            known[operation] = any(
+                after != state and is_wanted(after) for state in pool for after in model.step(state, operation)
+            )
+        if known[operation]:
+            return entry
+    return None
+
+
+def _pool(start: Iterable[State], writers: Sequence[Entry], model: Model) -> list[State]:
+    """States that the writers lead to; some of them where there are many."""
+    operations = list({entry.operation: None for entry in writers})
+    pool = dict.fromkeys(start)
+    todo = deque(pool)
+    while todo and len(pool) < POOL_MAX:
+        state = todo.popleft()
+        for operation in operations:
+            for after in model.step(state, operation):
+                if after not in pool:
+                    pool[after] = None
+                    todo.append(after)
+    return list(pool)

@@ -1,0 +1,279 @@
+"""One key: two searches over the same configurations, interleaved, and the verdict of whichever decides first.
+
+Depth first finds a witness at once in most valid histories and drowns in some invalid ones; forward refutes with little memory
+and drowns in high concurrency. They take turns in one thread, each for a slice of configurations, and a search that moves
+through the history keeps its turn. Nothing depends on time unless a time limit ends it, so the same history gives the same
+answer, from the native core and from its pure twin.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from array import array
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from checkers.linearizability import native
+from checkers.linearizability.depth import Depth
+from checkers.linearizability.encode import Entries, Entry, columns
+from checkers.linearizability.forward import Forward
+from checkers.linearizability.outcome import Outcome
+from checkers.linearizability.problem import Problem
+from checkers.linearizability.result import Configuration, SearchResult
+from checkers.linearizability.table import Table, steps_for
+from checkers.models.model import Model
+from checkers.verdict import Validity
+
+Core = Literal["auto", "native", "pure"]
+
+SLICE_MIN, SLICE_MAX = 1 << 14, 1 << 20
+"""Configurations in a turn; it doubles from the first to the second while neither search moves."""
+
+CHUNK = {"native": 1 << 15, "pure": 1 << 9}
+"""Configurations between two looks at the clock: about 10 ms."""
+
+MEMORY_MAX = 1 << 23
+"""Failed configurations that depth first remembers: up to about 700 MB."""
+
+WIDTH_MAX = 1 << 22
+"""Configurations that forward keeps at one event: up to about 500 MB."""
+
+REFUTED_EXTRA = 1 << 18
+"""Configurations that may always be spent on finding the exact event once the history is refuted; or as many as before it."""
+
+
+class Cancellation:
+    """Tells searches in other threads to stop; they look about every 10 ms."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def cancel(self, reason: str) -> None:
+        """Every search that holds this ends as UNKNOWN with the reason."""
+        self.reason = reason
+
+
+class _Depth(Protocol):
+    """Depth, or its native twin."""
+
+    @property
+    def explored(self) -> int: ...
+    @property
+    def deepest(self) -> int: ...
+    @property
+    def forgot(self) -> bool: ...
+    def run(self, until: int) -> Outcome: ...
+    def linearization(self) -> Sequence[int]: ...
+    def configurations(self) -> tuple[Configuration, ...]: ...
+
+
+class _Forward(Protocol):
+    """Forward, or its native twin."""
+
+    @property
+    def explored(self) -> int: ...
+    @property
+    def bound(self) -> int: ...
+    @property
+    def is_refuted(self) -> bool: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def widest(self) -> int: ...
+    @property
+    def reached(self) -> int: ...
+    def run(self, until: int) -> Outcome: ...
+    def linearization(self) -> Sequence[int]: ...
+    def configurations(self) -> tuple[Configuration, ...]: ...
+
+
+def search(
+    entries: Sequence[Entry],
+    model: Model,
+    *,
+    states_max: int | None = None,
+    time_limit_s: float | None = None,
+    stop: Cancellation | None = None,
+    core: Core = "auto",
+    table: Table | None = None,
+) -> SearchResult:
+    """Whether one object's operations are linearizable.
+
+    states_max: configurations to explore in all; time_limit_s: wall time. What runs out makes the answer UNKNOWN, with how far
+    it got. Memory is bounded in any case, with the same effect. table: a complete one for these entries' operations.
+    A model that raises makes it UNKNOWN with the traceback. Raises ValueError for a core that is not there.
+    """
+    began_ns = time.perf_counter_ns()
+    encoded = columns(entries)
+    name = _core(core)
+    try:
+        depth, forward, name = _searches(encoded, model, name, table)
+        turns = _Turns(depth, forward, len(encoded.returns), name)
+        result = turns.decide(states_max, time_limit_s, stop or Cancellation(), encoded)
+    except Exception as error:  # noqa: BLE001 - a model is a stranger's code: what it raises is a finding, not a crash
+        reason = f"the model {model.name} raised {type(error).__name__}: {error}"
+        result = SearchResult(Validity.UNKNOWN, reason=reason, traceback=traceback.format_exc(), stats={"core": name})
+    result.stats["ns"] = time.perf_counter_ns() - began_ns
+    return result
+
+
+def _core(wanted: Core) -> str:
+    if wanted == "native" and native.core is None:
+        raise ValueError("the native core is not built here: no C++ compiler was found at installation")
+    if wanted == "auto":
+        return "pure" if native.core is None or native.is_pure_forced() else "native"
+    return wanted
+
+
+def _searches(entries: Entries, model: Model, core: str, table: Table | None) -> tuple[_Depth, _Forward, str]:
+    op: Sequence[int] | None = None
+    if table is None:
+        operations = entries.operations
+        if len(entries) < len(operations):  # The list is shared with other keys.
+            used = sorted(set(entries.op))
+            numbers = {number: place for place, number in enumerate(used)}
+            op = array("i", [numbers[number] for number in entries.op])
+            operations = [entries.operations[number] for number in used]
+        table = Table(model, operations, steps_for(len(entries)))
+    if core == "native":
+        assert native.core is not None
+        problem = native.core.Problem(entries, table, entries.op if op is None else op)
+        if problem.width <= native.core.WIDTH_MAX:
+            share = _share(problem.width, problem.class_count)
+            return (
+                native.core.Depth(problem, MEMORY_MAX // share),
+                native.core.Forward(problem, WIDTH_MAX // share),
+                "native",
+            )
+    twin = Problem(entries, table, op)
+    share = _share(twin.width, len(twin.class_op))
+    return Depth(twin, MEMORY_MAX // share), Forward(twin, WIDTH_MAX // share), "pure"
+
+
+def _share(width: int, classes: int) -> int:
+    """How many times more a configuration needs than one of 64 slots and no crashed operation."""
+    return max(1, -(-width // 64)) + classes // 8
+
+
+class _Interrupted(Exception):
+    """A budget ended. The message is the reason."""
+
+
+class _Turns:
+    """Who searches next, and what the outcomes mean."""
+
+    def __init__(self, depth: _Depth, forward: _Forward, size: int, core: str) -> None:
+        self.depth = depth
+        self.forward = forward
+        self.size = size
+        self.core = core
+
+    def decide(
+        self, states_max: int | None, time_limit_s: float | None, stop: Cancellation, entries: Entries
+    ) -> SearchResult:
+        """Take turns until one search decides or a budget ends."""
+        self._states_max = states_max
+        self._time_limit_s = time_limit_s
+        self._deadline_ns = None if time_limit_s is None else time.monotonic_ns() + int(time_limit_s * 1e9)
+        self._stop = stop
+        self._entries = entries
+        try:
+            return self._take_turns()
+        except _Interrupted as interrupted:
+            if self.forward.is_refuted:
+                return self._refuted(self.forward.bound, (), "forward", is_shortest=False)
+            return self._unknown(str(interrupted))
+
+    def _take_turns(self) -> SearchResult:
+        depth, forward = self.depth, self.forward
+        slice_, is_forward_alive = SLICE_MIN, True
+        while True:
+            before = depth.deepest
+            match self._turn(depth, slice_):
+                case Outcome.FOUND:
+                    return self._valid(depth.linearization(), "depth first")
+                case Outcome.EXHAUSTED:
+                    return self._refuted(depth.deepest, depth.configurations(), "depth first")
+            if depth.deepest - before >= max(1, slice_ // 16):
+                continue
+            has_moved = is_forward_alive
+            while has_moved:
+                before, passes = forward.reached, forward.restarts
+                match self._turn(forward, slice_):
+                    case Outcome.FOUND:
+                        return self._valid(forward.linearization(), "forward")
+                    case Outcome.EXHAUSTED:
+                        return self._refuted(forward.bound, forward.configurations(), "forward")
+                    case Outcome.GAVE_UP:
+                        is_forward_alive = False
+                if forward.is_refuted:
+                    return self._sharpen(is_forward_alive)
+                has_moved = is_forward_alive and passes == forward.restarts and forward.reached - before >= max(1, slice_ // 64)
+            if not is_forward_alive and depth.forgot:
+                return self._unknown("both searches ran out of memory")
+            slice_ = min(2 * slice_, SLICE_MAX)
+
+    def _sharpen(self, is_alive: bool) -> SearchResult:
+        """The history is refuted; find the exact return event, if that costs no more than refuting it did."""
+        until = self.forward.explored + max(self.forward.explored, REFUTED_EXTRA)
+        while True:
+            if self.depth.deepest == self.forward.bound:
+                return self._refuted(self.forward.bound, self.depth.configurations(), "forward")
+            if not is_alive or self.forward.explored >= until:
+                return self._refuted(self.forward.bound, (), "forward", is_shortest=False)
+            match self._turn(self.forward, SLICE_MIN):
+                case Outcome.EXHAUSTED:
+                    return self._refuted(self.forward.bound, self.forward.configurations(), "forward")
+                case Outcome.GAVE_UP:
+                    is_alive = False
+
+    def _turn(self, searching: _Depth | _Forward, slice_: int) -> Outcome:
+        """Let one search explore so many configurations. Raises _Interrupted when a budget ends first."""
+        end = searching.explored + slice_
+        outcome = Outcome.RUNNING
+        while outcome is Outcome.RUNNING and searching.explored < end:
+            until = min(end, searching.explored + CHUNK[self.core])
+            if self._states_max is not None:
+                left = self._states_max - self.depth.explored - self.forward.explored
+                if left <= 0:
+                    raise _Interrupted(f"the budget of {self._states_max:,} configurations is used up")
+                until = min(until, searching.explored + left)
+            if self._stop.reason:
+                raise _Interrupted(self._stop.reason)
+            if self._deadline_ns is not None and time.monotonic_ns() >= self._deadline_ns:
+                raise _Interrupted(f"the time limit of {self._time_limit_s:g} s ended")
+            outcome = searching.run(until)
+        return outcome
+
+    def _stats(self, decided_by: str) -> dict[str, object]:
+        return {
+            "core": self.core,
+            "decided_by": decided_by,
+            "configurations": self.depth.explored + self.forward.explored,
+            "depth_first_configurations": self.depth.explored,
+            "forward_configurations": self.forward.explored,
+            "forward_width_max": self.forward.widest,
+            "forward_passes": self.forward.restarts + 1,
+        }
+
+    def _valid(self, linearization: Sequence[int], decided_by: str) -> SearchResult:
+        stats = self._stats(decided_by)
+        return SearchResult(Validity.VALID, linearization, stats=stats, linearizable_up_to=self.size)
+
+    def _refuted(
+        self, k: int, sample: tuple[Configuration, ...], decided_by: str, *, is_shortest: bool = True
+    ) -> SearchResult:
+        return SearchResult(
+            Validity.INVALID,
+            failed_at=self._entries.returns[k],
+            is_shortest=is_shortest,
+            final_configurations=sample,
+            stats=self._stats(decided_by),
+            linearizable_up_to=k if is_shortest else self.depth.deepest,
+        )
+
+    def _unknown(self, why: str) -> SearchResult:
+        deepest = self.depth.deepest
+        reason = f"{why}; the first {deepest:,} of {self.size:,} completed operations are linearizable"
+        return SearchResult(Validity.UNKNOWN, stats=self._stats(""), reason=reason, linearizable_up_to=deepest)

@@ -1,0 +1,30 @@
+// Makes the searches with masks as wide as the history needs.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "depth.hpp"
+#include "forward.hpp"
+
+namespace themis {
+
+inline constexpr int kWidthMax = 64 * 64;  // Wider histories are left to the pure twin, whose masks have no width.
+
+template <template <int> class Kind, class Base>
+Base* made(const Problem& problem, std::size_t memory_max) {
+    if (problem.width <= 64) return new Kind<1>(problem, memory_max);
+    if (problem.width <= 256) return new Kind<4>(problem, memory_max);
+    if (problem.width <= 1024) return new Kind<16>(problem, memory_max);
+    return new Kind<64>(problem, memory_max);
+}
+
+inline DepthSearch* make_depth(const Problem& problem, std::size_t memory_max) {
+    return made<Depth, DepthSearch>(problem, memory_max);
+}
+
+inline ForwardSearch* make_forward(const Problem& problem, std::size_t width_max) {
+    return made<Forward, ForwardSearch>(problem, width_max);
+}
+
+}  // namespace themis

@@ -1,0 +1,87 @@
+"""A model as a table of integers: states and operations interned, transitions filled when first needed.
+
+Where the operations of a history lead to few states (registers, locks), the whole table is made at once. It is then shared by
+all keys and threads, no search calls into Python, and more is known: which operations never change any state, and which
+operations are the same in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from checkers.models.model import Model, Operation, State
+
+STEPS_MIN, STEPS_MAX = 1 << 12, 1 << 16
+"""Calls of `step` that a complete table may always cost, and ever cost."""
+
+
+def steps_for(count: int) -> int:
+    """The calls of `step` that a complete table may cost a history of so many operations."""
+    return max(STEPS_MIN, min(4 * count, STEPS_MAX))
+
+
+class Table:
+    """Transitions between interned states.
+
+    states: by number, the initial one first. is_pure[o]: the operation never changes a state. group[o]: equal for operations
+    with the same effect in every state. is_complete: every transition is known; nothing changes any more.
+    Raises, on construction and when it is asked, whatever the model raises.
+    """
+
+    def __init__(self, model: Model, operations: Sequence[Operation], steps_max: int = STEPS_MIN) -> None:
+        self.model = model
+        self.operations = operations
+        self.states: list[State] = []
+        self._numbers: dict[State, int] = {}
+        self._known: dict[int, tuple[int, ...]] = {}
+        self._intern(model.initial())
+        self.is_complete = self._complete(steps_max)
+        self.is_pure = [model.is_pure(operation) for operation in operations]
+        self.group = list(range(len(operations)))
+        if self.is_complete:
+            self._compare_columns()
+
+    def following(self, state: int, op: int) -> tuple[int, ...]:
+        """The states that may follow; asks the model the first time."""
+        cell = state * len(self.operations) + op
+        known = self._known.get(cell)
+        if known is None:
+            known = self._known[cell] = self.step(state, op)
+        return known
+
+    def step(self, state: int, op: int) -> tuple[int, ...]:
+        """The same, asking the model each time: for a core that remembers the answer itself."""
+        return tuple(dict.fromkeys(map(self._intern, self.model.step(self.states[state], self.operations[op]))))
+
+    def known(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+        """State, operation and the states that may follow, of every transition asked for so far."""
+        for cell, following in self._known.items():
+            yield *divmod(cell, len(self.operations)), following
+
+    def _intern(self, state: State) -> int:
+        number = self._numbers.setdefault(state, len(self.states))
+        if number == len(self.states):
+            self.states.append(state)
+        return number
+
+    def _complete(self, steps_max: int) -> bool:
+        """Whether all rows could be filled within the budget. A model may refuse what no history would ask of it."""
+        reached = 0
+        while reached < len(self.states):
+            if len(self.states) * len(self.operations) > steps_max:
+                return False
+            try:
+                for op in range(len(self.operations)):
+                    self.following(reached, op)
+            except Exception:  # noqa: BLE001 - the search meets it again where it matters, and reports it
+                return False
+            reached += 1
+        return True
+
+    def _compare_columns(self) -> None:
+        first: dict[tuple[tuple[int, ...], ...], int] = {}
+        for op in range(len(self.operations)):
+            column = tuple(self.following(state, op) for state in range(len(self.states)))
+            self.group[op] = first.setdefault(column, op)
+            if all(following in ((), (state,)) for state, following in enumerate(column)):
+                self.is_pure[op] = True

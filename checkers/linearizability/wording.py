@@ -1,0 +1,104 @@
+"""Operations, states and times as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from checkers.linearizability.encode import Entry
+from checkers.models.model import Model, Operation
+from histories.op import Op
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: tuples as lists, sets as lists in order of repr."""
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, frozenset | set):
+        return sorted((plain(item) for item in value), key=repr)
+    return value
+
+
+def seconds(time_ns: int) -> str:
+    """A time since the run began: `12.345 s`."""
+    return f"{time_ns / 1e9:.3f} s"
+
+
+def asked(operation: Operation) -> str:
+    """What was asked: `write 9`, `read`."""
+    return operation.f if operation.argument is None else f"{operation.f} {plain(operation.argument)!r}"
+
+
+def answered(operation: Operation, model: Model) -> str:
+    """What was answered: `returned 7`, `succeeded`, `was refused`.
+
+    Clients that have nothing to report return nothing, or the argument again; nothing is an answer only where the
+    operation changes nothing, as a read does.
+    """
+    if operation.is_refused:
+        return "was refused"
+    repeats = operation.argument is not None and operation.result == operation.argument
+    says_nothing = operation.result is None and not model.is_pure(operation)
+    return "succeeded" if repeats or says_nothing else f"returned {plain(operation.result)!r}"
+
+
+class Teller:
+    """Tells of entries in terms of the ops behind them: `ops`, where an op's index is mostly its position."""
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self._ops = ops
+        self._by_index: dict[int, Op] | None = None
+
+    def op(self, index: int | None) -> Op | None:
+        """The op of that index; None when there is none."""
+        if index is None:
+            return None
+        if index < len(self._ops) and self._ops[index].index == index:
+            return self._ops[index]
+        if self._by_index is None:
+            self._by_index = {op.index: op for op in self._ops}
+        return self._by_index.get(index)
+
+    def key(self, entry: Entry) -> Any:
+        """The key that the entry's operation was on."""
+        op = self.op(entry.invoke_index)
+        return None if op is None else op.key
+
+    def who(self, entry: Entry) -> str:
+        """`process 4 (n2)`."""
+        node = self._node(entry)
+        return f"process {entry.process}" + (f" ({node})" if node else "")
+
+    def told(self, entry: Entry) -> str:
+        """`write 9 by process 1 (n1), acknowledged at 12.301 s`."""
+        completion = self.op(entry.complete_index)
+        if completion is None:
+            ended = "whose outcome nobody learned"
+        elif completion.type == "ok":
+            ended = f"acknowledged at {seconds(completion.time)}"
+        else:
+            ended = f"of unknown outcome since {seconds(completion.time)}"
+        return f"{asked(entry.operation)} by {self.who(entry)}, {ended}"
+
+    def described(self, entry: Entry) -> dict[str, Any]:
+        """The operation as data: `invoke` and `complete` are its ops' indices, times are ns since the run began."""
+        invocation, completion = self.op(entry.invoke_index), self.op(entry.complete_index)
+        operation = entry.operation
+        return {
+            "invoke": entry.invoke_index,
+            "complete": entry.complete_index,
+            "process": entry.process,
+            "node": self._node(entry),
+            "f": operation.f,
+            "argument": plain(operation.argument),
+            "result": plain(operation.result),
+            "type": None if completion is None else completion.type,
+            "invoked_ns": None if invocation is None else invocation.time,
+            "completed_ns": None if completion is None else completion.time,
+        }
+
+    def _node(self, entry: Entry) -> str | None:
+        for op in (self.op(entry.complete_index), self.op(entry.invoke_index)):
+            if op is not None and op.node is not None:
+                return op.node
+        return None

@@ -1,0 +1,1 @@
+"""Sequential specifications: what an object may answer when its operations happen one at a time."""

@@ -1,0 +1,210 @@
+"""Collections: set, FIFO queue, LIFO stack, priority queue, list.
+
+What takes from an empty queue returns None: an observation that it was empty. A refused take (`fail`) is that same
+observation where the checker takes refusals as such. An operation of unknown result takes whatever was next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkers.models.model import Model, Operation, State
+from checkers.models.shape import is_integer, is_observed, list_result, no_argument
+
+
+class SetModel(Model):
+    """A set.
+
+    Ops: `add` v, `remove` v, `contains` v (result: true or false), `read` (result: the elements, in any order).
+
+    Adding what is in it and removing what is not are legal and change nothing. Refused operations say nothing.
+    """
+
+    name = "set"
+    fs = frozenset({"add", "remove", "contains", "read"})
+
+    def initial(self) -> State:
+        return frozenset()
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        assert isinstance(state, frozenset)
+        if operation.is_refused:
+            return (state,)
+        match operation.f:
+            case "add":
+                return (state | {operation.argument},)
+            case "remove":
+                return (state - {operation.argument},)
+            case "contains":
+                return (state,) if not operation.is_known or operation.result == (operation.argument in state) else ()
+            case _:
+                return (state,) if not operation.is_known or _is_same_set(operation.result, state) else ()
+
+    def check(self, operation: Operation) -> str | None:
+        match operation.f:
+            case "read":
+                return no_argument(operation) or list_result(operation)
+            case "contains" if is_observed(operation) and not isinstance(operation.result, bool):
+                return f"contains returns true or false, not {operation.result!r}"
+            case _:
+                return None
+
+    def describe(self, state: State) -> str:
+        assert isinstance(state, frozenset)
+        return f"the set holds {_listed(sorted(state, key=repr))}" if state else "the set is empty"
+
+    def is_pure(self, operation: Operation) -> bool:
+        return operation.is_refused or operation.f in ("contains", "read")
+
+
+class _Sequence(Model):
+    """What queues and stacks share: a tuple whose first element is the next to be taken."""
+
+    put = "enqueue"
+    take = "dequeue"
+    noun = "queue"
+
+    def initial(self) -> State:
+        return ()
+
+    def with_value(self, state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        """The state after `value` was put in."""
+        return (*state, value)
+
+    def without_next(self, state: tuple[Any, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Each value that may be taken from this state, which is not empty, with the state after it."""
+        return [(state[0], state[1:])]
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        assert isinstance(state, tuple)
+        if operation.f == self.put:
+            return (state,) if operation.is_refused else (self.with_value(state, operation.argument),)
+        if operation.is_refused or (operation.is_known and operation.result is None):
+            return () if state else (state,)
+        taken = self.without_next(state) if state else []
+        if operation.f == "peek":
+            is_possible = not operation.is_known or any(value == operation.result for value, _ in taken)
+            return (state,) if is_possible else ()
+        return tuple(rest for value, rest in taken if not operation.is_known or value == operation.result)
+
+    def check(self, operation: Operation) -> str | None:
+        if operation.f != self.put:
+            return no_argument(operation)
+        return f"{self.put} takes a value, not None" if operation.argument is None else None
+
+    def describe(self, state: State) -> str:
+        assert isinstance(state, tuple)
+        return f"the {self.noun} holds {_listed(state)} (next first)" if state else f"the {self.noun} is empty"
+
+    def is_pure(self, operation: Operation) -> bool:
+        if operation.is_refused or operation.f == "peek":
+            return True
+        return operation.f == self.take and operation.is_known and operation.result is None
+
+
+class FifoQueue(_Sequence):
+    """First in, first out.
+
+    Ops: `enqueue` v, `dequeue`, `peek` (result of both: the oldest value, None: the queue was empty).
+    """
+
+    name = "fifo-queue"
+    fs = frozenset({"enqueue", "dequeue", "peek"})
+
+
+class LifoStack(_Sequence):
+    """Last in, first out.
+
+    Ops: `push` v, `pop`, `peek` (result of both: the newest value, None: the stack was empty).
+    """
+
+    name = "lifo-stack"
+    fs = frozenset({"push", "pop", "peek"})
+    put = "push"
+    take = "pop"
+    noun = "stack"
+
+    def with_value(self, state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        return (value, *state)
+
+
+class PriorityQueue(_Sequence):
+    """The smallest priority first.
+
+    Ops: `enqueue` v, `dequeue`, `peek` (result of both: a value of the smallest priority in it).
+
+    v is a whole number, its own priority, or [priority, item]. Among equal priorities any may come first.
+    """
+
+    name = "priority-queue"
+    fs = frozenset({"enqueue", "dequeue", "peek"})
+    noun = "priority queue"
+
+    def with_value(self, state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        return tuple(sorted((*state, value), key=lambda item: (_priority(item), repr(item))))
+
+    def without_next(self, state: tuple[Any, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        first = [value for value in dict.fromkeys(state) if _priority(value) == _priority(state[0])]
+        return [(value, _without(state, value)) for value in first]
+
+    def check(self, operation: Operation) -> str | None:
+        value = operation.argument
+        if operation.f != self.put:
+            return no_argument(operation)
+        if is_integer(value) or (isinstance(value, tuple) and len(value) == 2 and is_integer(value[0])):
+            return None
+        return f"enqueue takes a whole number or [priority, item], not {value!r}"
+
+
+class ListAppend(Model):
+    """A list that only grows at its end. Ops: `append` v, `read` (result: the whole list; None: the empty one).
+
+    Refused operations say nothing.
+    """
+
+    name = "list-append"
+    fs = frozenset({"append", "read"})
+
+    def initial(self) -> State:
+        return ()
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        assert isinstance(state, tuple)
+        if operation.f == "append":
+            return (state,) if operation.is_refused else ((*state, operation.argument),)
+        return (state,) if not is_observed(operation) or (operation.result or ()) == state else ()
+
+    def check(self, operation: Operation) -> str | None:
+        if operation.f != "read":
+            return None
+        return no_argument(operation) or (None if operation.result is None else list_result(operation))
+
+    def describe(self, state: State) -> str:
+        assert isinstance(state, tuple)
+        return f"the list is {_listed(state)}" if state else "the list is empty"
+
+    def is_pure(self, operation: Operation) -> bool:
+        return operation.is_refused or operation.f == "read"
+
+
+def _priority(value: Any) -> int:
+    priority: int = value[0] if isinstance(value, tuple) else value
+    return priority
+
+
+def _without(state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    at = state.index(value)
+    return state[:at] + state[at + 1 :]
+
+
+def _is_same_set(result: Any, state: frozenset[Any]) -> bool:
+    """Whether a read, a list or a set, names each element exactly once."""
+    return len(result) == len(state) and frozenset(result) == state
+
+
+def _listed(values: Any) -> str:
+    """The values in words; the middle of a long list is left out."""
+    shown = [repr(value) for value in values]
+    if len(shown) > 20:
+        shown = [*shown[:10], f"... {len(shown) - 20} more ...", *shown[-10:]]
+    return ", ".join(shown)

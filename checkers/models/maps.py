@@ -1,0 +1,144 @@
+"""Many keys in one object: key-value map, multi-register, and lists by key; for histories that cannot be split by key.
+
+Each state is the frozenset of (key, value) pairs that differ from absent. A history whose operations touch one key each
+is checked much faster split by key (locality: Herlihy and Wing 1990, §3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from checkers.models.model import Model, Operation, State
+from checkers.models.register import KeyValue
+from checkers.models.shape import is_observed, is_pair
+
+_ONE_KEY = KeyValue()
+
+
+class KeyValueMap(Model):
+    """A key-value store whose keys are in the arguments; otherwise as `kv`.
+
+    Ops: `get` (or `read`) k, `put` (or `write`) [k, v], `append` [k, text], `delete` k, `cas` [k, old, new].
+    """
+
+    name = "kv-map"
+    fs = KeyValue.fs
+
+    def initial(self) -> State:
+        return frozenset()
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        assert isinstance(state, frozenset)
+        key, single = _split(operation)
+        held = dict(state).get(key)
+        return tuple(_replaced(state, key, held, new) for new in _ONE_KEY.step(held, single))
+
+    def check(self, operation: Operation) -> str | None:
+        wanted, length = {
+            "put": ("[key, value]", 2),
+            "write": ("[key, value]", 2),
+            "append": ("[key, text]", 2),
+            "cas": ("[key, old, new]", 3),
+        }.get(operation.f, ("a key", None))
+        argument = operation.argument
+        is_tuple = isinstance(argument, tuple)
+        if (length is None and argument is None) or (length is not None and not (is_tuple and len(argument) == length)):
+            return f"{operation.f} takes {wanted}, not {argument!r}"
+        return _ONE_KEY.check(_split(operation)[1])
+
+    def describe(self, state: State) -> str:
+        assert isinstance(state, frozenset)
+        return f"the map is {_pairs(state)}" if state else "the map is empty"
+
+    def is_pure(self, operation: Operation) -> bool:
+        return _ONE_KEY.is_pure(_split(operation)[1])
+
+
+class MultiRegister(Model):
+    """Several registers, read and written together, atomically.
+
+    Ops: `read` (argument: the names, or pairs [name, None], or a map; result: pairs [name, value] or a map), `write`
+    (pairs or a map), `txn` (a list of [f, name, value], f being r, read, w or write; in the result the reads hold what
+    they returned, and see the writes before them in the same transaction). A refused operation says nothing.
+    """
+
+    name = "multi-register"
+    fs = frozenset({"read", "write", "txn"})
+
+    def initial(self) -> State:
+        return frozenset()
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        assert isinstance(state, frozenset)
+        if operation.is_refused:
+            return (state,)
+        held = dict(state)
+        for f, name, value in _micro_ops(operation):
+            if f in ("w", "write"):
+                held[name] = value
+            elif operation.is_known and held.get(name) != value:
+                return ()
+        return (frozenset((name, value) for name, value in held.items() if value is not None),)
+
+    def check(self, operation: Operation) -> str | None:
+        argument, result = operation.argument, operation.result
+        if operation.f == "txn":
+            for what, ops in (("takes", argument), ("returns", result if is_observed(operation) else ())):
+                if not isinstance(ops, tuple) or not all(_is_micro_op(op) for op in ops):
+                    return f"txn {what} a list of [r or w, name, value], not {ops!r}"
+            return None
+        if operation.f == "write":
+            return None if _are_pairs(argument) else f"write takes pairs [name, value] or a map, not {argument!r}"
+        if is_observed(operation) and not _are_pairs(result):
+            return f"read returns pairs [name, value] or a map, not {result!r}"
+        return None
+
+    def describe(self, state: State) -> str:
+        assert isinstance(state, frozenset)
+        return f"the registers hold {_pairs(state)}" if state else "no register was written"
+
+    def is_pure(self, operation: Operation) -> bool:
+        if operation.is_refused or operation.f == "read":
+            return True
+        return operation.f == "txn" and all(f in ("r", "read") for f, _, _ in operation.argument)
+
+
+def _split(operation: Operation) -> tuple[Any, Operation]:
+    """The key, and the same operation as one key's model sees it."""
+    match operation.f:
+        case "put" | "write" | "append":
+            key, argument = operation.argument
+        case "cas":
+            key, *swap = operation.argument
+            argument = tuple(swap)
+        case _:
+            key, argument = operation.argument, None
+    return key, Operation(operation.f, argument, operation.result, operation.is_known, operation.is_refused)
+
+
+def _replaced(state: frozenset[Any], key: Any, old: Any, new: Any) -> frozenset[Any]:
+    kept = state - {(key, old)}
+    return kept if new is None else kept | {(key, new)}
+
+
+def _micro_ops(operation: Operation) -> Iterator[tuple[str, Any, Any]]:
+    """The reads and writes of one operation, in order; the reads with their results where the operation is known."""
+    if operation.f == "txn":
+        yield from operation.result if operation.is_known else operation.argument
+    elif operation.f == "write":
+        yield from (("w", name, value) for name, value in operation.argument)
+    elif operation.is_known:
+        yield from (("r", name, value) for name, value in operation.result)
+
+
+def _is_micro_op(op: object) -> bool:
+    return isinstance(op, tuple) and len(op) == 3 and op[0] in ("r", "read", "w", "write")
+
+
+def _are_pairs(value: object) -> bool:
+    return isinstance(value, tuple) and all(is_pair(item) for item in value)
+
+
+def _pairs(state: frozenset[Any]) -> str:
+    return ", ".join(f"{key!r}: {value!r}" for key, value in sorted(state, key=repr))

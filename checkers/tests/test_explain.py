@@ -1,0 +1,269 @@
+"""A counterexample is true, short, confirmed by another algorithm, and says in words what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers import brute
+from checkers.linearizability.encode import Entry, entries
+from checkers.linearizability.explain import explain
+from checkers.linearizability.reduce import forgetting_reset, is_unnoticed, prefix, reduce, weakened
+from checkers.linearizability.refutation import TooMany, failing_return
+from checkers.linearizability.search import search
+from checkers.models.model import Model, Operation, State
+from checkers.models.register import Register
+from checkers.models.registry import find, names
+from checkers.tests.random_histories import histories, random_history, seeded
+from checkers.verdict import Validity
+from histories.builder import h
+from histories.history import History
+from histories.op import Op
+
+
+def explained(history: History, name: str, *, refused: bool = False) -> dict[str, Any]:
+    model = find(name)
+    part = entries(history, refused=refused)
+    result = search(part, model, core="pure")
+    assert result.validity is Validity.INVALID
+    return explain(history, part, model, result, lambda rest, model: search(rest, model, core="pure"))
+
+
+def invoked(evidence: dict[str, Any]) -> list[int]:
+    return [operation["invoke"] for operation in evidence["minimal"]["operations"]]
+
+
+STALE = History(
+    [
+        Op(0, 11_100_000_000, "invoke", 0, "write", 3, 7),
+        Op(1, 11_200_000_000, "ok", 0, "write", 3, 7, node="n1"),
+        Op(2, 12_000_000_000, "invoke", 2, "read", 3, None),
+        Op(3, 12_010_000_000, "ok", 2, "read", 3, 7, node="n1"),
+        Op(4, 12_300_000_000, "invoke", 1, "write", 3, 9),
+        Op(5, 12_301_000_000, "ok", 1, "write", 3, 9, node="n1"),
+        Op(6, 12_340_000_000, "invoke", 4, "read", 3, None),
+        Op(7, 12_345_000_000, "ok", 4, "read", 3, 7, node="n2"),
+    ]
+)
+
+
+def test_a_stale_read_in_words() -> None:
+    assert explained(STALE, "register")["reason"] == (
+        "read of key 3 by process 4 (n2) returned 7, which nothing from 12.340 s to 12.345 s allows; "
+        "the only state left by then: the register holds 9 (write 9 by process 1 (n1), acknowledged at 12.301 s); it would have fitted after "
+        "write 7 by process 0 (n1), acknowledged at 11.200 s"
+    )
+
+
+def test_a_stale_read_as_data() -> None:
+    evidence = explained(STALE, "register")
+    assert evidence["key"] == 3
+    assert evidence["failed"]["invoke"] == 6
+    assert evidence["failed"]["node"] == "n2"
+    assert [state["state"] for state in evidence["possible"]] == [9]
+    assert evidence["possible"][0]["because"] == "the register holds 9, but read returned 7"
+    assert evidence["possible"][0]["after"]["invoke"] == 4
+    assert evidence["fits_after"]["invoke"] == 0
+    assert invoked(evidence) == [4, 6]
+    assert evidence["minimal"]["confirmed_by"] == "brute force"
+    assert evidence["minimal"]["is_minimal"]
+
+
+WRITTEN = "p0 invoke write 1 | p0 ok write 1 | "
+REASONS = [
+    ("register", WRITTEN + "p1 invoke read | p1 ok read nil", "it would have fitted before any of them"),
+    ("register", WRITTEN + "p1 invoke read | p1 ok read 8", "no operation before its return leads to a state that"),
+    (
+        "register",
+        WRITTEN + "p1 invoke write 2 | p1 info write 2 | p0 invoke read | p0 ok read 3",
+        "the states left by then",
+    ),
+    ("cas-register", "p0 invoke cas [1,2] | p0 ok cas [1,2]", "cas [1, 2] by process 0 succeeded"),
+    ("mutex", "p0 invoke acquire a | p0 ok acquire | p1 invoke acquire b | p1 ok acquire", "the lock is held by 'a'"),
+    ("fifo-queue", "p0 invoke enqueue 1 | p0 ok enqueue | p1 invoke dequeue | p1 ok dequeue nil", "1 returned None"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), REASONS)
+def test_reasons(name: str, text: str, words: str) -> None:
+    assert words in explained(h(text), name)["reason"]
+
+
+def test_a_refused_operation_is_told_as_one() -> None:
+    history = h("p0 invoke write 1 | p0 ok write 1 | p0 invoke cas [1,3] | p0 fail cas [1,3]")
+    assert "cas [1, 3] by process 0 was refused" in explained(history, "cas-register", refused=True)["reason"]
+
+
+def test_open_operations_count_among_the_possible_states() -> None:
+    """The write is open when the read returns, so the register may hold 5, too."""
+    history = h("p0 invoke write 1 | p0 ok write 1 | p1 invoke write 5 | p2 invoke read | p2 ok read 3 | p1 ok write 5")
+    assert sorted(state["state"] for state in explained(history, "register")["possible"]) == [1, 5]
+
+
+def stale_at_the_end(count: int, seed: int = 1) -> History:
+    """A register that five clients use one after another, and a read at the end of what was overwritten long ago."""
+    rng = Random(seed)
+    ops: list[Op] = []
+    value = -1
+    for i in range(count):
+        f = rng.choice(["read", "write"])
+        value = i if f == "write" else value
+        for type_ in ("invoke", "ok"):
+            seen = None if type_ == "invoke" and f == "read" else value
+            ops.append(Op(len(ops), len(ops) * 1000, type_, i % 5, f, None, seen if i else -1))
+        if i == 0:
+            ops = [Op(0, 0, "invoke", 0, "write", None, -1), Op(1, 1, "ok", 0, "write", None, -1)]
+            value = -1
+    ops.append(Op(len(ops), len(ops) * 1000, "invoke", 1, "read"))
+    ops.append(Op(len(ops), len(ops) * 1000, "ok", 1, "read", None, -1))
+    return History(ops)
+
+
+def test_of_a_long_history_two_operations_are_left() -> None:
+    evidence = explained(stale_at_the_end(2_000), "register")
+    operations = evidence["minimal"]["operations"]
+    assert [operation["f"] for operation in operations] == ["write", "read"]
+    assert evidence["minimal"]["cut_count"] > 1_900
+    assert evidence["fits_after"]["invoke"] == 0
+
+
+@pytest.mark.parametrize("name", names())
+@given(data=st.data())
+def test_the_minimal_history_is_refuted_by_brute_force(name: str, data: st.DataObject) -> None:
+    history = data.draw(histories(name))
+    check_explanation(name, history)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_minimal_history_is_refuted_by_brute_force_for_many_seeds(name: str) -> None:
+    refuted = sum(check_explanation(name, random_history(name, seeded(seed))) for seed in range(60))
+    assert refuted > 5
+
+
+def check_explanation(name: str, history: History) -> bool:
+    """Whether the history is not linearizable; if so, its explanation holds."""
+    model = find(name)
+    part = entries(history, refused=True)
+    if brute.linearization(part, model) is not None:
+        return False
+    evidence = explained(history, name, refused=True)
+    assert "error" not in evidence, evidence["error"]
+    by_call = {entry.invoke_index: entry for entry in part}
+    operations = evidence["minimal"]["operations"]
+    left = [
+        weakened(by_call[operation["invoke"]]) if operation["is_optional"] else by_call[operation["invoke"]]
+        for operation in operations
+    ]
+    assert brute.linearization(left, model) is None
+    assert evidence["failed"]["invoke"] in [operation["invoke"] for operation in operations]
+    failed = by_call[evidence["failed"]["invoke"]]
+    assert evidence["possible"]
+    for state in evidence["possible"]:
+        assert failed.operation.f in state["because"]
+    assert evidence["is_shortest"]
+    before = prefix(part, list(by_call.values()).index(failed))
+    without = [entry for entry in before if entry.call != failed.call]
+    assert brute.linearization(without, model) is not None or any(e.ret > failed.ret for e in part)
+    return True
+
+
+@pytest.mark.parametrize("name", names())
+def test_removing_what_nobody_notices_keeps_the_verdict(name: str) -> None:
+    """Each single removal that is called proven, against the definition: legal with it, legal without it."""
+    model, removed = find(name), 0
+    for seed in range(80):
+        part = entries(random_history(name, seeded(seed), ops_max=6), refused=True)[:]
+        for entry in part:
+            rest = [other for other in part if other != entry]
+            if is_unnoticed(entry, rest, model, forgetting_reset(entry, rest, model)):
+                removed += 1
+                assert brute.linearization(part, model) is None or brute.linearization(rest, model) is not None
+    assert removed > 3
+
+
+@pytest.mark.parametrize("name", ["register", "cas-register", "kv"])
+def test_cutting_at_a_reset_keeps_the_verdict(name: str) -> None:
+    """What a reduction keeps of a linearizable history is linearizable: so what it refutes was not."""
+    model, cut = find(name), 0
+    for seed in range(400):
+        part = entries(random_history(name, seeded(seed), ops_max=7), refused=True)
+        if brute.linearization(part, model) is None or not len(part.returns):
+            continue
+        seen: list[Sequence[Entry]] = []
+
+        def refute(rest: Sequence[Entry], seen: list[Sequence[Entry]] = seen) -> bool:
+            seen.append(rest)
+            return False
+
+        assert reduce(part, part.returns[-1], model, refute, work_max=10_000) is None
+        cut += len(seen) > 1
+        for rest in seen:
+            assert brute.linearization(rest, model) is not None, seed
+    assert cut > 20
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_second_algorithm_is_right(name: str) -> None:
+    model = find(name)
+    for seed in range(60):
+        part = entries(random_history(name, seeded(seed)), refused=True)
+        failing = failing_return(part, model)
+        assert (failing is None) == (brute.linearization(part, model) is not None)
+        result = search(part, model, core="pure")
+        assert failing == result.failed_at
+
+
+def test_the_second_algorithm_gives_up_in_time() -> None:
+    opened = " | ".join(f"p{i} invoke enqueue {i}" for i in range(12))
+    part = entries(h(f"{opened} | p20 invoke dequeue | p20 ok dequeue 99"))
+    with pytest.raises(TooMany):
+        failing_return(part, find("fifo-queue"), configurations_max=1_000)
+
+
+class Touchy(Register):
+    """A model that raises when it is asked about the value 13."""
+
+    name = "touchy"
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        if operation.argument == 13:
+            raise ZeroDivisionError("thirteen")
+        return super().step(state, operation)
+
+    def describe(self, state: State) -> str:
+        raise ZeroDivisionError("no words")
+
+
+def test_a_model_that_raises_is_unknown_with_its_traceback() -> None:
+    result = search(entries(h("p0 invoke write 13 | p0 ok write 13")), Touchy(), core="pure")
+    assert result.validity is Validity.UNKNOWN
+    assert "ZeroDivisionError: thirteen" in result.traceback
+    assert "thirteen" in result.reason
+
+
+def test_an_explanation_that_crashes_keeps_the_refutation() -> None:
+    model: Model = Touchy()
+    history = h("p0 invoke read | p0 ok read 3")
+    part = entries(history)
+    result = search(part, model, core="pure")
+    evidence = explain(history, part, model, result)
+    assert evidence["reason"] == "read by process 0 returned 3 cannot be linearized"
+    assert "no words" in evidence["error"]
+
+
+def test_a_budget_leaves_a_sound_and_longer_result() -> None:
+    history = stale_at_the_end(300)
+    model = find("register")
+    part = entries(history)
+    result = search(part, model, core="pure")
+
+    def run(work_max: int) -> dict[str, Any]:
+        return explain(history, part, model, result, work_max=work_max)
+
+    assert run(0)["minimal"] is None
+    assert run(10_000)["minimal"]["is_minimal"]

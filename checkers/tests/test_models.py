@@ -1,0 +1,147 @@
+"""Each model: tiny histories that are and are not linearizable, and the laws that models promise to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from checkers import brute
+from checkers.linearizability.encode import entries
+from checkers.linearizability.reduce import weakened
+from checkers.models.model import Model, Operation, State
+from checkers.models.registry import find, names
+from checkers.tests.random_histories import ALPHABETS, random_history, seeded
+from histories.builder import h
+from histories.op import freeze
+
+LINE = re.compile(r"(?P<model>\S+)(?P<refused> refused)? (?P<verdict>valid|invalid): (?P<text>.*)")
+
+
+def table() -> Iterator[tuple[str, bool, bool, str]]:
+    """Model, whether a fail is an observation, whether it is linearizable, and the history."""
+    for line in (Path(__file__).parent / "testdata" / "models.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            match = LINE.fullmatch(line)
+            assert match, line
+            yield match["model"], bool(match["refused"]), match["verdict"] == "valid", match["text"]
+
+
+@pytest.mark.parametrize(("name", "refused", "is_linearizable", "text"), list(table()))
+def test_tiny_histories(name: str, refused: bool, is_linearizable: bool, text: str) -> None:
+    model = find(name)
+    part = entries(h(text), refused=refused)
+    assert [model.check(entry.operation) for entry in part] == [None] * len(part)
+    assert (brute.linearization(part, model) is not None) == is_linearizable
+
+
+def test_every_model_has_tiny_histories_of_both_verdicts() -> None:
+    seen = {(name.partition("(")[0], is_linearizable) for name, _, is_linearizable, _ in table()}
+    assert seen == {(name, verdict) for name in names() for verdict in (True, False)}
+
+
+SHAPES = [
+    ("register", Operation("read", 1), "read takes no argument"),
+    ("cas-register", Operation("cas", 1), "cas takes [old, new]"),
+    ("cas-register", Operation("cas", (1, 2, 3)), "cas takes [old, new]"),
+    ("kv", Operation("get", "k"), "kv-map"),
+    ("kv", Operation("append", 1), "append takes a string"),
+    ("kv-map", Operation("get", None), "get takes a key"),
+    ("kv-map", Operation("put", 1), "put takes [key, value]"),
+    ("kv-map", Operation("cas", (1, 2)), "cas takes [key, old, new]"),
+    ("kv-map", Operation("append", ("k", 1)), "append takes a string"),
+    ("multi-register", Operation("write", 3), "write takes pairs"),
+    ("multi-register", Operation("read", ("a",), 3), "read returns pairs"),
+    ("multi-register", Operation("txn", (("x", "a", 1),)), "txn takes a list"),
+    ("counter", Operation("add", "1"), "add takes a whole number"),
+    ("counter", Operation("add", True), "add takes a whole number"),
+    ("counter", Operation("increment", 1), "increment takes no argument"),
+    ("counter-returning", Operation("add", 1, None), "add returns the new value"),
+    ("fenced-lock", Operation("acquire", "a", None), "acquire returns a fencing token"),
+    ("set", Operation("read", None, 3), "read returns a list"),
+    ("set", Operation("contains", 3, 1), "contains returns true or false"),
+    ("fifo-queue", Operation("enqueue", None), "enqueue takes a value"),
+    ("lifo-stack", Operation("pop", 1), "pop takes no argument"),
+    ("priority-queue", Operation("enqueue", "x"), "enqueue takes a whole number or [priority, item]"),
+    ("list-append", Operation("read", None, 3), "read returns a list"),
+]
+
+
+@pytest.mark.parametrize(("name", "operation", "complaint"), SHAPES)
+def test_a_wrong_shape_is_named(name: str, operation: Operation, complaint: str) -> None:
+    found = find(name).check(operation)
+    assert found is not None
+    assert complaint in found
+
+
+def operations(name: str) -> Iterator[Operation]:
+    for f, arguments, results in ALPHABETS[name]:
+        for argument in arguments:
+            for result in results:
+                yield Operation(f, freeze(argument), freeze(result))
+            yield Operation(f, freeze(argument), is_known=False)
+            yield Operation(f, freeze(argument), is_refused=True)
+
+
+def reachable(model: Model, name: str) -> list[State]:
+    """States that up to four operations lead to."""
+    states = {model.initial(): None}
+    for _ in range(4):
+        for state in list(states)[:80]:
+            for operation in operations(name):
+                states.update(dict.fromkeys(model.step(state, operation)))
+    return list(states)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_called_pure_or_refused_changes_nothing(name: str) -> None:
+    model = find(name)
+    for operation in operations(name):
+        if model.is_pure(operation) or operation.is_refused:
+            assert model.is_pure(operation), f"{operation} is refused"
+            for state in reachable(model, name):
+                assert tuple(model.step(state, operation)) in ((), (state,))
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_called_a_reset_forgets_everything(name: str) -> None:
+    model = find(name)
+    for operation in operations(name):
+        if model.is_reset(operation):
+            assert len({tuple(model.step(state, operation)) for state in reachable(model, name)}) == 1
+            assert len(list(model.step(model.initial(), operation))) == 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_legal_history_stays_legal_when_results_are_forgotten(name: str) -> None:
+    """The first law: reduce.py leans on it, and so does every verdict on a history with time-outs."""
+    model, legal = find(name), 0
+    for seed in range(60):
+        part = entries(random_history(name, seeded(seed), ops_max=5))
+        if brute.linearization(part, model) is None:
+            continue
+        legal += 1
+        for i, entry in enumerate(part):
+            operation = Operation(entry.operation.f, entry.operation.argument, is_known=False)
+            forgotten = weakened(entry)
+            changed = [*part[:i], msgspec.structs.replace(forgotten, operation=operation), *part[i + 1 :]]
+            assert brute.linearization(changed, model) is not None, (seed, i)
+            assert brute.linearization([*part[:i], forgotten, *part[i + 1 :]], model) is not None, (seed, i)
+    assert legal > 10
+
+
+@pytest.mark.parametrize("name", names())
+def test_states_are_told_in_words_and_hashable(name: str) -> None:
+    model = find(name)
+    for state in reachable(model, name):
+        assert hash(state) is not None
+        words = model.describe(state)
+        assert words
+        assert "frozenset" not in words
+
+
+def test_a_long_state_is_told_briefly() -> None:
+    assert len(find("list-append").describe(tuple(range(10_000)))) < 300

@@ -1,0 +1,81 @@
+"""Reads the values of flags: counts such as `3n`, lists, `KEY=VALUE` pairs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import msgspec
+
+from harness.errors import UsageError
+
+
+def node_names(text: str) -> tuple[str, ...]:
+    """`5` is n1 to n5; `host1,host2` are those names."""
+    if text.strip().isdigit():
+        count = int(text)
+        if not 1 <= count <= 99:
+            raise UsageError(f"--nodes {text}: give 1 to 99 nodes, or their names separated by commas")
+        return tuple(f"n{number}" for number in range(1, count + 1))
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UsageError(f"--nodes {text!r}: give a count or names separated by commas")
+    return names
+
+
+def concurrency(text: str, node_count: int) -> int:
+    """`10` is ten clients, `3n` three for each node (Jepsen's notation)."""
+    match = re.fullmatch(r"\s*(\d{1,6})\s*(n?)\s*", text)
+    if not match or int(match[1]) < 1:
+        raise UsageError(f"--concurrency {text!r}: give a whole number from 1 up, such as 10, or 3n for three a node")
+    return int(match[1]) * (node_count if match[2] else 1)
+
+
+def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as a dict; a value that is a JSON list, object, boolean or null is decoded, others stay strings."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{flag} {text!r}: write it as NAME=VALUE")
+        found[name.strip()] = decoded(value.strip())
+    return found
+
+
+def decoded(value: str) -> Any:
+    """JSON where it is JSON of another type than a number or string; numbers stay text for the option's own type."""
+    if value in ("true", "false", "null") or value[:1] in ("[", "{"):
+        try:
+            return msgspec.json.decode(value.encode())
+        except msgspec.DecodeError:
+            return value
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas; `none` and the empty text are no names."""
+    return tuple(name for part in text.split(",") if (name := part.strip()) and name != "none")
+
+
+def fresh_seed() -> int:
+    """A seed for a run that was not given one; it is printed and stored, so the run can be repeated."""
+    return secrets.randbelow(2**31)
+
+
+def seed_range(text: str) -> range:
+    """`1..1000`, both ends included, or one seed."""
+    match = re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\s*(\d{1,18})\s*)?", text)
+    if not match:
+        raise UsageError(f"--seeds {text!r}: write one seed, or FIRST..LAST such as 1..1000")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last < first:
+        raise UsageError(f"--seeds {text!r}: the range is reversed or empty; write {last}..{first}")
+    return range(first, last + 1)
+
+
+def echo_json(value: Any) -> None:
+    """Print `value` as one indented JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -1,0 +1,165 @@
+"""`themis test`, `replay` and `analyze`: run, run again, check again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from harness import controller, plan, results
+from harness.cli import options
+from harness.errors import UsageError, exit_code
+from harness.spec import RunSpec
+from harness.store import Result, RunDirectory, Store
+
+STORE = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("store"),
+    show_default=True,
+    help="The folder that runs are kept in.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+@click.command()
+@click.option("--target", default="raft", show_default=True, help="What to test: a name, or package.module:Name.")
+@click.option("--target-option", "-o", multiple=True, metavar="NAME=VALUE", help="An option of the target; repeatable.")
+@click.option("--bug", multiple=True, help="Plant this bug of the target; repeatable.")
+@click.option("--workload", default="register", show_default=True, help="What clients do, and what is checked.")
+@click.option("--workload-option", "-w", multiple=True, metavar="NAME=VALUE", help="An option of the workload; repeatable.")
+@click.option("--nemesis", default="none", show_default=True, help="Faults, comma separated: partition,kill,pause ...")
+@click.option("--nemesis-interval", type=float, default=4.0, show_default=True, help="Mean seconds between faults of a kind.")
+@click.option("--beyond-model", is_flag=True, help="Allow faults that the target does not claim to survive.")
+@click.option("--schedule", type=click.Path(path_type=Path, dir_okay=False), help="Replay the faults of this schedule.json.")
+@click.option("--env", default="local", show_default=True, help="Where nodes run: sim, local, netns, docker, ssh.")
+@click.option("--env-option", "-e", multiple=True, metavar="NAME=VALUE", help="An option of the environment; repeatable.")
+@click.option("--nodes", default="5", show_default=True, help="How many, or their names, comma separated.")
+@click.option("--concurrency", default="2n", show_default=True, help="Clients: 10, or 3n for three a node.")
+@click.option("--rate", type=float, default=100.0, show_default=True, help="Operations a second in all; 0: no limit.")
+@click.option("--time-limit", type=float, default=30.0, show_default=True, help="Seconds of the main phase.")
+@click.option("--quiet-period", type=float, default=1.0, show_default=True, help="Seconds between heal and final reads.")
+@click.option("--client-timeout", type=float, default=2.0, show_default=True, help="Seconds until a call is indeterminate.")
+@click.option("--seed", type=int, default=None, help="Decides all that is random. Default: a fresh one, printed.")
+@click.option("--test-count", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Runs, seeds counting up.")
+@click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")
+@click.option("--vacuity", multiple=True, metavar="NAME=NUMBER", help="A threshold below which a run proves nothing.")
+@click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
+@click.option("--check-time-limit", type=float, default=None, help="Budget of seconds for the search.")
+@STORE
+@JSON
+def test(
+    target: str,
+    target_option: tuple[str, ...],
+    bug: tuple[str, ...],
+    workload: str,
+    workload_option: tuple[str, ...],
+    nemesis: str,
+    nemesis_interval: float,
+    beyond_model: bool,
+    schedule: Path | None,
+    env: str,
+    env_option: tuple[str, ...],
+    nodes: str,
+    concurrency: str,
+    rate: float,
+    time_limit: float,
+    quiet_period: float,
+    client_timeout: float,
+    seed: int | None,
+    test_count: int,
+    name: str,
+    vacuity: tuple[str, ...],
+    check_states: int | None,
+    check_time_limit: float | None,
+    store: Path,
+    as_json: bool,
+) -> int:
+    """Run a system, break it, and check what its clients saw.
+
+    Exit code: 0 valid, 1 invalid, 2 unknown, 254 bad usage, 255 the harness failed.
+
+    \b
+    Example:
+      themis test --target raft --workload register --nemesis partition,kill --nodes 5 --time-limit 20 --seed 7
+    """
+    names = options.node_names(nodes)
+    try:
+        spec = RunSpec(
+            name=name,
+            target=target,
+            target_options=options.pairs("--target-option", target_option),
+            bugs=tuple(sorted(set(bug))),
+            workload=workload,
+            workload_options=options.pairs("--workload-option", workload_option),
+            nemesis=options.names(nemesis),
+            interval_s=nemesis_interval,
+            beyond_model=beyond_model,
+            env=env,
+            env_options=options.pairs("--env-option", env_option),
+            nodes=names,
+            concurrency=options.concurrency(concurrency, len(names)),
+            rate_hz=rate,
+            time_limit_s=time_limit,
+            quiet_s=quiet_period,
+            client_timeout_s=client_timeout,
+            seed=options.fresh_seed() if seed is None else seed,
+            vacuity=options.pairs("--vacuity", vacuity),
+            check_states=check_states,
+            check_time_limit_s=check_time_limit,
+        )
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
+    ran: list[tuple[RunDirectory, Result]] = []
+    for number in range(test_count):
+        numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
+        prepared = plan.prepare(numbered, schedule)
+        run, result = controller.run(prepared, Store(store))
+        ran.append((run, result))
+        if not as_json:
+            click.echo(results.summary(run, result, prepared.spec))
+        if result.interrupted:
+            break
+    if as_json:
+        options.echo_json([as_data(run, result) for run, result in ran] if test_count > 1 else as_data(*ran[0]))
+    elif test_count > 1:
+        click.echo(results.tally([result for _, result in ran]))
+    return exit_code(results.code(result) for _, result in ran)
+
+
+def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:
+    """What `--json` prints for one run."""
+    return {"run": str(run.path), "exit_code": results.code(result), "result": msgspec.to_builtins(result)}
+
+
+@click.command()
+@click.argument("run")
+@click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
+@click.option("--check-time-limit", type=float, default=None, help="Budget of seconds for the search.")
+@STORE
+@JSON
+def analyze(run: str, check_states: int | None, check_time_limit: float | None, store: Path, as_json: bool) -> int:
+    """Check a stored run again, also one that was cut off; writes its verdict.json anew.
+
+    \b
+    Example:
+      themis analyze latest
+    """
+    directory = Store(store).find(run)
+    spec = directory.read_spec()
+    budget = msgspec.structs.replace(
+        spec,
+        check_states=check_states or spec.check_states,
+        check_time_limit_s=check_time_limit or spec.check_time_limit_s,
+    )
+    result = controller.analyze(directory, budget)
+    if as_json:
+        options.echo_json(as_data(directory, result))
+    else:
+        click.echo(results.summary(directory, result, spec))
+    return results.code(result)
+
+
+COMMANDS = (test, analyze)

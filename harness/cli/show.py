@@ -1,0 +1,66 @@
+"""`themis list` and `inspect`: what was run, and what went wrong in it, as plain text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness import inspection, results
+from harness.cli import options
+from harness.cli.run import JSON, STORE
+from harness.store import RunDirectory, Store
+
+
+@click.command("list")
+@click.option("--name", default="", help="Only runs of this name.")
+@STORE
+@JSON
+def list_runs(name: str, store: Path, as_json: bool) -> int:
+    """The runs in the store, oldest first, with their verdicts.
+
+    \b
+    Example:
+      themis list --store store
+    """
+    runs = [run for run in Store(store).runs() if name in ("", run.path.parent.name)]
+    if as_json:
+        options.echo_json([row(run) for run in runs])
+    elif not runs:
+        click.echo(f"no runs in {store}")
+    else:
+        for run in runs:
+            entry = row(run)
+            click.echo(f"{entry['verdict']:<10} {entry['name']}/{entry['time']}  {entry['reason']}"[:160].rstrip())
+    return 0
+
+
+def row(run: RunDirectory) -> dict[str, str]:
+    """One run of the list: name, time, verdict ("unfinished" when it was cut off or still runs), reason."""
+    result = run.read_result()
+    verdict = result.verdict.validity.value if result else "unfinished"
+    reason = results.first_reason(result) if result else "no verdict; `themis analyze` makes one"
+    return {"name": run.path.parent.name, "time": run.path.name, "verdict": verdict, "reason": reason, "path": str(run.path)}
+
+
+@click.command()
+@click.argument("run", default="latest")
+@click.option("--window", type=click.IntRange(0, 10_000), default=12, show_default=True, help="Ops shown around a failure.")
+@STORE
+@JSON
+def inspect(run: str, window: int, store: Path, as_json: bool) -> int:
+    """What a run came to, and why, in words: the verdict, the op that does not fit, what happened around it.
+
+    \b
+    Example:
+      themis inspect latest
+    """
+    directory = Store(store).find(run)
+    if as_json:
+        options.echo_json(inspection.as_data(directory, window))
+    else:
+        click.echo(inspection.as_text(directory, window))
+    return 0
+
+
+COMMANDS = (list_runs, inspect)

@@ -1,0 +1,183 @@
+"""HTTP between the harness and its nodes: calls of clients in the driver's loop, and questions from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from targets.target import Address, Call, Client, CoreTarget, NoReply, Outcome, Redirect
+from targets.timekeeping import Reading
+from targets.transport import BadResponse, Connection, Response, get, post, with_body
+from targets.wire import BadBody, Codec, encode
+
+REDIRECTS_MAX = 3
+
+
+class Clients:
+    """Carries clients' calls to nodes over keep-alive connections. Belongs to one event loop.
+
+    A call has a connection to itself, so that no slow one holds up another; idle ones are kept for the next call.
+    """
+
+    def __init__(self, target: CoreTarget, client: Client, nodes: Mapping[str, Address], timeout_s: float) -> None:
+        self._client = client
+        self._nodes = nodes
+        self._timeout_s = timeout_s
+        self._heads = {node: post(target.client_path, node) for node in nodes}
+        self._reply: Codec[Any] = Codec(target.reply_type)
+        self._idle: dict[str, list[Connection]] = {node: [] for node in nodes}
+        self._loop = asyncio.get_running_loop()
+
+    async def call(self, call: Call, node: str) -> tuple[Outcome, str]:
+        """How the call ended, and the node that was asked last. `node` is asked first."""
+        client = self._client
+        body = encode(client.request(call))
+        deadline_s = self._loop.time() + self._timeout_s
+        for _ in range(REDIRECTS_MAX):
+            outcome = client.outcome(call, await self._ask(node, body, deadline_s))
+            if isinstance(outcome, Outcome):
+                return outcome, node
+            if outcome.node not in self._nodes:
+                return outcome.otherwise, node
+            node = outcome.node
+        outcome = client.outcome(call, await self._ask(node, body, deadline_s))
+        return outcome.otherwise if isinstance(outcome, Redirect) else outcome, node
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+            connections.clear()
+
+    async def _ask(self, node: str, body: bytes, deadline_s: float) -> msgspec.Struct | NoReply:
+        result = await self._exchange(node, with_body(self._heads[node], body), deadline_s)
+        if not isinstance(result, Response):
+            return result
+        if result.status != 200:
+            return NoReply("bad-reply", f"status {result.status}: {result.body[:200].decode(errors='replace')}")
+        try:
+            reply: msgspec.Struct = self._reply.decode(result.body)
+        except BadBody as error:
+            return NoReply("bad-reply", str(error))
+        return reply
+
+    async def _exchange(self, node: str, request: bytes, deadline_s: float) -> Response | NoReply:
+        connection = self._take(node)
+        if connection is None:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    address = self._nodes[node]
+                    _, connection = await self._loop.create_connection(Connection, address.host, address.port)
+            except TimeoutError:
+                return NoReply("not-sent", "no connection in time")
+            except OSError as error:
+                return NoReply("not-sent", error.strerror or type(error).__name__)
+        answer: asyncio.Future[Response | Exception] = self._loop.create_future()
+        try:
+            connection.ask(request, max(deadline_s - self._loop.time(), 0.001), answer.set_result)
+            result = await answer
+        except asyncio.CancelledError:
+            connection.forget()
+            raise
+        if isinstance(result, Response):
+            if connection.is_open:
+                self._idle[node].append(connection)
+            return result
+        match result:
+            case TimeoutError():
+                return NoReply("timeout")
+            case BadResponse():
+                return NoReply("bad-reply", str(result))
+            case _:
+                return NoReply("reset", str(result))
+
+    def _take(self, node: str) -> Connection | None:
+        idle = self._idle[node]
+        while idle:
+            connection = idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """An answer and the monotonic times between which it was given."""
+
+    response: Response
+    asked_ns: int
+    answered_ns: int
+
+
+async def _ask_one(address: Address, request: bytes, timeout_s: float) -> _Answer | None:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Response | Exception] = loop.create_future()
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, connection = await loop.create_connection(Connection, address.host, address.port)
+    except OSError:  # TimeoutError is one.
+        return None
+    asked_ns = time.monotonic_ns()
+    try:
+        connection.ask(request, timeout_s, answer.set_result)
+        result = await answer
+    finally:
+        connection.forget()
+    return _Answer(result, asked_ns, time.monotonic_ns()) if isinstance(result, Response) else None
+
+
+async def _ask_all(
+    addresses: Mapping[str, Address], requests: Mapping[str, bytes], timeout_s: float
+) -> dict[str, _Answer | None]:
+    answers = await asyncio.gather(*(_ask_one(addresses[node], requests[node], timeout_s) for node in requests))
+    return dict(zip(requests, answers, strict=True))
+
+
+def _decoded(answer: _Answer | None) -> dict[str, Any] | None:
+    if answer is None or answer.response.status != 200:
+        return None
+    try:
+        value = json.loads(answer.response.body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def ask_statuses(addresses: Mapping[str, Address], timeout_s: float = 1.0) -> dict[str, dict[str, Any]]:
+    """The status of each node that answers in time. For any thread without a running loop."""
+    requests = {node: get("/status", node) for node in addresses}
+    answers = asyncio.run(_ask_all(addresses, requests, timeout_s))
+    return {node: status for node, answer in answers.items() if (status := _decoded(answer)) is not None}
+
+
+def read_clocks(
+    addresses: Mapping[str, Address], origin: Reading, timeout_s: float = 1.0
+) -> dict[str, tuple[int, int] | None]:
+    """Node -> (its clock minus true time, when that was so on the monotonic clock), in ns; None for one that does not
+    answer. Of three readings the one with the shortest round trip counts; it is off by at most half of that."""
+    requests = {node: get("/status", node) for node in addresses}
+    best: dict[str, tuple[int, int, int]] = {}
+    for _ in range(3):
+        for node, answer in asyncio.run(_ask_all(addresses, requests, timeout_s)).items():
+            status = _decoded(answer)
+            if answer is None or status is None or "clock_ns" not in status:
+                requests.pop(node)
+                continue
+            middle_ns = (answer.asked_ns + answer.answered_ns) // 2
+            offset_ns = status["clock_ns"] - origin.wall_ns - (middle_ns - origin.monotonic_ns)
+            reading = (answer.answered_ns - answer.asked_ns, offset_ns, middle_ns)
+            best[node] = min(best.get(node, reading), reading)
+    return {node: best[node][1:] if node in best else None for node in addresses}
+
+
+def tell(
+    addresses: Mapping[str, Address], path: str, bodies: Mapping[str, Mapping[str, Any]], timeout_s: float = 1.0
+) -> dict[str, dict[str, Any] | None]:
+    """POST a JSON body to each of these nodes: its answer, None for one that does not answer 200 in time."""
+    requests = {node: with_body(post(path, node), encode(body)) for node, body in bodies.items()}
+    return {node: _decoded(answer) for node, answer in asyncio.run(_ask_all(addresses, requests, timeout_s)).items()}

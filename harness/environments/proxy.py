@@ -1,0 +1,445 @@
+"""TCP proxies between nodes, one listener for each directed link; all of them live in the supervisor's process.
+
+Node a reaches b through the port of link (a, b), so every byte between nodes passes here. A *path* (source, destination) is
+one direction of travel: it carries what the source sends on its own connections to the destination, and what it answers on
+the destination's connections to it. While a path is cut, its bytes are held, in order, as TCP would retransmit them: nothing
+is refused or reset. When it heals they arrive, if the connection still stands; a connection that was opened during the cut
+and given up by its maker was never made, as no SYN would have passed.
+
+Bad paths: slow delays each chunk by delay_ms plus or minus jitter_ms. loss lets a chunk wait for a retransmission (200 ms,
+doubling, RFC 6298) with this probability, again each time; after five losses in a row the connection is reset. reorder holds
+a chunk back with this probability so that other connections overtake it; one connection keeps its order, as TCP promises.
+rate lets a path carry so many bytes a second in all. They add up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Final, cast
+
+import msgspec
+
+from nemesis.capabilities import Reach
+from targets.target import Address
+
+Link = tuple[str, str]
+"""(source, destination)."""
+
+HELD_BYTES_MAX = 256 * 1024
+"""What one direction of one connection holds before its sender is made to wait."""
+CONNECTIONS_MAX = 256
+"""Connections through one link; the oldest is closed for a new one beyond it."""
+RETRANSMISSION_S = 0.2
+LOSSES_MAX = 5
+REORDER_S = 0.02
+"""How far a reordered chunk is held back: several times a round trip on one machine."""
+PROBE = b"\r\n"
+"""What a probe sends: an empty line, which servers that take lines or HTTP skip."""
+PROBE_WAIT_S = 0.25
+"""A probe whose bytes are not there by then did not get through; open paths take about a millisecond."""
+PROBE_WAIT_S_MAX = 2.0
+
+KINDS: Final = frozenset({"slow", "loss", "reorder", "rate"})
+
+
+class Path:
+    """One direction between two nodes: whether bytes pass, and how badly."""
+
+    def __init__(self, link: Link, rng: Random) -> None:
+        self.link = link
+        self.is_cut = False
+        self.bad: dict[str, Mapping[str, float]] = {}
+        self.passed_bytes = 0
+        self.flows: set[Flow] = set()
+        self._rng = rng
+        self._rate_free_s = 0.0
+
+    @property
+    def is_clear(self) -> bool:
+        """Bytes pass at once."""
+        return not self.is_cut and not self.bad
+
+    def delay_s(self, now_s: float, byte_count: int) -> float | None:
+        """How long this chunk takes; None when the connection is reset."""
+        delay_s = 0.0
+        if slow := self.bad.get("slow"):
+            jitter_ms = slow.get("jitter_ms", 0.0)
+            delay_s += max(0.0, slow["delay_ms"] + self._rng.uniform(-jitter_ms, jitter_ms)) / 1000
+        if loss := self.bad.get("loss"):
+            losses = 0
+            while self._rng.random() < loss["probability"]:
+                if losses == LOSSES_MAX:
+                    return None
+                delay_s += RETRANSMISSION_S * 2**losses
+                losses += 1
+        if (reorder := self.bad.get("reorder")) and self._rng.random() < reorder["probability"]:
+            delay_s += self._rng.uniform(0, 2 * REORDER_S)
+        if rate := self.bad.get("rate"):
+            self._rate_free_s = max(now_s, self._rate_free_s) + byte_count / rate["bytes_per_s"]
+            delay_s = max(delay_s, self._rate_free_s - now_s)
+        return delay_s
+
+    def changed(self) -> None:
+        """Let what may pass now pass."""
+        for flow in tuple(self.flows):
+            flow.pump()
+
+
+class _End(msgspec.Struct, frozen=True):
+    """The sender has no more to send. is_reset: its connection broke, or it will not read either."""
+
+    is_reset: bool
+
+
+class Flow:
+    """One direction of one connection: what came from `source` and is to be written to `sink`."""
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self.source: asyncio.Transport | None = None
+        self.sink: asyncio.Transport | None = None
+        self.delivered_bytes = 0
+        self.is_ended = False
+        self._queue: deque[tuple[float, bytes | _End]] = deque()
+        self._queued_bytes = 0
+        self._is_sink_full = False
+        self._is_source_paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        path.flows.add(self)
+
+    def feed(self, data: bytes) -> None:
+        """The source sent this."""
+        sink = self.sink
+        if sink is not None and not self._queue and self.path.is_clear:
+            self.delivered_bytes += len(data)
+            self.path.passed_bytes += len(data)
+            sink.write(data)
+            return
+        due_s = 0.0
+        if self.path.bad:
+            now_s = self.connection.loop.time()
+            delay_s = self.path.delay_s(now_s, len(data))
+            if delay_s is None:
+                self.connection.abort()
+                return
+            due_s = max(now_s + delay_s, self._queue[-1][0] if self._queue else 0.0)
+        self._queue.append((due_s, data))
+        self._queued_bytes += len(data)
+        if self._queued_bytes > HELD_BYTES_MAX:
+            self._set_source_paused(True)
+        self.pump()
+
+    def end(self, is_reset: bool) -> None:
+        """The source sends no more."""
+        if not self.is_ended:
+            self._queue.append((self._queue[-1][0] if self._queue else 0.0, _End(is_reset)))
+            self.pump()
+
+    def pump(self) -> None:
+        """Write what may be written now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.path.is_cut or self.is_ended:
+            return
+        if self.sink is None:
+            self.connection.need_sink(self)
+            return
+        now_s = self.connection.loop.time()
+        while self._queue:
+            due_s, item = self._queue[0]
+            if due_s > now_s and self.path.bad:
+                self._timer = self.connection.loop.call_at(due_s, self.pump)
+                return
+            self._queue.popleft()
+            if isinstance(item, _End):
+                self.is_ended = True
+                self.connection.ended(self, item.is_reset)
+                return
+            self._queued_bytes -= len(item)
+            self.delivered_bytes += len(item)
+            self.path.passed_bytes += len(item)
+            self.sink.write(item)
+        self._set_source_paused(self._is_sink_full)
+
+    def set_sink_full(self, is_full: bool) -> None:
+        """The sink's buffer is over or under its mark."""
+        self._is_sink_full = is_full
+        self._set_source_paused(is_full or self._queued_bytes > HELD_BYTES_MAX)
+
+    def discard(self) -> None:
+        """The connection is gone."""
+        self.path.flows.discard(self)
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_source_paused(self, is_paused: bool) -> None:
+        if is_paused is self._is_source_paused or self.source is None or self.source.is_closing():
+            return
+        self._is_source_paused = is_paused
+        if is_paused:
+            self.source.pause_reading()
+        else:
+            self.source.resume_reading()
+
+
+class _Endpoint(asyncio.Protocol):
+    """One socket of a connection. incoming: what it receives goes there. outgoing: what is written to it came there."""
+
+    def __init__(self, incoming: Flow, outgoing: Flow) -> None:
+        self.incoming = incoming
+        self.outgoing = outgoing
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.incoming.source = self.outgoing.sink = cast(asyncio.Transport, transport)
+        _send_at_once(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.incoming.feed(data)
+
+    def eof_received(self) -> bool:
+        self.incoming.connection.source_ended(self.incoming, is_reset=False)
+        return True  # The other direction may still have something to say.
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.incoming.source = self.outgoing.sink = None
+        self.incoming.connection.source_ended(self.incoming, is_reset=True)
+
+    def pause_writing(self) -> None:
+        self.outgoing.set_sink_full(True)
+
+    def resume_writing(self) -> None:
+        self.outgoing.set_sink_full(False)
+
+
+class Connection:
+    """A connection that a node made through a link, and the one that the link makes for it to the destination."""
+
+    def __init__(self, gate: Gate, forth: Path, back: Path) -> None:
+        self.gate = gate
+        self.loop = gate.loop
+        self.forth = Flow(forth, self)
+        self.back = Flow(back, self)
+        self.is_refused = False
+        self._upstream: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def accept(self) -> asyncio.Protocol:
+        """The protocol of the node's side."""
+        return _Accepted(self)
+
+    def accepted(self) -> None:
+        """The node's side stands."""
+        self.gate.add(self)
+        self.forth.pump()  # Connects upstream, unless the path is cut.
+
+    def need_sink(self, flow: Flow) -> None:
+        """`flow` may pass and has nowhere to go yet."""
+        if flow is self.forth and self._upstream is None and not self._is_closed:
+            self._upstream = self.loop.create_task(self._connect())
+
+    def source_ended(self, flow: Flow, is_reset: bool) -> None:
+        """`flow`'s source closed its half, or is gone."""
+        if flow is self.forth and flow.sink is None and flow.path.is_cut:
+            self.abort()  # Given up before it was made.
+        else:
+            flow.end(is_reset)
+
+    def ended(self, flow: Flow, is_reset: bool) -> None:
+        """The end of `flow` has arrived."""
+        if is_reset or (self.forth.is_ended and self.back.is_ended):
+            self.abort()
+        elif flow.sink is not None and not flow.sink.is_closing():
+            flow.sink.write_eof()
+
+    def abort(self) -> None:
+        """Close both sides at once."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.gate.discard(self)
+        if self._upstream is not None:
+            self._upstream.cancel()
+        for flow in (self.forth, self.back):
+            flow.is_ended = True
+            if flow.sink is not None:
+                # A close lets what was written go out first; a peer that does not read is cut short by the kernel.
+                flow.sink.close()
+            flow.discard()
+
+    async def _connect(self) -> None:
+        address = self.gate.target
+        try:
+            await self.loop.create_connection(lambda: _Endpoint(self.back, self.forth), address.host, address.port)
+        except OSError:
+            self.is_refused = True
+            self.back.end(is_reset=True)
+            return
+        self.forth.pump()
+
+
+class _Accepted(_Endpoint):
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.forth, connection.back)
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._connection.accepted()
+
+
+class Gate:
+    """The listener of one link."""
+
+    def __init__(self, link: Link, target: Address, forth: Path, back: Path) -> None:
+        self.link = link
+        self.target = target
+        self.loop = asyncio.get_running_loop()
+        self._forth = forth
+        self._back = back
+        self._connections: dict[Connection, None] = {}
+        self._server: asyncio.Server | None = None
+
+    async def open(self, host: str) -> Address:
+        """Listen on a free port of `host`."""
+
+        def accept() -> asyncio.Protocol:
+            return Connection(self, self._forth, self._back).accept()
+
+        self._server = await self.loop.create_server(accept, host, 0, backlog=256)
+        port: int = self._server.sockets[0].getsockname()[1]
+        self.address = Address(host, port)
+        return self.address
+
+    def add(self, connection: Connection) -> None:
+        """A connection stands."""
+        self._connections[connection] = None
+        if len(self._connections) > CONNECTIONS_MAX:
+            next(iter(self._connections)).abort()
+
+    def discard(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.pop(connection, None)
+
+    @property
+    def connection_count(self) -> int:
+        """How many stand."""
+        return len(self._connections)
+
+    def made_from(self, port: int) -> Connection | None:
+        """The connection whose maker has this local port."""
+        for connection in self._connections:
+            source = connection.forth.source
+            if source is not None and source.get_extra_info("peername")[1] == port:
+                return connection
+        return None
+
+
+class Network:
+    """All links between the nodes. Belongs to one event loop."""
+
+    def __init__(self, targets: Mapping[str, Address], seed: str) -> None:
+        self.nodes = tuple(sorted(targets))
+        self.links: tuple[Link, ...] = tuple((a, b) for a in self.nodes for b in self.nodes if a != b)
+        self.paths = {link: Path(link, Random(f"{seed}/{link[0]}/{link[1]}")) for link in self.links}
+        self.gates = {
+            (a, b): Gate((a, b), targets[b], self.paths[a, b], self.paths[b, a]) for a, b in self.links
+        }
+
+    async def open(self, host: str = "127.0.0.1") -> dict[Link, Address]:
+        """Listen; link -> where its source must connect to."""
+        return {link: await gate.open(host) for link, gate in self.gates.items()}
+
+    def cut(self, links: Sequence[Link]) -> None:
+        """Exactly these are cut."""
+        cut = set(links)
+        for link, path in self.paths.items():
+            path.is_cut = link in cut
+        for path in self.paths.values():
+            path.changed()
+
+    def disturb(self, kind: str, links: Sequence[Link], parameters: Mapping[str, float]) -> None:
+        """Exactly these links are disturbed in this way; other kinds stay."""
+        assert kind in KINDS
+        for link, path in self.paths.items():
+            path.bad.pop(kind, None)
+            if link in set(links):
+                path.bad[kind] = parameters
+            path.changed()
+
+    def calm(self) -> None:
+        """No link is disturbed."""
+        for path in self.paths.values():
+            path.bad.clear()
+            path.changed()
+
+    def state(self) -> list[dict[str, object]]:
+        """Each path: whether it is cut, what disturbs it, bytes passed, connections of its source."""
+        return [
+            {
+                "source": link[0],
+                "destination": link[1],
+                "is_cut": path.is_cut,
+                "bad": {kind: dict(parameters) for kind, parameters in sorted(path.bad.items())},
+                "passed_bytes": path.passed_bytes,
+                "connections": self.gates[link].connection_count,
+            }
+            for link, path in self.paths.items()
+        ]
+
+    async def probe(self) -> list[tuple[str, str, Reach, float | None]]:
+        """(source, destination, reach, milliseconds until the bytes were there) for each link, measured now: a connection
+        through the link carries an empty line, and the destination's kernel must acknowledge it."""
+        return list(await asyncio.gather(*(self._probe(gate) for gate in self.gates.values())))
+
+    async def _probe(self, gate: Gate) -> tuple[str, str, Reach, float | None]:
+        loop = asyncio.get_running_loop()
+        path = self.paths[gate.link]
+        began_s = loop.time()
+        # Only how long to be patient comes from memory; what is reported is what was seen.
+        wait_s = PROBE_WAIT_S if path.is_cut else PROBE_WAIT_S_MAX
+        transport, _ = await loop.create_connection(asyncio.Protocol, gate.address.host, gate.address.port)
+        try:
+            transport.write(PROBE)
+            port = transport.get_extra_info("sockname")[1]
+            connection: Connection | None = None
+            while loop.time() - began_s < wait_s:
+                connection = connection or gate.made_from(port)
+                if connection is not None:
+                    if connection.is_refused:
+                        return (*gate.link, "down", None)
+                    if connection.forth.delivered_bytes >= len(PROBE) and _is_acknowledged(connection.forth.sink):
+                        return (*gate.link, "answers", round((loop.time() - began_s) * 1000, 1))
+                await asyncio.sleep(0.002)
+            return (*gate.link, "cut", None)
+        finally:
+            transport.abort()
+
+
+def _send_at_once(transport: asyncio.BaseTransport) -> None:
+    found = transport.get_extra_info("socket")
+    if found is not None:
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _is_acknowledged(transport: asyncio.Transport | None) -> bool:
+    """Nothing that was written to this connection waits for the other kernel's acknowledgement (Linux: SIOCOUTQ)."""
+    if transport is None or transport.is_closing():
+        return False
+    if transport.get_write_buffer_size():
+        return False
+    found = transport.get_extra_info("socket")
+    unacknowledged: int = struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+    return unacknowledged == 0
+
+

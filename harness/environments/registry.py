@@ -1,0 +1,25 @@
+"""Environments by name. Each is imported only when it is used, so that a missing engine or library hurts nobody else."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from harness.environments.base import Deployment, Environment
+
+BUILT_IN = {
+    "sim": "harness.environments.sim.environment:SimEnvironment",
+    "local": "harness.environments.local:LocalEnvironment",
+}
+
+
+def names() -> list[str]:
+    """Every environment, sorted."""
+    return sorted(BUILT_IN)
+
+
+def find(name: str) -> Callable[[Deployment], Environment]:
+    """The environment's class. Raises LookupError when there is none of that name."""
+    module, _, attribute = BUILT_IN[name].partition(":")
+    return cast(Callable[[Deployment], Environment], getattr(importlib.import_module(module), attribute))

@@ -1,0 +1,139 @@
+"""One node's simulated disk: an append-only log of records, of which only those that were synced survive for certain.
+
+A crash keeps every synced record, and of the others a prefix: none, some or all, since the operating system may have written
+them out on its own; the record behind that prefix may be torn, which recovery drops as the real node's log does. What goes
+beyond that (a lost or flipped byte of a synced record, a lost file) is damage, and recovery reports what a checksum can see.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+from harness.environments.sim.delays import QUANTILES
+from targets.core import Record
+
+FULL = "no space left on device"
+
+
+class Disk:
+    """Synced and unsynced records. The node starts syncs and tells when they are over.
+
+    is_damaged: something was done to it that a crash cannot do.
+    Invariant: positions count records since the disk was first used, losses included; `synced_position` never falls.
+    """
+
+    __slots__ = (
+        "added_ns",
+        "damaged_at",
+        "is_damaged",
+        "in_flight",
+        "is_full",
+        "latencies_ns",
+        "loses_unsynced",
+        "position",
+        "records",
+        "rng",
+        "synced_position",
+        "tokens",
+        "unsynced",
+    )
+
+    def __init__(self, rng: random.Random, latencies_ns: tuple[int, ...]) -> None:
+        self.rng = rng
+        self.latencies_ns = latencies_ns
+        self.records: list[Record] = []
+        self.unsynced: list[Record] = []
+        self.tokens: deque[tuple[int, int]] = deque()
+        self.position = 0
+        self.synced_position = 0
+        self.in_flight = False
+        self.is_full = False
+        self.added_ns = 0
+        self.loses_unsynced = False
+        self.damaged_at: int | None = None
+        self.is_damaged = False
+
+    def append(self, record: Record, token: int | None) -> int:
+        """The record stands behind all others, not yet durable; its position."""
+        self.unsynced.append(record)
+        self.position += 1
+        if token is not None:
+            self.tokens.append((self.position, token))
+        return self.position
+
+    def latency_ns(self) -> int:
+        """How long the sync that starts now will take."""
+        return self.latencies_ns[int(self.rng.random() * QUANTILES)] + self.added_ns
+
+    def synced(self, position: int) -> None:
+        """Every record up to `position` is durable."""
+        count = len(self.unsynced) - (self.position - position)
+        if count == len(self.unsynced):
+            self.records += self.unsynced
+            self.unsynced = []
+        else:
+            self.records += self.unsynced[:count]
+            del self.unsynced[:count]
+        self.synced_position = position
+
+    def crash(self) -> None:
+        """The process is gone; what was not synced is undecided until `recover`, so that a fault may still decide it."""
+        self.tokens.clear()
+        self.in_flight = False
+
+    def recover(self) -> tuple[tuple[Record, ...], str | None]:
+        """What a restarted process finds: the records up to any damage, and the damage in words."""
+        pending, self.unsynced = self.unsynced, []
+        if pending and not self.loses_unsynced:
+            draw = self.rng.random()
+            kept = len(pending) if draw < 0.4 else 0 if draw < 0.7 else self.rng.randrange(len(pending) + 1)
+            self.records += pending[:kept]
+        self.loses_unsynced = False
+        self.synced_position = self.position
+        if self.damaged_at is not None and self.damaged_at < len(self.records):
+            return (
+                tuple(self.records[: self.damaged_at]),
+                f"record {self.damaged_at + 1} of {len(self.records)}: its checksum does not match",
+            )
+        return tuple(self.records), None
+
+    def lose_unsynced(self) -> int:
+        """The next recovery finds only what was synced; how many records that loses."""
+        self.loses_unsynced = True
+        return len(self.unsynced)
+
+    def tear(self) -> int:
+        """The last unsynced record is torn, and so lost; without one, half a record that nobody waited for stands at the
+        end. How many records that loses."""
+        if not self.unsynced:
+            return 0
+        self.unsynced.pop()
+        return 1
+
+    def truncate(self, records: int) -> int:
+        """So many records are cut off the end, the unsynced ones first; how many there were to cut."""
+        before = len(self.records) + len(self.unsynced)
+        self.is_damaged = True
+        for kept in (self.unsynced, self.records):
+            cut = min(records, len(kept))
+            del kept[len(kept) - cut :]
+            records -= cut
+        return before - len(self.records) - len(self.unsynced)
+
+    def flip(self) -> int | None:
+        """One bit of one synced record is flipped: the number of that record from 0, or None when there is no record."""
+        if not self.records:
+            return None
+        self.is_damaged = True
+        flipped = self.rng.randrange(len(self.records))
+        self.damaged_at = flipped if self.damaged_at is None else min(flipped, self.damaged_at)
+        return flipped
+
+    def wipe(self) -> int:
+        """Nothing is left, and nothing shows that there was anything; how many records are gone."""
+        self.is_damaged = True
+        gone = len(self.records) + len(self.unsynced)
+        self.records, self.unsynced = [], []
+        self.damaged_at = None
+        return gone

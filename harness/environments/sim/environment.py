@@ -1,0 +1,266 @@
+"""The environment `sim`: the target's cores, the faults, the clients and the interpreter of every other environment, in virtual
+time. The same deployment, with the same interpreter, gives the same history and trace, byte by byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from heapq import heappop
+from typing import Any
+
+import msgspec
+
+from checkers.invariants import Observers
+from checkers.verdict import Verdict
+from harness.environments.base import Deployment, EnvironmentUnavailable, NemesisWorker
+from harness.environments.sim import liveness
+from harness.environments.sim.capabilities import SimClocks, SimDisks, SimLinks, SimPackets, SimProcesses
+from harness.environments.sim.clients import Clients
+from harness.environments.sim.delays import quantiles_ns
+from harness.environments.sim.disk import Disk
+from harness.environments.sim.messagelog import MessageLog
+from harness.environments.sim.network import Network
+from harness.environments.sim.node import Node
+from harness.environments.sim.options import SimOptions
+from harness.environments.sim.world import NS_PER_MS, InvariantViolated, World
+from harness.errors import HarnessError, UsageError
+from harness.interpreter import Interpreter
+from histories.op import Op
+from histories.trace import TraceRecord
+from nemesis.capabilities import NodeId
+from targets.core import Core
+from targets.target import Client, Outcome
+
+BOOT_NS_MAX = 5 * NS_PER_MS
+"""Nodes start at different moments within this time, as processes do."""
+
+FOREVER_NS = 2**63
+"""Later than any event."""
+
+
+class SimCluster:
+    """What the nemesis may use of the simulated world."""
+
+    def __init__(self, environment: SimEnvironment) -> None:
+        self._environment = environment
+        nodes = environment.by_name
+        self.nodes: tuple[NodeId, ...] = tuple(nodes)
+        world = environment.world
+        self.links = SimLinks(environment.network, nodes)
+        self.processes = SimProcesses(world, nodes, environment.options.kill_inside_step)
+        self.clocks = SimClocks(world, nodes)
+        self.packets = SimPackets(environment.network, nodes)
+        self.disks = SimDisks(nodes)
+
+    def primary(self) -> NodeId | None:
+        """The node that leads now, by what the nodes say."""
+        return self._environment.deployment.target.primary(self._environment.statuses())
+
+
+class SimEnvironment:
+    """Implements harness.environments.base.Environment. Raises UsageError for options that do not fit."""
+
+    name = "sim"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.options = _options(deployment)
+        options = self.options
+        names = deployment.nodes
+        self.observers = Observers(len(names)) if options.invariants else None
+        messages = MessageLog() if options.messages else None
+        self.world = World(deployment.seed, self.observers, options.trace, messages)
+        self.network = Network(self.world, options, names)
+        self.clients = Clients(self.world, options, deployment.client_timeout_s)
+        fsyncs_ns = quantiles_ns(
+            "exponential", int(options.fsync_ms_min * NS_PER_MS), int(options.fsync_ms_mean * NS_PER_MS)
+        )
+        self.nodes = [
+            Node(
+                self.world,
+                name,
+                self._builder(name),
+                Disk(self.world.rng(f"disk/{name}"), fsyncs_ns),
+                self.network.links[name],
+                self.clients.answer,
+                self.clients.reset,
+            )
+            for name in names
+        ]
+        for node in self.nodes:
+            node.step_cost_ns = int(options.slow_nodes_ms.get(node.name, 0) * NS_PER_MS)
+        self.by_name: dict[NodeId, Node] = {node.name: node for node in self.nodes}
+        self.network.connect(self.nodes)
+        self.clients.connect(self.nodes)
+        self.cluster = SimCluster(self)
+        self._interpreter: Interpreter | None = None
+        self._is_poll_due = False
+        self._probe_op: Op | None = None
+        self._findings: dict[str, Verdict] | None = None
+
+    def _builder(self, name: NodeId) -> Callable[[int], Core]:
+        deployment = self.deployment
+
+        def build(incarnation: int) -> Core:
+            rng = self.world.rng(f"node/{name}/{incarnation}")
+            return deployment.target.core(name, deployment.nodes, deployment.options, deployment.bugs, rng)
+
+        return build
+
+    # --- Environment ------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raises EnvironmentUnavailable for a target that is not written as a core."""
+        if not callable(getattr(self.deployment.target, "core", None)):
+            raise EnvironmentUnavailable(
+                f"target {self.deployment.target.name!r} has no core: the simulation can only run targets written against "
+                "targets/core.py; choose another environment with --env"
+            )
+
+    def up(self) -> None:
+        """Every node runs."""
+        rng = self.world.rng("boot")
+        for node in self.nodes:
+            self.world.at(int(rng.random() * BOOT_NS_MAX), self._boot, node)
+        try:
+            self.world.advance(BOOT_NS_MAX, lambda: False)
+        except InvariantViolated:
+            return
+        dead = [node for node in self.nodes if node.state == "dead"]
+        if dead:
+            raise HarnessError("; ".join(f"{node.name} did not start: {node.log[-1][1]}" for node in dead))
+
+    def _boot(self, node: Node) -> None:
+        node.start()
+
+    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client) -> None:
+        """Run the interpreter to its end, or to the step that violated an invariant; then ask for liveness."""
+        self._interpreter = interpreter
+        self.clients.client = client
+        try:
+            if self.world.violation is None:
+                self._run(interpreter, nemesis)
+        except InvariantViolated:
+            return
+
+    def _run(self, interpreter: Interpreter, nemesis: NemesisWorker) -> None:
+        world = self.world
+        heap = world.heap
+        self._is_poll_due = True
+        while True:
+            if self._is_poll_due:
+                self._is_poll_due = False
+                for op in interpreter.poll(world.now_ns):
+                    if op.process == "nemesis":
+                        self._invoke_fault(interpreter, nemesis, op)
+                    else:
+                        if self._probe_op is None or (op.f == "read" and self._probe_op.f != "read"):
+                            self._probe_op = op
+                        self.clients.start(op, op.process, self._finished)
+                if interpreter.finished:
+                    return
+                if world.violation is not None:
+                    raise InvariantViolated(world.violation.words)
+            wake_ns = interpreter.wake_ns
+            until_ns = FOREVER_NS if wake_ns is None else wake_ns
+            done = 0
+            while heap and heap[0][0] <= until_ns:
+                world.now_ns, _, callback, argument = heappop(heap)
+                callback(argument)
+                done += 1
+                if self._is_poll_due:
+                    break
+            else:
+                if wake_ns is None:
+                    raise HarnessError("the interpreter waits for a completion, and nothing is left to happen")
+                world.now_ns = max(world.now_ns, wake_ns)
+                self._is_poll_due = True
+            world.events_done += done
+
+    def _invoke_fault(self, interpreter: Interpreter, nemesis: NemesisWorker, op: Op) -> None:
+        result = nemesis.invoke(op)
+        interpreter.complete(self.world.now_ns, op, "info", result)
+        self._is_poll_due = True
+
+    def _finished(self, op: Op, outcome: Outcome, node: NodeId) -> None:
+        assert self._interpreter is not None
+        self._interpreter.complete(self.world.now_ns, op, outcome.type, outcome.value, outcome.error, node)
+        self._is_poll_due = True
+
+    def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
+        """What the cores of running nodes say."""
+        found = ((node.name, node.status()) for node in self.nodes)
+        return {name: status for name, status in found if status is not None}
+
+    def findings(self) -> Mapping[str, Verdict]:
+        """nodes: no core raised. invariants: none was violated. liveness: healed, the cluster served and converged."""
+        if self._findings is None:
+            self._findings = self._find()
+        return self._findings
+
+    def _find(self) -> dict[str, Verdict]:
+        found: dict[str, Verdict] = {}
+        if self.options.liveness_s and self.world.violation is None:
+            probe = liveness.Probe(self.clients, self._probe_op)
+            try:
+                found["liveness"] = liveness.check(self.world, self.nodes, self._heal, probe, self.options.liveness_s)
+            except InvariantViolated:
+                found["liveness"] = Verdict.unknown("an invariant was violated first", liveness.CHECKER)
+        if self.observers is not None:
+            found["invariants"] = self.observers.verdict(self.world.violation)
+        crashes = [
+            {"node": node.name, "time": when, "error": words} for node in self.nodes for when, words in node.crashes
+        ]
+        if crashes:
+            first = min(crashes, key=lambda crash: crash["time"])
+            reason = f"the core of {first['node']} raised {str(first['error']).strip().splitlines()[-1]}"
+            found["nodes"] = Verdict.invalid(reason, "nodes", evidence={"crashes": crashes})
+        else:
+            halts = {node.name: node.ended_unasked for node in self.nodes if node.ended_unasked is not None}
+            found["nodes"] = Verdict.valid("nodes", evidence={"halted": halts} if halts else None)
+        return found
+
+    def _heal(self) -> None:
+        cluster = self.cluster
+        cluster.links.heal()
+        cluster.packets.heal()
+        cluster.clocks.heal()
+        cluster.disks.heal()
+        cluster.processes.resume(cluster.nodes)
+        cluster.processes.start(cluster.nodes)
+
+    def collect(self) -> None:
+        """nodes/<n>/node.log and trace.jsonl; messages.jsonl in the run directory when the message log is on."""
+        encoder = msgspec.json.Encoder()
+        root = self.deployment.directory
+        lines: dict[NodeId, list[bytes]] = {name: [] for name in self.by_name}
+        for row in self.world.traces or ():
+            lines[row[1]].append(encoder.encode(TraceRecord(*row)))
+        for node in self.nodes:
+            directory = root / "nodes" / node.name
+            directory.mkdir(parents=True, exist_ok=True)
+            log = "".join(f"{when / 1e9:12.6f} {words}\n" for when, words in node.log)
+            (directory / "node.log").write_text(log)
+            if self.world.traces is not None:
+                rows = lines[node.name]
+                (directory / "trace.jsonl").write_bytes(b"\n".join([*rows, b""]) if rows else b"")
+        if self.world.messages is not None:
+            self.world.messages.write(root / "messages.jsonl")
+
+    def down(self) -> None:
+        """Nothing outlives a simulation; memory is let go."""
+        self.world.heap.clear()
+
+
+def _options(deployment: Deployment) -> SimOptions:
+    try:
+        options = msgspec.convert(dict(deployment.env_options), SimOptions, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"env options of sim: {error}") from error
+    for node in options.slow_nodes_ms:
+        if node not in deployment.nodes:
+            raise UsageError(f"env options of sim: slow_nodes_ms: no node is called {node!r}")
+    for link in options.link_delay_ms:
+        source, _, target = link.partition(">")
+        if source not in deployment.nodes or target not in deployment.nodes or source == target:
+            raise UsageError(f"env options of sim: link_delay_ms: {link!r} is not SOURCE>DESTINATION of two nodes")
+    return options

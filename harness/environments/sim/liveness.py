@@ -1,0 +1,100 @@
+"""The second phase of a run: everything is healed, and the cluster has to serve again and converge within a bounded virtual time.
+
+A node whose disk was damaged beyond what a crash does cannot be asked to come back; when such nodes leave no majority, nothing
+is asked of the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from checkers.verdict import Verdict
+from harness.environments.sim.clients import Clients
+from harness.environments.sim.node import Node
+from harness.environments.sim.world import NS_PER_MS, NS_PER_S, World
+from histories.op import Op
+from targets.target import Outcome
+
+CHECKER = "liveness"
+LOOK_EVERY_NS = 20 * NS_PER_MS
+
+
+class Probe:
+    """One call after another, to each node in turn, until one is answered `ok`."""
+
+    def __init__(self, clients: Clients, invocation: Op | None) -> None:
+        self.clients = clients
+        self.invocation = invocation
+        self.tries = 0
+        self.is_served = invocation is None
+        self.last_answer: Any = None
+        self._is_asking = False
+
+    def ask(self) -> None:
+        """Ask once more, unless a call is under way or was answered."""
+        if self.invocation is not None and not self.is_served and not self._is_asking:
+            self._is_asking = True
+            self.clients.start(self.invocation, self.tries, self._answered)
+            self.tries += 1
+
+    def _answered(self, _op: Op, outcome: Outcome, node: str) -> None:
+        self._is_asking = False
+        self.is_served = outcome.type == "ok"
+        self.last_answer = {"type": outcome.type, "error": outcome.error, "node": node}
+
+
+def check(
+    world: World,
+    nodes: Sequence[Node],
+    heal: Callable[[], None],
+    probe: Probe,
+    bound_s: float,
+) -> Verdict:
+    """Heal, then run until the cluster serves and agrees, at most `bound_s`. INVALID with each node's state if it does not."""
+    began_ns = world.now_ns
+    heal()
+    wanted = [node for node in nodes if not node.disk.is_damaged]
+    if len(wanted) <= len(nodes) // 2:
+        damaged = [node.name for node in nodes if node.disk.is_damaged]
+        return Verdict.valid(CHECKER, evidence={"not_asked": "disks were damaged beyond a crash", "damaged": damaged})
+    ends_ns = began_ns + int(bound_s * NS_PER_S)
+    served_ns: int | None = None
+    while world.now_ns < ends_ns:
+        probe.ask()
+        world.advance(min(ends_ns, world.now_ns + LOOK_EVERY_NS), lambda: False)
+        if probe.is_served and served_ns is None:
+            served_ns = world.now_ns
+        if probe.is_served and is_converged([node.status() for node in wanted]):
+            stats = {"served_after_ns": (served_ns or world.now_ns) - began_ns, "tries": probe.tries}
+            return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": world.now_ns - began_ns})
+    states = {
+        node.name: {"process": node.state, "status": node.status(), "ended": node.ended_unasked} for node in nodes
+    }
+    what = "did not converge" if probe.is_served else f"served no operation ({probe.tries} tried)"
+    return Verdict.invalid(
+        f"healed, the cluster {what} within {bound_s:g} s; {_in_words(states)}",
+        CHECKER,
+        evidence={"states": states, "last_answer": probe.last_answer, "healed_ns": began_ns},
+        stats={"tries": probe.tries},
+    )
+
+
+def is_converged(statuses: Sequence[Mapping[str, Any] | None]) -> bool:
+    """Whether all answer, and with the same commit index."""
+    return (
+        len({None if status is None else status.get("commit_index") for status in statuses}) == 1
+        and None not in statuses
+    )
+
+
+def _in_words(states: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = []
+    for name, state in states.items():
+        status = state["status"]
+        if status is None:
+            parts.append(f"{name}: {state['ended'] or state['process']}")
+        else:
+            said = ", ".join(f"{word} {status[word]}" for word in ("term", "leader", "commit_index") if word in status)
+            parts.append(f"{name}: {status.get('role', state['process'])}, {said}")
+    return "; ".join(parts)

@@ -1,0 +1,77 @@
+"""What happened on the wires and disks, entry by entry: off by default, since it is many times as long as the history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+EntryKind = Literal["send", "deliver", "drop", "hold", "timer", "persist", "sync", "start", "crash", "request", "reply"]
+
+
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One thing that happened.
+
+    time: virtual ns. node: where it happened (for send and drop: the sender; for deliver: the receiver). peer: the other end.
+    what: the type of the message or record, or the timer's name. number: pairs a send with its deliveries and drops.
+    why: for a drop, in a few words. body: the message or record itself, JSON-like.
+    """
+
+    time: int
+    kind: EntryKind
+    node: str
+    peer: str = ""
+    what: str = ""
+    number: int = 0
+    why: str = ""
+    body: Any = None
+
+
+class MessageLog:
+    """Collects entries in the order in which they happened."""
+
+    def __init__(self) -> None:
+        self.entries: list[LogEntry] = []
+        self._sent = 0
+
+    def next_number(self) -> int:
+        """A number for one send."""
+        self._sent += 1
+        return self._sent
+
+    def add(
+        self,
+        time_ns: int,
+        kind: EntryKind,
+        node: str,
+        *,
+        peer: str = "",
+        what: str = "",
+        number: int = 0,
+        why: str = "",
+        body: msgspec.Struct | None = None,
+    ) -> None:
+        """One more entry."""
+        self.entries.append(LogEntry(time_ns, kind, node, peer, what, number, why, body))
+
+    def write(self, path: Path) -> None:
+        """One JSON object a line."""
+        encoder = msgspec.json.Encoder()
+        with path.open("wb") as file:
+            for entry in self.entries:
+                file.write(encoder.encode(entry))
+                file.write(b"\n")
+
+
+def read(path: Path) -> list[LogEntry]:
+    """The entries of a file written by `MessageLog.write`. Raises ValueError naming the line that is none."""
+    decoder = msgspec.json.Decoder(LogEntry)
+    entries = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                entries.append(decoder.decode(line))
+            except msgspec.DecodeError as error:
+                raise ValueError(f"{path}:{number}: {error}") from error
+    return entries

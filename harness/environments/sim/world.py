@@ -1,0 +1,86 @@
+"""Virtual time and the one event queue. Everything that happens in a simulation is an entry of this queue, in the order of its
+time and, at equal times, in the order in which it was scheduled: so a run is a function of its seed.
+
+Entries are plain tuples and callbacks take one argument: this loop runs thousands of times in each virtual second.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+from checkers.invariants import Observers, Violation
+from harness.environments.sim.messagelog import MessageLog
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+Entry = tuple[int, int, Callable[[Any], None], Any]
+TraceRow = tuple[int, str, str, dict[str, Any]]
+"""time ns, node, kind, fields: a TraceRecord before it is one."""
+
+
+class InvariantViolated(Exception):
+    """The step that just ran broke a protocol invariant; `World.violation` holds it. Ends the run where it stands."""
+
+
+class World:
+    """Time, queue and observers of one simulated run.
+
+    seed: each component draws from `rng(name)`, a child of it, so that one more draw in one place moves nothing elsewhere.
+    """
+
+    def __init__(self, seed: int, observers: Observers | None, keeps_trace: bool, messages: MessageLog | None) -> None:
+        self.seed = seed
+        self.now_ns = 0
+        self.heap: list[Entry] = []
+        self.next_seq: Callable[[], int] = itertools.count().__next__
+        self.traces: list[TraceRow] | None = [] if keeps_trace else None
+        self.observers = observers
+        self._watching = {} if observers is None else observers.handlers
+        self.messages = messages
+        self.violation: Violation | None = None
+        self.events_done = 0
+
+    def rng(self, component: str) -> random.Random:
+        """A generator of this component's own."""
+        return random.Random(f"{self.seed}/{component}")
+
+    def at(self, time_ns: int, callback: Callable[[Any], None], argument: Any) -> None:
+        """`callback(argument)` runs at `time_ns`, or now if that has passed."""
+        now_ns = self.now_ns
+        heappush(self.heap, (time_ns if time_ns > now_ns else now_ns, self.next_seq(), callback, argument))
+
+    def advance(self, until_ns: int, is_over: Callable[[], bool]) -> None:
+        """Run what is due up to `until_ns`, and stop before that as soon as `is_over()` after an entry.
+
+        The clock stands at the last entry, or at `until_ns` when that was reached.
+        """
+        heap = self.heap
+        done = 0
+        while heap and heap[0][0] <= until_ns:
+            self.now_ns, _, callback, argument = heappop(heap)
+            callback(argument)
+            done += 1
+            if is_over():
+                self.events_done += done
+                return
+        self.events_done += done
+        if until_ns > self.now_ns:
+            self.now_ns = until_ns
+
+    def trace(self, node: str, kind: str, fields: dict[str, Any]) -> None:
+        """Keep what a node said about itself, and ask the invariants. Raises InvariantViolated."""
+        if self.traces is not None:
+            self.traces.append((self.now_ns, node, kind, fields))
+        handlers = self._watching.get(kind)
+        if handlers is not None:
+            for handle in handlers:
+                violation = handle(self.now_ns, node, fields)
+                if violation is not None:
+                    self.violation = violation
+                    self._watching = {}  # The verdict is in: what the tear-down does is not the cluster's doing.
+                    raise InvariantViolated(violation.words)

@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM during a run: the first asks it to end well, the second to be out at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+
+class Interruption:
+    """is_asked: someone wants the run to end. is_aborted: at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.is_aborted = False
+        self._stop: Callable[[], None] | None = None
+
+    def on_ask(self, stop: Callable[[], None]) -> None:
+        """`stop` is called at the first signal; at once when that has come already."""
+        self._stop = stop
+        if self.is_asked:
+            stop()
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """SIGINT and SIGTERM come here. Elsewhere than in the main thread nothing is changed."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._received) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if not self.is_asked:
+            self.is_asked = True
+            click.echo("\nthemis: ending the run: healing, then checking what there is (again to leave at once)", err=True)
+            if self._stop is not None:
+                self._stop()
+        elif not self.is_aborted:
+            self.is_aborted = True
+            raise KeyboardInterrupt

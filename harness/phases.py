@@ -1,0 +1,25 @@
+"""The order of a run: the main phase with its faults, the heal, a quiet period, the final reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness import generators as gen
+from harness.generators import Generator, Invocation
+from harness.plan import Plan
+from nemesis.registry import FaultChoice, final_ops
+from nemesis.schedule import Schedule
+
+
+def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> Generator:
+    """What happens in a run of `plan` under `faults`, from its first op to its last."""
+    spec, rng = plan.spec, plan.rng("generator")
+    ops = gen.rate(rng, spec.rate_hz, plan.workload.generator(plan.context, rng))
+    strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in faults.ops()]
+    heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
+    return gen.phases(
+        gen.main_phase(gen.time_limit(spec.time_limit_s, gen.clients(ops, nemesis_generator=strikes))),
+        gen.nemesis(heals),
+        gen.sleep(spec.quiet_s),
+        gen.clients(plan.workload.final_generator(plan.context)),
+    )

@@ -1,0 +1,105 @@
+"""The whole of a run as data: with the same spec, a simulated run gives the same bytes and a real one the same plan."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from harness.errors import UsageError, unknown_name
+
+SPEC_VERSION = 1
+Options = TypeVar("Options", bound=msgspec.Struct)
+NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})$")
+
+
+class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to run. Everything that is random in a run comes from `seed`.
+
+    name: the folder below the store; "" for target-workload. target_options, workload_options, env_options: raw,
+    typed by their owners. nemesis: fault names of the command line. interval_s: mean time between two ops of one fault
+    family. nodes: names, in order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they
+    can. quiet_s: between the heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the
+    planned one; "" when planned. vacuity: thresholds below which a run proves nothing.
+    """
+
+    version: int = SPEC_VERSION
+    name: str = ""
+    target: str = "raft"
+    target_options: dict[str, Any] = {}
+    bugs: tuple[str, ...] = ()
+    workload: str = "register"
+    workload_options: dict[str, Any] = {}
+    nemesis: tuple[str, ...] = ()
+    interval_s: float = 4.0
+    beyond_model: bool = False
+    env: str = "local"
+    env_options: dict[str, Any] = {}
+    nodes: tuple[str, ...] = ("n1", "n2", "n3", "n4", "n5")
+    concurrency: int = 10
+    rate_hz: float = 100.0
+    time_limit_s: float = 30.0
+    quiet_s: float = 1.0
+    client_timeout_s: float = 2.0
+    seed: int = 0
+    schedule_digest: str = ""
+    vacuity: dict[str, float] = {}
+    check_states: int | None = None
+    check_time_limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.version != SPEC_VERSION:
+            raise ValueError(f"version {self.version}: this themis reads spec version {SPEC_VERSION}")
+        if not 1 <= len(self.nodes) <= 99:
+            raise ValueError(f"nodes: {len(self.nodes)} of them; give 1 to 99")
+        if len(set(self.nodes)) != len(self.nodes):
+            raise ValueError(f"nodes: {', '.join(self.nodes)} names one node twice")
+        for node in self.nodes:
+            if not NODE_NAME.match(node):
+                raise ValueError(f"nodes: {node!r} is no host name (letters, digits, '.', '_', '-')")
+        for field, value, least, most in (
+            ("concurrency", self.concurrency, 1, 10_000),
+            ("rate", self.rate_hz, 0, 1e6),
+            ("time-limit", self.time_limit_s, 0.1, 30 * 86_400),
+            ("interval", self.interval_s, 0.05, 86_400),
+            ("quiet", self.quiet_s, 0, 3_600),
+            ("client-timeout", self.client_timeout_s, 0.01, 3_600),
+            ("seed", self.seed, 0, 2**63 - 1),
+        ):
+            if not (math.isfinite(value) and least <= value <= most):
+                raise ValueError(f"{field}: {value:g} is not between {least:g} and {most:g}")
+        if self.name and not NODE_NAME.match(self.name):
+            raise ValueError(f"name: {self.name!r} cannot be a folder name (letters, digits, '.', '_', '-')")
+
+    @property
+    def folder(self) -> str:
+        """The folder of its runs below the store."""
+        bugs = "".join(f"-{bug}" for bug in self.bugs)
+        return self.name or f"{self.target.rpartition(':')[2]}-{self.workload.rpartition(':')[2]}{bugs}"
+
+
+def decode_spec(text: bytes, where: str) -> RunSpec:
+    """The spec in `text`. Raises UsageError naming `where`, the field and the rule."""
+    try:
+        return msgspec.json.decode(text, type=RunSpec)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{where}: not JSON: {error}") from error
+
+
+def typed_options(kind: str, raw: dict[str, Any], type_: type[Options]) -> Options:
+    """`raw` (strings from a command line, or values from a file) as options of `type_`.
+
+    Raises UsageError that names a misspelt option with the nearest real one, or the option whose value does not fit.
+    """
+    fields = {field.encode_name for field in msgspec.structs.fields(type_)}
+    for name in raw:
+        if name not in fields:
+            raise unknown_name(f"{kind} option", name, fields)
+    try:
+        return msgspec.convert(raw, type_, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"{kind} options: {error}") from error

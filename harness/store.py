@@ -1,0 +1,168 @@
+"""Where results are kept, one folder a run: store/<name>/<time>/.
+
+In it: spec.json, schedule.json, history.jsonl, verdict.json, themis.log, nodes/<n>/. What says that something is finished
+(verdict.json) is written last and atomically, so that a reader never sees half of it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from checkers import Verdict
+from harness.errors import UsageError
+from harness.spec import RunSpec, decode_spec
+
+TIME_FORMAT = "%Y%m%dT%H%M%S"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`path` holds `content`, or what it held before: never a part. Durable when this returns."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON, atomically."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+class HarnessFailure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The harness failed, which says nothing about the system under test: where, and what was raised."""
+
+    phase: str
+    error: str
+    traceback: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """verdict.json: what the checkers said, beside what went wrong in the harness itself.
+
+    version: of this file's format. verdict: merged over all checkers. interrupted: the user ended the run early.
+    harness: failures of the harness; they never replace the verdict.
+    """
+
+    verdict: Verdict
+    version: int = 1
+    run_id: str = ""
+    interrupted: bool = False
+    harness: tuple[HarnessFailure, ...] = ()
+    counts: dict[str, int] = {}
+
+
+class RunDirectory:
+    """One run's folder and the names of what is in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    spec = property(lambda self: self.path / "spec.json")
+    schedule = property(lambda self: self.path / "schedule.json")
+    history = property(lambda self: self.path / "history.jsonl")
+    verdict = property(lambda self: self.path / "verdict.json")
+    log = property(lambda self: self.path / "themis.log")
+    nodes = property(lambda self: self.path / "nodes")
+
+    @property
+    def run_id(self) -> str:
+        """Labels everything that the run makes outside its folder; runs in different stores never share one."""
+        place = hashlib.blake2s(str(self.path.resolve().parent).encode(), digest_size=3).hexdigest()
+        return f"{self.path.parent.name}-{self.path.name}-{place}"
+
+    def read_spec(self) -> RunSpec:
+        """Raises UsageError when this is no run folder or its spec is of another version."""
+        try:
+            return decode_spec(self.spec.read_bytes(), str(self.spec))
+        except FileNotFoundError:
+            raise UsageError(f"{self.path}: no run is here (spec.json is missing)") from None
+
+    def read_result(self) -> Result | None:
+        """What the run came to; None while it runs or when it was cut off. Raises UsageError on a damaged file."""
+        try:
+            return msgspec.json.decode(self.verdict.read_bytes(), type=Result)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{self.verdict}: {error}; `themis analyze {self.path}` writes it anew") from error
+
+
+class Store:
+    """A folder of runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, spec: RunSpec) -> RunDirectory:
+        """A new folder for a run of `spec`, with the spec in it; `current` points at it.
+
+        Raises UsageError when it cannot be written.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        try:
+            parent = self.root / spec.folder
+            parent.mkdir(parents=True, exist_ok=True)
+            for tick in range(1000):
+                path = parent / f"{now.strftime(TIME_FORMAT)}.{(now.microsecond // 1000 + tick) % 1000:03d}Z"
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    continue
+            else:
+                raise UsageError(f"{parent}: a thousand runs in one second; choose another --store")
+            run = RunDirectory(path.resolve())
+            run.nodes.mkdir()
+            write_json(run.spec, spec)
+            self.point("current", run)
+        except OSError as error:
+            raise UsageError(
+                f"the store {self.root} cannot be written: {error.strerror or error}; choose another with --store DIR"
+            ) from error
+        return run
+
+    def point(self, link: str, run: RunDirectory) -> None:
+        """store/`link` and store/<name>/`link` lead to `run`; replaced atomically."""
+        for directory in (self.root, run.path.parent):
+            temporary = directory / f".{link}.{os.getpid()}"
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(os.path.relpath(run.path, directory.resolve()))
+            os.replace(temporary, directory / link)
+
+    def runs(self) -> Iterator[RunDirectory]:
+        """Every run, oldest first within each name."""
+        if not self.root.is_dir():
+            return
+        for spec in sorted(self.root.glob("*/*/spec.json")):
+            if not spec.parent.is_symlink():
+                yield RunDirectory(spec.parent)
+
+    def find(self, text: str) -> RunDirectory:
+        """The run called `text`: a path, a path below the store, a time, or `latest` or `current`.
+
+        Raises UsageError when there is none, or more than one.
+        """
+        for candidate in (Path(text), self.root / text):
+            if (candidate / "spec.json").is_file():
+                return RunDirectory(candidate.resolve())
+        matching = [run for run in self.runs() if run.path.name.startswith(text)] if text else []
+        if len(matching) == 1:
+            return RunDirectory(matching[0].path.resolve())
+        if matching:
+            raise UsageError(f"{text!r} fits {len(matching)} runs in {self.root}; `themis list` shows them")
+        raise UsageError(f"no run {text!r} in {self.root}; `themis list` shows what there is")

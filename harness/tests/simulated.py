@@ -1,0 +1,128 @@
+"""A scripted core and a small world around it, for the tests of the simulated environment."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.environments.base import Deployment
+from harness.environments.sim.environment import SimEnvironment
+from targets.core import Effect, Event, NodeId
+from targets.target import Bug, Call, Client, FaultModel, NoReply, Outcome, Place, Redirect, Route
+
+Script = Callable[["Scripted", Event], Sequence[Effect]]
+
+
+class Word(msgspec.Struct, frozen=True, tag=True):
+    """A message, a record, a request and a reply: all of them are words here."""
+
+    text: str
+
+
+class Scripted:
+    """Does what its script says, and remembers every event with the reading of its own clock."""
+
+    def __init__(self, node: NodeId, members: Sequence[NodeId], script: Script) -> None:
+        self.node = node
+        self.members = members
+        self.script = script
+        self.seen: list[tuple[int, Event]] = []
+
+    def step(self, now_ns: int, event: Event) -> Sequence[Effect]:
+        self.seen.append((now_ns, event))
+        return self.script(self, event)
+
+    def status(self) -> dict[str, Any]:
+        return {"role": "follower", "term": 0, "leader": None, "commit_index": 0, "log_length": 0, "bugs": []}
+
+
+class ScriptedTarget:
+    """A CoreTarget whose cores are `Scripted`; `cores[node]` are a node's lives, in order."""
+
+    name = "scripted"
+    summary = "for tests"
+    interfaces = frozenset({"words"})
+    consistency: Mapping[str, str] = {}
+    option_type: type[msgspec.Struct] = Word
+    bugs: Mapping[str, Bug] = {}
+    fault_model = FaultModel(frozenset())
+    routes: Sequence[Route] = (Route("/word", Word),)
+    client_path = "/ask"
+    request_type: type[msgspec.Struct] = Word
+    reply_type: type[msgspec.Struct] = Word
+    record_type: Any = Word
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.cores: dict[NodeId, list[Scripted]] = {}
+
+    def core(
+        self,
+        node: NodeId,
+        members: Sequence[NodeId],
+        options: msgspec.Struct,
+        bugs: frozenset[str],
+        rng: random.Random,
+    ) -> Scripted:
+        core = Scripted(node, members, self.script)
+        self.cores.setdefault(node, []).append(core)
+        return core
+
+    def client(self, interface: str) -> Client:
+        return WordClient()
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        return "linearizable"
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        return next(iter(sorted(statuses)), None)
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        return []
+
+
+class WordClient:
+    """Sends the op's value; a reply "go to X" redirects."""
+
+    def request(self, call: Call) -> Word:
+        return Word(str(call.value))
+
+    def outcome(self, call: Call, reply: msgspec.Struct | NoReply) -> Outcome | Redirect:
+        if isinstance(reply, NoReply):
+            return Outcome("fail" if reply.why == "not-sent" else "info", error=[reply.why, reply.detail])
+        assert isinstance(reply, Word)
+        if reply.text.startswith("go to "):
+            return Redirect(reply.text.removeprefix("go to "), Outcome("fail", error="redirected too often"))
+        return Outcome("ok", reply.text)
+
+
+def silent(_core: Scripted, _event: Event) -> Sequence[Effect]:
+    """A script that does nothing."""
+    return ()
+
+
+def world_of(
+    script: Script = silent,
+    nodes: Sequence[str] = ("n1", "n2", "n3"),
+    seed: int = 1,
+    directory: Path = Path(),
+    **options: Any,
+) -> tuple[SimEnvironment, ScriptedTarget]:
+    """An environment with its nodes up, and the target that holds their cores."""
+    target = ScriptedTarget(script)
+    deployment = Deployment("test", directory, target, Word(""), frozenset(), tuple(nodes), seed, env_options=options)
+    environment = SimEnvironment(deployment)
+    environment.check()
+    environment.up()
+    return environment, target
+
+
+def run_for(environment: SimEnvironment, seconds: float) -> None:
+    """So much virtual time passes."""
+    world = environment.world
+    world.advance(world.now_ns + int(seconds * 1e9), lambda: False)
+

@@ -1,0 +1,85 @@
+"""The import table of ARCHITECTURE.md, read from the source with `ast`: a layer that imports upwards fails here."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("histories", "checkers", "nemesis", "targets", "harness")
+
+ALLOWED: dict[str, set[str]] = {
+    "histories": {"msgspec"},
+    "checkers": {"histories", "msgspec", "numpy", "networkx"},
+    "nemesis": {"histories", "msgspec"},
+    "targets": {"msgspec", "aiohttp", "uvloop"},
+    "harness": {*OURS, "msgspec", "aiohttp", "uvloop", "numpy", "click", "rich", "docker", "paramiko", "distributed"},
+}
+"""Package -> what it may import beside the standard library and itself."""
+
+CORE_ALLOWED = {"__future__", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools"}
+CORE_ALLOWED |= {"hashlib", "heapq", "itertools", "math", "operator", "random", "typing", "zlib", "msgspec"}
+CORE_FILES_OUTSIDE = {"target.py"}
+"""A core's target.py describes it to the harness (its command line, say); it is not part of the core."""
+
+
+def sources(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py") if "tests" not in path.relative_to(ROOT).parts)
+
+
+def imported_modules(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        match node:
+            case ast.Import(names=names):
+                found |= {name.name for name in names}
+            case ast.ImportFrom(module=str(module), level=0):
+                found.add(module)
+            case ast.ImportFrom(level=level) if level > 0:
+                pytest.fail(f"{path}:{node.lineno}: relative import; this project imports by full name")
+    return found
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
+    files = sources(package)
+    assert files, f"no sources below {package}/"
+    broken = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in sorted(imported_modules(path))
+        if (top := module.partition(".")[0]) not in ALLOWED[package] | {package} and top not in sys.stdlib_module_names
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def core_packages() -> list[Path]:
+    return sorted({path.parent for path in (ROOT / "targets").rglob("core.py") if path.parent != ROOT / "targets"})
+
+
+@pytest.mark.parametrize("directory", core_packages(), ids=lambda path: path.name)
+def test_a_core_imports_only_the_contract_the_machines_and_its_own_package(directory: Path) -> None:
+    own = f"targets.{directory.name}"
+    allowed = CORE_ALLOWED | {"targets.core"}
+    files = [path for path in directory.rglob("*.py") if path.name not in CORE_FILES_OUTSIDE]
+    files += (ROOT / "targets" / "machines").glob("*.py")
+    broken = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in sorted(imported_modules(path))
+        if module not in allowed and not module.startswith((own, "targets.machines"))
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_no_module_is_named_like_one_of_the_standard_library() -> None:
+    taken = [
+        str(path.relative_to(ROOT))
+        for package in OURS
+        for path in sources(package)
+        if path.stem in sys.stdlib_module_names and not path.stem.startswith("__")
+    ]
+    assert not taken, f"named like a standard module: {taken}"

@@ -1,0 +1,86 @@
+"""Values of flags."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from harness.cli import options
+from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, UsageError, exit_code, unknown_name
+from harness.spec import typed_options
+
+
+def test_node_names_are_a_count_or_a_list() -> None:
+    assert options.node_names("3") == ("n1", "n2", "n3")
+    assert options.node_names("alpha, beta") == ("alpha", "beta")
+
+
+@pytest.mark.parametrize("text", ["0", "100", "", " , "])
+def test_nodes_that_make_no_cluster_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--nodes"):
+        options.node_names(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("10", 10), ("3n", 15), ("1 n", 5)])
+def test_concurrency_is_a_number_or_so_many_a_node(text: str, expected: int) -> None:
+    assert options.concurrency(text, 5) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "0n", "n", "-2", "2.5", "many", "3m"])
+def test_nonsense_concurrency_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--concurrency"):
+        options.concurrency(text, 5)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1..3", [1, 2, 3]), ("7", [7]), ("4..4", [4])])
+def test_a_seed_range_has_both_ends(text: str, expected: list[int]) -> None:
+    assert list(options.seed_range(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["3..1", "", "a..b", "1..", "..", "1...4", "-1..4"])
+def test_an_empty_reversed_or_unreadable_seed_range_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--seeds"):
+        options.seed_range(text)
+
+
+def test_pairs_keep_numbers_as_text_for_the_options_own_type() -> None:
+    assert options.pairs("-o", ["a=1", "b=true", "c=[1,2]", "d=x=y"]) == {"a": "1", "b": True, "c": [1, 2], "d": "x=y"}
+
+
+def test_a_pair_without_a_value_is_refused() -> None:
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        options.pairs("-o", ["reads"])
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reads: str = "log"
+    limit: int = 3
+
+
+def test_a_misspelt_option_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown raft option 'read'; did you mean 'reads'"):
+        typed_options("raft", {"read": "log"}, Options)
+
+
+def test_an_option_of_the_wrong_type_is_named() -> None:
+    with pytest.raises(UsageError, match="limit"):
+        typed_options("raft", {"limit": "many"}, Options)
+    assert typed_options("raft", {"limit": "4"}, Options).limit == 4
+
+
+def test_an_unknown_name_without_a_near_one_lists_what_is_known() -> None:
+    assert "known: paxos, raft" in str(unknown_name("target", "zzz", ["raft", "paxos"]))
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([VALID, VALID], VALID),
+        ([VALID, UNKNOWN], UNKNOWN),
+        ([UNKNOWN, HARNESS, VALID], HARNESS),
+        ([HARNESS, INVALID, UNKNOWN, USAGE], INVALID),
+        ([], UNKNOWN),
+    ],
+)
+def test_over_several_runs_a_violation_dominates_all(codes: list[int], expected: int) -> None:
+    assert exit_code(codes) == expected

@@ -1,0 +1,383 @@
+"""The driver's side of targets/core.py: each promise of the contract, and each thing that the simulator may do against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.environments.sim.capabilities import KILL_WAIT_NS
+from harness.tests.simulated import Scripted, Word, run_for, world_of
+from targets.core import (
+    CancelTimer,
+    DiskFailed,
+    Effect,
+    Event,
+    Halt,
+    Persist,
+    Received,
+    Send,
+    SetTimer,
+    Started,
+    SyncDone,
+    TimerFired,
+    Trace,
+)
+
+SECOND = 1_000_000_000
+MS = 1_000_000
+
+
+def events(core: Scripted, kind: type[Event]) -> list[Event]:
+    return [event for _, event in core.seen if isinstance(event, kind)]
+
+
+def texts(core: Scripted) -> list[str]:
+    """What the core received, in order."""
+    return [event.message.text for _, event in core.seen if isinstance(event, Received)]  # type: ignore[attr-defined]
+
+
+# --- effects and durability --------------------------------------------------------------------------------------------
+
+
+def persist_between(core: Scripted, event: Event) -> Sequence[Effect]:
+    """n1 sends before and behind a record when all have started."""
+    if core.node == "n1" and isinstance(event, Started):
+        return () if event.records else [SetTimer("begin", 10 * MS)]
+    if event == TimerFired("begin"):
+        return [
+            Send("n2", Word("before")),
+            Persist(Word("record"), token=7),
+            Send("n2", Word("behind")),
+            SetTimer("next", 0),
+        ]
+    if event == TimerFired("next"):
+        return [Send("n2", Word("next step"))]
+    return ()
+
+
+def test_what_stands_behind_a_persist_waits_for_the_disk_and_so_do_later_steps() -> None:
+    _, target = run_to_end(persist_between, fsync_ms_min=500, fsync_ms_mean=500)
+    core = target.cores["n2"][0]
+    arrivals = {
+        event.message.text: when  # type: ignore[attr-defined]
+        for when, event in core.seen
+        if isinstance(event, Received)
+    }
+    assert arrivals["before"] < 100 * MS
+    assert arrivals["behind"] > 490 * MS
+    assert arrivals["next step"] > 490 * MS
+    sync_done = events(target.cores["n1"][0], SyncDone)
+    assert sync_done == [SyncDone(7)]
+
+
+def run_to_end(script: object, **options: object):  # type: ignore[no-untyped-def]
+    environment, target = world_of(script, **options)  # type: ignore[arg-type]
+    run_for(environment, 5)
+    return environment, target
+
+
+def test_timers_move_at_once_even_behind_a_persist() -> None:
+    _, target = run_to_end(persist_between, fsync_ms_min=500, fsync_ms_mean=500)
+    fired = [when for when, event in target.cores["n1"][0].seen if event == TimerFired("next")]
+    assert fired[0] < 50 * MS
+
+
+def test_a_crash_before_the_sync_hides_what_stood_behind_the_record() -> None:
+    """Rule 3: the list is cut at the Persist; the record itself survives in some seeds and not in others."""
+    survived = set()
+    for seed in range(40):
+        environment, target = world_of(
+            persist_between, seed=seed, fsync_ms_min=500, fsync_ms_mean=500, kill_inside_step=0
+        )
+        run_for(environment, 0.1)
+        environment.cluster.processes.kill(["n1"])
+        run_for(environment, 1)
+        assert texts(target.cores["n2"][0]) == ["before"]
+        environment.cluster.processes.start(["n1"])
+        started = events(target.cores["n1"][1], Started)[0]
+        assert isinstance(started, Started)
+        survived.add(len(started.records))
+    assert survived == {0, 1}
+
+
+def test_what_was_synced_survives_every_crash() -> None:
+    environment, target = run_to_end(persist_between)
+    for _ in range(10):
+        environment.cluster.processes.kill(["n1"])
+        environment.cluster.processes.start(["n1"])
+    started = [event for core in target.cores["n1"][1:] for event in events(core, Started)]
+    assert all(isinstance(event, Started) and event.records[0] == Word("record") for event in started)
+
+
+def test_a_restarted_core_is_a_new_object_and_old_timers_and_syncs_are_gone() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        if isinstance(event, Started) and not event.records:
+            return [SetTimer("old", SECOND), Persist(Word("x"), token=1)]
+        return ()
+
+    environment, target = world_of(script, kill_inside_step=0)
+    run_for(environment, 0.5)
+    environment.cluster.processes.kill(["n1"])
+    environment.cluster.processes.start(["n1"])
+    run_for(environment, 2)
+    assert events(target.cores["n1"][1], TimerFired) == []
+    assert events(target.cores["n2"][0], TimerFired) == [TimerFired("old")]
+
+
+def chatter(core: Scripted, event: Event) -> Sequence[Effect]:
+    """n1 says ten numbered words to n2, again and again."""
+    if core.node == "n1" and isinstance(event, Started | TimerFired):
+        return [*(Send("n2", Word(str(number))) for number in range(10)), SetTimer("again", MS)]
+    return ()
+
+
+def test_a_kill_lands_between_any_two_effects_of_a_step() -> None:
+    lasts = set()
+    for seed in range(60):
+        environment, target = world_of(
+            chatter, seed=seed, kill_inside_step=1, delay="constant", delay_ms_min=1, delay_ms_mean=1
+        )
+        run_for(environment, 0.02)
+        environment.cluster.processes.kill(["n1"])
+        run_for(environment, 0.1)
+        received = texts(target.cores["n2"][0])
+        lasts.add(received[-1])
+        assert received[: len(received) // 10 * 10] == [str(number) for number in range(10)] * (len(received) // 10)
+    assert lasts == {str(number) for number in range(10)}
+
+
+def test_kill_returns_with_everyone_dead_also_who_has_nothing_to_do() -> None:
+    environment, _ = world_of(kill_inside_step=1)
+    before_ns = environment.world.now_ns
+    environment.cluster.processes.kill(["n1", "n2", "n3"])
+    assert set(environment.cluster.processes.states().values()) == {"dead"}
+    assert environment.world.now_ns <= before_ns + KILL_WAIT_NS
+
+
+def test_a_halt_ends_the_process_and_nothing_behind_it_is_done() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        if core.node == "n1" and isinstance(event, TimerFired):
+            return [Send("n2", Word("a")), Halt("enough"), Send("n2", Word("b"))]
+        return [SetTimer("halt", 10 * MS)]
+
+    environment, target = world_of(script)
+    run_for(environment, 1)
+    assert texts(target.cores["n2"][0]) == ["a"]
+    assert environment.cluster.processes.states()["n1"] == "dead"
+    assert environment.by_name["n1"].ended_unasked == "enough"
+
+
+def test_a_core_that_raises_is_a_dead_process_and_a_finding() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        assert core.node != "n1" or isinstance(event, Started), "n1 cannot count to two"
+        return [SetTimer("next", 10 * MS)]
+
+    environment, _ = world_of(script, liveness_s=0)
+    run_for(environment, 1)
+    finding = environment.findings()["nodes"]
+    assert finding.validity.value == "invalid"
+    assert "n1" in finding.reason
+    assert "n1 cannot count to two" in finding.evidence["crashes"][0]["error"]
+
+
+# --- disk faults -------------------------------------------------------------------------------------------------------
+
+
+def writer(core: Scripted, event: Event) -> Sequence[Effect]:
+    """Every node writes ten records when it is first started, and one each 10 ms afterwards."""
+    match event:
+        case Started(records=()):
+            return [*(Persist(Word(str(number))) for number in range(10)), SetTimer("write", 10 * MS)]
+        case Started():
+            return [SetTimer("write", 10 * MS)]
+        case TimerFired():
+            return [Persist(Word("more")), SetTimer("write", 10 * MS)]
+        case DiskFailed(reason):
+            return [Trace("refused", {"reason": reason}), Halt(reason)]
+    return ()
+
+
+def restarted(environment, target, node: str) -> Started:  # type: ignore[no-untyped-def]
+    environment.cluster.processes.start([node])
+    return target.cores[node][-1].seen[0][1]
+
+
+def test_a_full_disk_is_told_to_the_core_and_later_effects_of_the_step_are_not_done() -> None:
+    environment, target = world_of(writer)
+    run_for(environment, 1)
+    before = environment.by_name["n1"].disk.position
+    assert environment.cluster.disks.damage("full", ["n1"], {}) == {"n1": {"full": True}}
+    assert environment.cluster.disks.measure() == {"in_force": {"full": ["n1"]}}
+    run_for(environment, 1)
+    assert len(events(target.cores["n1"][0], DiskFailed)) == 1
+    assert environment.by_name["n1"].disk.position == before
+    assert environment.cluster.processes.states()["n1"] == "dead"
+    environment.cluster.disks.heal()
+    assert len(restarted(environment, target, "n1").records) == before
+
+
+def test_lose_unsynced_leaves_exactly_what_was_synced() -> None:
+    for seed in range(20):
+        environment, target = world_of(writer, seed=seed, fsync_ms_min=15, fsync_ms_mean=30, kill_inside_step=0)
+        run_for(environment, 1)
+        environment.cluster.processes.kill(["n1"])
+        synced = environment.by_name["n1"].disk.synced_position
+        environment.cluster.disks.damage("lose-unsynced", ["n1"], {})
+        assert len(restarted(environment, target, "n1").records) == synced
+
+
+def test_a_torn_write_loses_no_synced_record_and_is_no_damage() -> None:
+    for seed in range(20):
+        environment, target = world_of(writer, seed=seed, fsync_ms_min=15, fsync_ms_mean=30, kill_inside_step=0)
+        run_for(environment, 1)
+        environment.cluster.processes.kill(["n1"])
+        disk = environment.by_name["n1"].disk
+        synced, written = disk.synced_position, disk.position
+        environment.cluster.disks.damage("torn-write", ["n1"], {})
+        started = restarted(environment, target, "n1")
+        assert started.damage is None
+        assert synced <= len(started.records) < max(written, synced + 1)
+
+
+def test_a_flipped_bit_is_seen_and_hides_what_stands_behind_it() -> None:
+    environment, target = world_of(writer)
+    run_for(environment, 1)
+    environment.cluster.processes.kill(["n1"])
+    done = environment.cluster.disks.damage("bitflip", ["n1"], {"bits": 1})
+    flipped = done["n1"]["record"]  # type: ignore[index]
+    started = restarted(environment, target, "n1")
+    assert started.damage is not None
+    assert "checksum" in started.damage
+    assert len(started.records) == flipped
+
+
+def test_truncation_takes_records_off_the_end() -> None:
+    environment, target = world_of(writer)
+    run_for(environment, 1)
+    environment.cluster.processes.kill(["n1"])
+    disk = environment.by_name["n1"].disk
+    before = len(disk.records) + len(disk.unsynced)
+    done = environment.cluster.disks.damage("truncate", ["n1"], {"bytes": 200})
+    assert done == {"n1": {"records_cut": 3}}
+    assert before - 3 - len(disk.unsynced) <= len(restarted(environment, target, "n1").records) <= before - 3
+
+
+def test_a_wiped_disk_is_empty_and_says_nothing() -> None:
+    environment, target = world_of(writer)
+    run_for(environment, 1)
+    environment.cluster.processes.kill(["n1"])
+    environment.cluster.disks.damage("wipe", ["n1"], {})
+    assert restarted(environment, target, "n1") == Started((), None)
+
+
+def test_a_slow_disk_takes_longer_until_it_is_healed() -> None:
+    environment, _ = world_of(writer, fsync_ms_min=1, fsync_ms_mean=1)
+    environment.cluster.disks.damage("slow", ["n1"], {"delay_ms": 300})
+    run_for(environment, 2)
+    slow = environment.by_name["n1"].disk
+    assert slow.position - slow.synced_position > 10
+    environment.cluster.disks.heal()
+    run_for(environment, 1)
+    assert slow.position - slow.synced_position <= 1
+
+
+# --- timers and clocks -------------------------------------------------------------------------------------------------
+
+
+def test_a_timer_that_was_moved_fires_once_for_its_new_time_and_a_cancelled_one_never() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        match event:
+            case Started():
+                return [SetTimer("a", 10 * MS), SetTimer("b", 20 * MS), SetTimer("c", 5 * MS), CancelTimer("c")]
+            case TimerFired("b"):
+                return [SetTimer("a", 30 * MS), SetTimer("a", 10 * MS)]
+            case TimerFired("a") if len(core.seen) < 3:
+                return [SetTimer("a", 40 * MS)]
+        return ()
+
+    _, target = run_to_end(script)
+    core = target.cores["n1"][0]
+    start = core.seen[0][0]
+    assert [(when - start, event) for when, event in core.seen[1:]] == [
+        (10 * MS, TimerFired("a")),
+        (20 * MS, TimerFired("b")),
+        (30 * MS, TimerFired("a")),
+    ]
+
+
+def ticker(_core: Scripted, event: Event) -> Sequence[Effect]:
+    return [SetTimer("tick", 100 * MS)]
+
+
+def test_timers_follow_the_nodes_own_rate() -> None:
+    environment, target = world_of(ticker)
+    environment.cluster.clocks.set_rate({"n1": 2.0, "n2": 0.5})
+    run_for(environment, 10)
+    ticks = {node: len(cores[0].seen) for node, cores in target.cores.items()}
+    assert 199 <= ticks["n1"] <= 202
+    assert 49 <= ticks["n2"] <= 52
+    assert 99 <= ticks["n3"] <= 102
+    assert environment.cluster.clocks.rates() == {"n1": 2.0, "n2": 0.5, "n3": 1.0}
+
+
+def test_a_jump_forward_fires_what_is_due_and_a_jump_back_makes_it_wait() -> None:
+    environment, target = world_of(ticker)
+    run_for(environment, 1.05)
+    clocks = environment.cluster.clocks
+    clocks.set_offset({"n1": 5 * SECOND, "n2": -SECOND})
+    before = {node: len(cores[0].seen) for node, cores in target.cores.items()}
+    run_for(environment, 0.5)
+    after = {node: len(cores[0].seen) - before[node] for node, cores in target.cores.items()}
+    assert after["n1"] >= 5
+    assert after["n2"] == 0
+    assert clocks.offsets_ns() == {"n1": 5 * SECOND, "n2": -SECOND, "n3": 0}
+    run_for(environment, 1)
+    assert len(target.cores["n2"][0].seen) > before["n2"]
+
+
+def test_a_core_sees_its_own_clock_and_healing_makes_it_true_again() -> None:
+    environment, target = world_of(ticker)
+    environment.cluster.clocks.set_offset({"n1": 3 * SECOND})
+    environment.cluster.clocks.set_rate({"n1": 1.25})
+    run_for(environment, 4)
+    now_ns = environment.world.now_ns
+    assert target.cores["n1"][0].seen[-1][0] == pytest.approx(now_ns + 4 * SECOND, abs=150 * MS)
+    environment.cluster.clocks.heal()
+    assert environment.cluster.clocks.offsets_ns() == {"n1": 0, "n2": 0, "n3": 0}
+    run_for(environment, 5)
+    assert target.cores["n1"][0].seen[-1][0] == pytest.approx(environment.world.now_ns, abs=150 * MS)
+
+
+# --- pause and slow nodes ----------------------------------------------------------------------------------------------
+
+
+def test_a_paused_node_does_nothing_and_then_takes_what_waited() -> None:
+    environment, target = world_of(chatter)
+    run_for(environment, 0.01)
+    environment.cluster.processes.pause(["n2"])
+    before = len(target.cores["n2"][0].seen)
+    run_for(environment, 0.02)
+    assert len(target.cores["n2"][0].seen) == before
+    assert environment.statuses().keys() == {"n1", "n3"}
+    environment.cluster.processes.pause(["n1"])
+    run_for(environment, 0.1)
+    environment.cluster.processes.resume(["n2"])
+    run_for(environment, 0.001)
+    assert len(target.cores["n2"][0].seen) > before + 150
+
+
+def test_a_paused_node_can_be_killed_and_forgets_what_waited() -> None:
+    environment, target = world_of(chatter)
+    environment.cluster.processes.pause(["n2"])
+    run_for(environment, 0.02)
+    environment.cluster.processes.kill(["n2", "n1"])
+    environment.cluster.processes.start(["n2"])
+    run_for(environment, 1)
+    assert len(texts(target.cores["n2"][1])) <= 40, "only what was still on the wire"
+
+
+def test_a_slow_node_takes_its_time_for_each_event() -> None:
+    environment, target = world_of(chatter, slow_nodes_ms={"n2": 5})
+    run_for(environment, 1)
+    assert 190 <= len(target.cores["n2"][0].seen) <= 202

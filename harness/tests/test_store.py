@@ -1,0 +1,100 @@
+"""The store: names, links, atomic files, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checkers import Verdict
+from harness.errors import UsageError
+from harness.spec import RunSpec, decode_spec
+from harness.store import HarnessFailure, Result, RunDirectory, Store, write_atomically, write_json
+
+
+def test_a_run_gets_a_folder_of_its_own_and_current_leads_to_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = store.create(RunSpec()), store.create(RunSpec())
+    assert first.path != second.path
+    assert first.path.parent.name == "raft-register"
+    assert (store.root / "current").resolve() == second.path
+    assert (store.root / "raft-register" / "current").resolve() == second.path
+    assert second.read_spec() == RunSpec()
+
+
+def test_latest_is_found_by_link_by_path_and_by_time(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run = store.create(RunSpec(bugs=("stale-read",)))
+    store.point("latest", run)
+    for text in ("latest", str(run.path), run.path.name, f"raft-register-stale-read/{run.path.name}"):
+        assert store.find(text).path == run.path
+
+
+def test_a_run_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run 'nowhere'"):
+        Store(tmp_path).find("nowhere")
+
+
+def test_a_text_that_fits_two_runs_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, _ = store.create(RunSpec()), store.create(RunSpec())
+    with pytest.raises(UsageError, match="fits 2 runs"):
+        store.find(first.path.name[:8])
+
+
+def test_a_store_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written.*--store"):
+        Store(tmp_path / "file").create(RunSpec())
+
+
+def test_runs_lists_each_once_although_links_lead_to_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run = store.create(RunSpec())
+    store.point("latest", run)
+    assert [found.path.name for found in store.runs()] == [run.path.name]
+
+
+def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "verdict.json"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    with pytest.raises(TypeError):
+        write_atomically(path, "not bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["verdict.json"]
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.read_result() is None
+    result = Result(Verdict.invalid("lost"), run_id="a", harness=(HarnessFailure("heal", "stuck"),), counts={"ok": 3})
+    write_json(run.verdict, result)
+    assert run.read_result() == result
+
+
+def test_a_damaged_verdict_is_a_usage_error_that_says_what_to_do(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.verdict.write_text('{"verdict": {"validity": "perhaps"}}')
+    with pytest.raises(UsageError, match="themis analyze"):
+        run.read_result()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{", "not JSON"),
+        (b'{"version": 99}', "reads spec version 1"),
+        (b'{"nodes": []}', "nodes: 0 of them"),
+        (b'{"nodes": ["a", "a"]}', "names one node twice"),
+        (b'{"nodes": ["a b"]}', "no host name"),
+        (b'{"rate_hz": -1}', "rate: -1 is not between"),
+        (b'{"concurrency": "many"}', "concurrency"),
+        (b'{"colour": "red"}', "colour"),
+        (b'{"name": "../up"}', "folder name"),
+    ],
+)
+def test_a_spec_that_cannot_be_run_names_the_file_the_field_and_the_rule(text: bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        decode_spec(text, "spec.json")
+    assert "spec.json" in str(caught.value)

@@ -1,0 +1,39 @@
+"""Workloads by name: the built-in ones, those of entry point group `themis.workloads`, and `package.module:Name`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from importlib import metadata
+
+from harness.workloads.base import Workload
+
+BUILT_IN = {"register": "harness.workloads.register:RegisterWorkload"}
+
+
+def _known() -> dict[str, str]:
+    return {point.name: point.value for point in metadata.entry_points(group="themis.workloads")} | BUILT_IN
+
+
+def names() -> list[str]:
+    """Every name that `find` knows without a module path, sorted."""
+    return sorted(_known())
+
+
+def find(name: str) -> Workload:
+    """The workload called `name`, or at `package.module:Name`; a class is instantiated.
+
+    Raises LookupError when there is no such workload; ImportError or AttributeError when its module cannot be loaded;
+    ValueError, naming what it lacks, when what is there is none.
+    """
+    path = _known().get(name, name)
+    module, colon, attribute = path.partition(":")
+    if not (module and colon and attribute):
+        raise LookupError(name)
+    found = getattr(importlib.import_module(module), attribute)
+    if inspect.isclass(found):
+        found = found()
+    if not isinstance(found, Workload):
+        members = (*Workload.__annotations__, "generator", "final_generator", "check")
+        raise ValueError(f"{path} is not a workload: it lacks {', '.join(m for m in members if not hasattr(found, m))}")
+    return found

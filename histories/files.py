@@ -1,0 +1,62 @@
+"""Any history file, whoever wrote it: the format is told from the first lines, or given."""
+
+from __future__ import annotations
+
+import re
+from os import PathLike
+from typing import Literal, get_args
+
+from histories import jepsen, jsonl, logs
+from histories.loaded import Format, Loaded
+from histories.wellformed import MalformedHistory, Problem
+
+_HEAD_BYTES = 1 << 16
+"""Enough for the header of ours and the first op of the others, also after a page of comments or log."""
+
+_EDN_START = re.compile(r"(?:[\s,]|;[^\n]*)*(?P<wrapper>[\[(](?:[\s,]|;[^\n]*)*)?(?:#[\w.]+\s*)?\{\s*:")
+_KV_START = re.compile(r"\s*\{[^{}\n]*:f :(?:get|put|append), :key ")
+
+
+def load(
+    path: str | PathLike[str], format: Format | Literal["auto"] = "auto", *, independent: bool | None = None
+) -> Loaded:
+    """The history in the file.
+
+    independent: for EDN, whether client values are [key value] pairs; None: as they look (see jepsen.read).
+    **Raises** OSError when the file cannot be read; ValueError for an unknown format; MalformedHistory when the file
+    holds no well-formed history, or none at all (empty, binary, some other text).
+    """
+    if format != "auto" and format not in get_args(Format):
+        raise ValueError(f"format {format!r}: auto, {', '.join(get_args(Format))} were expected")
+    match detect(path) if format == "auto" else format:
+        case "jsonl":
+            return jsonl.read(path)
+        case "edn":
+            return jepsen.read(path, independent=independent)
+        case "jepsen-log":
+            return logs.read_jepsen_log(path)
+        case "kv-log":
+            return logs.read_kv_log(path)
+
+
+def detect(path: str | PathLike[str]) -> Format:
+    """The format that the file's beginning shows. **Raises** OSError; MalformedHistory when it shows none."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head.strip():
+        raise MalformedHistory([Problem(0, "syntax", "the file is empty", 1)], path)
+    # A character may be cut at the end of the head; binary data has NULs or is no UTF-8 long before.
+    text = head.decode(errors="replace")
+    if b"\0" in head or text[: _HEAD_BYTES // 8].count("�") > 2:
+        raise MalformedHistory([Problem(0, "syntax", "binary data, not a history", 1)], path)
+    if f'"{jsonl.MARK}"' in text.partition("\n")[0] or text.lstrip().startswith('{"'):
+        return "jsonl"
+    if _KV_START.match(text):
+        return "kv-log"
+    if _EDN_START.match(text) or text.strip() in ("[]", "()"):
+        return "edn"
+    if "jepsen.util" in text:
+        return "jepsen-log"
+    raise MalformedHistory(
+        [Problem(0, "syntax", f"none of {', '.join(get_args(Format))} begins so: {text.strip()[:60]!r}", 1)], path
+    )

@@ -1,0 +1,252 @@
+"""Our own file format: a header line {"themis-history": 1, ...}, then one op a line, written as it happens.
+
+Each op reaches the kernel before `append` returns, so a `kill -9` of the writer loses at most the line that it was
+writing; fsync is not asked for, because the controller's machine is not what is being tested. The reader forgives
+exactly that one cut line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from io import FileIO
+from itertools import islice
+from os import PathLike
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from histories.history import History
+from histories.loaded import Loaded, paused_gc
+from histories.op import NEMESIS, Op
+from histories.wellformed import MalformedHistory, Problem, problems
+
+VERSION = 1
+MARK = "themis-history"
+"""The header's key for the version; its presence in the first line is what says that a file is ours."""
+
+_CHUNK_BYTES = 1 << 22
+"""Read at once: large enough that decoding dominates, small beside the ops that come of it."""
+
+
+class Writer:
+    """A history file under construction at `path`, where it replaces what was there; its header is in it at once.
+
+    For one thread. `append` raises OSError when the disk refuses, and TypeError when a value is not JSON-like; the file
+    then holds the ops before that one, and nothing more should be appended.
+    """
+
+    def __init__(self, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+        assert MARK not in (metadata or {}), f"{MARK} is the header's own key"
+        self.path = os.fspath(path)
+        self.count = 0
+        # Sets come out sorted: the same run must give the same bytes whatever PYTHONHASHSEED.
+        self._encoder = msgspec.json.Encoder(order="deterministic")
+        self._line = bytearray()
+        # Under another name until the header is in it: nobody ever sees a history file without one.
+        fresh = f"{self.path}.new"
+        self._file: FileIO = open(fresh, "wb", buffering=0)  # noqa: SIM115 - it lives as long as the writer
+        try:
+            mark = self._encoder.encode({MARK: VERSION})
+            about = self._encoder.encode(dict(metadata)) if metadata else b"{}"
+            self._write(mark[:-1] + (b"," if metadata else b"") + about[1:] + b"\n")
+            os.replace(fresh, self.path)
+        except BaseException:
+            self._file.close()
+            os.unlink(fresh)
+            raise
+
+    def append(self, op: Op) -> None:
+        """The op is in the file, as far as the kernel is concerned."""
+        try:
+            self._encoder.encode_into(op, self._line)
+        except (TypeError, UnicodeEncodeError):
+            self._encoder.encode_into(_plain_op(op), self._line)
+        self._line += b"\n"
+        self._write(self._line)
+        self.count += 1
+
+    def extend(self, ops: Iterable[Op]) -> None:
+        """All of the ops are in the file; cheaper than one by one."""
+        lines = bytearray()
+        count = 0
+        for op in ops:
+            size = len(lines)
+            try:
+                self._encoder.encode_into(op, lines, -1)
+            except (TypeError, UnicodeEncodeError):
+                del lines[size:]  # What the encoder leaves there when it fails is not even initialised.
+                self._encoder.encode_into(_plain_op(op), lines, -1)
+            lines += b"\n"
+            count += 1
+        self._write(lines)
+        self.count += count
+
+    def close(self) -> None:
+        """Nothing more is written. Idempotent."""
+        self._file.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, data: bytes | bytearray) -> None:
+        written = self._file.write(data)
+        while written is not None and written < len(data):
+            data = data[written:]
+            written = self._file.write(data)
+
+
+def write(path: str | PathLike[str], ops: Iterable[Op], metadata: Mapping[str, Any] | None = None) -> None:
+    """The file holds exactly these ops, under a header with this metadata."""
+    with Writer(path, metadata) as writer:
+        remaining = iter(ops)
+        while batch := list(islice(remaining, 10_000)):
+            writer.extend(batch)
+
+
+def read(path: str | PathLike[str]) -> Loaded:
+    """The history in the file, without a last line that was cut.
+
+    **Raises** OSError when the file cannot be read, MalformedHistory with every broken rule and its line when it is not
+    a well-formed history.
+    """
+    with paused_gc(), open(path, "rb") as file:
+        metadata = _header(file.readline(), path)
+        lines, truncated = _decode(file)
+        broken = problems(lines, lines=2)
+    if broken:
+        raise MalformedHistory(broken, path)
+    return Loaded(History(cast(list[Op], lines)), metadata, truncated)
+
+
+def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:
+    """The metadata beside the version. **Raises** MalformedHistory."""
+    try:
+        header = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        header = None
+    if not isinstance(header, dict) or MARK not in header:
+        said = line[:80].decode(errors="replace").rstrip() or "nothing"
+        raise MalformedHistory([Problem(0, "header", f'{{"{MARK}": {VERSION}}} was due, not {said}', 1)], path)
+    version = header.pop(MARK)
+    if version != VERSION or isinstance(version, bool):
+        raise MalformedHistory([Problem(0, "version", f"version {version!r}; this reader knows {VERSION}", 1)], path)
+    return header
+
+
+def _decode(file: BinaryIO) -> tuple[list[Op | Problem], bool]:
+    """What is in each line, and whether the last one was cut (and left out)."""
+    decoder = msgspec.json.Decoder(Op)
+    lines: list[Op | Problem] = []
+    shared: dict[str, str] = {}
+    rest = b""
+    while block := file.read(_CHUNK_BYTES):
+        end = block.rfind(b"\n") + 1
+        if end == 0:
+            rest += block
+            continue
+        whole = rest + block[:end] if rest else block[:end]
+        rest = block[end:]
+        try:
+            ops = decoder.decode_lines(whole)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            ops = None
+        if ops is None or len(ops) != whole.count(b"\n"):  # decode_lines passes over empty lines.
+            lines.extend(_decode_singly(decoder, whole.split(b"\n")[:-1], len(lines)))
+        else:
+            _share_strings(ops, shared)
+            lines.extend(ops)
+    if not rest:
+        return lines, False
+    [last] = _decode_singly(decoder, [rest], len(lines))
+    if isinstance(last, Problem) and _is_cut(rest):
+        return lines, True
+    return [*lines, last], False
+
+
+def _decode_singly(decoder: msgspec.json.Decoder[Op], lines: Iterable[bytes], position: int) -> Iterator[Op | Problem]:
+    for offset, line in enumerate(lines):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            rule, detail = _unreadable(line, error)
+            yield Problem(position + offset, rule, detail, position + offset + 2)
+
+
+def _unreadable(line: bytes, error: Exception) -> tuple[str, str]:
+    """The broken rule, and how, of a line that is no op."""
+    if not line.strip():
+        return "syntax", "an empty line"
+    try:
+        fields = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "syntax", f"{_reason(error)}: {line[:80].decode(errors='replace')}"
+    if isinstance(fields, dict):
+        if fields.get("type", "ok") not in ("invoke", "ok", "fail", "info"):
+            return "type", f"{fields['type']!r} is not a type: invoke, ok, fail or info"
+        process = fields.get("process", NEMESIS)
+        if process != NEMESIS and type(process) is not int:
+            return "process", f"{process!r} is not a process: an integer from 0 up, or {NEMESIS!r}"
+    return "syntax", _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+_FIRST_FIELD = b'{"index":'
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether the unterminated last line is the beginning of one that the writer would have written."""
+    if line[: len(_FIRST_FIELD)] != _FIRST_FIELD[: len(line)]:
+        return False
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    except RecursionError:
+        return False
+    return False
+
+
+def _share_strings(ops: Iterable[Op], shared: dict[str, str]) -> None:
+    """Equal f, key and node strings are one object: a million copies of "write" would take most of the memory."""
+    share = shared.setdefault
+    for op in ops:
+        f, key, node = op.f, op.key, op.node
+        force_setattr(op, "f", share(f, f))
+        if key.__class__ is str:
+            force_setattr(op, "key", share(key, key))
+        if node is not None:
+            force_setattr(op, "node", share(node, node))
+
+
+def _plain_op(op: Op) -> Op:
+    """The same op for the values that the encoder refuses: mixed sets, keys that are no strings, half a surrogate
+    pair.
+    """
+    return msgspec.structs.replace(op, key=_plain(op.key), value=_plain(op.value), error=_plain(op.error))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case set() | frozenset():
+            return [_plain(item) for item in sorted(value, key=repr)]
+        case dict():
+            return {_plain(key) if isinstance(key, str) else repr(key): _plain(item) for key, item in value.items()}
+        case msgspec.Struct():
+            return _plain(msgspec.structs.asdict(value))
+        case _:
+            return value

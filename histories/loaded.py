@@ -1,0 +1,45 @@
+"""What reading a history file gives: the history, and what a checker must know about the file it came from."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import msgspec
+
+from histories.history import History
+
+Format = Literal["jsonl", "edn", "jepsen-log", "kv-log"]
+"""The file formats that histories.files reads."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A well-formed history and its origin.
+
+    metadata: what the header says beside the version; empty for formats without one.
+    truncated: the last line was cut in the middle, as after a `kill -9` of the writer, and was left out.
+    nil_reads_are_wildcards: an `ok` read whose value is None means that nobody knows what was read, so it constrains
+        nothing (Jepsen's and Knossos's EDN: knossos.model's registers take nil so). When it is false, None is what was
+        read: the key was absent (ours, and the logs of Porcupine's etcd collection). The linearizability checker's option
+        `nil_reads` takes this flag.
+    """
+
+    history: History
+    metadata: dict[str, Any] = {}
+    truncated: bool = False
+    format: Format = "jsonl"
+    nil_reads_are_wildcards: bool = False
+
+
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """No garbage collection meanwhile: a load makes millions of objects and no garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,185 @@
+"""Our own files: what is written is read, what is cut is forgiven once, and everything else is refused by line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from histories import Op, h, jsonl
+from histories.bench import measure
+from histories.tests import strategies
+from histories.wellformed import MalformedHistory
+
+HEADER = b'{"themis-history":1}\n'
+SMALL = h(
+    'p0 invoke write x=1 | nemesis invoke kill ["n1"] | p0 ok write x=1 | nemesis info kill {"status": "installed"}'
+)
+
+
+def broken(path: Path) -> list[str]:
+    with pytest.raises(MalformedHistory) as caught:
+        jsonl.read(path)
+    assert str(path) in str(caught.value)
+    return [f"{problem.line} {problem.rule}" for problem in caught.value.problems]
+
+
+@strategies.unhurried
+@given(strategies.histories(keys=strategies.scalars))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, ops: list[Op]) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "history.jsonl"
+    jsonl.write(path, ops, {"seed": 7, "name": "é"})
+    loaded = jsonl.read(path)
+    assert list(loaded.history) == ops
+    assert (loaded.metadata, loaded.truncated, loaded.format) == ({"seed": 7, "name": "é"}, False, "jsonl")
+
+
+def test_one_by_one_and_all_at_once_write_the_same_bytes(tmp_path: Path) -> None:
+    with jsonl.Writer(tmp_path / "a") as writer:
+        for op in SMALL:
+            writer.append(op)
+        assert writer.count == len(SMALL)
+    jsonl.write(tmp_path / "b", SMALL)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_every_op_is_in_the_file_before_append_returns(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    with jsonl.Writer(path) as writer:
+        assert path.read_bytes() == HEADER
+        for count, op in enumerate(SMALL, 1):
+            writer.append(op)
+            assert len(jsonl.read(path).history) == count
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_values_that_are_not_quite_json_are_written_in_a_fixed_order(tmp_path: Path) -> None:
+    class Result(msgspec.Struct):
+        status: str
+        did: Any
+
+    values: list[Any] = [{"b", "a"}, {3, "x", None}, {1: "one"}, Result("installed", {2, 1}), "\ud800", {"a": (1, {2})}]
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, [Op(i, i, "invoke", i, "f", None, value) for i, value in enumerate(values)])
+    assert [op.value for op in jsonl.read(path).history] == [
+        ["a", "b"],
+        ["x", 3, None],
+        {"1": "one"},
+        {"status": "installed", "did": [1, 2]},
+        "\\ud800",
+        {"a": [1, [2]]},
+    ]
+
+
+def test_a_value_that_no_format_has_is_the_programmers_error(tmp_path: Path) -> None:
+    with jsonl.Writer(tmp_path / "history.jsonl") as writer, pytest.raises(TypeError):
+        writer.append(Op(0, 0, "invoke", 0, "f", None, object()))
+
+
+def test_a_cut_anywhere_loses_only_the_line_that_it_cuts(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, SMALL)
+    data = path.read_bytes()
+    for size in range(len(HEADER), len(data) + 1):
+        path.write_bytes(data[:size])
+        loaded = jsonl.read(path)
+        whole = data[:size].split(b"\n")[1:]
+        is_complete = whole[-1] == b"" or (whole[-1].endswith(b"}") and data[size : size + 1] == b"\n")
+        assert loaded.truncated is not is_complete
+        assert list(loaded.history) == list(SMALL)[: len(whole) - (whole[-1] == b"" or not is_complete)]
+
+
+OP = b'{"index":%d,"time":0,"type":"%s","process":%d,"f":"read"}\n'
+MALFORMED = {
+    "empty file": (b"", ["1 header"]),
+    "no header": (OP % (0, b"invoke", 0), ["1 header"]),
+    "header cut": (b'{"themis-hist', ["1 header"]),
+    "a later version": (b'{"themis-history":2}\n', ["1 version"]),
+    "not JSON": (HEADER + b"hello\n", ["2 syntax"]),
+    "not JSON, not ended": (HEADER + b"hello", ["2 syntax"]),
+    "an empty line": (HEADER + b"\n" + OP % (0, b"invoke", 0), ["2 syntax"]),
+    "a cut line in the middle": (HEADER + b'{"index":0,"ti\n' + OP % (1, b"invoke", 0), ["2 syntax"]),
+    "not an object": (HEADER + b"[1]\n", ["2 syntax"]),
+    "no process": (HEADER + b'{"index":0,"time":0,"type":"invoke","f":"read"}\n', ["2 syntax"]),
+    "an unknown field": (HEADER + b'{"index":0,"time":0,"type":"ok","process":0,"f":"r","x":1}\n', ["2 syntax"]),
+    "an unknown field, not ended": (
+        HEADER + b'{"index":0,"time":0,"type":"ok","process":0,"f":"r","x":1}',
+        ["2 syntax"],
+    ),
+    "a string as time": (HEADER + b'{"index":0,"time":"0","type":"invoke","process":0,"f":"read"}\n', ["2 syntax"]),
+    "not UTF-8": (HEADER + b'{"index":0,"time":0,"type":"invoke","process":0,"f":"\xff"}\n', ["2 syntax"]),
+    "nested too deeply": (HEADER + b'{"index":0,"value":' + b"[" * 100_000 + b"\n", ["2 syntax"]),
+    "unknown type": (HEADER + OP % (0, b"done", 0), ["2 type"]),
+    "negative process": (HEADER + OP % (0, b"invoke", -1), ["2 process"]),
+    "named process": (HEADER + b'{"index":0,"time":0,"type":"invoke","process":"n1","f":"read"}\n', ["2 process"]),
+    "process true": (HEADER + b'{"index":0,"time":0,"type":"invoke","process":true,"f":"read"}\n', ["2 process"]),
+    "no invocation": (HEADER + OP % (0, b"ok", 0), ["2 no-invocation"]),
+    "everything is reported": (
+        HEADER + OP % (0, b"ok", 0) + b"oops\n" + OP % (2, b"invoke", 1) + OP % (2, b"invoke", 1) + b'{"index":',
+        ["2 no-invocation", "3 syntax", "5 index", "5 two-open"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_refuses_by_line_and_rule(tmp_path: Path, data: bytes, expected: list[str]) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(data)
+    assert broken(path) == expected
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 100])
+def test_lines_that_cross_what_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+) -> None:
+    monkeypatch.setattr(jsonl, "_CHUNK_BYTES", chunk_bytes)
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, SMALL)
+    assert jsonl.read(path).history == SMALL
+    path.write_bytes(
+        path.read_bytes() + b"x\n" + OP.replace(b'0,"type', b'9999999,"type') % (5, b"ok", 9) + b'{"index":'
+    )
+    assert broken(path) == ["6 syntax", "7 no-invocation"]
+
+
+_WRITE_FOR_EVER = """
+import itertools, sys
+from histories import Op, jsonl
+with jsonl.Writer(sys.argv[1], {"seed": 1}) as writer:
+    for i in itertools.count():
+        writer.append(Op(2 * i, i, "invoke", 0, "write", "k", i))
+        writer.append(Op(2 * i + 1, i, "ok", 0, "write", "k", i))
+        if i == 2000:
+            print("warm", flush=True)
+"""
+
+
+@pytest.mark.real
+def test_a_killed_writer_leaves_a_history_that_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    writer = subprocess.Popen([sys.executable, "-c", _WRITE_FOR_EVER, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    with writer.stdout:
+        assert writer.stdout.readline() == b"warm\n"
+        os.kill(writer.pid, signal.SIGKILL)
+        assert writer.wait() == -signal.SIGKILL
+    loaded = jsonl.read(path)
+    assert len(loaded.history) >= 4002
+    assert loaded.metadata == {"seed": 1}
+    assert [op.value for op in loaded.history] == [i // 2 for i in range(len(loaded.history))]
+
+
+@pytest.mark.real
+def test_the_benchmark_measures_what_it_says() -> None:
+    result = measure(2_000)
+    assert result["lines"] == 4_000
+    assert result["read_seconds"] > 0
+    assert result["write_ops_per_s"] > 0
+    assert result["read_peak_bytes"] > 1_000_000

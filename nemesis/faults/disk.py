@@ -1,0 +1,173 @@
+"""Disk damage. Ops: damage-disk, heal-disk (no value). Need: disks, and processes where damage is done to a stopped
+node.
+
+A start's value is {"kind": "truncate", "nodes": ["n1"], "parameters": {"bytes": 16}}. Every kind but full and slow
+comes
+with a crash: the nodes are killed, their disks damaged while nobody writes to them, and heal-disk starts them on
+what is left. The evidence is what was done to each node's disk, as the environment measured it, and the processes'
+states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from histories.op import Op
+from nemesis.capabilities import Cluster, NodeId
+from nemesis.family import Entry, Needs, Planned, Window, check_fields, check_nodes, check_none, check_number
+from nemesis.fault import FaultResult
+from nemesis.faults.processes import choose
+from nemesis.spelling import nearest
+
+START, STOP = "damage-disk", "heal-disk"
+
+PARAMETERS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "lose-unsynced": {},
+    "torn-write": {},
+    "bitflip": {"bits": (1, 1_000_000)},
+    "truncate": {"bytes": (1, 1e12)},
+    "full": {},
+    "slow": {"delay_ms": (0, 600_000)},
+    "wipe": {},
+}
+"""kind -> parameter -> its bounds."""
+LASTING = ("full", "slow")
+"""The kinds that strike a running node and last until they are healed."""
+
+
+class Disk:
+    """Damages disks and says what was done to each."""
+
+    name = "disk"
+    fs = frozenset({START, STOP})
+
+    def __init__(self, cluster: Cluster) -> None:
+        assert cluster.disks is not None, "refused before the run: disk needs disks"
+        self.cluster = cluster
+        self.disks = cluster.disks
+        self.in_force = ""
+        self.crashed: set[NodeId] = set()
+
+    def invoke(self, op: Op) -> FaultResult:
+        return self.heal() if op.f == STOP else self._damage(op.value)
+
+    def heal(self) -> FaultResult:
+        """No disk is full or slow, and the nodes that this fault crashed run."""
+        self.disks.heal()
+        evidence: dict[str, Any] = {"disks": self.disks.measure()}
+        wrong = self._disagreements(evidence["disks"], None, ())
+        started = sorted(self.crashed)
+        if self.cluster.processes is not None and started:
+            self.cluster.processes.start(started)
+            states = self.cluster.processes.states()
+            evidence["states"] = {node: states[node] for node in sorted(states)}
+            # A paused one runs again when the pause ends.
+            wrong += [f"{node} is {states.get(node)}" for node in started if states.get(node) in (None, "dead")]
+        did = {"started": started} if started else None
+        if wrong:
+            return FaultResult("indeterminate", did=did, evidence=evidence, why="; ".join(wrong))
+        self.crashed.clear()
+        self.in_force = ""
+        return FaultResult("installed", did=did, evidence=evidence)
+
+    def _damage(self, value: Any) -> FaultResult:
+        kind, nodes = value["kind"], sorted(value["nodes"])
+        self.in_force = f"disk {kind} {' '.join(nodes)}"
+        evidence: dict[str, Any] = {}
+        wrong: list[str] = []
+        if kind not in LASTING:
+            assert self.cluster.processes is not None, "refused before the run: this kind needs processes"
+            # Before the kill: one that is stuck half way is started by the heal as well.
+            self.crashed.update(nodes)
+            self.cluster.processes.kill(nodes)
+            states = self.cluster.processes.states()
+            evidence["states"] = {node: states[node] for node in sorted(states)}
+            wrong = [f"{node} is {states.get(node)}" for node in nodes if states.get(node) != "dead"]
+            if wrong:
+                return FaultResult("indeterminate", did={**value, "nodes": []}, evidence=evidence, why="; ".join(wrong))
+        done = self.disks.damage(kind, nodes, value["parameters"])
+        evidence["damage"] = {node: done[node] for node in sorted(done)}
+        wrong += [f"{node} was not damaged" for node in nodes if node not in done]
+        if kind in LASTING:
+            evidence["disks"] = self.disks.measure()
+            wrong += self._disagreements(evidence["disks"], kind, nodes)
+        did = {**value, "nodes": sorted(done)}
+        if wrong:
+            return FaultResult("indeterminate", did=did, evidence=evidence, why="; ".join(wrong))
+        return FaultResult("installed", did=did, evidence=evidence)
+
+    def _disagreements(self, measured: Mapping[str, object], kind: str | None, nodes: Sequence[NodeId]) -> list[str]:
+        """Where the measurement is not `kind` on `nodes` (None: nothing lasting anywhere)."""
+        found = measured.get("in_force")
+        if not isinstance(found, Mapping):
+            return ["the environment does not say which disks are full or slow"]
+        if kind is None:
+            return [f"{name} is in force on {' '.join(sorted(on))}" for name, on in sorted(found.items()) if on]
+        missing = sorted(set(nodes) - set(found.get(kind, ())))
+        return [f"{kind} is not in force on {' '.join(missing)}"] if missing else []
+
+
+class DiskFamily:
+    """`disk[:kind]`."""
+
+    name = "disk"
+    summary = "damage what nodes have stored (with a crash), or let disks be full or slow for a time"
+    variants: tuple[str, ...] = tuple(PARAMETERS)
+    fs = Disk.fs
+    begins = frozenset({START})
+    ends = frozenset({STOP})
+
+    def needs(self, variant: str) -> Needs:
+        lasting = variant in LASTING
+        return Needs(capabilities=("disks",) if lasting else ("disks", "processes"), disk_kinds=(variant,))
+
+    def claims(self, variant: str) -> Sequence[str]:
+        return (self.name, f"{self.name}/{variant}")
+
+    def nodes_min(self, variant: str) -> int:
+        return 1
+
+    def build(self, cluster: Cluster) -> Disk:
+        return Disk(cluster)
+
+    def plan(self, variant: str, window: Window) -> Planned | None:
+        # A power failure may take all nodes; damage to what was stored, a minority: replication is for that.
+        target = window.rng.choice(("one", "minority", "all")) if variant == "lose-unsynced" else "minority"
+        chosen = choose(target, window) or choose("one", window)
+        if chosen is None:
+            return None
+        nodes, count = chosen
+        value = {"kind": variant, "nodes": nodes, "parameters": _parameters(variant, window.rng)}
+        return Planned((Entry(window.start_ns, START, value), Entry(window.end_ns, STOP)), down_count=count)
+
+    def final_ops(self) -> Sequence[tuple[str, Any]]:
+        return ((STOP, None),)
+
+    def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
+        if f == STOP:
+            check_none(f, value)
+            return ""
+        fields = check_fields(value, ("kind", "nodes", "parameters"))
+        kind = fields["kind"]
+        if kind not in PARAMETERS:
+            raise ValueError(f"unknown kind {kind!r}{nearest(str(kind), PARAMETERS)}")
+        check_nodes(fields["nodes"], nodes)
+        bounds = PARAMETERS[kind]
+        parameters = check_fields(fields["parameters"], tuple(bounds))
+        for name, (least, most) in bounds.items():
+            check_number(name, parameters[name], least, most)
+        return str(kind)
+
+
+def _parameters(kind: str, rng: Random) -> dict[str, float]:
+    match kind:
+        case "bitflip":
+            return {"bits": rng.choice((1, 8, 64))}
+        case "truncate":
+            return {"bytes": rng.choice((1, 16, 256, 4096))}
+        case "slow":
+            return {"delay_ms": rng.choice((10, 50, 200))}
+        case _:
+            return {}

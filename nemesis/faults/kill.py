@@ -1,0 +1,106 @@
+"""Kills and restarts. Need: processes.
+
+Ops: `kill` (nodes, or "primary"): as by kill -9. `start` (nodes, or None for all): those that are dead, on the disk
+    they left. `restart-all` (no value): every node is killed and, when all are dead, started. `restart` (nodes, in
+    order): one after another, each running again before the next is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from histories.op import Op
+from nemesis.capabilities import Cluster, NodeId, ProcessState
+from nemesis.family import Entry, Needs, Planned, Window
+from nemesis.fault import FaultResult
+from nemesis.faults.processes import (
+    NOT_DEAD,
+    TARGETS,
+    ProcessFault,
+    check_return,
+    check_target,
+    choose,
+    judged,
+    returning,
+)
+
+KILL, START, RESTART_ALL, RESTART = "kill", "start", "restart-all", "restart"
+
+
+class Kill(ProcessFault):
+    """Takes processes down and starts them again."""
+
+    name = "kill"
+    fs = frozenset({KILL, START, RESTART_ALL, RESTART})
+
+    def invoke(self, op: Op) -> FaultResult:
+        match op.f:
+            case "kill":
+                result = self.take_down(op.value, self.processes.kill, NOT_DEAD, "dead")
+            case "start":
+                result = self.bring_back(op.value, self.processes.start, NOT_DEAD)
+            case "restart-all":
+                result = self._restart([sorted(self.cluster.nodes)])
+            case _:
+                result = self._restart([[node] for node in op.value])
+        self.note("killed", "dead")
+        return result
+
+    def heal(self) -> FaultResult:
+        result = self.bring_back(None, self.processes.start, NOT_DEAD)
+        self.note("killed", "dead")
+        return result
+
+    def _restart(self, groups: Sequence[Sequence[NodeId]]) -> FaultResult:
+        """Each group killed, looked at, and started, before the next one."""
+        nodes = [node for group in groups for node in group]
+        down: dict[NodeId, ProcessState] = {}
+        for group in groups:
+            self.in_force = f"restarting {' '.join(group)}"
+            self.processes.kill(group)
+            states = self.states()
+            down.update({node: states[node] for node in group if node in states})
+            self.processes.start(group)
+        after = self.states()
+        did, evidence = {"nodes": nodes}, {"down": {node: down[node] for node in sorted(down)}, "states": after}
+        went_down = judged(did, evidence, down, nodes, ("dead",))
+        return judged(did, evidence, after, nodes, ("running",)) if went_down.status == "installed" else went_down
+
+
+class KillFamily:
+    """`kill[:target]`."""
+
+    name = "kill"
+    summary = "kill -9 some nodes (one, a minority, a majority, all, the primary), and start them again on their disks"
+    variants: tuple[str, ...] = TARGETS
+    fs = frozenset({KILL, START})
+    begins = frozenset({KILL})
+    ends = frozenset({START})
+
+    def needs(self, variant: str) -> Needs:
+        return Needs(capabilities=("processes",))
+
+    def claims(self, variant: str) -> Sequence[str]:
+        return (self.name, f"{self.name}/{variant}")
+
+    def nodes_min(self, variant: str) -> int:
+        return 1
+
+    def build(self, cluster: Cluster) -> Kill:
+        return Kill(cluster)
+
+    def plan(self, variant: str, window: Window) -> Planned | None:
+        chosen = choose(variant, window)
+        if chosen is None:
+            return None
+        value, count = chosen
+        return Planned(
+            (Entry(window.start_ns, KILL, value), Entry(window.end_ns, START, returning(value))), down_count=count
+        )
+
+    def final_ops(self) -> Sequence[tuple[str, Any]]:
+        return ((START, None),)
+
+    def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
+        return check_target(value, nodes) if f == KILL else check_return(value, nodes)

@@ -1,0 +1,215 @@
+"""Partitions. Ops: start-partition, stop-partition (no value). Need: links.
+
+A start's value is {"shape": "primary"} (resolved when it fires), or {"grudge": {"n1": ["n2"]}} with, for the
+reader, the shape that it was drawn by. A start replaces the partition in force. The evidence is a probe of every
+link: what was cut, what had no process at its end, what disagrees with the grudge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from histories.op import Op
+from nemesis import shapes
+from nemesis.capabilities import Cluster, Grudge, NodeId, Reach
+from nemesis.family import Entry, Needs, Planned, Window, check_fields, check_node, check_nodes, check_none, even_times
+from nemesis.fault import FaultResult
+from nemesis.spelling import nearest
+
+START, STOP = "start-partition", "stop-partition"
+PRIMARY = "primary"
+FLAPPING = "flapping"
+
+PROBES_MAX = 3
+"""A busy machine or a lossy link can lose one probe; an open link that fails three in a row is cut for all we know."""
+
+
+class Partition:
+    """Cuts links and measures which are cut."""
+
+    name = "partition"
+    fs = frozenset({START, STOP})
+
+    def __init__(self, cluster: Cluster) -> None:
+        assert cluster.links is not None, "refused before the run: partition needs links"
+        self.cluster = cluster
+        self.links = cluster.links
+        self.in_force = ""
+
+    def invoke(self, op: Op) -> FaultResult:
+        return self._start(op.value) if op.f == START else self._stop()
+
+    def heal(self) -> FaultResult:
+        """Cut no link, and disturb none either: it is the end of the run."""
+        self.links.heal()
+        self.in_force = ""
+        return self._measured({}, None)
+
+    def _start(self, value: Any) -> FaultResult:
+        shape, grudge = parse(value, self.cluster.nodes)
+        did: dict[str, Any] = {"shape": shape} if shape else {}
+        if grudge is None:
+            primary = self.cluster.primary()
+            if primary is None:
+                return FaultResult("skipped", did=did, why="no node leads")
+            grudge = shapes.isolate(primary, self.cluster.nodes)
+            did["primary"] = primary
+        did["grudge"] = shapes.as_json(grudge)
+        self.in_force = f"partition {shapes.describe(grudge, self.cluster.nodes)}"
+        self.links.drop(grudge)
+        return self._measured(grudge, did)
+
+    def _stop(self) -> FaultResult:
+        # Not links.heal(): packets that another fault disturbs stay disturbed.
+        self.links.drop({})
+        self.in_force = ""
+        return self._measured({}, None)
+
+    def _measured(self, grudge: Grudge, did: Any) -> FaultResult:
+        reach = probe(self.cluster, grudge)
+        wrong = [
+            {"from": source, "to": destination, "asked": asked, "measured": measured}
+            for (source, destination), (asked, measured) in disagreements(reach, grudge, self.cluster.nodes).items()
+        ]
+        evidence: dict[str, Any] = {
+            kind: shapes.as_json(shapes.grudge_of(link for link, found in reach.items() if found == kind))
+            for kind in ("cut", "down")
+        }
+        evidence["answers"] = sum(found == "answers" for found in reach.values())
+        if wrong:
+            evidence["disagrees"] = wrong
+            first = wrong[0]
+            why = f"{len(wrong)} links disagree; {first['from']} to {first['to']}: asked {first['asked']}, "
+            return FaultResult("indeterminate", did=did, evidence=evidence, why=f"{why}measured {first['measured']}")
+        if grudge and "cut" not in reach.values():
+            why = "no cut was seen: each link of the grudge ends at a node that is down"
+            return FaultResult("indeterminate", did=did, evidence=evidence, why=why)
+        return FaultResult("installed", did=did, evidence=evidence)
+
+
+def probe(cluster: Cluster, grudge: Grudge) -> dict[shapes.Link, Reach]:
+    """(source, destination) -> what was measured; a link that could not be measured is left out.
+
+    Probed again, up to PROBES_MAX times, while a link that should be open does not answer; one answer proves it
+    open. A cut that leads to or from a paused node is "down": a stopped process answers no better over an open
+    link.
+    """
+    assert cluster.links is not None
+    found: dict[shapes.Link, Reach] = {}
+    stopped = _not_running(cluster)
+    for _ in range(PROBES_MAX):
+        matrix = cluster.links.probe()
+        for source, destination in shapes.all_links(cluster.nodes):
+            measured = matrix.get(destination, {}).get(source)
+            if measured is None or found.get((source, destination)) == "answers":
+                continue
+            asked_cut = source in grudge.get(destination, ())
+            if measured == "cut" and not asked_cut and (source in stopped or destination in stopped):
+                measured = "down"
+            found[source, destination] = measured
+        if all(asked != "answers" for asked, _ in disagreements(found, grudge, cluster.nodes).values()):
+            break
+    return found
+
+
+def disagreements(
+    reach: Mapping[shapes.Link, Reach], grudge: Grudge, nodes: Collection[NodeId]
+) -> dict[shapes.Link, tuple[str, str]]:
+    """(source, destination) -> (asked, measured), for each link that is not as the grudge says. "down" agrees with
+    both."""
+    found: dict[shapes.Link, tuple[str, str]] = {}
+    for source, destination in shapes.all_links(nodes):
+        asked = "cut" if source in grudge.get(destination, ()) else "answers"
+        measured = reach.get((source, destination), "nothing")
+        if measured not in (asked, "down"):
+            found[source, destination] = (asked, measured)
+    return found
+
+
+def parse(value: Any, nodes: Collection[NodeId]) -> tuple[str, Grudge | None]:
+    """(shape or "", grudge or None where the primary decides it). Raises ValueError with the broken rule."""
+    fields = check_fields(value, (), ("shape", "grudge"))
+    shape = fields.get("shape", "")
+    known = [*VARIANTS, ""]
+    if shape not in known:
+        raise ValueError(f"unknown shape {shape!r}{nearest(str(shape), VARIANTS)}")
+    if "grudge" not in fields:
+        if shape != PRIMARY:
+            raise ValueError(f'the value needs a grudge (only the shape "{PRIMARY}" is resolved when it fires)')
+        return shape, None
+    return shape, parse_links(fields["grudge"], nodes)
+
+
+def parse_links(raw: Any, nodes: Collection[NodeId]) -> Grudge:
+    """`raw`, an object of node: list of the nodes it is not to hear, as a grudge. Raises ValueError with the broken
+    rule."""
+    if not isinstance(raw, dict) or not raw:
+        raise ValueError("the links are not an object of node: list of nodes, with at least one in it")
+    grudge: dict[NodeId, frozenset[NodeId]] = {}
+    for node, refused in raw.items():
+        check_node(node, nodes)
+        grudge[node] = frozenset(check_nodes(refused, nodes))
+        if node in grudge[node]:
+            raise ValueError(f"there is no link from {node} to itself")
+    return grudge
+
+
+def _not_running(cluster: Cluster) -> frozenset[NodeId]:
+    if cluster.processes is None:
+        return frozenset()
+    return frozenset(node for node, state in cluster.processes.states().items() if state != "running")
+
+
+VARIANTS = (*shapes.SHAPES, PRIMARY, FLAPPING)
+FLAPS_MAX = 4
+
+
+class PartitionFamily:
+    """`partition[:shape]`."""
+
+    name = "partition"
+    summary = "cut links between nodes, by shape; flapping cuts and mends the same links several times"
+    variants: tuple[str, ...] = VARIANTS
+    fs = Partition.fs
+    begins = frozenset({START})
+    ends = frozenset({STOP})
+
+    def needs(self, variant: str) -> Needs:
+        return Needs(capabilities=("links",))
+
+    def claims(self, variant: str) -> Sequence[str]:
+        return (self.name, f"{self.name}/{variant}")
+
+    def nodes_min(self, variant: str) -> int:
+        return 2 if variant == FLAPPING else shapes.NODES_MIN[variant]
+
+    def build(self, cluster: Cluster) -> Partition:
+        return Partition(cluster)
+
+    def plan(self, variant: str, window: Window) -> Planned:
+        if variant == PRIMARY:
+            value: Any = {"shape": PRIMARY}
+        else:
+            drawn = window.rng.choice(self._flappable(window)) if variant == FLAPPING else variant
+            grudge = shapes.SHAPES[drawn](window.nodes, window.rng)
+            value = {"shape": variant, "grudge": shapes.as_json(grudge)}
+        starts = window.rng.randint(2, FLAPS_MAX) if variant == FLAPPING else 1
+        # `starts` cuts of equal length, with gaps as long between them; the last stop is at the end of the window.
+        times_ns = [*even_times(window.start_ns, window.end_ns, 2 * starts - 1), window.end_ns]
+        entries = (
+            Entry(time_ns, STOP) if i % 2 else Entry(time_ns, START, value) for i, time_ns in enumerate(times_ns)
+        )
+        return Planned(tuple(entries))
+
+    def final_ops(self) -> Sequence[tuple[str, Any]]:
+        return ((STOP, None),)
+
+    def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
+        if f == STOP:
+            check_none(f, value)
+            return ""
+        return parse(value, nodes)[0]
+
+    def _flappable(self, window: Window) -> list[str]:
+        return [shape for shape in shapes.SHAPES if len(window.nodes) >= shapes.NODES_MIN[shape]]

@@ -1,0 +1,164 @@
+"""When which fault strikes: pure, planned from the seed as data.
+
+Each family has a stream of its own and knows nothing of the others: quiet, a fault, quiet, a fault, ... until
+shortly before the time limit, so that its last fault is healed by then. Only the number of nodes that a fault model
+lets be down at once couples them. One family more or less moves nothing of the others (while that number is not in
+the way).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from random import Random
+
+from nemesis.capabilities import NodeId
+from nemesis.family import Family, Planned, Window
+from nemesis.registry import FaultChoice, Unavailable, families, within_model
+from nemesis.schedule import Schedule, down_limit
+
+INTERVAL_NS = 5_000_000_000
+WINDOWS_WANTED = 4
+"""A run too short for so many intervals has shorter ones."""
+FIRST_QUIET = (0.1, 0.4)
+QUIET = (0.3, 0.7)
+FAULT = (0.3, 0.7)
+"""Shares of the interval, uniform: one of each makes one interval on the mean."""
+HEALED_BY = 0.95
+"""The share of the time limit by which the last fault has ended: clients still run, and see the cluster heal."""
+FAULT_MIN = 0.15
+"""A last fault that would get less of the interval than this is left out."""
+
+
+def plan(
+    choices: Sequence[FaultChoice],
+    nodes: Sequence[NodeId],
+    seed: int | str,
+    time_limit_ns: int,
+    *,
+    interval_ns: int = INTERVAL_NS,
+    survives: Collection[str] | None = None,
+    down_nodes_max: float = 1.0,
+    beyond_model: bool = False,
+) -> Schedule:
+    """Faults of every choice over the whole run, each ended before `time_limit_ns`.
+
+    interval_ns: mean time between two faults of one family. survives, down_nodes_max: the target's fault model
+        (names of faults; the share of nodes that may be down at once); survives=None is one that survives all.
+        beyond_model drops both.
+
+    Raises ValueError for a time limit or an interval that is not positive, and Unavailable for a choice that is outside
+    the model or takes more nodes than there are.
+    """
+    for name, value_ns in (("time_limit_ns", time_limit_ns), ("interval_ns", interval_ns)):
+        if value_ns <= 0:
+            raise ValueError(f"{name}: {value_ns} is not positive")
+    if survives is not None and not beyond_model:
+        choices = within_model(choices, survives)
+    ordered = tuple(sorted(nodes))
+    limit = len(ordered) if beyond_model else down_limit(len(ordered), down_nodes_max)
+    interval_ns = min(interval_ns, math.ceil(time_limit_ns / WINDOWS_WANTED))
+    streams = [
+        _Stream(choice, ordered, Random(f"{seed}/nemesis/{choice.name}"), limit, time_limit_ns, interval_ns)
+        for choice in choices
+    ]
+    planned = _fill(streams, limit, len(ordered))
+    return Schedule(
+        nodes=tuple(nodes),
+        entries=tuple(sorted((e for fault in planned for e in fault.entries), key=lambda entry: entry.time_ns)),
+        seed=seed,
+        choices=tuple(name for choice in choices for name in choice.names),
+        time_limit_ns=time_limit_ns,
+        beyond_model=beyond_model,
+    )
+
+
+def _fill(streams: Sequence[_Stream], limit: int, node_count: int) -> list[Planned]:
+    """A fault for each time of each stream, as far as no more than `limit` nodes are down at once.
+
+    Where room is scarce, those streams that have got the fewest faults so far go first in each round.
+    """
+    planned: list[Planned] = []
+    counts = [0] * len(streams)
+    down: list[tuple[int, int, int]] = []
+    """(start_ns, end_ns, count) of the faults so far that take nodes down."""
+    for number in range(max((len(stream.times_ns) for stream in streams), default=0)):
+        for i in sorted(range(len(streams)), key=lambda i: (counts[i], i)):
+            if number >= len(streams[i].times_ns):
+                continue
+            start_ns, end_ns = streams[i].times_ns[number]
+            # With room for all nodes nothing needs counting: the same node may be taken down twice.
+            taken = sum(count for a, b, count in down if a < end_ns and start_ns < b) if limit < node_count else 0
+            fault = streams[i].next(start_ns, end_ns, limit - taken)
+            if fault is not None:
+                planned.append(fault)
+                counts[i] += 1
+                down.append((start_ns, end_ns, fault.down_count))
+    return planned
+
+
+def random_subset(choices: Sequence[FaultChoice], rng: Random) -> list[FaultChoice]:
+    """Each choice in or out by a coin, at least one of them (swarm testing: Groce et al., ISSTA 2012)."""
+    if not choices:
+        return []
+    kept = [choice for choice in choices if rng.random() < 0.5]
+    return kept or [rng.choice(list(choices))]
+
+
+class _Stream:
+    """The faults of one choice, one after another; each variant comes once before one comes again."""
+
+    def __init__(
+        self,
+        choice: FaultChoice,
+        nodes: tuple[NodeId, ...],
+        rng: Random,
+        limit: int,
+        time_limit_ns: int,
+        interval_ns: int,
+    ) -> None:
+        self.family: Family = families()[choice.name]
+        self.nodes = nodes
+        self.rng = rng
+        self.times_ns = _times(rng, time_limit_ns, interval_ns)
+        self.bag: list[str] = []
+        scratch = Window(nodes, Random(0), 0, 1_000_000_000, limit)
+        self.variants = []
+        reasons: list[str] = []
+        for variant in choice.variants or ("",):
+            name = f"{choice.name}:{variant}" if variant else choice.name
+            if len(nodes) < self.family.nodes_min(variant):
+                reasons.append(f"{name} needs at least {self.family.nodes_min(variant)} nodes, not {len(nodes)}")
+            elif self.family.plan(variant, scratch) is None:
+                reasons.append(f"{name} takes more than the {limit} of {len(nodes)} nodes that may be down at once")
+            else:
+                self.variants.append(variant)
+        if reasons and (choice.explicit or not self.variants):
+            raise Unavailable(f"the fault {reasons[0]}")
+
+    def next(self, start_ns: int, end_ns: int, down_nodes_max: int) -> Planned | None:
+        """The next fault, of the first variant in the bag that there is room for; None when there is room for none."""
+        if not self.bag:
+            self.bag = list(self.variants)
+            self.rng.shuffle(self.bag)
+        # A window has an rng of its own: how much one fault draws moves none of the later ones.
+        window = Window(self.nodes, Random(self.rng.getrandbits(64)), start_ns, end_ns, down_nodes_max)
+        for variant in [*self.bag, *self.variants]:
+            planned = self.family.plan(variant, window)
+            if planned is not None:
+                if variant in self.bag:
+                    self.bag.remove(variant)
+                return planned
+        return None
+
+
+def _times(rng: Random, time_limit_ns: int, interval_ns: int) -> list[tuple[int, int]]:
+    """(start, end) of each fault of one family: apart from each other, the last one ended by HEALED_BY of the run."""
+    healed_ns = int(time_limit_ns * HEALED_BY)
+    found: list[tuple[int, int]] = []
+    start_ns = int(interval_ns * rng.uniform(*FIRST_QUIET))
+    while start_ns + interval_ns * FAULT_MIN < healed_ns:
+        end_ns = min(healed_ns, start_ns + int(interval_ns * rng.uniform(*FAULT)))
+        found.append((start_ns, end_ns))
+        start_ns = end_ns + int(interval_ns * rng.uniform(*QUIET))
+    return found

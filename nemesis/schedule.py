@@ -1,0 +1,217 @@
+"""Schedules as data: which fault op when, saved with the run, read back from a file, shrunk entry by entry.
+
+What an entry's value names is explicit (grudges, nodes, amounts), so that a schedule means the same in every
+environment; only "primary" is left to the moment when it fires.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from histories.op import NEMESIS, Op
+from nemesis.capabilities import NodeId
+from nemesis.family import Entry
+from nemesis.registry import FaultChoice, UnknownFault, choices_of, family_of, survived
+
+VERSION = 1
+
+
+class BadSchedule(ValueError):
+    """A schedule file that cannot be run. path; entry: its number from 0, None when it is the file as a whole; rule."""
+
+    def __init__(self, path: str, entry: int | None, rule: str) -> None:
+        self.path, self.entry, self.rule = path, entry, rule
+        where = path if entry is None else f"{path}: entry {entry}"
+        super().__init__(f"{where}: {rule}")
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fault ops in order of time.
+
+    version: of the file format. nodes: the cluster it was planned for. seed: what it was planned from; None for one
+        written by hand. choices: the command line's names. time_limit_ns: of the run it was planned for; 0 where
+        unknown.
+    beyond_model: planned without the limits of the target's fault model.
+    """
+
+    version: int = VERSION
+    nodes: tuple[NodeId, ...]
+    entries: tuple[Entry, ...]
+    seed: int | str | None = None
+    choices: tuple[str, ...] = ()
+    time_limit_ns: int = 0
+    beyond_model: bool = False
+
+    def ops(self) -> Iterator[tuple[int, str, Any]]:
+        """(time_ns, f, value), in order of time."""
+        return ((entry.time_ns, entry.f, entry.value) for entry in self.entries)
+
+    def fault_choices(self) -> list[FaultChoice]:
+        """The families that its entries need, for building the faults and the final heals."""
+        return choices_of(self.entries, self.nodes)
+
+    def without(self, *numbers: int) -> Schedule:
+        """The same without the entries of these numbers."""
+        return self.only([i for i in range(len(self.entries)) if i not in numbers])
+
+    def only(self, numbers: Collection[int]) -> Schedule:
+        """The same with only the entries of these numbers."""
+        return msgspec.structs.replace(self, entries=tuple(e for i, e in enumerate(self.entries) if i in numbers))
+
+    def windows(self) -> list[tuple[int, ...]]:
+        """The entries in groups that shrinking removes together: each fault from its first start to its stop, by
+        number."""
+        return windows(self.entries)
+
+
+def windows(entries: Sequence[Entry]) -> list[tuple[int, ...]]:
+    """Numbers of the entries of each fault, start to stop, in order of their starts. A stop without a start is its
+    own."""
+    groups: list[list[int]] = []
+    opened: dict[str, list[int]] = {}
+    for i, entry in enumerate(entries):
+        family = family_of(entry.f)
+        group = opened.get(family.name)
+        if group is None:
+            group = []
+            groups.append(group)
+        group.append(i)
+        # A fault without stops is over at once; one with stops stays open until it has one.
+        if entry.f in family.ends or not family.ends:
+            opened.pop(family.name, None)
+        else:
+            opened[family.name] = group
+    return [tuple(group) for group in groups]
+
+
+def save(schedule: Schedule, path: Path) -> None:
+    """`path` holds the schedule, whole or not at all. Raises OSError."""
+    text = msgspec.json.format(msgspec.json.encode(schedule, order="sorted"), indent=1)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(text + b"\n")
+    temporary.replace(path)
+
+
+def load(path: Path, nodes: Sequence[NodeId]) -> Schedule:
+    """The schedule in `path`, every entry checked against the cluster's `nodes`. Raises BadSchedule, OSError."""
+    return decode(path.read_bytes(), str(path), nodes)
+
+
+def decode(text: bytes, path: str, nodes: Sequence[NodeId]) -> Schedule:
+    """As `load`, from bytes; `path` is for messages. Its `nodes` are the cluster's from now on."""
+    try:
+        raw = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadSchedule(path, None, f"not JSON: {error}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("entries"), list):
+        raise BadSchedule(path, None, 'not a schedule: it is not an object with a list "entries"')
+    if raw.get("version") != VERSION:
+        raise BadSchedule(path, None, f"format version {raw.get('version')!r}; this themis reads version {VERSION}")
+    entries = [_entry(path, i, item) for i, item in enumerate(raw["entries"])]
+    try:
+        schedule = msgspec.convert({"nodes": list(nodes), **raw, "entries": []}, type=Schedule)
+    except msgspec.ValidationError as error:
+        raise BadSchedule(path, None, str(error)) from error
+    schedule = msgspec.structs.replace(schedule, nodes=tuple(nodes), entries=tuple(entries))
+    check(schedule, path)
+    return schedule
+
+
+def _entry(path: str, number: int, item: Any) -> Entry:
+    try:
+        return msgspec.convert(item, type=Entry)
+    except msgspec.ValidationError as error:
+        raise BadSchedule(path, number, str(error)) from error
+
+
+def check(schedule: Schedule, path: str = "schedule") -> None:
+    """Every entry is in order and can be run on the schedule's nodes. Raises BadSchedule for the first that cannot."""
+    last_ns = 0
+    for number, entry in enumerate(schedule.entries):
+        if entry.time_ns < 0:
+            raise BadSchedule(path, number, f"time_ns {entry.time_ns} is negative")
+        if entry.time_ns < last_ns:
+            raise BadSchedule(path, number, f"time_ns {entry.time_ns} is before that of the entry above it, {last_ns}")
+        last_ns = entry.time_ns
+        try:
+            family_of(entry.f).check(entry.f, entry.value, schedule.nodes)
+        except UnknownFault as error:
+            raise BadSchedule(path, number, str(error)) from error
+        except ValueError as error:
+            raise BadSchedule(path, number, f"{entry.f}: {error}") from error
+
+
+def outside_model(schedule: Schedule, survives: Collection[str], down_nodes_max: float = 1.0) -> list[str]:
+    """In words, where a schedule leaves a target's fault model; empty when it stays inside.
+
+    survives, down_nodes_max: as in the target's fault model (a share of all nodes). Nodes are counted as down from
+    a kill, a pause or a crash of the disk until the op that ends it; a "primary" counts as a node of its own.
+    """
+    found: list[str] = []
+    for choice in schedule.fault_choices():
+        outside = [variant for variant in choice.variants or ("",) if not survived(survives, choice, variant)]
+        if choice.explicit:
+            found += [f"{choice.name}:{variant}" for variant in outside]
+        elif len(outside) == len(choice.variants or ("",)):
+            found.append(choice.name)
+    limit = down_limit(len(schedule.nodes), down_nodes_max)
+    down: dict[str, set[NodeId]] = {}
+    for entry in schedule.entries:
+        family = family_of(entry.f).name
+        if entry.f in ("kill", "pause"):
+            nodes = {"the primary"} if entry.value == "primary" else set(entry.value)
+            down[family] = down.get(family, set()) | nodes
+        elif entry.f == "damage-disk":
+            down[family] = set(entry.value["nodes"])
+        elif entry.f == "restart-all":
+            down[family] = set(schedule.nodes)
+        elif entry.f in family_of(entry.f).ends:
+            down[family] = set() if entry.value is None else down.get(family, set()) - set(entry.value)
+        count = len(set().union(*down.values()))
+        if entry.f == "restart-all":
+            down[family] = set()
+        if count > limit < len(schedule.nodes):
+            found.append(f"{count} nodes down at once (at most {limit})")
+            break
+    return found
+
+
+def down_limit(node_count: int, down_nodes_max: float) -> int:
+    """How many nodes may be dead or paused at once: the share, rounded down (2 of 5 for a half)."""
+    if not 0.0 <= down_nodes_max <= 1.0:
+        raise ValueError(f"down_nodes_max: {down_nodes_max:g} is not a share between 0 and 1")
+    return int(node_count * down_nodes_max + 1e-9)
+
+
+def recorded(ops: Sequence[Op], nodes: Sequence[NodeId], until_ns: int | None = None) -> Schedule:
+    """What a run's nemesis did, as a schedule: at the times it was begun, with what "primary" was resolved to.
+
+    ops: a history's ops, in order. until_ns: leave out what began later, such as the final heals.
+    """
+    entries: list[Entry] = []
+    opened: Op | None = None
+    for op in ops:
+        if op.process != NEMESIS:
+            continue
+        if op.type == "invoke":
+            opened = op
+        elif opened is not None and (until_ns is None or opened.time <= until_ns):
+            entries.append(Entry(opened.time, opened.f, _resolved(opened.value, op.value)))
+            opened = None
+    return Schedule(nodes=tuple(nodes), entries=tuple(entries))
+
+
+def _resolved(asked: Any, result: Any) -> Any:
+    did = result.get("did") if isinstance(result, dict) else None
+    if not isinstance(did, dict):
+        return asked
+    if asked == {"shape": "primary"} and "grudge" in did:
+        return {"shape": "primary", "grudge": did["grudge"]}
+    if asked == "primary" and did.get("nodes"):
+        return did["nodes"]
+    return asked

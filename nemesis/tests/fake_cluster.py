@@ -1,0 +1,192 @@
+"""A cluster in memory with every capability, and switches to lie: a call that does nothing, or that fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+
+from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
+from nemesis.shapes import Link, all_links, links_of
+
+
+class FakeCluster:
+    """lies: "object.method" names whose calls do nothing and say nothing, such as "links.drop". fails: those that raise
+    FaultError. Both may be changed at any time."""
+
+    def __init__(self, nodes: Sequence[NodeId], leader: NodeId | None = None) -> None:
+        self.nodes = tuple(nodes)
+        self.lies: set[str] = set()
+        self.fails: set[str] = set()
+        self.leader = leader
+        self.links = FakeLinks(self)
+        self.processes = FakeProcesses(self)
+        self.clocks = FakeClocks(self)
+        self.packets = FakePackets(self)
+        self.disks = FakeDisks(self)
+
+    def primary(self) -> NodeId | None:
+        return self.leader
+
+    def does(self, call: str) -> bool:
+        """Whether a call is to do its work. Raises FaultError for one that is to fail."""
+        if call in self.fails:
+            raise FaultError(f"{call} failed")
+        return call not in self.lies
+
+    def healthy(self) -> bool:
+        return (
+            not self.links.cut
+            and set(self.processes.now.values()) == {"running"}
+            and all(ns == self.clocks.natural_ns for ns in self.clocks.offset_ns.values())
+            and set(self.clocks.rate.values()) == {1.0}
+            and not self.packets.links
+            and not self.disks.lasting
+        )
+
+
+class FakeLinks:
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.cut: set[Link] = set()
+        self.stuck: threading.Event | None = None
+        self.flaky_probes = 0
+        """So many of the next probes lose their first open link."""
+        self.blind: set[Link] = set()
+        """Links that a probe cannot measure."""
+
+    def drop(self, grudge: Grudge) -> None:
+        if self.stuck is not None:
+            self.stuck.wait()
+        if self.cluster.does("links.drop"):
+            self.cut = set(links_of(grudge))
+
+    def heal(self) -> None:
+        if self.cluster.does("links.heal"):
+            self.cut = set()
+
+    def probe(self) -> Mapping[NodeId, Mapping[NodeId, Reach]]:
+        self.cluster.does("links.probe")
+        found: dict[NodeId, dict[NodeId, Reach]] = {}
+        lose = self.flaky_probes > 0
+        self.flaky_probes -= lose
+        for source, destination in all_links(self.cluster.nodes):
+            if (source, destination) in self.blind:
+                continue
+            reach: Reach = "cut" if (source, destination) in self.cut else "answers"
+            if self.cluster.processes.now[destination] == "dead":
+                reach = "down"
+            elif self.cluster.processes.now[destination] == "paused":
+                reach = "cut"
+            elif lose and reach == "answers":
+                reach, lose = "cut", False
+            found.setdefault(destination, {})[source] = reach
+        return found
+
+
+class FakeProcesses:
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.now: dict[NodeId, ProcessState] = dict.fromkeys(cluster.nodes, "running")
+
+    def _move(self, call: str, nodes: Collection[NodeId], able: Collection[ProcessState], to: ProcessState) -> None:
+        if self.cluster.does(call):
+            for node in nodes:
+                if self.now[node] in able:
+                    self.now[node] = to
+
+    def kill(self, nodes: Collection[NodeId]) -> None:
+        self._move("processes.kill", nodes, ["running", "paused"], "dead")
+
+    def start(self, nodes: Collection[NodeId]) -> None:
+        self._move("processes.start", nodes, ["dead"], "running")
+
+    def pause(self, nodes: Collection[NodeId]) -> None:
+        self._move("processes.pause", nodes, ["running"], "paused")
+
+    def resume(self, nodes: Collection[NodeId]) -> None:
+        self._move("processes.resume", nodes, ["paused"], "running")
+
+    def states(self) -> Mapping[NodeId, ProcessState]:
+        self.cluster.does("processes.states")
+        return dict(self.now)
+
+
+class FakeClocks:
+    natural_ns = 3_000_000_000
+    """These machines were never in step with the controller."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.offset_ns: dict[NodeId, int] = dict.fromkeys(cluster.nodes, self.natural_ns)
+        self.rate: dict[NodeId, float] = dict.fromkeys(cluster.nodes, 1.0)
+
+    def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
+        if self.cluster.does("clocks.set_offset"):
+            self.offset_ns.update({node: self.natural_ns + ns for node, ns in offset_ns.items()})
+
+    def set_rate(self, rate: Mapping[NodeId, float]) -> None:
+        if self.cluster.does("clocks.set_rate"):
+            self.rate.update(rate)
+
+    def heal(self) -> None:
+        if self.cluster.does("clocks.heal"):
+            self.offset_ns = dict.fromkeys(self.cluster.nodes, self.natural_ns)
+            self.rate = dict.fromkeys(self.cluster.nodes, 1.0)
+
+    def _up(self, node: NodeId) -> bool:
+        return self.cluster.processes.now[node] == "running"
+
+    def offsets_ns(self) -> Mapping[NodeId, int | None]:
+        return {node: ns if self._up(node) else None for node, ns in self.offset_ns.items()}
+
+    def rates(self) -> Mapping[NodeId, float | None]:
+        return {node: rate if self._up(node) else None for node, rate in self.rate.items()}
+
+
+class FakePackets:
+    kinds = frozenset({"slow", "loss", "duplicate", "reorder", "corrupt", "rate"})
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.links: dict[str, list[Link]] = {}
+
+    def disturb(self, kind: str, links: Sequence[Link], parameters: Mapping[str, float]) -> None:
+        if self.cluster.does("packets.disturb"):
+            self.links.pop(kind, None)
+            if links:
+                self.links[kind] = list(links)
+
+    def heal(self) -> None:
+        if self.cluster.does("packets.heal"):
+            self.links.clear()
+
+    def measure(self) -> Mapping[str, object]:
+        self.cluster.does("packets.measure")
+        return {"in_force": {kind: [list(link) for link in links] for kind, links in self.links.items()}}
+
+
+class FakeDisks:
+    kinds = frozenset({"lose-unsynced", "torn-write", "bitflip", "truncate", "full", "slow", "wipe"})
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.lasting: dict[str, list[NodeId]] = {}
+        self.damaged: list[tuple[str, NodeId]] = []
+
+    def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
+        if not self.cluster.does("disks.damage"):
+            return {}
+        if kind in ("full", "slow"):
+            self.lasting[kind] = sorted({*self.lasting.get(kind, []), *nodes})
+        else:
+            for node in nodes:
+                assert self.cluster.processes.now[node] == "dead", "damage under a process that writes"
+        self.damaged += [(kind, node) for node in nodes]
+        return {node: {"kind": kind, **parameters} for node in nodes}
+
+    def heal(self) -> None:
+        if self.cluster.does("disks.heal"):
+            self.lasting.clear()
+
+    def measure(self) -> Mapping[str, object]:
+        return {"in_force": {kind: list(nodes) for kind, nodes in self.lasting.items()}}

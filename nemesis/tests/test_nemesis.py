@@ -1,0 +1,114 @@
+import threading
+import time
+
+import pytest
+
+from histories.op import NEMESIS, Op
+from nemesis.capabilities import Grudge
+from nemesis.fault import FaultResult
+from nemesis.nemesis import Nemesis
+from nemesis.registry import build_faults, families, parse_nemesis
+from nemesis.tests.fake_cluster import FakeCluster
+
+NODES = ["n1", "n2", "n3"]
+SPLIT = {"grudge": {"n1": ["n2"]}}
+
+
+def op(f: str, value: object = None) -> Op:
+    return Op(0, 0, "invoke", NEMESIS, f, value=value)
+
+
+def with_timeout(timeout_s: float | None) -> tuple[FakeCluster, Nemesis]:
+    cluster = FakeCluster(NODES)
+    return cluster, Nemesis(cluster, build_faults(parse_nemesis(list(families())), cluster), timeout_s=timeout_s)
+
+
+def test_an_op_that_no_fault_takes_is_a_mistake_of_the_program() -> None:
+    _, nemesis = with_timeout(None)
+    with pytest.raises(ValueError, match="no fault takes the op 'kil'"):
+        nemesis.invoke(op("kil"))
+
+
+def test_two_faults_of_one_name_and_a_timeout_of_nothing_are_refused() -> None:
+    cluster = FakeCluster(NODES)
+    faults = build_faults(parse_nemesis("kill"), cluster)
+    with pytest.raises(ValueError, match="has one name twice"):
+        Nemesis(cluster, faults * 2)
+    with pytest.raises(ValueError, match="timeout_s: 0 is not positive"):
+        Nemesis(cluster, faults, timeout_s=0)
+
+
+def test_without_a_timeout_everything_runs_in_the_callers_thread() -> None:
+    cluster, nemesis = with_timeout(None)
+    before = threading.active_count()
+    threads: list[int] = []
+    drop = cluster.links.drop
+
+    def spied(grudge: Grudge) -> None:
+        threads.append(threading.get_ident())
+        drop(grudge)
+
+    cluster.links.drop = spied  # type: ignore[method-assign]
+    assert nemesis.invoke(op("start-partition", SPLIT)).status == "installed"
+    assert threads == [threading.get_ident()]
+    assert threading.active_count() == before
+
+
+def test_with_a_timeout_an_op_that_ends_in_time_is_as_without() -> None:
+    _, nemesis = with_timeout(30.0)
+    assert nemesis.invoke(op("start-partition", SPLIT)).status == "installed"
+    assert nemesis.fault_in_force() == "partition 1 of 6 links cut"
+
+
+def test_a_stuck_fault_is_given_up_and_healed_at_the_end() -> None:
+    cluster, nemesis = with_timeout(0.05)
+    cluster.links.stuck = threading.Event()
+    result = nemesis.invoke(op("start-partition", SPLIT))
+    assert (result.status, result.why) == ("indeterminate", "given up after 0.05 s")
+    assert nemesis.invoke(op("stop-partition")).why == "an earlier op of this fault is still stuck"
+    assert nemesis.invoke(op("kill", ["n1"])).status == "installed"
+    healed = nemesis.heal_all()
+    assert healed["kill"].status == "installed"
+    assert healed["partition"].status == "indeterminate"
+    assert "still stuck and may yet take effect" in healed["partition"].why
+    cluster.links.stuck.set()
+    # The late op ends now, and breaks the links after the heal; the next heal waits for it and mends them.
+    deadline = time.monotonic() + 10
+    while nemesis.heal_all()["partition"].status != "installed":
+        assert time.monotonic() < deadline
+    assert cluster.healthy()
+
+
+def test_a_stuck_heal_is_given_up_too() -> None:
+    cluster, nemesis = with_timeout(0.05)
+    nemesis.invoke(op("start-partition", SPLIT))
+    cluster.links.stuck = threading.Event()
+    assert nemesis.invoke(op("stop-partition")).why == "given up after 0.05 s"
+    assert "may yet take effect" in nemesis.heal_all()["partition"].why
+    cluster.links.stuck.set()
+
+
+@pytest.mark.parametrize("timeout_s", [None, 30.0])
+def test_operating_errors_are_values_and_mistakes_are_raised(timeout_s: float | None) -> None:
+    cluster, nemesis = with_timeout(timeout_s)
+
+    def refuse(nodes: object) -> None:
+        raise OSError(13, "Permission denied")
+
+    cluster.processes.kill = refuse  # type: ignore[method-assign]
+    result = nemesis.invoke(op("kill", ["n1"]))
+    assert result == FaultResult("indeterminate", did=["n1"], why="PermissionError: [Errno 13] Permission denied")
+
+    def mistaken(nodes: object) -> None:
+        raise KeyError("n1")
+
+    cluster.processes.kill = mistaken  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        nemesis.invoke(op("kill", ["n1"]))
+    cluster.processes.start = mistaken  # type: ignore[method-assign]
+    nemesis.invoke(op("start-partition", SPLIT))
+    healed = nemesis.heal_all()
+    assert "the heal crashed" in healed["kill"].why
+    assert "KeyError" in healed["kill"].why
+    assert healed["partition"].status == "installed"
+    assert not cluster.links.cut

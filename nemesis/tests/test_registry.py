@@ -1,0 +1,189 @@
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from nemesis import registry
+from nemesis.faults.kill import KillFamily
+from nemesis.faults.packets import PacketFamily
+from nemesis.registry import FaultChoice, Offer, Unavailable, UnknownFault, parse_nemesis
+from nemesis.tests.fake_cluster import FakeCluster
+
+NODES = ["n1", "n2", "n3"]
+
+
+def names(text: str | list[str]) -> list[str]:
+    return [name for choice in parse_nemesis(text) for name in choice.names]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("partition,kill,pause", ["pause", "kill", "partition"]),
+        (["kill", "partition"], ["kill", "partition"]),
+        (" kill , clock:drift ", ["kill", "clock:drift"]),
+        ("partition:ring,partition:one", ["partition:one", "partition:ring"]),
+        ("partition:ring,partition", ["partition"]),
+        ("kill,kill", ["kill"]),
+        ("restart-all:rolling", ["restart-all:rolling"]),
+        ("", []),
+        ("none", []),
+        ([], []),
+    ],
+)
+def test_parse(text: str | list[str], expected: list[str]) -> None:
+    assert names(text) == expected
+    assert names(names(text)) == expected
+
+
+def test_every_name_of_the_design_is_known() -> None:
+    shapes = "one halves majority ring bridge primary one-way flapping"
+    clocks = "offset jump strobe drift"
+    disks = "lose-unsynced torn-write bitflip truncate full slow wipe"
+    wanted = ["kill", "pause", "restart-all", "slow", "loss", "duplicate", "reorder", "corrupt", "rate"]
+    for family, variants in (("partition", shapes), ("clock", clocks), ("disk", disks)):
+        wanted += [family] + [f"{family}:{variant}" for variant in variants.split()]
+    for name in wanted:
+        assert names(name) == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "near"),
+    [
+        ("partiton", "partiton", "partition"),
+        ("kill,puase", "puase", "pause"),
+        ("xyzzy", "xyzzy", None),
+        ("partition:rign", "partition:rign", "partition:ring"),
+        ("clock:", "clock:", "clock:jump"),
+        ("loss:much", "loss:much", "loss"),
+        ("Kill", "Kill", "kill"),
+    ],
+)
+def test_an_unknown_name_says_the_nearest(text: str, name: str, near: str | None) -> None:
+    with pytest.raises(UnknownFault) as caught:
+        parse_nemesis(text)
+    assert (caught.value.name, caught.value.nearest) == (name, near)
+    assert repr(name) in str(caught.value)
+    assert (f"did you mean {near!r}" if near else "known: clock, corrupt") in str(caught.value)
+
+
+def test_what_an_environment_lacks_is_said_before_the_run() -> None:
+    bare = Offer(frozenset({"links", "processes", "packets"}), packet_kinds=frozenset({"slow", "loss"}))
+    rows = {
+        "partition": None,
+        "slow": None,
+        "clock": "the fault clock cannot run in local: it has no clocks",
+        "clock:drift": "the fault clock:drift cannot run in local: it has no clocks",
+        "reorder": "the fault reorder cannot run in local: it has no packet kind 'reorder'",
+        "disk:wipe": "the fault disk:wipe cannot run in local: it has no disks",
+    }
+    for name, reason in rows.items():
+        (choice,) = parse_nemesis(name)
+        assert registry.missing(bare, choice, "local") == reason
+    with pytest.raises(Unavailable, match="no clocks"):
+        registry.available(bare, parse_nemesis("kill,clock"), "local")
+    everything = parse_nemesis(list(registry.families()))
+    assert registry.available(FakeCluster(NODES), everything) == everything
+
+
+def test_a_bare_name_is_narrowed_to_the_kinds_there_are_and_a_named_kind_is_refused() -> None:
+    some = Offer(frozenset({"disks", "processes"}), disk_kinds=frozenset({"wipe", "bitflip"}))
+    assert registry.available(some, parse_nemesis("disk")) == [FaultChoice("disk", ("bitflip", "wipe"))]
+    with pytest.raises(Unavailable, match="disk:full cannot run in this environment: it has no disk kind 'full'"):
+        registry.available(some, parse_nemesis("disk:wipe,disk:full"))
+
+
+@pytest.mark.parametrize(
+    ("text", "survives", "expected"),
+    [
+        ("partition,kill", {"partition", "kill"}, ["kill", "partition"]),
+        ("restart-all", {"kill"}, ["restart-all"]),
+        ("disk:torn-write", {"disk/torn-write"}, ["disk:torn-write"]),
+        ("disk:torn-write", {"disk:torn-write"}, ["disk:torn-write"]),
+        ("disk:wipe", {"disk"}, ["disk:wipe"]),
+        ("disk:wipe", {"disk/torn-write"}, "disk:wipe is outside"),
+        ("disk", {"kill"}, r"the fault disk is outside the target's fault model \(kill\); --beyond-model"),
+        ("kill", set(), "no faults"),
+    ],
+)
+def test_the_fault_model(text: str, survives: set[str], expected: list[str] | str) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(Unavailable, match=expected):
+            registry.within_model(parse_nemesis(text), survives)
+    else:
+        choices = registry.within_model(parse_nemesis(text), survives)
+        assert [name for choice in choices for name in choice.names] == expected
+
+
+def test_a_bare_disk_keeps_the_kinds_of_the_model() -> None:
+    (choice,) = registry.within_model(parse_nemesis("disk"), {"disk/torn-write", "disk/lose-unsynced"})
+    assert choice.variants == ("lose-unsynced", "torn-write")
+
+
+def test_families_are_sound() -> None:
+    for family in registry.families().values():
+        assert family.begins <= family.fs
+        assert family.ends <= family.fs
+        assert not family.begins & family.ends
+        assert family.fs <= family.build(FakeCluster(NODES)).fs
+        for variant in family.variants or ("",):
+            assert family.needs(variant).capabilities
+            assert family.claims(variant)
+        for f, value in family.final_ops():
+            registry.family_of(f).check(f, value, NODES)
+
+
+def test_final_ops_bring_processes_back_first_and_come_once() -> None:
+    assert registry.final_ops(parse_nemesis("partition,kill,pause,restart-all,loss")) == [
+        ("resume", None),
+        ("start", None),
+        ("stop-loss", None),
+        ("stop-partition", None),
+    ]
+
+
+def test_families_that_share_a_fault_share_one() -> None:
+    faults = registry.build_faults(parse_nemesis("kill,restart-all,loss,slow"), FakeCluster(NODES))
+    assert [fault.name for fault in faults] == ["kill", "packets"]
+    assert [f.name for f in registry.build_faults(parse_nemesis("restart-all"), FakeCluster(NODES))] == ["kill"]
+
+
+OWN = PacketFamily("loss")
+OWN.name, OWN.fs = "own", frozenset({"start-own", "stop-own"})
+TAKEN = PacketFamily("loss")
+TAKEN.name = "other"
+KILL = KillFamily()
+
+
+@pytest.fixture
+def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+    found: list[EntryPoint] = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in found if p.group == group])
+    registry.families.cache_clear()
+    yield found
+    registry.families.cache_clear()
+
+
+def entry(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, value, registry.ENTRY_POINTS)
+
+
+def test_a_users_own_family_comes_from_an_entry_point(points: list[EntryPoint]) -> None:
+    points.append(entry("own", f"{__name__}:OWN"))
+    assert names("own,kill") == ["kill", "own"]
+    assert registry.family_of("start-own") is OWN
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (f"{__name__}:KILL", "the name 'kill' is taken"),
+        (f"{__name__}:TAKEN", "the ops start-loss, stop-loss is taken"),
+        (f"{__name__}:MISSING", "has no attribute 'MISSING'"),
+        ("no_such_module:X", "No module named 'no_such_module'"),
+    ],
+)
+def test_an_entry_point_that_cannot_be_had_is_named(points: list[EntryPoint], value: str, message: str) -> None:
+    points.append(entry("mine", value))
+    with pytest.raises(ValueError, match=message):
+        registry.families()

@@ -1,0 +1,46 @@
+"""Builds the native search core where a C++ compiler is; without one the package works with the pure twin.
+
+Everything else about the package is in setup.cfg. THEMIS_SANITIZE=address,undefined builds the core with sanitizers
+(checkers/bench/sanitize.sh).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+SOURCE = Path("checkers/linearizability")
+
+
+def extensions() -> list[Extension]:
+    """The core, or nothing where Cython is missing."""
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    flags = ["/std:c++17", "/O2"] if sys.platform == "win32" else ["-std=c++17", "-O3", "-fvisibility=hidden"]
+    link: list[str] = []
+    if sanitizers := os.environ.get("THEMIS_SANITIZE"):
+        flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g", "-O1"]
+        link += [f"-fsanitize={sanitizers}"]
+    modules = [
+        Extension(
+            f"checkers.linearizability.{name}",
+            [str(SOURCE / f"{name}.pyx")],
+            depends=sorted(map(str, SOURCE.glob("*.hpp"))),
+            include_dirs=[str(SOURCE)],
+            language="c++",
+            extra_compile_args=flags,
+            extra_link_args=link,
+            optional=True,  # A failed build is a warning; `themis doctor` says that the pure twin runs.
+        )
+        for name in ("_core", "_encode")
+    ]
+    built: list[Extension] = cythonize(modules, build_dir="build", language_level=3)
+    return built
+
+
+setup(ext_modules=extensions())

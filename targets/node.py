@@ -1,0 +1,425 @@
+"""A node as a real process: any CoreTarget behind HTTP, with a disk, a network and a clock.
+
+    python -m targets.node --target raft --id n1 --listen 127.0.0.1:9001 --peer n2=127.0.0.1:9002 --data-dir D
+
+Routes: the target's peer routes and client route (POST), `GET /status`, and for the harness `POST /clock` (offset_ns, rate) and
+`POST /epoch` (epoch_ns: when the run began). Bodies are JSON. Errors are {"error": text}.
+
+Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core raised; 254 for a wrong command line, an
+address or a data directory in use.
+
+Environment, set by the harness: THEMIS_CLOCK, "wall_ns@monotonic_ns" as the controller on the same machine read them;
+THEMIS_EPOCH_NS, when the run began, or "pending"; THEMIS_CLOCK_SKEW, "offset_ns@rate" of the clock at start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from targets import registry
+from targets.core import (
+    CancelTimer,
+    Core,
+    DiskFailed,
+    Effect,
+    Event,
+    Halt,
+    Persist,
+    Received,
+    Reply,
+    Request,
+    Send,
+    SetTimer,
+    Started,
+    SyncDone,
+    TimerFired,
+    Trace,
+)
+from targets.journal import Journal
+from targets.outbox import Answer, Deferrable, Outbox
+from targets.target import Address, CoreTarget
+from targets.timekeeping import NodeClock, Reading, Timers
+from targets.transport import Pool, Response, post, with_body
+from targets.wal import LogInUse, WriteAheadLog
+from targets.wire import BadBody, Codec, Wire, encode
+
+HALTED = 3
+CRASHED = 4
+USAGE = 254
+
+PEER_TIMEOUT_S = 1.0
+"""A peer that does not answer an RPC within this is given up, with its connection."""
+
+_log = logging.getLogger("themis.node")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What one node is told when it starts."""
+
+    target: CoreTarget
+    node: str
+    listen: Address
+    peers: Mapping[str, Address]
+    data_dir: Path
+    log_dir: Path | None
+    options: msgspec.Struct
+    bugs: frozenset[str]
+    seed: str
+
+
+class Refusal(Exception):
+    """The node cannot start; the message says what is wrong."""
+
+
+class Node:
+    """One core and what drives it. Belongs to one event loop; `run` returns the exit status."""
+
+    def __init__(self, settings: Settings, log: WriteAheadLog) -> None:
+        self.settings = settings
+        self.target = settings.target
+        self.peers = frozenset(settings.peers)
+        self.wire = Wire(settings.target.routes)
+        self.log = log
+        self.loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self.loop.create_future()
+        origin = Reading.parse(os.environ["THEMIS_CLOCK"]) if "THEMIS_CLOCK" in os.environ else Reading.now()
+        offset_ns, _, rate = os.environ.get("THEMIS_CLOCK_SKEW", "0@1").partition("@")
+        self.clock = NodeClock(origin, int(offset_ns), float(rate))
+        self.started_ns = self.clock.true_ns()
+        epoch = os.environ.get("THEMIS_EPOCH_NS", str(self.started_ns))
+        self.journal: Journal | None = None
+        if settings.log_dir is not None:
+            epoch_ns = None if epoch == "pending" else int(epoch)
+            self.journal = Journal(settings.log_dir / "trace.jsonl", settings.node, self.clock, epoch_ns)
+        self.timers = Timers(self.clock, lambda name: self.step(TimerFired(name)))
+        self.pools = {peer: Pool(address, timeout_s=PEER_TIMEOUT_S) for peer, address in settings.peers.items()}
+        self._heads: dict[tuple[str, type], bytes] = {}
+        for peer in settings.peers:
+            for path, route in self.wire.routes.items():
+                self._heads[peer, route.request] = post(path, peer, f"Themis-Node: {settings.node}\r\n")
+        self.outbox = Outbox(
+            append=log.append,
+            perform=self._perform,
+            set_timer=self._set_timer,
+            on_durable=lambda token: self.step(SyncDone(token)),
+            on_failure=self._disk_failed,
+        )
+        self.request_codec: Codec[Any] = Codec(settings.target.request_type)
+        self._open: dict[int, asyncio.Future[bytes]] = {}
+        self._open_count = 0
+        members = tuple(sorted({settings.node, *settings.peers}))
+        rng = random.Random(settings.seed)
+        self.core: Core = self.target.core(settings.node, members, settings.options, settings.bugs, rng)
+
+    # --- stepping -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Give the core what the disk holds."""
+        recovery = self.log.recovery
+        if recovery.torn_bytes:
+            _log.warning("the log ended in a torn record of %d bytes, which was cut off", recovery.torn_bytes)
+        if recovery.damage is not None:
+            _log.error("the log is damaged: %s", recovery.damage)
+        _log.info("starting with %d records", len(recovery.records))
+        self.step(Started(recovery.records, recovery.damage))
+
+    def step(self, event: Event) -> None:
+        """Let the core take one event, and perform what it answers."""
+        self._put(self._step(event))
+
+    def _put(self, effects: Sequence[Effect | Answer]) -> None:
+        try:
+            self.outbox.put(effects)
+        except Exception:  # noqa: BLE001 (a step whose effects are half performed cannot be taken back)
+            _log.critical("an effect could not be performed:\n%s", traceback.format_exc())
+            self.end(CRASHED)
+
+    def _step(self, event: Event) -> Sequence[Effect]:
+        if self.ended.done():
+            return ()
+        try:
+            return self.core.step(self.clock.now_ns(), event)
+        except Exception:  # noqa: BLE001 (a core that raised is half changed: it must not go on)
+            _log.critical("the core raised on %r:\n%s", event, traceback.format_exc())
+            self.end(CRASHED)
+            return ()
+
+    def end(self, status: int) -> None:
+        """Stop the node with this exit status; the first call counts."""
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+    def _perform(self, effect: Deferrable) -> None:
+        if self.ended.done():
+            return
+        match effect:
+            case Send():
+                self._send(effect.to, effect.message)
+            case Answer():
+                self._resolve(effect.exchange, effect.message)
+            case Reply():
+                self._resolve(effect.request_id, effect.body)
+            case Trace():
+                if self.journal is not None:
+                    self.journal.write(effect.kind, effect.fields)
+            case Halt():
+                _log.critical("the core halted: %s", effect.reason)
+                self.end(HALTED)
+
+    def _set_timer(self, effect: SetTimer | CancelTimer) -> None:
+        if isinstance(effect, SetTimer):
+            self.timers.set(effect.name, effect.delay_ns)
+        else:
+            self.timers.cancel(effect.name)
+
+    def _disk_failed(self, reason: str) -> None:
+        _log.error("the disk refused a record: %s", reason)
+        effects = self._step(DiskFailed(reason))
+        if any(isinstance(effect, Persist) for effect in effects):
+            _log.critical("the core persists although the disk failed")
+            self.end(HALTED)
+        self._put(effects)
+
+    def _send(self, to: str, message: msgspec.Struct) -> None:
+        head = self._heads.get((to, type(message)))
+        if head is None:
+            _log.error("not sent to %s: %s is not a request of any route, or an answer to nothing", to, type(message))
+            return
+        codec = self.wire.responses[self.wire.path_of[type(message)]]
+
+        def done(result: Response | Exception) -> None:
+            if not isinstance(result, Response) or result.status == 204 or codec is None:
+                return
+            if result.status != 200:
+                _log.warning("%s answered %d to %s: %.200r", to, result.status, type(message).__name__, result.body)
+                return
+            try:
+                answer = codec.decode(result.body)
+            except BadBody as error:
+                _log.warning("%s answered %s with a bad body: %s", to, type(message).__name__, error)
+                return
+            self.step(Received(to, answer))
+
+        self.pools[to].ask(with_body(head, encode(message)), done)
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None:
+        """Take a peer's message; the future is the answer's body, None when the core gives none. Raises BadBody."""
+        message = self.wire.requests[path].decode(body)
+        effects = self._step(Received(source, message))
+        response = self.wire.routes[path].response
+        if response is not None:
+            for index, effect in enumerate(effects):
+                if isinstance(effect, Send) and effect.to == source and type(effect.message) is response:
+                    number, future = self._opened()
+                    answered: list[Effect | Answer] = list(effects)
+                    answered[index] = Answer(number, effect.message)
+                    self._put(answered)
+                    return future
+        self._put(effects)
+        return None
+
+    def request(self, body: bytes) -> asyncio.Future[bytes]:
+        """Take a client's request; the future is the reply's body. Raises BadBody."""
+        request = self.request_codec.decode(body)
+        number, future = self._opened()
+        self.step(Request(number, request))
+        return future
+
+    def _opened(self) -> tuple[int, asyncio.Future[bytes]]:
+        self._open_count += 1
+        if self._open_count % 1024 == 0:  # The server gave up on some.
+            self._open = {number: future for number, future in self._open.items() if not future.done()}
+        future: asyncio.Future[bytes] = self.loop.create_future()
+        self._open[self._open_count] = future
+        return self._open_count, future
+
+    def _resolve(self, number: int, message: msgspec.Struct) -> None:
+        future = self._open.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(encode(message))
+
+    def status(self) -> dict[str, Any]:
+        """What `GET /status` says: the core's status and the node's own facts."""
+        return {
+            **self.core.status(),
+            "node": self.settings.node,
+            "target": self.target.name,
+            "bugs": sorted(self.settings.bugs),
+            "pid": os.getpid(),
+            "uptime_ns": self.clock.true_ns() - self.started_ns,
+            "clock_ns": self.clock.now_ns(),
+            "clock_rate": self.clock.rate,
+            "disk_damage": self.log.recovery.damage,
+        }
+
+    def close(self) -> None:
+        """Stop the timers, the connections and the disk; what is durable stays."""
+        self.timers.close()
+        for pool in self.pools.values():
+            pool.close()
+        self.outbox.close()
+        if self.journal is not None:
+            self.journal.close()
+        self.log.close()
+
+
+# --- starting -----------------------------------------------------------------------------------------------------------
+
+
+async def run(settings: Settings) -> int:
+    """Run one node until it is told to stop or must; returns its exit status. Raises Refusal."""
+    # aiohttp reads the machine's certificates when it is loaded; a node speaks no TLS, and starts 70 ms sooner without.
+    os.environ.setdefault("SSL_CERT_FILE", os.devnull)
+    from targets.serving import serve  # Here, because it loads aiohttp, which takes longer than all else together.
+
+    try:
+        log = WriteAheadLog(settings.data_dir / "wal.log", settings.target.record_type)
+    except LogInUse as error:
+        raise Refusal(str(error)) from None
+    except OSError as error:
+        raise Refusal(f"--data-dir {settings.data_dir}: {error.strerror or error}") from None
+    node = Node(settings, log)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, node.end, 0)
+    try:
+        server = await serve(node, settings.listen)
+    except OSError as error:
+        node.close()
+        reason = "the address is in use" if error.errno == errno.EADDRINUSE else str(error)
+        raise Refusal(f"--listen {settings.listen}: {reason}") from None
+    node.start()
+    gc.collect()
+    gc.freeze()  # What was imported lives as long as the process.
+    gc.set_threshold(50_000, 20, 20)
+    _log.info("%s listens on %s", settings.node, settings.listen)
+    status = await node.ended
+    server.close()
+    node.close()
+    _log.info("stopped with status %d", status)
+    return status
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """The settings that a command line holds. Raises Refusal."""
+    parser = argparse.ArgumentParser(
+        prog="themis node",
+        description="Run one node of a target in the foreground.",
+        epilog="example: python -m targets.node --target raft --id n1 --listen 127.0.0.1:9001 "
+        "--peer n2=127.0.0.1:9002 --peer n3=127.0.0.1:9003 --data-dir /tmp/n1",
+    )
+    parser.add_argument("--target", required=True, help="a target's name, or package.module:Name")
+    parser.add_argument("--id", required=True, dest="node", help="this node's name, such as n1")
+    parser.add_argument("--listen", required=True, help="host:port to bind")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME=HOST:PORT", help="how to reach another node"
+    )
+    parser.add_argument("--data-dir", required=True, type=Path, help="holds the write-ahead log")
+    parser.add_argument("--log-dir", type=Path, help="gets node.log and trace.jsonl; without it the log goes to stderr")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the target")
+    parser.add_argument("--bug", action="append", default=[], metavar="NAME", help="a planted bug of the target")
+    parser.add_argument("--seed", default="0", help="of the node's own randomness")
+    given = parser.parse_args(arguments)
+    target = _target(given.target)
+    unknown = sorted(set(given.bug) - set(target.bugs))
+    if unknown:
+        raise Refusal(f"--bug {unknown[0]}: {target.name} has {', '.join(sorted(target.bugs)) or 'no bugs'}")
+    peers = dict(_named("--peer", text) for text in given.peer)
+    return Settings(
+        target=target,
+        node=given.node,
+        listen=_address("--listen", given.listen),
+        peers={name: _address("--peer", text) for name, text in peers.items()},
+        data_dir=given.data_dir,
+        log_dir=given.log_dir,
+        options=parse_options(target, dict(_named("--option", text) for text in given.option)),
+        bugs=frozenset(given.bug),
+        seed=given.seed,
+    )
+
+
+def parse_options(target: CoreTarget, values: Mapping[str, str]) -> msgspec.Struct:
+    """The target's typed options from text. Raises Refusal for a misspelt or ill-typed one."""
+    known = {field.encode_name: field for field in msgspec.structs.fields(target.option_type)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise Refusal(f"--option {unknown[0]}: {target.name} has {', '.join(sorted(known)) or 'no options'}")
+    try:
+        return msgspec.convert(dict(values), target.option_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refusal(f"--option: {error}") from None
+
+
+def _target(name: str) -> CoreTarget:
+    try:
+        return registry.find(name)
+    except LookupError:
+        raise Refusal(f"--target {name}: known are {', '.join(registry.names())}") from None
+    except (ImportError, AttributeError) as error:
+        raise Refusal(f"--target {name}: {error}") from None
+
+
+def _named(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise Refusal(f"{option} {text}: expected NAME=VALUE")
+    return name, value
+
+
+def _address(option: str, text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise Refusal(f"{option} {text}: expected host:port")
+    return Address(host.strip("[]"), int(port))
+
+
+def _configure_logging(settings: Settings) -> None:
+    handler: logging.Handler = logging.StreamHandler()
+    if settings.log_dir is not None:
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(settings.log_dir / "node.log")
+    logging.basicConfig(
+        level=logging.INFO,
+        handlers=[handler],
+        format=f"%(asctime)s.%(msecs)03d {settings.node} %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a node by command line; returns its exit status."""
+    import uvloop
+
+    try:
+        settings = parse(sys.argv[1:] if arguments is None else arguments)
+        _configure_logging(settings)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(run(settings))
+    except Refusal as refusal:
+        sys.stderr.write(f"themis node: {refusal}\n")
+        return USAGE
+    except OSError as error:
+        sys.stderr.write(f"themis node: {error}\n")
+        return USAGE
+    except SystemExit as exit:
+        return 0 if exit.code == 0 else USAGE  # argparse has said what is wrong.
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Performs a core's effects in order, and nothing behind a Persist before its record is durable (targets.core, rules 1, 2, 4).
+
+Group commit: while one sync runs in a thread, stepping goes on; all records that came in meanwhile share the next sync.
+Timers are the exception to the order: they are set and cancelled at once, in order among themselves. Nobody but the core can
+see them, and a heartbeat's time-out should not wait for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from targets.core import CancelTimer, Effect, Halt, Persist, Record, Reply, Send, SetTimer, Trace
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A Send that is the HTTP response to the exchange with this number."""
+
+    exchange: int
+    message: msgspec.Struct
+
+
+Deferrable = Send | Reply | Answer | Trace | Halt
+
+
+class _Mark(msgspec.Struct, frozen=True, gc=False):
+    """Everything behind it waits for the record `number`."""
+
+    number: int
+    token: int | None
+
+
+class Outbox:
+    """The effects that are not performed yet. Belongs to one event loop.
+
+    append: writes encoded records durably; called in a thread of the outbox's own; raises OSError.
+    perform: does one effect. set_timer: does SetTimer and CancelTimer.
+    on_durable: a record with this token is durable. on_failure: the disk refused, why; what waited is dropped.
+    """
+
+    def __init__(
+        self,
+        *,
+        append: Callable[[list[bytes]], None],
+        perform: Callable[[Deferrable], None],
+        set_timer: Callable[[SetTimer | CancelTimer], None],
+        on_durable: Callable[[int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._append = append
+        self._perform = perform
+        self._set_timer = set_timer
+        self._on_durable = on_durable
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._encode = msgspec.json.Encoder().encode
+        self._waiting: deque[Deferrable | _Mark] = deque()
+        self._batch: list[bytes] = []
+        self._is_syncing = False
+        self._persisted_count = 0
+        self._failure: str | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits for the disk."""
+        return not self._waiting
+
+    def put(self, effects: Iterable[Effect | Answer]) -> None:
+        """Perform the effects of one step: now as far as allowed, the rest when the disk is ready."""
+        waiting = self._waiting
+        for effect in effects:
+            if isinstance(effect, SetTimer | CancelTimer):
+                self._set_timer(effect)
+            elif isinstance(effect, Persist):
+                if self._failure is not None:
+                    self._loop.call_soon(self._on_failure, self._failure)
+                    return
+                self._persist(effect.record, effect.token)
+            elif waiting:
+                waiting.append(effect)
+            else:
+                self._perform(effect)
+
+    def close(self) -> None:
+        """Forget what waits; a sync that runs is waited for."""
+        self._waiting.clear()
+        self._batch.clear()
+        self._thread.shutdown()
+
+    def _persist(self, record: Record, token: int | None) -> None:
+        self._persisted_count += 1
+        self._batch.append(self._encode(record))
+        self._waiting.append(_Mark(self._persisted_count, token))
+        if not self._is_syncing:
+            self._is_syncing = True
+            # Not at once: the other events of this turn of the loop may persist too.
+            self._loop.call_soon(self._sync)
+
+    def _sync(self) -> None:
+        batch, self._batch = self._batch, []
+        durable_count = self._persisted_count
+        job = self._loop.run_in_executor(self._thread, self._append, batch)
+        job.add_done_callback(lambda done: self._synced(durable_count, done))
+
+    def _synced(self, durable_count: int, done: asyncio.Future[None]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if isinstance(error, OSError):
+            self._failure = str(error)
+            self._waiting.clear()
+            self._batch.clear()
+            self._on_failure(self._failure)
+            return
+        if error is not None:
+            raise error
+        waiting = self._waiting
+        while waiting:
+            head = waiting[0]
+            if isinstance(head, _Mark):
+                if head.number > durable_count:
+                    break
+                waiting.popleft()
+                if head.token is not None:
+                    self._on_durable(head.token)
+            else:
+                waiting.popleft()
+                self._perform(head)
+        if self._batch:
+            self._sync()
+        else:
+            self._is_syncing = False

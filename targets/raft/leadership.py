@@ -1,0 +1,137 @@
+"""What a leader keeps (Raft figure 2, "volatile state on leaders"): made by its election, dropped with its office."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from targets.core import Effect, NodeId, Send
+from targets.machines.kv import Key
+from targets.raft.log import Log
+from targets.raft.messages import AppendEntries, AppendEntriesReply
+from targets.raft.progress import Progress
+from targets.raft.quorum import reached_by_majority
+from targets.raft.waiting import Reads
+
+
+class Leadership:
+    """The leadership of `node` in `term`; `log` is the node's own.
+
+    durable_index: how much of the leader's own log is on its disk.
+    read_index_min: no read is answered before this index is applied.
+    """
+
+    __slots__ = (
+        "_entries_max",
+        "_log",
+        "_node",
+        "_peers",
+        "_sequence",
+        "_syncing",
+        "_term",
+        "durable_index",
+        "read_index_min",
+        "reads",
+    )
+
+    def __init__(self, node: NodeId, term: int, log: Log, others: Iterable[NodeId], entries_max: int) -> None:
+        self._node = node
+        self._term = term
+        self._log = log
+        self._entries_max = entries_max
+        self._peers = {other: Progress(other, log.last_index + 1) for other in others}
+        self._sequence = 0
+        self._syncing: dict[int, int] = {}
+        # What was in the log before the election was persisted before the votes were asked for.
+        self.durable_index = log.last_index
+        self.read_index_min = 0
+        self.reads = Reads()
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def replicate(self, commit_index: int, out: list[Effect]) -> None:
+        """Send to every follower that has no such message to answer; the others get theirs when they have."""
+        for peer in self._peers.values():
+            if not peer.inflight:
+                self._send_entries(peer, commit_index, out)
+
+    def send_heartbeats(self, commit_index: int, out: list[Effect]) -> None:
+        """Empty AppendEntries to all: they prevent elections (Raft §5.2) and bring to light what was lost."""
+        for peer in self._peers.values():
+            self._send(peer, commit_index, False, out)
+
+    def follow_up(self, node: NodeId, commit_index: int, out: list[Effect]) -> None:
+        """After an answer of `node`: send on when it lacks entries, or a read needs a later word of it."""
+        peer = self._peers[node]
+        if not peer.inflight and (peer.next_index <= self._log.last_index or self.reads.newest_after >= peer.sent):
+            self._send_entries(peer, commit_index, out)
+
+    def _send_entries(self, peer: Progress, commit_index: int, out: list[Effect]) -> None:
+        self._send(peer, commit_index, True, out)
+        peer.inflight = peer.sent
+
+    def _send(self, peer: Progress, commit_index: int, has_entries: bool, out: list[Effect]) -> None:
+        log, next_index = self._log, peer.next_index
+        entries = log.entries_from(next_index, self._entries_max) if has_entries else ()
+        self._sequence = peer.sent = sequence = self._sequence + 1
+        prev = next_index - 1
+        message = AppendEntries(self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence)
+        out.append(Send(peer.node, message))
+
+    # --- hearing ------------------------------------------------------------------------------------------------------
+
+    def answered(self, node: NodeId, reply: AppendEntriesReply) -> bool:
+        """Advance or back up nextIndex (Raft §5.3), in any order of answers; whether `node` holds more now."""
+        peer = self._peers[node]
+        sequence = reply.sequence
+        peer.is_active = True
+        if sequence > peer.acknowledged:
+            peer.acknowledged = sequence
+        if sequence >= peer.inflight:
+            peer.inflight = 0
+        if reply.success:
+            return peer.matches(reply.match_index, self._sequence)
+        if sequence > peer.next_since:
+            own_index = self._log.last_index_of_term(reply.conflict_term) if reply.conflict_term else 0
+            peer.back_up(own_index + 1 if own_index else reply.conflict_index, self._sequence)
+        return False
+
+    def count_active(self) -> int:
+        """How many members, the leader among them, gave a sign of life since this was last asked."""
+        count = 1
+        for peer in self._peers.values():
+            count += peer.is_active
+            peer.is_active = False
+        return count
+
+    def writing(self, index: int, token: int) -> None:
+        """The entry at `index` is on its way to the leader's own disk."""
+        self._syncing[token] = index
+
+    def written(self, token: int) -> bool:
+        """It has arrived; whether that is news. Tokens of earlier leaderships are not."""
+        index = self._syncing.pop(token, 0)
+        if index <= self.durable_index:
+            return False
+        self.durable_index = index
+        return True
+
+    def held_by_majority(self) -> int:
+        """The highest index that a majority of disks holds."""
+        marks = [peer.match_index for peer in self._peers.values()]
+        marks.append(self.durable_index)
+        return reached_by_majority(marks)
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    def begin_read(self, request_id: int, key: Key, commit_index: int) -> None:
+        """Wait until a majority has answered something that is sent from now on (Raft §8, thesis §6.4).
+
+        Reads that come while such a message is under way share the next.
+        """
+        self.reads.add(self._sequence, max(commit_index, self.read_index_min), request_id, key)
+
+    def ready_reads(self, applied_index: int) -> list[tuple[int, Key]]:
+        """(request id, key) of the reads that may be answered from what is applied up to `applied_index`."""
+        marks = [peer.acknowledged for peer in self._peers.values()]
+        marks.append(self._sequence + 1)  # The leader's own answer needs no message.
+        return self.reads.take_ready(reached_by_majority(marks), applied_index)

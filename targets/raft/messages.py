@@ -1,0 +1,74 @@
+"""The peer RPCs of Raft figure 2, field by field, and PreVote (thesis §9.6).
+
+One field is ours: `sequence`. The paper pairs a response with its request by the RPC; here both are messages that may
+be lost, repeated or late, so the leader numbers its AppendEntries within its term and the response repeats the number.
+It tells which rejections are news, and that a response answers something that was sent after a read arrived (thesis
+§6.4).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from targets.core import NodeId
+from targets.raft.log import Entry, Natural
+
+
+class RequestVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The candidate asks for the receiver's vote of `term` (Raft §5.2)."""
+
+    term: Natural
+    candidate_id: NodeId
+    last_log_index: Natural
+    last_log_term: Natural
+
+
+class RequestVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """`term` is the receiver's, for a candidate that is behind."""
+
+    term: Natural
+    vote_granted: bool
+
+
+class PreVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Would the receiver vote for me in `term`, which I have not begun? It changes nothing (thesis §9.6)."""
+
+    term: Natural
+    candidate_id: NodeId
+    last_log_index: Natural
+    last_log_term: Natural
+
+
+class PreVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """`term` repeats the request's when the vote would be granted, and is the receiver's own when not."""
+
+    term: Natural
+    vote_granted: bool
+
+
+class AppendEntries(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The leader of `term` replicates `entries` behind prev_log_index; without entries, a heartbeat (Raft §5.3)."""
+
+    term: Natural
+    leader_id: NodeId
+    prev_log_index: Natural
+    prev_log_term: Natural
+    entries: tuple[Entry, ...]
+    leader_commit: Natural
+    sequence: Natural
+
+
+class AppendEntriesReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """success: the receiver's log agrees with the leader's up to match_index.
+
+    Otherwise where they part (Raft §5.3, "if desired"): conflict_term is the receiver's term at prev_log_index and
+    conflict_index its first index of that term; without an entry there, conflict_term is 0 and conflict_index just
+    behind its last. Both are 0 when the request's term was an old one.
+    """
+
+    term: Natural
+    success: bool
+    sequence: Natural
+    match_index: Natural = 0
+    conflict_index: Natural = 0
+    conflict_term: Natural = 0

@@ -1,0 +1,42 @@
+"""What a user may set on a Raft node."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Times are on the node's own clock.
+
+    reads: how a read is made linearizable. `read-index`: a majority confirms that the leader leads (thesis §6.4).
+        `log`: the read goes through the log. `local`: it is not; any node answers at once from what it has applied.
+    heartbeat_ms: between a leader's heartbeats.
+    election_ms_min, election_ms_max: bounds of the random election time-out (Raft §9.3); busy machines need more.
+    entries_per_message_max: batch size of AppendEntries.
+    pre_vote: ask before beginning a term (thesis §9.6).
+    check_quorum: a leader that a majority leaves unanswered for election_ms_max steps down (thesis §6.2).
+    """
+
+    reads: Literal["read-index", "log", "local"] = "read-index"
+    heartbeat_ms: int = 50
+    election_ms_min: int = 150
+    election_ms_max: int = 300
+    entries_per_message_max: int = 64
+    pre_vote: bool = True
+    check_quorum: bool = True
+
+    def __post_init__(self) -> None:
+        if self.heartbeat_ms < 1:
+            raise ValueError(f"heartbeat_ms is {self.heartbeat_ms}; it must be at least 1")
+        if self.election_ms_min <= self.heartbeat_ms:
+            raise ValueError(
+                f"election_ms_min is {self.election_ms_min}; it must exceed heartbeat_ms, {self.heartbeat_ms}"
+            )
+        if self.election_ms_max < self.election_ms_min:
+            raise ValueError(
+                f"election_ms_max is {self.election_ms_max}, below election_ms_min, {self.election_ms_min}"
+            )
+        if self.entries_per_message_max < 1:
+            raise ValueError(f"entries_per_message_max is {self.entries_per_message_max}; it must be at least 1")

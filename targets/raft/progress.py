@@ -1,0 +1,47 @@
+"""What a leader knows of one follower."""
+
+from __future__ import annotations
+
+from targets.core import NodeId
+
+
+class Progress:
+    """next_index: the first entry to send. match_index: up to here its log is known to agree with the leader's.
+
+    sent: the sequence of the last message to it. acknowledged: the highest sequence that it answered in this term.
+    inflight: the sequence of the replicating message that is unanswered, 0 when there is none; while there is one, new
+        entries wait and go together in the next. heartbeats are not held back by it, and an answer to a later one ends
+        it, so a lost message costs one heartbeat.
+    next_since: the leader's sequence when next_index last changed; a rejection of an older message is not news.
+    is_active: it answered since the leader last asked whether it still has a quorum.
+
+    Invariant: 0 <= match_index < next_index (as long as no member loses what it had persisted).
+    """
+
+    __slots__ = ("acknowledged", "inflight", "is_active", "match_index", "next_index", "next_since", "node", "sent")
+
+    def __init__(self, node: NodeId, next_index: int) -> None:
+        """As at the begin of a leadership (Raft figure 2, "reinitialized after election")."""
+        self.node = node
+        self.next_index = next_index
+        self.match_index = 0
+        self.sent = 0
+        self.acknowledged = 0
+        self.inflight = 0
+        self.next_since = 0
+        self.is_active = True
+
+    def matches(self, index: int, sequence: int) -> bool:
+        """Its log agrees up to `index`; whether that is more than was known."""
+        if index >= self.next_index:
+            self.next_index = index + 1
+            self.next_since = sequence
+        if index <= self.match_index:
+            return False
+        self.match_index = index
+        return True
+
+    def back_up(self, index: int, sequence: int) -> None:
+        """It rejected the last message; go on from `index`, which is at least one lower and at least 1."""
+        self.next_index = max(1, min(index, self.next_index - 1))
+        self.next_since = sequence

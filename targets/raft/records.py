@@ -1,0 +1,64 @@
+"""What a Raft node keeps on disk, as a sequence of changes: term, vote and log (Raft figure 2, "persistent state")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from targets.core import NodeId, Record
+from targets.raft.log import Entry, Log
+
+
+class HardState(msgspec.Struct, frozen=True, tag="hard_state", forbid_unknown_fields=True, gc=False):
+    """From here on the node is in `term`, and has given its vote of that term to `voted_for` (None: to nobody yet)."""
+
+    term: int
+    voted_for: NodeId | None
+
+
+class Append(msgspec.Struct, frozen=True, tag="append", forbid_unknown_fields=True, gc=False):
+    """`entries` follow the log, which ended just before `index`."""
+
+    index: int
+    entries: tuple[Entry, ...]
+
+
+class Truncate(msgspec.Struct, frozen=True, tag="truncate", forbid_unknown_fields=True, gc=False):
+    """The log ends before `from_index`."""
+
+    from_index: int
+
+
+RaftRecord = HardState | Append | Truncate
+
+
+class RecordsError(ValueError):
+    """The records cannot have been written by this core in this order; the message says which and why."""
+
+
+def replay(records: Sequence[Record]) -> tuple[HardState, Log]:
+    """The state that the records add up to; term 0, no vote and an empty log when there are none.
+
+    Raises RecordsError when a record does not fit those before it: the disk is not what this node wrote.
+    """
+    state, log = HardState(0, None), Log()
+    for position, record in enumerate(records):
+        match record:
+            case HardState():
+                if record.term < state.term:
+                    raise RecordsError(f"record {position}: term {record.term} after term {state.term}")
+                state = record
+            case Append(index, entries):
+                if index != log.last_index + 1 or not entries:
+                    raise RecordsError(
+                        f"record {position}: {len(entries)} entries at {index}, log ends at {log.last_index}"
+                    )
+                log.append(entries)
+            case Truncate(from_index):
+                if not 1 <= from_index <= log.last_index:
+                    raise RecordsError(f"record {position}: truncation at {from_index}, log ends at {log.last_index}")
+                log.truncate(from_index)
+            case _:
+                raise RecordsError(f"record {position}: {type(record).__name__} is no record of Raft")
+    return state, log

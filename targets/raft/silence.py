@@ -1,0 +1,39 @@
+"""How long a node has been without word from a leader, on its own clock: when to stand for election, and whom to
+refuse.
+
+The election timer is not moved by every message. When it fires, the node looks how long it has been quiet and waits for
+the rest. A clock that jumps or runs fast costs an election too many or too late, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import random
+
+
+class Silence:
+    """since_ns: when the last word came. timeout_ns: how long this node bears it; drawn anew for every election."""
+
+    __slots__ = ("_max_ns", "_min_ns", "_rng", "since_ns", "timeout_ns")
+
+    def __init__(self, min_ns: int, max_ns: int, rng: random.Random) -> None:
+        self._min_ns = min_ns
+        self._max_ns = max_ns
+        self._rng = rng
+        self.since_ns = 0
+        self.timeout_ns = max_ns
+
+    def begin(self, now_ns: int) -> int:
+        """Silence begins now, with a new time-out from the fixed interval (Raft §5.2), which is returned."""
+        self.since_ns = now_ns
+        self.timeout_ns = self._min_ns + int(self._rng.random() * (self._max_ns - self._min_ns))
+        return self.timeout_ns
+
+    def remaining_ns(self, now_ns: int) -> int:
+        """How much of the time-out is left; 0 or less when it is over."""
+        if now_ns < self.since_ns:  # The clock was set back: when the last word came is not known any more.
+            self.since_ns = now_ns
+        return self.since_ns + self.timeout_ns - now_ns
+
+    def is_short(self, now_ns: int) -> bool:
+        """Word came within the least time-out: nobody has reason to stand for election (thesis §4.2.3)."""
+        return 0 <= now_ns - self.since_ns < self._min_ns

@@ -1,0 +1,123 @@
+"""Raft as a target: what the harness is told of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from targets.core import NodeId
+from targets.kv import KvClient
+from targets.machines.kv import KvCommand, KvReply
+from targets.raft.bugs import BUGS
+from targets.raft.core import Raft
+from targets.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from targets.raft.options import RaftOptions
+from targets.raft.records import RaftRecord
+from targets.target import Bug, Client, FaultModel, Place, Route
+
+_SURVIVES = frozenset(
+    {
+        "partition",
+        "kill",
+        "pause",
+        "restart-all",
+        "clock",
+        "slow",
+        "loss",
+        "duplicate",
+        "reorder",
+        "corrupt",
+        "disk/lose-unsynced",
+        "disk/torn-write",
+        "disk/full",
+        "disk/slow",
+    }
+)
+
+
+class RaftTarget:
+    """Implements targets.target.CoreTarget."""
+
+    name = "raft"
+    summary = "Raft: a replicated key-value store with one leader at a time"
+    interfaces = frozenset({"kv"})
+    consistency: Mapping[str, str] = {"kv": "linearizable"}
+    option_type: type[msgspec.Struct] = RaftOptions
+    bugs: Mapping[str, Bug] = BUGS
+    fault_model = FaultModel(
+        survives=_SURVIVES,
+        down_nodes_max=1.0,
+        notes="Safe under any crashes and any network as long as what was synced is kept; serves while a majority is "
+        "up and connected. A voter that lost what it had synced may vote twice: outside the model.",
+    )
+    routes: Sequence[Route] = (
+        Route("/raft/request_vote", RequestVote, RequestVoteReply),
+        Route("/raft/pre_vote", PreVote, PreVoteReply),
+        Route("/raft/append_entries", AppendEntries, AppendEntriesReply),
+    )
+    client_path = "/kv"
+    request_type: type[msgspec.Struct] = KvCommand
+    reply_type: type[msgspec.Struct] = KvReply
+    record_type: Any = RaftRecord
+
+    def core(
+        self,
+        node: NodeId,
+        members: Sequence[NodeId],
+        options: msgspec.Struct,
+        bugs: frozenset[str],
+        rng: random.Random,
+    ) -> Raft:
+        """A fresh core. Raises ValueError for a bug that Raft does not have."""
+        assert isinstance(options, RaftOptions)
+        unknown = sorted(bugs - BUGS.keys())
+        if unknown:
+            raise ValueError(f"raft has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
+        return Raft(node, members, options, bugs, rng)
+
+    def client(self, interface: str) -> Client:
+        """A client for "kv". Raises ValueError for another interface."""
+        if interface not in self.interfaces:
+            raise ValueError(f"raft has no interface {interface!r}; it has kv")
+        return KvClient()
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        """Linearizable, but only eventual with reads=local.
+
+        There not even a session reads its own writes: it may write through the leader and read elsewhere, and a
+        restarted node has forgotten what it had applied.
+        """
+        assert interface in self.interfaces
+        assert isinstance(options, RaftOptions)
+        return "eventual" if options.reads == "local" else "linearizable"
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        """The leader of the highest term among those that say they lead; a cut-off one may still believe it."""
+        leaders = [(status["term"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
+        return max(leaders)[1] if leaders else None
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        """The command line of targets.node for this place."""
+        arguments = [place.python, "-m", "targets.node", "--target", self.name, "--id", place.node]
+        arguments += ["--listen", str(place.listen), "--data-dir", place.data_dir, "--log-dir", place.log_dir]
+        arguments += ["--seed", place.seed]
+        for node, address in sorted(place.peers.items()):
+            arguments += ["--peer", f"{node}={address}"]
+        for name, value in msgspec.to_builtins(options).items():
+            arguments += ["--option", f"{name}={value}"]
+        for bug in sorted(bugs):
+            arguments += ["--bug", bug]
+        return arguments
+
+
+TARGET = RaftTarget()

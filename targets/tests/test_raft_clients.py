@@ -1,0 +1,193 @@
+"""One test per sentence of Raft §8 and thesis §6.4, and of what the paper leaves out: named after it, cited."""
+
+from __future__ import annotations
+
+from targets.core import CancelTimer, TimerFired
+from targets.machines.kv import KvReply
+from targets.raft.core import ELECTION, HEARTBEAT
+from targets.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    RequestVote,
+)
+from targets.raft.records import Append, HardState
+from targets.tests.raft_node import READ, Subject, entry, leader, write
+
+# --- §8, clients ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_lead_names_the_leader_it_knows() -> None:
+    subject = Subject()
+    assert subject.request(write(1)) in subject.replies()
+    assert subject.replies()[1] == KvReply("not-leader")
+    subject.follow()
+    subject.request(READ)
+    assert subject.replies()[2] == KvReply("not-leader", leader="n2")
+
+
+def test_a_leader_opens_its_term_with_a_no_op() -> None:
+    """§8 "each leader commit a blank no-op entry into the log at the start of its term"."""
+    subject = Subject(pre_vote=False)
+    subject.elect()
+    assert subject.log() == [entry(1)]
+
+
+def test_a_read_waits_for_heartbeats_sent_after_it_came() -> None:
+    """§8 "exchange heartbeat messages with a majority of the cluster before responding to read-only requests"."""
+    subject = leader()
+    subject.step(TimerFired(HEARTBEAT))
+    before = {to: message.sequence for to, message in subject.sent(AppendEntries)}
+    request_id = subject.request(READ)
+    after = {to: message.sequence for to, message in subject.sent(AppendEntries)}
+    for follower in ("n2", "n3", "n4", "n5"):
+        subject.hear(follower, AppendEntriesReply(1, True, before[follower], 1))
+        assert not subject.replies()
+    subject.hear("n2", AppendEntriesReply(1, True, after["n2"], 1))
+    assert not subject.replies()
+    subject.hear("n3", AppendEntriesReply(1, True, after["n3"], 1))
+    assert subject.replies() == {request_id: KvReply("ok")}
+
+
+def test_a_rejection_proves_leadership_as_well_as_a_success() -> None:
+    """Thesis §6.4: what counts is that the follower has not moved to a later term."""
+    subject = leader()
+    request_id = subject.request(READ)
+    sequences = {to: message.sequence for to, message in subject.sent(AppendEntries)}
+    subject.hear("n2", AppendEntriesReply(1, False, sequences["n2"], 0, 1, 0))
+    subject.hear("n3", AppendEntriesReply(1, False, sequences["n3"], 0, 1, 0))
+    assert request_id in subject.replies()
+
+
+def test_a_read_waits_until_the_leader_has_committed_an_entry_of_its_term() -> None:
+    """§8, thesis §6.4 step 1: before that it does not know which entries are committed."""
+    subject = Subject([HardState(1, None), Append(1, (entry(1, 5),))], pre_vote=False)
+    subject.elect()
+    request_id = subject.request(READ)
+    subject.acknowledge("n2", "n3", match_index=1)
+    subject.acknowledge("n2", "n3", match_index=1)
+    assert not subject.replies()
+    assert subject.commit_index == 0
+    subject.acknowledge("n2", "n3", match_index=2)
+    assert subject.replies() == {request_id: KvReply("ok", 5)}
+
+
+def test_a_read_sees_every_write_that_was_acknowledged_before_it() -> None:
+    subject = leader()
+    subject.request(write(7))
+    subject.sync()
+    subject.acknowledge("n2", "n3", "n4", "n5")
+    request_id = subject.request(READ)
+    subject.acknowledge("n2", "n3")
+    assert subject.replies() == {request_id: KvReply("ok", 7)}
+
+
+def test_reads_that_come_together_share_a_round() -> None:
+    """Thesis §6.4 "the leader can amortize"."""
+    subject = leader()
+    subject.request(READ)
+    assert len(subject.sent(AppendEntries)) == 4
+    others = [subject.request(READ) for _ in range(5)]
+    assert not subject.sent(AppendEntries), "they wait for the next"
+    subject.acknowledge("n2", "n3")
+    subject.acknowledge("n2")
+    subject.acknowledge("n3")
+    assert sorted(subject.replies()) == others
+
+
+def test_reads_through_the_log_need_no_confirmation() -> None:
+    """§8: the alternative; the read is an entry like any other."""
+    subject = leader(reads="log")
+    request_id = subject.request(READ)
+    assert subject.log()[-1].command == READ
+    subject.sync()
+    subject.acknowledge("n2", "n3")
+    assert subject.replies() == {request_id: KvReply("ok")}
+
+
+def test_local_reads_are_answered_at_once_by_anyone() -> None:
+    subject = Subject(reads="local")
+    subject.follow([entry(1, 3), entry(1, 4)], commit=1)
+    request_id = subject.request(READ)
+    assert subject.replies() == {request_id: KvReply("ok", 3)}
+
+
+def test_reads_that_wait_when_a_leader_steps_down_fail_and_name_the_new_one() -> None:
+    subject = leader()
+    request_id = subject.request(READ)
+    subject.follow(term=2)
+    assert subject.replies() == {request_id: KvReply("not-leader", leader="n2")}
+    assert CancelTimer(HEARTBEAT) in subject.effects
+
+
+def test_a_write_that_survives_its_leader_is_acknowledged() -> None:
+    """The entry of the old term is committed by the next leader; the node that took it still knows its client."""
+    subject = leader()
+    request_id = subject.request(write(7))
+    subject.follow([entry(2)], term=2, prev=(2, 1), commit=3)
+    assert subject.replies() == {request_id: KvReply("ok")}
+
+
+def test_a_write_that_another_commit_rules_out_is_superseded() -> None:
+    subject = leader()
+    first, second = subject.request(write(7)), subject.request(write(8))
+    subject.follow([entry(2)], term=2, prev=(1, 1))
+    assert not subject.replies(), "overwritten here, but another leader of a later term may still hold them"
+    subject.follow([], term=2, prev=(2, 2), commit=2)
+    assert subject.replies() == {first: KvReply("superseded"), second: KvReply("superseded")}
+
+
+def test_a_write_whose_fate_stays_unknown_is_answered_so() -> None:
+    subject = leader()
+    request_id = subject.request(write(7))
+    subject.hear("n2", RequestVote(2, "n2", 9, 1))
+    assert not subject.replies()
+    subject.time_out()
+    assert subject.replies() == {request_id: KvReply("unknown")}
+
+
+# --- what the paper leaves out ----------------------------------------------------------------------------------------
+
+
+def test_a_cluster_of_one_leads_and_commits_alone() -> None:
+    subject = Subject(members=("n1",))
+    subject.time_out()
+    assert subject.role == "leader"
+    subject.sync()
+    request_id = subject.request(write(1))
+    assert not subject.replies(), "not before it is durable"
+    subject.sync()
+    assert subject.replies() == {request_id: KvReply("ok")}
+    request_id = subject.request(READ)
+    assert subject.replies() == {request_id: KvReply("ok", 1)}
+
+
+def test_a_stranger_is_not_heard() -> None:
+    subject = Subject()
+    subject.hear("n9", RequestVote(5, "n9", 0, 0))
+    assert not subject.effects
+    assert subject.term == 0
+
+
+def test_a_clock_set_back_costs_one_timeout() -> None:
+    subject = Subject(pre_vote=False)
+    subject.pass_ms(10_000)
+    subject.follow()
+    subject.pass_ms(-9_000)
+    subject.step(TimerFired(ELECTION))
+    assert subject.role == "follower"
+    subject.time_out()
+    assert subject.role == "candidate"
+
+
+def test_a_late_sync_of_an_earlier_leadership_counts_for_nothing() -> None:
+    subject = leader()
+    subject.request(write(7))
+    late = subject.effects
+    subject.follow([entry(2)], term=2, prev=(1, 1))
+    subject.elect()
+    leadership = subject.core._leadership
+    assert leadership is not None
+    durable_index = leadership.durable_index
+    subject.effects = late
+    subject.sync()
+    assert leadership.durable_index == durable_index

@@ -1,0 +1,240 @@
+"""Clusters of Raft cores under random weather: figure 3 holds, what was acknowledged survives, and what is wrong is found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from targets.core import Core, Effect, Event, NodeId, Persist, Send
+from targets.machines.kv import KvCommand
+from targets.raft.bugs import BUGS
+from targets.raft.options import RaftOptions
+from targets.raft.records import Append, HardState
+from targets.raft.target import RaftTarget
+from targets.target import Call
+from targets.tests.cluster import CALM, MS, Cluster, S, Weather
+from targets.tests.raft_observer import Observer, Violation, check_clients
+
+decode = msgspec.json.Decoder(KvCommand).decode
+
+STORM = Weather()
+DEPOSED = Weather(0.0, 0.0, 0.0, 0.0, fault_gap_ms_max=500, faults=("depose",))
+"""Whoever leads is cut off, again and again."""
+
+
+def run(
+    seed: int,
+    weather: Weather = STORM,
+    bugs: Sequence[str] = (),
+    options: RaftOptions | None = None,
+    target: RaftTarget | None = None,
+    attacked_s: float = 3.0,
+    nodes_count: int = 5,
+) -> Cluster:
+    """A cluster after `attacked_s` of weather and clients, healed, converged and checked. Raises Violation."""
+    observer = Observer()
+    cluster = Cluster(target or RaftTarget(), seed, nodes_count, options, bugs, weather, observer)
+    written = 0
+
+    def call(rng: random.Random) -> Call:
+        nonlocal written
+        written += 1
+        key = rng.choice(("x", "y"))
+        match rng.choices(("read", "write", "cas"), (45, 40, 15)):
+            case ["write"]:
+                return Call("write", key, written)
+            case ["cas"]:
+                return Call("cas", key, [written - rng.randint(1, 6), written])
+        return Call("read", key)
+
+    cluster.clients(8, call, int(attacked_s * S))
+    cluster.run(attacked_s * S)
+    cluster.stop_attacks()
+    for name, node in cluster.nodes.items():
+        if node.halted is not None:
+            raise Violation(f"halted: {name}, {node.halted}")
+    cluster.run(1.2 * S)  # Every client has its outcome by then.
+    if not cluster.run_until(lambda: cluster.leader() is not None, 3 * S):
+        raise Violation("liveness: no leader")
+    last = cluster.call(Call("write", "z", -1), cluster.leader() or "n1")
+    if not cluster.run_until(lambda: last.outcome is not None and converged(cluster), 3 * S):
+        raise Violation("liveness: no convergence")
+    if last.outcome is None or last.outcome.type != "ok":
+        raise Violation(f"liveness: {last}")
+    check_clients(cluster.attempts, [digest for _, digest in observer.log], decode)
+    return cluster
+
+
+def converged(cluster: Cluster) -> bool:
+    """Every node has the same log, and has applied it."""
+    statuses = [node.core.status() for node in cluster.nodes.values() if node.core is not None]
+    marks = {(status["applied_index"], status["log_length"], status["last_log_term"]) for status in statuses}
+    return len(statuses) == len(cluster.nodes) and len(marks) == 1 and statuses[0]["applied_index"] == len_log(statuses)
+
+
+def len_log(statuses: Sequence[dict[str, Any]]) -> int:
+    return int(statuses[0]["log_length"])
+
+
+def find(seeds: range, **arguments: Any) -> Violation | None:
+    """The first violation over `seeds`; None when there is none."""
+    for seed in seeds:
+        try:
+            run(seed, **arguments)
+        except Violation as violation:
+            return violation
+    return None
+
+
+# --- the healthy core ---------------------------------------------------------------------------------------------------
+
+
+def test_figure_3_and_clients_in_a_storm() -> None:
+    served = 0
+    for seed in range(40):
+        cluster = run(seed)
+        served += sum(a.outcome is not None and a.outcome.type == "ok" for a in cluster.attempts)
+    assert served > 40 * 100, "runs in which nothing succeeds prove nothing"
+
+
+@pytest.mark.long
+def test_figure_3_and_clients_in_many_storms() -> None:
+    for seed in range(1000, 2000):
+        run(seed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RaftOptions(reads="log"),
+        RaftOptions(pre_vote=False),
+        RaftOptions(check_quorum=False),
+        RaftOptions(entries_per_message_max=1),
+        RaftOptions(heartbeat_ms=20, election_ms_min=30, election_ms_max=60),
+    ],
+    ids=["reads=log", "no-pre-vote", "no-check-quorum", "one-entry-a-message", "short-timeouts"],
+)
+def test_options_change_nothing_about_safety(options: RaftOptions) -> None:
+    for seed in range(5):
+        run(seed, options=options)
+
+
+@pytest.mark.parametrize("nodes_count", [1, 2, 3, 4, 7])
+def test_clusters_of_other_sizes(nodes_count: int) -> None:
+    for seed in range(3):
+        run(seed, nodes_count=nodes_count)
+
+
+def test_leaders_that_are_cut_off_again_and_again() -> None:
+    for seed in range(10):
+        run(seed, weather=DEPOSED)
+
+
+def test_messages_that_take_longer_than_a_heartbeat() -> None:
+    """Answers come after later heartbeats were sent; entries and rejections must get through all the same."""
+    slow = msgspec.structs.replace(STORM, delay_ms_max=150.0)
+    patient = RaftOptions(election_ms_min=500, election_ms_max=1000)
+    for seed in range(5):
+        run(seed, weather=slow, options=patient, attacked_s=6.0)
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    def fingerprint() -> list[str]:
+        return [str(attempt) for attempt in run(7).attempts]
+
+    assert fingerprint() == fingerprint()
+
+
+def test_a_calm_cluster_elects_once_and_fails_nothing() -> None:
+    cluster = run(1, weather=CALM)
+    leader = cluster.leader()
+    assert leader is not None
+    assert cluster.nodes[leader].core is not None
+    late = [a for a in cluster.attempts if a.invoked_ns > S and a.outcome is not None]
+    assert late
+    assert {str(a.outcome.error) for a in late if a.outcome and a.outcome.type != "ok"} <= {"cas-mismatch"}
+    assert max(status["term"] for status in map(_status, cluster.nodes)) == 1 if (_status := _of(cluster)) else False
+
+
+def _of(cluster: Cluster) -> Callable[[NodeId], dict[str, Any]]:
+    def status(name: NodeId) -> dict[str, Any]:
+        core = cluster.nodes[name].core
+        assert core is not None
+        return core.status()
+
+    return status
+
+
+# --- the bug zoo --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bug", "weather", "properties"),
+    [
+        ("stale-read", STORM, {"stale"}),
+        ("reply-before-commit", STORM, {"lost", "stale"}),
+        ("volatile-log", STORM, {"election-safety", "leader-completeness", "log-matching", "state-machine-safety"}),
+        ("vote-twice", STORM, {"election-safety"}),
+        ("commit-by-count", DEPOSED, {"leader-completeness", "state-machine-safety"}),
+    ],
+)
+def test_each_bug_breaks_a_property_that_it_must_break(bug: str, weather: Weather, properties: set[str]) -> None:
+    violation = find(range(60), bugs=[bug], weather=weather)
+    assert violation is not None
+    assert str(violation).partition(":")[0] in properties
+
+
+def test_every_bug_is_in_the_table_above() -> None:
+    assert BUGS.keys() == {"stale-read", "reply-before-commit", "volatile-log", "vote-twice", "commit-by-count"}
+
+
+# --- mutants of the healthy core ----------------------------------------------------------------------------------------
+
+
+class Mutant:
+    """A core whose effects are tampered with."""
+
+    def __init__(self, core: Core, mutate: Callable[[Sequence[Effect]], Sequence[Effect]]) -> None:
+        self._core = core
+        self._mutate = mutate
+
+    def step(self, now_ns: int, event: Event) -> Sequence[Effect]:
+        return self._mutate(self._core.step(now_ns, event))
+
+    def status(self) -> dict[str, Any]:
+        return self._core.status()
+
+
+class MutantTarget(RaftTarget):
+    def __init__(self, mutate: Callable[[Sequence[Effect]], Sequence[Effect]]) -> None:
+        self._mutate = mutate
+
+    def core(self, *arguments: Any) -> Mutant:  # type: ignore[override]
+        return Mutant(super().core(*arguments), self._mutate)
+
+
+def without_hard_state(effects: Sequence[Effect]) -> Sequence[Effect]:
+    return [e for e in effects if not (isinstance(e, Persist) and isinstance(e.record, HardState))]
+
+
+def without_followers_entries(effects: Sequence[Effect]) -> Sequence[Effect]:
+    return [e for e in effects if not (isinstance(e, Persist) and isinstance(e.record, Append) and e.token is None)]
+
+
+def sent_before_persisted(effects: Sequence[Effect]) -> Sequence[Effect]:
+    effects = list(effects)
+    for i, (effect, behind) in enumerate(zip(effects, effects[1:], strict=False)):
+        if isinstance(effect, Persist) and isinstance(behind, Send):
+            effects[i : i + 2] = [behind, effect]
+    return effects
+
+
+@pytest.mark.parametrize("mutate", [without_hard_state, without_followers_entries, sent_before_persisted])
+def test_a_persist_that_is_removed_or_comes_too_late_is_found(
+    mutate: Callable[[Sequence[Effect]], Sequence[Effect]],
+) -> None:
+    assert find(range(200), target=MutantTarget(mutate)) is not None

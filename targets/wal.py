@@ -1,0 +1,192 @@
+"""The write-ahead log of a real node: what was appended is on the disk when `append` returns, and damage is never silent.
+
+File: a magic line, then frames. A frame is one group commit, so that it is wholly durable or was never acknowledged:
+
+    u32 payload length | u32 CRC-32 of the payload | u32 CRC-32 of the eight bytes before | payload
+
+The payload is JSON records, one a line (a person can read it). A process that dies in the middle of a write leaves a prefix of
+the last frame: that is a *torn* record; it was never acknowledged, and it is cut off. Anything else that does not check is
+*damage*: the records before it are given, the rest is set aside in a file of its own, and every later start is told again
+until the log is wiped. The header has a checksum of its own because a flipped bit in a length would else look like a torn
+end and silently lose all that follows (Alagappan et al., "Protocol-Aware Recovery", FAST 2018, §2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+MAGIC = b"themis write-ahead log 1\n"
+_HEADER = struct.Struct("<III")
+
+
+class LogInUse(Exception):
+    """Another process has this log open."""
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """What the disk held.
+
+    records: in the order they were appended. torn_bytes: length of the torn record that was cut off, 0 when there was none.
+    damage: in words, what else was wrong; None when the log is sound.
+    """
+
+    records: tuple[Any, ...]
+    torn_bytes: int = 0
+    damage: str | None = None
+
+
+class WriteAheadLog:
+    """An open log, locked against other processes. `append` may be called from any one thread at a time."""
+
+    def __init__(self, path: Path, record_type: Any) -> None:
+        """Open or create the log at `path`; `recovery` says what it held.
+
+        Raises LogInUse, or OSError when the directory cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._failure: str | None = None
+        self._decoder = msgspec.json.Decoder(record_type)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise LogInUse(f"{path} is in use by another process") from None
+        try:
+            self.recovery = self._recover()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Append encoded records as one frame; durable on return.
+
+        Raises OSError when the disk refused; the log then takes no more, because what a failed fsync left is not known.
+        """
+        if self._failure is not None:
+            raise OSError(f"the log failed before: {self._failure}")
+        payload = b"\n".join(payloads)
+        prefix = struct.pack("<II", len(payload), zlib.crc32(payload))
+        frame = memoryview(prefix + struct.pack("<I", zlib.crc32(prefix)) + payload)
+        try:
+            written = 0
+            while written < len(frame):
+                written += os.pwrite(self._file, frame[written:], self._end + written)
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._failure = str(error)
+            # Best effort: a frame that was not acknowledged may stay or go.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._end)
+            raise
+        self._end += len(frame)
+
+    def close(self) -> None:
+        """Close and unlock. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @property
+    def _made(self) -> Path:
+        """Exists from the log's creation on, so that a log that is gone is known from one that never was."""
+        return self.path.with_suffix(".made")
+
+    @property
+    def _damage(self) -> Path:
+        """Holds in words the damage that was once found."""
+        return self.path.with_suffix(".damage")
+
+    def _recover(self) -> Recovery:
+        data = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        records, torn_bytes, damage = self._read(data)
+        if damage is not None:
+            self._note(damage)  # Before the log is touched: a crash in between must not make it look sound.
+            if data:
+                self._set_aside(data)
+        if self._end == 0:
+            self._create()
+        elif self._end < len(data):
+            os.ftruncate(self._file, self._end)
+            os.fsync(self._file)
+        if self._damage.exists():
+            damage = "; ".join(dict.fromkeys(self._damage.read_text().splitlines()))
+        return Recovery(tuple(records), torn_bytes, damage)
+
+    def _create(self) -> None:
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, MAGIC, 0)
+        self._end = len(MAGIC)
+        os.fsync(self._file)
+        self._made.touch()
+        _sync_directory(self.path.parent)
+
+    def _read(self, data: bytes) -> tuple[list[Any], int, str | None]:
+        """(records, torn bytes, damage); `_end` is then behind the last sound frame, 0 when not even the magic line is."""
+        records: list[Any] = []
+        self._end = 0
+        if len(data) < len(MAGIC) and MAGIC.startswith(data):
+            if self._made.exists():
+                return records, 0, f"{self.path.name} is gone or was cut to {len(data)} bytes"
+            return records, 0, None  # New, or died while it was made.
+        if not data.startswith(MAGIC):
+            return records, 0, f"{self.path.name} does not begin as a log of this version"
+        self._end = len(MAGIC)
+        while self._end < len(data):
+            rest = len(data) - self._end
+            if rest < _HEADER.size:
+                return records, rest, None
+            length, checksum, header_checksum = _HEADER.unpack_from(data, self._end)
+            if zlib.crc32(data[self._end : self._end + 8]) != header_checksum:
+                if not data[self._end :].strip(b"\0"):
+                    return records, rest, None  # The size reached the disk and the bytes did not: a power loss.
+                return (
+                    records,
+                    0,
+                    f"{self.path.name} at byte {self._end}: the frame's header does not match its checksum",
+                )
+            start = self._end + _HEADER.size
+            payload = data[start : start + length]
+            if len(payload) < length:
+                return records, rest, None
+            if zlib.crc32(payload) != checksum:
+                return records, 0, f"{self.path.name} at byte {self._end}: the records do not match their checksum"
+            try:
+                records += [self._decoder.decode(line) for line in payload.split(b"\n")]
+            except msgspec.DecodeError as error:
+                return records, 0, f"{self.path.name} at byte {self._end}: not a record of this target: {error}"
+            self._end = start + length
+        return records, 0, None
+
+    def _note(self, damage: str) -> None:
+        with self._damage.open("a") as file:
+            file.write(damage + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(self.path.parent)
+
+    def _set_aside(self, data: bytes) -> None:
+        """Keep what cannot be read in a file of its own."""
+        with self.path.with_suffix(f".damaged-{self._end}").open("wb") as file:
+            file.write(data[self._end :])
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(self.path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+"""Bodies on the wire: JSON by the types of a target's routes, validated before anything acts on them.
+
+A body that is not what its type says raises `BadBody`, whose text names the field; nothing else can come out of `decode`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from targets.target import Route
+
+INTEGER_MAX = 2**62
+"""The largest integer taken from the wire: a term or index can still be added to and written as 64 bits."""
+
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_AT = re.compile(r"^(?P<what>.*?) - at `(?:key` in `)?\$(?P<path>[^`]*)`$", re.DOTALL)
+
+encode = msgspec.json.Encoder().encode
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class BadBody(ValueError):
+    """The body is not what its type says; the text names the field and what is wrong with it."""
+
+
+class Codec(Generic[S]):
+    """Decodes bodies of one Struct type."""
+
+    def __init__(self, type: type[S]) -> None:
+        self.type = type
+        self._decode = msgspec.json.Decoder(type).decode
+
+    def decode(self, body: bytes) -> S:
+        """The value that `body` holds. Raises BadBody."""
+        try:
+            value = self._decode(body)
+        except msgspec.DecodeError as error:
+            raise BadBody(explain(error)) from None
+        except RecursionError:
+            raise BadBody("the body is nested too deeply") from None
+        if _LONG_NUMBER.search(body):
+            _check_integers(json.loads(body), "")
+        return value
+
+
+class Wire:
+    """A target's peer routes, looked up by path and by message type."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = {route.path: route for route in routes}
+        self.requests: dict[str, Codec[Any]] = {route.path: Codec(route.request) for route in routes}
+        self.responses: dict[str, Codec[Any] | None] = {
+            route.path: None if route.response is None else Codec(route.response) for route in routes
+        }
+        self.path_of = {route.request: route.path for route in routes}
+        assert len(self.path_of) == len(routes) == len(self.routes), "each path and each request type is routed once"
+
+
+def explain(error: msgspec.DecodeError) -> str:
+    """What msgspec found, with the field first: "entries[0].term: Expected `int`, got `str`"."""
+    found = _AT.match(str(error))
+    if found is None:
+        return str(error)
+    path = found["path"].removeprefix(".").replace("[...]", "[]")
+    return f"{path}: {found['what']}" if path else found["what"]
+
+
+def _check_integers(value: Any, path: str) -> None:
+    """Raises BadBody for an integer that is too large to be added to and written again."""
+    match value:
+        case bool():
+            return
+        case int() if abs(value) > INTEGER_MAX:
+            raise BadBody(f"{path.removeprefix('.')}: integer out of range, at most {INTEGER_MAX}")
+        case dict():
+            for key, item in value.items():
+                _check_integers(item, f"{path}.{key}")
+        case list():
+            for index, item in enumerate(value):
+                _check_integers(item, f"{path}[{index}]")
+        case _:
+            return
