@@ -21,7 +21,6 @@ from checkers.vacuity import vacuity
 from harness import phases
 from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.errors import UsageError
-from harness.interpreter import Interpreter
 from harness.interruption import Interruption
 from harness.live import Progress, watched
 from harness.plan import Plan, prepare
@@ -170,9 +169,7 @@ def drive(
         record(op)
         progress.note(op)
 
-    interpreter = Interpreter(
-        phases.generator(plan, choices, faults), concurrency=plan.spec.concurrency, nodes=plan.spec.nodes, record=recorded
-    )
+    interpreter = phases.interpreter(plan, choices, faults, recorded)
     interruption.on_ask(interpreter.stop)
     with watched(progress, nemesis.fault_in_force, environment.cluster.primary):
         environment.drive(interpreter, nemesis, plan.target.client(plan.workload.interface))

@@ -30,7 +30,9 @@ def test_command(store: Path, *more: str) -> int:
 @click.option("--store", type=click.Path(path_type=Path), default=Path("store"), show_default=True)
 def demo(store: Path) -> None:
     """Run the healthy cluster, then the one with a stale-read bug, and say whether both went as they should."""
-    click.secho("1. Five Raft nodes under partitions, kills and pauses: every read and write must be explained.", bold=True)
+    click.secho(
+        "1. Five Raft nodes under partitions, kills and pauses: every read and write must be explained.", bold=True
+    )
     healthy = test_command(store, "--seed", "7")
     click.secho("\n2. The same cluster with a planted bug: reads answered from a node's own memory.", bold=True)
     for seed in BUG_SEEDS:

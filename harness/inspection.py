@@ -79,11 +79,24 @@ def explanation(refuted: dict[str, Any]) -> list[str]:
 
 
 def operation_text(operation: dict[str, Any]) -> str:
-    """One operation of the minimal part, as a line."""
-    words = operation.get("words") or operation.get("in_words")
-    if words is None:
-        words = " ".join(f"{name}={value}" for name, value in operation.items() if value is not None)
-    return str(words) + (" (may as well not have happened)" if operation.get("is_optional") else "")
+    """One operation of the minimal part, as a line: who, what, when."""
+    said = [operation["f"], *(compact(operation[name]) for name in ("argument",) if operation[name] is not None)]
+    if operation["type"] != "ok":
+        said.append("(never answered)" if operation["type"] != "fail" else "(refused)")
+    elif operation["result"] != operation["argument"]:
+        said.append(f"-> {compact(operation['result'])}")
+    node = f" ({operation['node']})" if operation["node"] else ""
+    span = "-".join(
+        f"{operation[name] / NS_PER_S:.6f}" if operation[name] is not None else "?"
+        for name in ("invoked_ns", "completed_ns")
+    )
+    optional = "  (may as well not have happened)" if operation.get("is_optional") else ""
+    return f"{span} s  process {operation['process']}{node}: {' '.join(said)}{optional}"
+
+
+def compact(value: Any) -> str:
+    """A value as JSON."""
+    return msgspec.json.encode(value).decode()
 
 
 def failed_indices(refuted: dict[str, Any]) -> set[int]:
@@ -136,7 +149,10 @@ def table(ops: Sequence[Op], mark: Iterable[int] = ()) -> list[str]:
     lines = ["      time (s), process, node, type, f, value"]
     for op, row in zip(ops, rows, strict=True):
         arrow = ">>" if op.index in marked else "  "
-        cells = [cell.rjust(width) if n < 2 else cell.ljust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=False))]
+        cells = [
+            cell.rjust(width) if n < 2 else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ]
         lines.append(f"  {arrow}  {'  '.join(cells)}  {row[5]}".rstrip())
     return lines
 
@@ -146,7 +162,7 @@ def value_text(op: Op) -> str:
     value = op.value
     if not op.is_client and isinstance(value, dict) and "status" in value:
         value = {name: value[name] for name in ("status", "did", "why") if value.get(name)}
-    text = "" if value is None and op.type in ("invoke", "info", "fail") else msgspec.json.encode(value).decode()
+    text = "" if value is None and op.type in ("invoke", "info", "fail") else compact(value)
     if op.error is not None:
-        text += f"  [{op.error if isinstance(op.error, str) else msgspec.json.encode(op.error).decode()}]"
+        text += f"  [{op.error if isinstance(op.error, str) else compact(op.error)}]"
     return text if len(text) <= 100 else text[:99] + "…"

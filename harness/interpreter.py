@@ -109,8 +109,8 @@ class Interpreter:
         while sleepers and sleepers[0][0] <= now_ns:
             self._free |= heapq.heappop(sleepers)[1]
         wake_ns: int | None = None
+        context = self._context()
         while self._generator is not None:
-            context = self._context()
             step = self._generator.op(context)
             if step is None:
                 self._generator = None
@@ -118,27 +118,28 @@ class Interpreter:
             invocation, following = step
             if isinstance(invocation, Pending):
                 self._generator = following
+                if self._free == self._all:
+                    raise GeneratorError(
+                        f"the generator waits, with every thread free: nothing can come of {following!r}"
+                    )
                 break
-            # The one test that every op passes; what fails it is looked at more closely for a good message.
-            if not (
-                type(invocation) is Invocation
-                and invocation.f
-                and type(invocation.time) is int
-                and invocation.time >= now_ns
-                and invocation.process is not None
-                and context.is_free(invocation.process)
-            ):
-                raise GeneratorError(_broken(invocation, context))
+            bit = self._bit_of_valid(invocation, context)
             time = invocation.time
-            if time > now_ns:
+            if time is not None and time > now_ns:
                 wake_ns = time  # The generator stays as it was: a completion before then may change its mind.
                 break
             self._word = mixed(self._word)
             self._generator = following
-            if invocation.type == "invoke":
-                due.append(self._invoke(invocation))
-            else:
-                self._internal(invocation)
+            match invocation.type:
+                case "invoke":
+                    context = self._invoke(invocation, bit, due)
+                case "sleep":
+                    self._free &= ~bit
+                    heapq.heappush(sleepers, (now_ns + int(invocation.value), bit))
+                    context = self._context()
+                case "log":
+                    self._log(str(invocation.value))
+                    context = self._context()
         if sleepers and (wake_ns is None or sleepers[0][0] < wake_ns):
             wake_ns = sleepers[0][0]
         # A signal handler may have stopped us half-way, after the generator was asked: then it must be asked again at
@@ -211,27 +212,35 @@ class Interpreter:
     def _context(self) -> Context:
         return Context(self._now_ns, self._free, self._all, self._processes, self._nodes, self._word, self._is_stopped)
 
-    def _invoke(self, invocation: Invocation) -> Op:
+    def _bit_of_valid(self, invocation: Invocation, context: Context) -> int:
+        """The bit of the thread that shall do it. Raises GeneratorError with every rule that it breaks."""
+        # One test that every op passes; what fails it is looked at more closely, for a good message.
+        if type(invocation) is Invocation and invocation.f and type(invocation.time) is int:
+            process = invocation.process
+            if invocation.time >= self._now_ns and process is not None:
+                if process == NEMESIS:
+                    if self._free & self._nemesis_bit:
+                        return self._nemesis_bit
+                else:
+                    thread = process % self._concurrency
+                    if self._free >> thread & 1 and self._processes[thread] == process:
+                        return 1 << thread
+        raise GeneratorError(_broken(invocation, context))
+
+    def _invoke(self, invocation: Invocation, bit: int, due: list[Op]) -> Context:
+        """Begin it: recorded, due, and known to the generator. The context after it."""
         process = invocation.process
-        assert process is not None, "checked in poll"
+        assert process is not None, "checked by _bit_of_valid"
         op = Op(self._index, self._now_ns, "invoke", process, invocation.f, invocation.key, invocation.value)
         self._index += 1
-        self._free &= ~(self._nemesis_bit if process == NEMESIS else 1 << process % self._concurrency)
+        self._free &= ~bit
         self._outstanding[process] = op
         self._record(op)
+        due.append(op)
+        context = self._context()
         if self._generator is not None:
-            self._generator = self._generator.update(self._context(), op)
-        return op
-
-    def _internal(self, invocation: Invocation) -> None:
-        """A sleep or a log message: nothing that the history knows of."""
-        if invocation.type == "log":
-            self._log(str(invocation.value))
-            return
-        assert invocation.process is not None, "checked in poll"
-        bit = self._context().bit_of(invocation.process)
-        self._free &= ~bit
-        heapq.heappush(self._sleepers, (self._now_ns + int(invocation.value), bit))
+            self._generator = self._generator.update(context, op)
+        return context
 
     def _see_whether_finished(self) -> None:
         if self._generator is None and not self._outstanding and not self._sleepers:

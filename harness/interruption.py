@@ -42,7 +42,9 @@ class Interruption:
     def _received(self, number: int, frame: FrameType | None) -> None:
         if not self.is_asked:
             self.is_asked = True
-            click.echo("\nthemis: ending the run: healing, then checking what there is (again to leave at once)", err=True)
+            click.echo(
+                "\nthemis: ending the run: healing, then checking what there is (again to leave at once)", err=True
+            )
             if self._stop is not None:
                 self._stop()
         elif not self.is_aborted:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness import generators as gen
 from harness.generators import Generator, Invocation
+from harness.interpreter import Interpreter
 from harness.plan import Plan
+from histories.op import Op
 from nemesis.registry import FaultChoice, final_ops
 from nemesis.schedule import Schedule
 
@@ -22,4 +24,18 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
         gen.nemesis(heals),
         gen.sleep(spec.quiet_s),
         gen.clients(plan.workload.final_generator(plan.context)),
+    )
+
+
+def interpreter(
+    plan: Plan, choices: Sequence[FaultChoice], faults: Schedule, record: Callable[[Op], None]
+) -> Interpreter:
+    """The interpreter of that generator; `record` gets each op as it happens."""
+    spec = plan.spec
+    return Interpreter(
+        generator(plan, choices, faults),
+        concurrency=spec.concurrency,
+        nodes=spec.nodes,
+        seed=spec.seed,
+        record=record,
     )

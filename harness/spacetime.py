@@ -39,7 +39,11 @@ def _row(entry: LogEntry, nodes: Sequence[str], sent: dict[int, int]) -> str:
         source, target = (entry.peer, entry.node) if is_delivery else (entry.node, entry.peer)
         _arrow(line, nodes.index(source), nodes.index(target), entry.what, arrives=is_delivery)
         late = f" +{(entry.time - sent[entry.number]) / 1e6:.2f} ms" if entry.number in sent else ""
-        note = f"#{entry.number}{late}" + (f" {entry.why}" if entry.why else "") + (" held" if entry.kind == "hold" else "")
+        note = (
+            f"#{entry.number}{late}"
+            + (f" {entry.why}" if entry.why else "")
+            + (" held" if entry.kind == "hold" else "")
+        )
     elif entry.kind == "send":
         _write(line, _middle(nodes.index(entry.node)), "o")
         note = f"#{entry.number} {entry.what} to {entry.peer}"

@@ -28,7 +28,6 @@ from harness import phases, plan
 from harness.environments.base import Deployment
 from harness.environments.sim.environment import SimEnvironment
 from harness.errors import UsageError
-from harness.interpreter import Interpreter
 from harness.plan import Plan
 from harness.spec import RunSpec
 from histories.history import History
@@ -84,13 +83,7 @@ def simulate(prepared: Plan) -> Simulated:
     environment.check()
     choices, faults = prepared.faults(environment.cluster)
     ops: list[Op] = []
-    interpreter = Interpreter(
-        phases.generator(prepared, choices, faults),
-        concurrency=spec.concurrency,
-        nodes=spec.nodes,
-        seed=spec.seed,
-        record=ops.append,
-    )
+    interpreter = phases.interpreter(prepared, choices, faults, ops.append)
     nemesis = Nemesis(environment.cluster, build_faults(choices, environment.cluster))
     with collecting_seldom():
         environment.up()
@@ -98,7 +91,7 @@ def simulate(prepared: Plan) -> Simulated:
         history = History(ops)
         parts = dict(environment.findings())
         name = prepared.workload.name
-        parts[name] = guarded(name, lambda: prepared.workload.check(history, prepared))
+        parts[name] = guarded(name, lambda: prepared.workload.check(history, prepared.context))
         parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, prepared.thresholds))
     return Simulated(history, merge(parts), environment)
 

@@ -24,13 +24,15 @@ class Measurement(msgspec.Struct, frozen=True):
 
     lines: int
     read_seconds: float
+    read_cpu_seconds: float
     peak_bytes: int
 
 
 def measure(ops: int) -> dict[str, float]:
     """Numbers for a history of this many operations (an invocation and a completion each).
 
-    lines, file_bytes; write_ops_per_s: lines appended one by one, each handed to the kernel at once; read_seconds and
+    lines, file_bytes; write_ops_per_s: lines appended one by one, each handed to the kernel at once; read_seconds,
+    read_cpu_seconds and
     read_peak_bytes: of jsonl.read in a fresh process, interpreter included.
     """
     with tempfile.TemporaryDirectory() as directory:
@@ -53,14 +55,13 @@ def measure(ops: int) -> dict[str, float]:
             "file_bytes": os.path.getsize(path),
             "write_ops_per_s": round(writer.count / (spent_ns / 1e9)),
             "read_seconds": round(loaded.read_seconds, 3),
+            "read_cpu_seconds": round(loaded.read_cpu_seconds, 3),
             "read_peak_bytes": loaded.peak_bytes,
         }
 
 
 def sample(ops: int, seed: int = 1) -> Iterator[Op]:
-    """A well-formed history of reads, writes and cas on many keys, at a fixed concurrency; one op in a thousand ends
-    info.
-    """
+    """A well-formed history of reads, writes and cas on many keys, of which one in a thousand ends info."""
     rng = random.Random(f"{seed}/histories.bench")
     processes = list(range(_CONCURRENCY))
     pending: dict[int, Op] = {}
@@ -100,10 +101,10 @@ def sample(ops: int, seed: int = 1) -> Iterator[Op]:
 
 
 def _main(path: str) -> None:
-    begun = time.perf_counter()
+    begun, begun_cpu = time.perf_counter(), time.process_time()
     loaded = jsonl.read(path)
-    seconds = time.perf_counter() - begun
-    sys.stdout.buffer.write(msgspec.json.encode(Measurement(len(loaded.history), seconds, _peak_bytes())))
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - begun_cpu
+    sys.stdout.buffer.write(msgspec.json.encode(Measurement(len(loaded.history), seconds, cpu_seconds, _peak_bytes())))
 
 
 def _peak_bytes() -> int:

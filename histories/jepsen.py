@@ -63,9 +63,7 @@ def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loade
 
 
 def parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:
-    """Each op of the text, or what is wrong with it; the line of each; and whether the text was cut inside its last
-    one.
-    """
+    """Each op of the text, or what is wrong with it; the line of each; whether the last one was cut (and left out)."""
     items, lines, truncated = read_maps(text)
     if not items:
         items, lines = [Problem(0, "syntax", "no op in it", 1)], [1]

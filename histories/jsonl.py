@@ -230,9 +230,7 @@ def _share_strings(ops: Iterable[Op], shared: dict[str, str]) -> None:
 
 
 def _plain_op(op: Op) -> Op:
-    """The same op for the values that the encoder refuses: mixed sets, keys that are no strings, half a surrogate
-    pair.
-    """
+    """The same op without what the encoder refuses: mixed sets, keys that are no strings, halves of surrogates."""
     return msgspec.structs.replace(op, key=_plain(op.key), value=_plain(op.value), error=_plain(op.error))
 
 

@@ -22,8 +22,8 @@ class Loaded(msgspec.Struct, frozen=True):
     truncated: the last line was cut in the middle, as after a `kill -9` of the writer, and was left out.
     nil_reads_are_wildcards: an `ok` read whose value is None means that nobody knows what was read, so it constrains
         nothing (Jepsen's and Knossos's EDN: knossos.model's registers take nil so). When it is false, None is what was
-        read: the key was absent (ours, and the logs of Porcupine's etcd collection). The linearizability checker's option
-        `nil_reads` takes this flag.
+        read: the key was absent (ours, and the logs of Porcupine's etcd collection). The linearizability checker takes
+        this flag as its option `nil_reads`.
     """
 
     history: History

@@ -5,10 +5,10 @@ Lines that report no op are passed over. kv-log: `{:process 0, :type :invoke, :f
 line.
 
 In both the order of the lines is the order of events (no line has a time, so an op takes 1 ms), and a nil or "" that
-was read was really read: the key was absent. What ends as `:fail :read :timed-out` becomes a fail: a read without an answer
-constrains nothing, and its process goes on. What ends `:info ... :timed-out`, or not at all, may happen at any later
-time. A failed cas stays in the history as `fail`: whether it is an observation (Porcupine) or nothing (Knossos) is the
-checker's option.
+was read was really read: the key was absent. What ends as `:fail :read :timed-out` becomes a fail: a read
+without an answer constrains nothing, and its process goes on. What ends `:info ... :timed-out`, or not at all, may
+happen at any later time. A failed cas stays in the history as `fail`: whether it is an observation (Porcupine) or
+nothing (Knossos) is the checker's option.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def _log_op(line: str, start: int, position: int, number: int) -> Op | Problem:
 
 
 def _value_and_error(type: OpType, forms: list[Any]) -> tuple[Any, Any]:
-    """What was printed after the f: a value, a value and an error, or (as in the collection) the error in the value's
-    place.
-    """
+    """What was printed after the f: a value, perhaps an error behind it or, in the collection, in its place."""
     if type in ("fail", "info") and len(forms) == 1 and isinstance(forms[0], Keyword):
         return None, forms[0].name
     match [plain(form) for form in forms]:

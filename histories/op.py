@@ -26,8 +26,8 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
         successor on the same thread is process + concurrency.
     key: which of many independent objects; None when the workload has only one.
     value: whatever the operation's f takes or returns; JSON-like (lists, not tuples, after a round trip). An `ok` read
-        of None read that the object was absent; only where Loaded.nil_reads_are_wildcards is true does it mean that nobody
-        knows what was read.
+        of None read that the object was absent; only where Loaded.nil_reads_are_wildcards is true does it mean that
+        nobody knows what was read.
     error: why a `fail` or `info` ended so: a short word or a list that starts with one.
     node: the node that was asked, where the client knew it.
     """

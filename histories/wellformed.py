@@ -109,7 +109,7 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
             yield op
             expected = -1
             continue
-        index, process = op.index, op.process
+        index, process, type = op.index, op.process, op.type
         if index == expected:
             expected += 1
         else:
@@ -128,7 +128,7 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
                 )
                 continue
             known.add(process)
-        if op.type == "invoke":
+        if type == "invoke":
             if process in ended_info:
                 gone_at = ended_info.pop(process)
                 yield problem(
@@ -145,13 +145,13 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
                 )
             open_ops[process] = op
             continue
-        if op.type not in ("ok", "fail", "info"):
-            yield problem(position, "type", f"{op.type!r} is not a type: invoke, ok, fail or info")
+        if type not in ("ok", "fail", "info"):
+            yield problem(position, "type", f"{type!r} is not a type: invoke, ok, fail or info")
             continue
         invocation = open_ops.pop(process, None)
         if invocation is None:
             yield problem(
-                position, "no-invocation", f"process {process} completes {op.f} ({op.type}), but has no operation open"
+                position, "no-invocation", f"process {process} completes {op.f} ({type}), but has no operation open"
             )
         else:
             if op.f != invocation.f:
@@ -168,14 +168,14 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
                     f"but completes it on key {op.key!r}",
                 )
         if process == NEMESIS:
-            if op.type != "info":
-                yield problem(position, "nemesis-end", f"the nemesis completes {op.f} as {op.type}, not as info")
-        elif op.type == "info":
+            if type != "info":
+                yield problem(position, "nemesis-end", f"the nemesis completes {op.f} as {type}, not as info")
+        elif type == "info":
             ended_info[process] = op.index
 
 
 def _is_process(process: object) -> bool:
-    return process == NEMESIS or (type(process) is int and process >= 0)
+    return process == NEMESIS or (process.__class__ is int and process >= 0)
 
 
 def _time_detail(time_ns: object, last_ns: int) -> str:

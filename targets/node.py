@@ -95,7 +95,7 @@ class Node:
         self.wire = Wire(settings.target.routes)
         self.log = log
         self.loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[int] = self.loop.create_future()
+        self.ended: asyncio.Future[tuple[int, str]] = self.loop.create_future()
         origin = Reading.parse(os.environ["THEMIS_CLOCK"]) if "THEMIS_CLOCK" in os.environ else Reading.now()
         offset_ns, _, rate = os.environ.get("THEMIS_CLOCK_SKEW", "0@1").partition("@")
         self.clock = NodeClock(origin, int(offset_ns), float(rate))
@@ -144,24 +144,24 @@ class Node:
     def _put(self, effects: Sequence[Effect | Answer]) -> None:
         try:
             self.outbox.put(effects)
-        except Exception:  # noqa: BLE001 (a step whose effects are half performed cannot be taken back)
+        except Exception as error:  # noqa: BLE001 (a step whose effects are half performed cannot be taken back)
             _log.critical("an effect could not be performed:\n%s", traceback.format_exc())
-            self.end(CRASHED)
+            self.end(CRASHED, f"performing an effect raised {type(error).__name__}: {error}")
 
     def _step(self, event: Event) -> Sequence[Effect]:
         if self.ended.done():
             return ()
         try:
             return self.core.step(self.clock.now_ns(), event)
-        except Exception:  # noqa: BLE001 (a core that raised is half changed: it must not go on)
-            _log.critical("the core raised on %r:\n%s", event, traceback.format_exc())
-            self.end(CRASHED)
+        except Exception as error:  # noqa: BLE001 (a core that raised is half changed: it must not go on)
+            _log.critical("the core raised on %.1000r:\n%s", event, traceback.format_exc())
+            self.end(CRASHED, f"the core raised {type(error).__name__}: {error}")
             return ()
 
-    def end(self, status: int) -> None:
+    def end(self, status: int, why: str) -> None:
         """Stop the node with this exit status; the first call counts."""
         if not self.ended.done():
-            self.ended.set_result(status)
+            self.ended.set_result((status, why))
 
     def _perform(self, effect: Deferrable) -> None:
         if self.ended.done():
@@ -177,8 +177,7 @@ class Node:
                 if self.journal is not None:
                     self.journal.write(effect.kind, effect.fields)
             case Halt():
-                _log.critical("the core halted: %s", effect.reason)
-                self.end(HALTED)
+                self.end(HALTED, f"the core halted: {effect.reason}")
 
     def _set_timer(self, effect: SetTimer | CancelTimer) -> None:
         if isinstance(effect, SetTimer):
@@ -190,8 +189,7 @@ class Node:
         _log.error("the disk refused a record: %s", reason)
         effects = self._step(DiskFailed(reason))
         if any(isinstance(effect, Persist) for effect in effects):
-            _log.critical("the core persists although the disk failed")
-            self.end(HALTED)
+            self.end(HALTED, "the core persists although the disk failed")
         self._put(effects)
 
     def _send(self, to: str, message: msgspec.Struct) -> None:
@@ -297,7 +295,7 @@ async def run(settings: Settings) -> int:
     node = Node(settings, log)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, node.end, 0)
+        loop.add_signal_handler(number, node.end, 0, f"told to by {number.name}")
     try:
         server = await serve(node, settings.listen)
     except OSError as error:
@@ -309,10 +307,10 @@ async def run(settings: Settings) -> int:
     gc.freeze()  # What was imported lives as long as the process.
     gc.set_threshold(50_000, 20, 20)
     _log.info("%s listens on %s", settings.node, settings.listen)
-    status = await node.ended
+    status, why = await node.ended
     server.close()
     node.close()
-    _log.info("stopped with status %d", status)
+    _log.log(logging.CRITICAL if status else logging.INFO, "stopped with status %d: %s", status, " ".join(why.split()))
     return status
 
 

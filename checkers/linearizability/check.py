@@ -17,6 +17,7 @@ import msgspec
 
 from checkers.linearizability import native
 from checkers.linearizability.encode import Entries, entries_by_key
+from checkers.linearizability.explain import explain
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core, search
 from checkers.linearizability.table import Table, steps_for
@@ -90,7 +91,7 @@ def linearizable(
         nil_reads=nil_reads,
         core=core,
     )
-    verdict = summarize(results, model)
+    verdict = summarize(results, model, history)
     verdict.stats["ns"] = time.perf_counter_ns() - began_ns
     return verdict
 
@@ -119,7 +120,7 @@ def search_keys(
             parts[key], model, states_max=states_max, time_limit_s=left_s, stop=stop, core=core, table=table
         )
         if result.validity is Validity.INVALID:
-            stop.cancel("not decided, because another key was refuted" if key is None else f"key {key!r} was refuted")
+            stop.cancel(f"key {key!r} was refuted")
         return key, result
 
     threads = min(len(parts), jobs or os.cpu_count() or 1)
@@ -130,8 +131,11 @@ def search_keys(
         return {key: KeyResult(parts[key], result) for key, result in executor.map(search_one, parts)}
 
 
-def summarize(results: Mapping[Any, KeyResult], model: Model) -> Verdict:
-    """The keys' results as one verdict: INVALID when one is refuted, else UNKNOWN when one is undecided. No key: VALID."""
+def summarize(results: Mapping[Any, KeyResult], model: Model, history: History) -> Verdict:
+    """The keys' results as one verdict: INVALID when one is refuted, else UNKNOWN when one is undecided. No key: VALID.
+
+    Each refuted key is explained (explain.py), with the ops of `history` that it came from.
+    """
     refuted = {key: part for key, part in results.items() if part.result.validity is Validity.INVALID}
     undecided = {key: part for key, part in results.items() if part.result.validity is Validity.UNKNOWN}
     stats = _stats(results, len(undecided))
@@ -147,8 +151,8 @@ def summarize(results: Mapping[Any, KeyResult], model: Model) -> Verdict:
             for key, part in undecided.items()
         ]
     if refuted:
-        evidence["refuted"] = [_counterexample(key, part, model) for key, part in refuted.items()]
-        reason = "; ".join(_in_words(key, part) for key, part in refuted.items())
+        evidence["refuted"] = [explain(history, part.entries, model, part.result) for part in refuted.values()]
+        reason = "; ".join(each["reason"] for each in evidence["refuted"])
         return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
     if undecided:
         key, part = next(iter(undecided.items()))
@@ -156,7 +160,7 @@ def summarize(results: Mapping[Any, KeyResult], model: Model) -> Verdict:
         return Verdict.unknown(f"{_on(key)}{part.result.reason}{more}", CHECKER, evidence=evidence, stats=stats)
     if stats["operations"] <= CERTIFICATE_MAX:
         evidence["linearizations"] = [
-            {"key": key, "order": [part.entries[position].invoke_index for position in part.result.linearization or ()]}
+            {"key": key, "order": list(map(part.entries.invoke_index, part.result.linearization or ()))}
             for key, part in results.items()
         ]
     return Verdict.valid(CHECKER, evidence=evidence, stats=stats)
@@ -211,53 +215,6 @@ def _stats(results: Mapping[Any, KeyResult], undecided: int) -> dict[str, Any]:
             decided_by = stats.setdefault("decided_by", {})
             decided_by[by] = decided_by.get(by, 0) + 1
     return stats
-
-
-def _counterexample(key: Any, part: KeyResult, model: Model) -> dict[str, Any]:
-    """What does not fit, and what was possible before it, as data; operations are named by the index of their invocation."""
-    entries, result = part.entries, part.result
-    assert result.failed_at is not None
-    failed = entries[result.failed_at]
-
-    def indices(positions: tuple[int, ...]) -> list[int]:
-        return [entries[position].invoke_index for position in positions]
-
-    return {
-        "key": key,
-        "failed": {
-            "invoke": failed.invoke_index,
-            "complete": failed.complete_index,
-            "process": failed.process,
-            "operation": msgspec.to_builtins(failed.operation),
-        },
-        "is_shortest": result.is_shortest,
-        "linearizable_up_to": result.linearizable_up_to,
-        "possible": [
-            {
-                "state": configuration.state,
-                "in_words": model.describe(configuration.state),
-                "linearized": indices(configuration.linearized),
-                "pending": indices(configuration.pending),
-                "crashed": indices(configuration.crashed),
-            }
-            for configuration in result.final_configurations
-        ],
-    }
-
-
-def _in_words(key: Any, part: KeyResult) -> str:
-    assert part.result.failed_at is not None
-    failed = part.entries[part.result.failed_at]
-    operation = failed.operation
-    argument = "" if operation.argument is None else f" {operation.argument!r}"
-    result = (
-        "" if operation.is_refused or operation.result in (None, operation.argument) else f" -> {operation.result!r}"
-    )
-    outcome = " (refused)" if operation.is_refused else ""
-    return (
-        f"{_on(key)}{operation.f}{argument}{result}{outcome} by process {failed.process} (op {failed.complete_index}) "
-        "cannot be linearized"
-    )
 
 
 def _on(key: Any) -> str:

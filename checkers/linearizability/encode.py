@@ -86,6 +86,10 @@ class Entries(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return map(self._entry, range(len(self)))
 
+    def invoke_index(self, i: int) -> int:
+        """The `index` of the invocation of the entry at a position."""
+        return self.ops[self.call[i]].index
+
     def _entry(self, i: int) -> Entry:
         call, end = self.call[i], self.end[i]
         invoked = self.ops[call]

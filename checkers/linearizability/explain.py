@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from checkers import brute
@@ -30,6 +31,12 @@ WORK_MAX = 500_000
 
 STATES_MAX = 100_000
 """Configurations that one search of the reduction may explore."""
+
+SMALL_MAX = 12
+"""Sub-histories of so many operations are refuted by refutation.py: for them, starting a search costs more than
+searching."""
+
+SMALL_CONFIGURATIONS_MAX = 20_000
 
 BRUTE_MAX = 7
 """A sub-history of so many operations is confirmed by trying every order."""
@@ -85,13 +92,20 @@ def explain(
         evidence["fits_after"] = teller.described(possible.fits_after) if possible.fits_after else None
 
         def refute(part: Sequence[Entry]) -> bool:
-            return search(part, model).validity is Validity.INVALID
+            return _is_refuted(part, model, search)
 
         if reduced := reduce(entries, result.failed_at, model, refute, work_max=work_max):
-            evidence["minimal"] = _minimal(reduced, model, teller)
+            evidence["minimal"] = _minimal(reduced, model, teller, search)
     except Exception:  # noqa: BLE001 - a crash of the explanation must not take the refutation away
         evidence["error"] = traceback.format_exc()
     return evidence
+
+
+def _is_refuted(part: Sequence[Entry], model: Model, search: Search) -> bool:
+    if len(part) <= SMALL_MAX:
+        with suppress(TooMany):
+            return failing_return(part, model, configurations_max=SMALL_CONFIGURATIONS_MAX) is not None
+    return search(part, model).validity is Validity.INVALID
 
 
 def _subject(failed: Entry, model: Model, teller: Teller) -> str:
@@ -142,7 +156,7 @@ def _described(each: Possible, failed: Entry, entries: Sequence[Entry], model: M
     }
 
 
-def _minimal(reduced: Reduced, model: Model, teller: Teller) -> dict[str, Any]:
+def _minimal(reduced: Reduced, model: Model, teller: Teller, search: Search) -> dict[str, Any]:
     return {
         "operations": [teller.described(entry) | {"is_optional": entry.is_crashed} for entry in reduced.entries],
         "cut_count": reduced.cut_count,
@@ -150,20 +164,22 @@ def _minimal(reduced: Reduced, model: Model, teller: Teller) -> dict[str, Any]:
         "removed_count": reduced.removed_count,
         "weakened_count": reduced.weakened_count,
         "is_minimal": reduced.is_minimal,
-        "confirmed_by": _confirmed_by(reduced.entries, model),
+        "confirmed_by": _confirmed_by(reduced.entries, model, search),
     }
 
 
-def _confirmed_by(entries: Sequence[Entry], model: Model) -> str:
-    """Which other algorithm refutes the entries, too.
+def _confirmed_by(entries: Sequence[Entry], model: Model, search: Search) -> str:
+    """Which other algorithm than the first to refute the entries refutes them, too.
 
     Raises AssertionError when it does not: one of the two is wrong, and nobody should trust either.
     """
     if len(entries) <= BRUTE_MAX:
-        assert brute.linearization(entries, model) is None, "brute force linearizes what the search refuted"
+        assert brute.linearization(entries, model) is None, "brute force linearizes what was refuted"
         return "brute force"
+    if len(entries) <= SMALL_MAX:
+        assert search(entries, model).validity is not Validity.VALID, "the search linearizes what was refuted"
     try:
-        assert failing_return(entries, model) is not None, "the second algorithm linearizes what the search refuted"
+        assert failing_return(entries, model) is not None, "the second algorithm linearizes what was refuted"
     except TooMany as error:
         return f"nothing else: {error}"
     return "second algorithm"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -72,7 +73,8 @@ template <int W>
 class Forward final : public ForwardSearch {
 public:
     Forward(const Problem& problem, std::size_t width_max)
-        : problem_(problem), width_max_(width_max), place_of_(problem.class_op.size(), -1), window_(problem) {
+        : problem_(problem), width_max_(width_max), place_of_(problem.class_op.size(), -1), prices_(problem.class_op.size(), 1),
+          window_(problem) {
         bound = problem.size;
         start();
     }
@@ -128,6 +130,7 @@ private:
     };
 
     static constexpr std::size_t kFew = 12;
+    static constexpr int kRaisesMax = 3, kPriceMax = 1000;  // As forward.py.
 
     static std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
@@ -154,11 +157,11 @@ private:
             return other.state == item.state && other.updates == item.updates;
         };
         const auto loses_to = [&](int other) {
-            return item.pures.is_subset_of(chain.items[at(other)].pures) &&
+            return chain.items[at(other)].cost <= item.cost && item.pures.is_subset_of(chain.items[at(other)].pures) &&
                    fewer(chain.counts.data() + at(other) * width, counts);
         };
         const auto beats = [&](int other) {
-            return chain.items[at(other)].pures.is_subset_of(item.pures) &&
+            return item.cost <= chain.items[at(other)].cost && chain.items[at(other)].pures.is_subset_of(item.pures) &&
                    fewer(counts, chain.counts.data() + at(other) * width);
         };
         if (chain.heads.empty()) {
@@ -241,6 +244,7 @@ private:
     // The chain `work_` holds the configurations that arrive at this event, in order of their costs, and nothing else.
     void begin_event() {
         reached = window_.k;
+        cost_max_ = std::inner_product(prices_.begin(), prices_.end(), window_.available.begin(), 0);
         entering_ = static_cast<int>(work_.items.size());
         base_cost_ = work_.items.front().cost;
         const std::size_t levels = at(work_.items.back().cost - base_cost_) + 1;
@@ -323,7 +327,8 @@ private:
         if (step.number >= 0) {
             child.updates.add(problem_.slot[at(step.number)]);
         } else {
-            ++child.cost;
+            child.cost += prices_[at(~step.number)];
+            if (child.cost > cost_max_) return;
         }
         window_.add_legal(child.pures, child.state);
         child.node = paths_.extended(child.node, step);
@@ -385,9 +390,15 @@ private:
         }
         if (!sample_.empty()) return Outcome::exhausted;
         for (int crashed : overdrawn) {
-            place_of_[at(crashed)] = static_cast<int>(counted_.size());
-            counted_.push_back(crashed);
+            if (raises_ < kRaisesMax) {
+                int& price = prices_[at(crashed)];
+                price = std::min(price + 1 + price / 2, kPriceMax);
+            } else {
+                place_of_[at(crashed)] = static_cast<int>(counted_.size());
+                counted_.push_back(crashed);
+            }
         }
+        raises_ = raises_ < kRaisesMax ? raises_ + 1 : 0;
         ++restarts;
         start();
         return Outcome::running;
@@ -395,13 +406,13 @@ private:
 
     const Problem& problem_;
     std::size_t width_max_;
-    std::vector<int> counted_, place_of_;
+    std::vector<int> counted_, place_of_, prices_;
     Window<W> window_;
     Paths paths_;
     Chain work_, next_;
     std::vector<std::vector<int>> levels_;
     std::size_t level_ = 0, position_ = 0;
-    int entering_ = 0, base_cost_ = 0;
+    int entering_ = 0, base_cost_ = 0, cost_max_ = 0, raises_ = 0;
     std::vector<int> found_, linearization_;
     std::vector<std::pair<Configuration, std::vector<int>>> sample_;
 };

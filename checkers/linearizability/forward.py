@@ -1,13 +1,18 @@
 """Forward, return event by return event: keeps every configuration that is not dominated and forgets what lies behind.
 
-Refutes with little memory, because what it keeps depends on the concurrency and not on the length. Where operations crashed,
-counting them all makes the antichain explode, so it starts by counting none: a crashed class may be used again and again once
-one of it was called. That allows more than the history does, so a death is a refutation all the same. A survivor is replayed
-with honest counts; where it used a class too often, that class is counted from now on and the search starts again
-(counterexample-guided abstraction refinement: Clarke et al., CAV 2000). With every class counted it is exact.
+Refutes with little memory, because what it keeps depends on the concurrency and not on the length. Where operations
+crashed, counting each class makes the antichain explode, so it starts by counting only their sum, at a price for each
+class: no linearization can have used crashed operations worth more than all that were called by then. This allows more
+than the history does (a surrogate constraint: Glover 1968), so a death is a refutation all the same. A survivor, the
+cheapest, is replayed with honest counts. Where it used a class too often, the class gets dearer, and the search starts
+again; when that has not helped a few times, the class is counted by itself from now on (abstraction refinement: Clarke et
+al., CAV 2000). With every class counted the search is exact, so it ends.
 
-A death bounds the failing prefix from above only. The search then asks in the same way whether everything before that event can
-be explained, until the bound is exact.
+A death bounds the failing prefix from above only. The search then asks in the same way whether everything before that
+event can be explained, until the bound is exact.
+
+Dominance (rule 4) carries over to what is counted here: a configuration that is no dearer and has used no more of any
+counted class can follow the other wherever these sums and counts let it go.
 """
 
 from __future__ import annotations
@@ -21,9 +26,15 @@ from checkers.linearizability.result import Configuration
 Node = tuple[Any, Step] | None
 """The path to a configuration, last step first; shared between configurations, and freed with the last of them."""
 
+RAISES_MAX = 3
+"""Times that prices are raised before a class is counted by itself."""
+
+PRICE_MAX = 1000
+"""Dear enough: prices are small so that sums are exact in the native core's integers."""
+
 
 class _Configuration:
-    """counts: uses of the counted classes. cost: uses of all classes, by the cheapest path found.
+    """counts: uses of the counted classes. cost: uses of all classes, at their prices.
 
     is_entering: it was reached at an earlier event and not looked at yet at this one.
     """
@@ -53,10 +64,10 @@ class _Antichain:
         """Whether no other dominates it. Those that it dominates die."""
         others = self._by_key.setdefault((new.updates, new.state), [])
         for other in others:
-            if new.pures & ~other.pures == 0 and all(map(int.__le__, other.counts, new.counts)):
+            if other.cost <= new.cost and new.pures & ~other.pures == 0 and all(map(int.__le__, other.counts, new.counts)):
                 return False
         for other in others:
-            if other.pures & ~new.pures == 0 and all(map(int.__le__, new.counts, other.counts)):
+            if new.cost <= other.cost and other.pures & ~new.pures == 0 and all(map(int.__le__, new.counts, other.counts)):
                 other.is_alive = False
                 self.live -= 1
         others[:] = [other for other in others if other.is_alive]
@@ -82,6 +93,8 @@ class Forward:
         self.bound = problem.size
         self.is_refuted = False
         self.counted: list[int] = []
+        self._prices = [1] * len(problem.class_op)
+        self._raises = 0
         self._sample: list[Snapshot] = []
         self._linearization: list[int] = []
         self._start()
@@ -122,7 +135,8 @@ class Forward:
     def _begin_event(self, current: list[_Configuration]) -> None:
         self._current = current
         self._work, self._next = _Antichain(), _Antichain()
-        # Cheapest paths first, so that among equals the one that used the fewest crashed operations is kept.
+        self._cost_max = sum(map(int.__mul__, self._prices, self._window.available))
+        # Cheapest first, so that few are replaced by cheaper ones after they were expanded.
         self._levels: dict[int, list[_Configuration]] = {}
         for configuration in current:
             self._levels.setdefault(configuration.cost, []).append(configuration)
@@ -180,7 +194,11 @@ class Forward:
     def _add(self, parent: _Configuration, step: Step, updates: int, counts: tuple[int, ...]) -> None:
         self.explored += 1
         number, state = step
-        cost = parent.cost + (number < 0)
+        cost = parent.cost
+        if number < 0:
+            cost += self._prices[~number]
+            if cost > self._cost_max:
+                return
         pures = parent.pures | self._window.legal(state)
         child = _Configuration(updates, pures, state, counts, cost, (parent.node, step))
         if self._window.is_done(updates, pures):
@@ -220,7 +238,14 @@ class Forward:
         if honest:
             self._sample = honest
             return Outcome.EXHAUSTED
-        self.counted += overdrawn
+        if self._raises < RAISES_MAX:
+            self._raises += 1
+            for crashed in overdrawn:
+                price = self._prices[crashed]
+                self._prices[crashed] = min(price + 1 + price // 2, PRICE_MAX)
+        else:
+            self._raises = 0
+            self.counted += overdrawn
         self.restarts += 1
         self._start()
         return None

@@ -6,6 +6,7 @@ observation where the checker takes refusals as such. An operation of unknown re
 
 from __future__ import annotations
 
+from bisect import insort
 from typing import Any
 
 from checkers.models.model import Model, Operation, State
@@ -141,7 +142,9 @@ class PriorityQueue(_Sequence):
     noun = "priority queue"
 
     def with_value(self, state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-        return tuple(sorted((*state, value), key=lambda item: (_priority(item), repr(item))))
+        values = list(state)
+        insort(values, value, key=lambda item: (_priority(item), repr(item)))
+        return tuple(values)
 
     def without_next(self, state: tuple[Any, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
         first = [value for value in dict.fromkeys(state) if _priority(value) == _priority(state[0])]

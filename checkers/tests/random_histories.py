@@ -96,17 +96,15 @@ def random_history(name: str, choose: Choose, *, ops_max: int = 7, processes: in
         """What the operation returns if it takes effect now; mostly something that the model allows."""
         nonlocal states
         result = choose(results)
-        if choose(range(8)):
+        if choose(range(5)):
             result = next((r for r in results if _after(model, states, f, argument, r)), result)
         states = _after(model, states, f, argument, result) or states
         return result
 
     count = choose(range(1, ops_max + 1))
     while count or open_:
-        thread = choose(range(processes))
+        thread = choose([thread for thread in range(processes) if count or thread in open_])
         if thread not in open_:
-            if not count:
-                continue
             count -= 1
             f, arguments, results = choose(alphabet)
             argument = choose(arguments)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli import check, machine, run, show
-from harness.errors import HARNESS, USAGE, HarnessError, UsageError
+from harness.cli import again, check, machine, run, show
+from harness.errors import HARNESS, USAGE, HarnessError, UsageError, unknown_name
 
 
 class NearestName(click.Group):
@@ -18,8 +18,6 @@ class NearestName(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            from harness.errors import unknown_name
-
             raise click.UsageError(str(unknown_name("command", args[0], self.commands)), ctx)
         return super().resolve_command(ctx, args)
 
@@ -37,14 +35,16 @@ def themis() -> None:
     """
 
 
-for command in (*run.COMMANDS, *check.COMMANDS, *show.COMMANDS, *machine.COMMANDS):
+for command in (*run.COMMANDS, *again.COMMANDS, *check.COMMANDS, *show.COMMANDS, *machine.COMMANDS):
     themis.add_command(command)
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; prints errors to stderr, never a traceback for bad input."""
     try:
-        code = themis.main(args=None if arguments is None else list(arguments), prog_name="themis", standalone_mode=False)
+        code = themis.main(
+            args=None if arguments is None else list(arguments), prog_name="themis", standalone_mode=False
+        )
     except click.exceptions.Exit as ending:
         return ending.exit_code
     except click.ClickException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import click
 
@@ -12,8 +13,6 @@ from checkers.models import registry
 from harness import results
 from harness.cli import options
 from harness.errors import UsageError, unknown_name
-from typing import get_args
-
 from histories.files import load
 from histories.loaded import Format
 from histories.wellformed import MalformedHistory
@@ -36,7 +35,7 @@ from histories.wellformed import MalformedHistory
 def check(
     history: Path,
     model: str,
-    format_: str,
+    format_: Literal["auto", "jsonl", "edn", "jepsen-log", "kv-log"],
     states: int | None,
     time_limit: float | None,
     jobs: int | None,

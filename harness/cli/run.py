@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from checkers import Validity
 from harness import controller, plan, results
 from harness.cli import options
-from harness.errors import UsageError, exit_code
+from harness.errors import VALID, UsageError, exit_code
 from harness.spec import RunSpec
 from harness.store import Result, RunDirectory, Store
+from harness.sweep import sweep
 
 STORE = click.option(
     "--store",
@@ -29,21 +34,38 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option("--target-option", "-o", multiple=True, metavar="NAME=VALUE", help="An option of the target; repeatable.")
 @click.option("--bug", multiple=True, help="Plant this bug of the target; repeatable.")
 @click.option("--workload", default="register", show_default=True, help="What clients do, and what is checked.")
-@click.option("--workload-option", "-w", multiple=True, metavar="NAME=VALUE", help="An option of the workload; repeatable.")
+@click.option(
+    "--workload-option", "-w", multiple=True, metavar="NAME=VALUE", help="An option of the workload; repeatable."
+)
 @click.option("--nemesis", default="none", show_default=True, help="Faults, comma separated: partition,kill,pause ...")
-@click.option("--nemesis-interval", type=float, default=4.0, show_default=True, help="Mean seconds between faults of a kind.")
+@click.option(
+    "--nemesis-interval", type=float, default=4.0, show_default=True, help="Mean seconds between faults of a kind."
+)
 @click.option("--beyond-model", is_flag=True, help="Allow faults that the target does not claim to survive.")
-@click.option("--schedule", type=click.Path(path_type=Path, dir_okay=False), help="Replay the faults of this schedule.json.")
+@click.option(
+    "--schedule", type=click.Path(path_type=Path, dir_okay=False), help="Replay the faults of this schedule.json."
+)
 @click.option("--env", default="local", show_default=True, help="Where nodes run: sim, local, netns, docker, ssh.")
-@click.option("--env-option", "-e", multiple=True, metavar="NAME=VALUE", help="An option of the environment; repeatable.")
+@click.option(
+    "--env-option", "-e", multiple=True, metavar="NAME=VALUE", help="An option of the environment; repeatable."
+)
 @click.option("--nodes", default="5", show_default=True, help="How many, or their names, comma separated.")
 @click.option("--concurrency", default="2n", show_default=True, help="Clients: 10, or 3n for three a node.")
 @click.option("--rate", type=float, default=100.0, show_default=True, help="Operations a second in all; 0: no limit.")
 @click.option("--time-limit", type=float, default=30.0, show_default=True, help="Seconds of the main phase.")
-@click.option("--quiet-period", type=float, default=1.0, show_default=True, help="Seconds between heal and final reads.")
-@click.option("--client-timeout", type=float, default=2.0, show_default=True, help="Seconds until a call is indeterminate.")
+@click.option(
+    "--quiet-period", type=float, default=1.0, show_default=True, help="Seconds between heal and final reads."
+)
+@click.option(
+    "--client-timeout", type=float, default=2.0, show_default=True, help="Seconds until a call is indeterminate."
+)
 @click.option("--seed", type=int, default=None, help="Decides all that is random. Default: a fresh one, printed.")
-@click.option("--test-count", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Runs, seeds counting up.")
+@click.option(
+    "--test-count", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Runs, seeds counting up."
+)
+@click.option("--seeds", default="", metavar="FIRST..LAST", help="Sweep these seeds in memory (env sim only).")
+@click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes of a sweep.")
+@click.option("--fail-fast", is_flag=True, help="End a sweep, or --test-count, at the first run that is not valid.")
 @click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")
 @click.option("--vacuity", multiple=True, metavar="NAME=NUMBER", help="A threshold below which a run proves nothing.")
 @click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
@@ -70,6 +92,9 @@ def test(
     client_timeout: float,
     seed: int | None,
     test_count: int,
+    seeds: str,
+    jobs: int,
+    fail_fast: bool,
     name: str,
     vacuity: tuple[str, ...],
     check_states: int | None,
@@ -112,6 +137,8 @@ def test(
         )
     except ValueError as error:
         raise UsageError(f"--{error}") from error
+    if seeds:
+        return swept(spec, options.seed_range(seeds), jobs, fail_fast, schedule, as_json)
     ran: list[tuple[RunDirectory, Result]] = []
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
@@ -120,13 +147,43 @@ def test(
         ran.append((run, result))
         if not as_json:
             click.echo(results.summary(run, result, prepared.spec))
-        if result.interrupted:
+        if result.interrupted or (fail_fast and results.code(result) != VALID):
             break
     if as_json:
         options.echo_json([as_data(run, result) for run, result in ran] if test_count > 1 else as_data(*ran[0]))
     elif test_count > 1:
         click.echo(results.tally([result for _, result in ran]))
     return exit_code(results.code(result) for _, result in ran)
+
+
+def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Path | None, as_json: bool) -> int:
+    """Run every seed in memory; a line for each that fails, with the command that runs it again into a folder."""
+    if spec.env != "sim":
+        raise UsageError(f"--seeds sweeps the simulation: add --env sim (for {spec.env}, use --seed and --test-count)")
+    if schedule is not None:
+        raise UsageError("--seeds plans the faults of each seed anew; replay a --schedule with --seed")
+    counted: Counter[Validity] = Counter()
+    virtual_s = cpu_s = 0.0
+    found = []
+    began_s = shown_s = time.monotonic()
+    for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
+        counted[result.validity] += 1
+        virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
+        if result.validity is not Validity.VALID:
+            found.append(result)
+            if not as_json:
+                click.echo(f"{result.validity.name} seed {result.seed}: {result.reason}\n  {result.command}")
+        if sys.stderr.isatty() and time.monotonic() > shown_s + 1:
+            shown_s = time.monotonic()
+            rate = counted.total() / (shown_s - began_s)
+            click.echo(f"\r{counted.total()} of {len(seeds)} seeds, {rate:.1f} a second", err=True, nl=False)
+    told = {validity.value: counted[validity] for validity in Validity}
+    if as_json:
+        options.echo_json({"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": found})
+    else:
+        words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count)
+        click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s")
+    return exit_code(results.CODES[validity] for validity in counted)
 
 
 def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:

@@ -40,12 +40,20 @@ def row(run: RunDirectory) -> dict[str, str]:
     result = run.read_result()
     verdict = result.verdict.validity.value if result else "unfinished"
     reason = results.first_reason(result) if result else "no verdict; `themis analyze` makes one"
-    return {"name": run.path.parent.name, "time": run.path.name, "verdict": verdict, "reason": reason, "path": str(run.path)}
+    return {
+        "name": run.path.parent.name,
+        "time": run.path.name,
+        "verdict": verdict,
+        "reason": reason,
+        "path": str(run.path),
+    }
 
 
 @click.command()
 @click.argument("run", default="latest")
-@click.option("--window", type=click.IntRange(0, 10_000), default=12, show_default=True, help="Ops shown around a failure.")
+@click.option(
+    "--window", type=click.IntRange(0, 10_000), default=12, show_default=True, help="Ops shown around a failure."
+)
 @STORE
 @JSON
 def inspect(run: str, window: int, store: Path, as_json: bool) -> int:

@@ -150,7 +150,9 @@ class LocalEnvironment:
         deployment = self.deployment
         began_ns = time.monotonic_ns()
         self._epoch_ns = self.origin.wall_ns + began_ns - self.origin.monotonic_ns
-        told = http.tell(self.addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in deployment.nodes})
+        # A node that is dead now is given it when it starts.
+        running = [node for node, state in self.cluster.processes.states().items() if state == "running"]
+        told = http.tell(self.addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
         silent = sorted(node for node, answer in told.items() if answer is None)
         if silent:
             raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
@@ -179,7 +181,7 @@ class LocalEnvironment:
         evidence = {"ended": msgspec.to_builtins(ended)} if ended else None
         crashed = [end for end in ended if end.status == CRASHED]
         if crashed:
-            reason = f"the core of {crashed[0].node} raised: {self._log_end(crashed[0].node).splitlines()[-1]}"
+            reason = f"{crashed[0].node} crashed: {self._log_end(crashed[0].node).splitlines()[-1]}"
             return {"nodes": Verdict.invalid(reason, "nodes", evidence=evidence)}
         unexplained = [end for end in ended if end.status != HALTED]
         if unexplained:

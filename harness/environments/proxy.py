@@ -109,7 +109,7 @@ class Flow:
         self.delivered_bytes = 0
         self.is_ended = False
         self._queue: deque[tuple[float, bytes | _End]] = deque()
-        self._queued_bytes = 0
+        self.queued_bytes = 0
         self._is_sink_full = False
         self._is_source_paused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -132,8 +132,8 @@ class Flow:
                 return
             due_s = max(now_s + delay_s, self._queue[-1][0] if self._queue else 0.0)
         self._queue.append((due_s, data))
-        self._queued_bytes += len(data)
-        if self._queued_bytes > HELD_BYTES_MAX:
+        self.queued_bytes += len(data)
+        if self.queued_bytes > HELD_BYTES_MAX:
             self._set_source_paused(True)
         self.pump()
 
@@ -164,7 +164,7 @@ class Flow:
                 self.is_ended = True
                 self.connection.ended(self, item.is_reset)
                 return
-            self._queued_bytes -= len(item)
+            self.queued_bytes -= len(item)
             self.delivered_bytes += len(item)
             self.path.passed_bytes += len(item)
             self.sink.write(item)
@@ -173,7 +173,7 @@ class Flow:
     def set_sink_full(self, is_full: bool) -> None:
         """The sink's buffer is over or under its mark."""
         self._is_sink_full = is_full
-        self._set_source_paused(is_full or self._queued_bytes > HELD_BYTES_MAX)
+        self._set_source_paused(is_full or self.queued_bytes > HELD_BYTES_MAX)
 
     def discard(self) -> None:
         """The connection is gone."""
@@ -320,6 +320,13 @@ class Gate:
         port: int = self._server.sockets[0].getsockname()[1]
         self.address = Address(host, port)
         return self.address
+
+    def close(self) -> None:
+        """Listen no more, and close every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.abort()
 
     def add(self, connection: Connection) -> None:
         """A connection stands."""

@@ -149,7 +149,7 @@ class Generator(msgspec.Struct, frozen=True):
         raise NotImplementedError
 
     def update(self, context: Context, event: Op) -> Generator:
-        """The generator that knows of `event`, which its own process (or another of the context) began or ended."""
+        """The generator that knows of `event`, which some process began or ended. `context` is that of the whole run."""
         return self
 
     @property
@@ -335,5 +335,12 @@ def soonest(first: Step, second: Step) -> bool:
 
 
 def advanced(context: Context) -> Context:
-    """The same with the next random word, for a combinator that must ask twice in one step."""
-    return context.with_word(mixed(context.word))
+    """The same with another random word, for a combinator that must ask twice in one step.
+
+    Not the word that the interpreter goes on to, or the next step would draw again what this one has refused.
+    """
+    return context.with_word(mixed(context.word ^ _ASIDE))
+
+
+_ASIDE = 0x5851F42D4C957F2D
+"""Any odd constant that leads away from the interpreter's sequence of words (this is Knuth's MMIX multiplier)."""

@@ -20,7 +20,7 @@ from harness.generators.core import (
     soonest,
     time_of,
 )
-from histories.op import Op
+from histories.op import NEMESIS, Op
 
 
 class ConcurrentKeys(Generator, frozen=True):
@@ -52,7 +52,7 @@ class ConcurrentKeys(Generator, frozen=True):
             if generator is None:
                 continue
             if not free & threads:
-                is_pending = True
+                is_pending = is_pending or bool(context.threads & threads)
                 continue
             own = context.restrict(threads)
             step = generator.op(own)
@@ -83,12 +83,14 @@ class ConcurrentKeys(Generator, frozen=True):
         return best[0], ConcurrentKeys(self.make, self.keys_max, self.threads, self.owner, tuple(inner), next_key)
 
     def update(self, context: Context, event: Op) -> Generator:
-        place = context.bit_of(event.process).bit_length() - 1
-        position = self.owner[place] if place < len(self.owner) else None
-        generator = None if position is None else self.inner[position]
-        if position is None or generator is None:
+        process = event.process
+        if process == NEMESIS:
             return self
-        updated = generator.update(context.restrict(self.threads[position]), event)
+        position = self.owner[process % len(self.owner)]
+        generator = self.inner[position]
+        if generator is None:
+            return self
+        updated = generator.update(context, event)
         if updated is generator:
             return self
         inner = (*self.inner[:position], updated, *self.inner[position + 1 :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection
 
 from harness.generators.core import (
@@ -31,6 +32,8 @@ class OnThreads(Generator, frozen=True):
 
     def op(self, context: Context) -> Step:
         threads = self._threads(context)
+        if not threads & context.threads:
+            return None  # As the nemesis' copy of each_thread(clients(...)): no thread will ever come.
         step = self.inner.op(context.restrict(threads))
         if step is None:
             return None
@@ -39,10 +42,12 @@ class OnThreads(Generator, frozen=True):
         return step[0], OnThreads(self.select, step[1], threads)
 
     def update(self, context: Context, event: Op) -> Generator:
-        threads = self._threads(context)
-        if not threads & context.bit_of(event.process):
+        # Every event passes here, more than once: hence without the calls that would say the same in fewer words.
+        threads = self._threads(context) if self.threads is None else self.threads
+        process, count = event.process, len(context.processes)
+        if not threads >> (count if process == NEMESIS else process % count) & 1:
             return self
-        inner = self.inner.update(context.restrict(threads), event)
+        inner = self.inner.update(context, event)
         return self if inner is self.inner else OnThreads(self.select, inner, threads)
 
     @property
@@ -103,8 +108,8 @@ class AnyOf(Generator, frozen=True):
         return best[0], AnyOf((*self.inner[:best_at], best[1], *self.inner[best_at + 1 :]))
 
     def update(self, context: Context, event: Op) -> Generator:
-        inner = tuple(generator.update(context, event) for generator in self.inner)
-        return self if all(one is other for one, other in zip(inner, self.inner, strict=True)) else AnyOf(inner)
+        inner = tuple([generator.update(context, event) for generator in self.inner])
+        return self if all(map(operator.is_, inner, self.inner)) else AnyOf(inner)
 
     @property
     def is_attentive(self) -> bool:
@@ -146,7 +151,8 @@ class Groups(Generator, frozen=True):
                 continue
             threads = self.threads[position]
             if not context.free & threads:
-                is_pending = True
+                # A group whose threads are not of this context (any more) will never have an op here.
+                is_pending = is_pending or bool(context.threads & threads)
                 continue
             step = generator.op(context.restrict(threads))
             if step is None:
@@ -169,7 +175,7 @@ class Groups(Generator, frozen=True):
         generator = None if position is None else self.inner[position]
         if position is None or generator is None:
             return self
-        updated = generator.update(context.restrict(self.threads[position]), event)
+        updated = generator.update(context, event)
         if updated is generator:
             return self
         return Groups(self.threads, self.owner, (*self.inner[:position], updated, *self.inner[position + 1 :]))
@@ -282,7 +288,7 @@ class EachProcess(Generator, frozen=True):
         copy = self.copies.get(event.process)
         if copy is None:
             return self
-        updated = copy.update(context.restrict(context.bit_of(event.process)), event)
+        updated = copy.update(context, event)
         return self if updated is copy else EachProcess(self.original, {**self.copies, event.process: updated})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
@@ -79,10 +80,7 @@ class Mix(Generator, frozen=True):
 
     def update(self, context: Context, event: Op) -> Generator:
         inner = tuple([generator.update(context, event) for generator in self.inner])
-        for one, other in zip(inner, self.inner, strict=True):
-            if one is not other:
-                return Mix(inner, self.weights, self.salt)
-        return self
+        return self if all(map(operator.is_, inner, self.inner)) else Mix(inner, self.weights, self.salt)
 
     @property
     def is_attentive(self) -> bool:

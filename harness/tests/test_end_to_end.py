@@ -36,7 +36,19 @@ def themis(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[s
 def one_run(store: Path, seed: int, *more: str) -> dict[str, Any]:
     """What `themis test --json` says of 20 s of Raft under faults."""
     ended = themis(
-        "test", "--nemesis", FAULTS, "--rate", "200", "--time-limit", "20", "--seed", str(seed), "--store", store, "--json", *more
+        "test",
+        "--nemesis",
+        FAULTS,
+        "--rate",
+        "200",
+        "--time-limit",
+        "20",
+        "--seed",
+        str(seed),
+        "--store",
+        store,
+        "--json",
+        *more,
     )
     assert ended.stdout, ended.stderr
     data: dict[str, Any] = json.loads(ended.stdout)

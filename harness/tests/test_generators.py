@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from random import Random
+from typing import cast
 
 import pytest
 
@@ -21,9 +23,9 @@ def forever(invocation: Invocation) -> gen.Generator:
     return gen.repeat(invocation)
 
 
-def run(generator: Generatable, client: Client = perfect, concurrency: int = 2, **more: int) -> list[Op]:
+def run(generator: Generatable, client: Client = perfect, concurrency: int = 2, stop_ns: int | None = None) -> list[Op]:
     """The invocations, after the history was found to be well formed."""
-    history = simulate(generator, client, concurrency=concurrency, **more)
+    history = simulate(generator, client, concurrency=concurrency, stop_ns=stop_ns)
     assert not problems(history)
     return invocations(history)
 
@@ -91,8 +93,7 @@ def test_order(generator: Generatable, expected: str) -> None:
         pytest.param(gen.concat(A, gen.synchronize(B)), [(0, "a"), (10, "b")], id="synchronize"),
         pytest.param(gen.phases(A, gen.sleep(50 * NS), B), [(0, "a"), (60, "b")], id="sleep"),
         pytest.param(
-            gen.delay(7 * NS, [A, B, C]), [(0, "a"), (7, "b"), (14, "c")], id="delay counts from the op, not from its
-            end"
+            gen.delay(7 * NS, [A, B, C]), [(0, "a"), (7, "b"), (14, "c")], id="delay counts from the op itself"
         ),
         pytest.param(
             gen.time_limit(30 * NS, gen.delay(10 * NS, forever(A))),
@@ -124,7 +125,7 @@ def test_delay_never_brings_ops_closer_when_threads_were_busy() -> None:
 
 def test_stagger_keeps_its_mean_and_its_spread() -> None:
     ops = run(gen.clients(gen.limit(2000, gen.stagger(Random(3), 0.001, forever(A)))), concurrency=5)
-    gaps_ns = [later.time - earlier.time for earlier, later in zip(ops, ops[1:], strict=False)]
+    gaps_ns = [later.time - earlier.time for earlier, later in pairwise(ops)]
     assert sum(gaps_ns) / len(gaps_ns) == pytest.approx(1e6, rel=0.1)
     assert sum(gap < 1e6 for gap in gaps_ns) / len(gaps_ns) == pytest.approx(0.632, abs=0.05)  # 1 - 1/e
 
@@ -202,8 +203,13 @@ def test_each_process_begins_anew_for_the_successor_of_a_crashed_one() -> None:
         return Ending(type="info" if op.process == 0 else "ok")
 
     ops = run(gen.clients(gen.each_process([A, B])), first_crashes)
-    assert Counter((op.process, op.f) for op in ops) == {(0, "a"): 1, (1, "a"): 1, (1, "b"): 1, (2, "a"): 1, (2, "b"):
-    1}
+    assert Counter((op.process, op.f) for op in ops) == {
+        (0, "a"): 1,
+        (1, "a"): 1,
+        (1, "b"): 1,
+        (2, "a"): 1,
+        (2, "b"): 1,
+    }
 
 
 def test_reserve_gives_each_its_threads() -> None:
@@ -295,13 +301,13 @@ def test_on_update_sees_invocations_and_completions() -> None:
         return generator.update(context, event)
 
     run(gen.on_update(hears, gen.clients([A, B])), concurrency=1)
-    assert heard == [("invoke", "a"), ("ok", "a"), ("invoke", "b"), ("ok", "b")]
+    assert heard == [("invoke", "a"), ("ok", "a"), ("invoke", "b")], "then it is exhausted, and nobody tells it more"
 
 
 def test_trace_tells_what_was_asked_and_answered() -> None:
     lines: list[str] = []
     run(gen.trace("t", A, lines.append), concurrency=1)
-    assert [line.split()[1] for line in lines] == ["op", "update", "op", "update"]
+    assert [line.split()[1] for line in lines] == ["op", "update", "op"]
 
 
 def test_log_reaches_the_log_in_order_and_not_the_history() -> None:
@@ -321,7 +327,7 @@ def test_concurrent_keys_move_on_group_by_group() -> None:
         return gen.limit(10, gen.repeat(Invocation("r", key=key)))
 
     ops = run(gen.clients(gen.concurrent_keys(7, 3, make, keys_max=5)), imperfect, concurrency=7)
-    assert Counter(op.key for op in ops) == {key: 10 for key in range(5)}
+    assert Counter(op.key for op in ops) == dict.fromkeys(range(5), 10)
     for key in range(5):
         threads = {int(op.process) % 7 for op in ops if op.key == key}
         assert threads <= {0, 1, 2, 3} or threads <= {4, 5, 6}
@@ -354,7 +360,7 @@ def test_streams_are_uniform_enough() -> None:
     ("build", "message"),
     [
         (lambda: gen.lift("read"), "not a generator: 'read'"),
-        (lambda: gen.lift(5), "not a generator: 5"),
+        (lambda: gen.lift(cast(Generatable, 5)), "not a generator: 5"),
         (lambda: gen.lift({"f": "a", "valeu": 1}), "valeu"),
         (lambda: gen.lift({"value": 1}), "`f`"),
         (lambda: gen.limit(-1, A), "limit is -1"),
@@ -370,3 +376,13 @@ def test_nonsense_is_refused_when_built(build: object, message: str) -> None:
     assert callable(build)
     with pytest.raises(GeneratorError, match=message):
         build()
+
+
+def test_a_generator_for_threads_that_its_context_lacks_is_exhausted() -> None:
+    ops = run(gen.phases(gen.each_thread(gen.clients(A)), gen.clients(gen.nemesis(B)), gen.clients(C)))
+    assert fs(ops) == "a a c"
+
+
+def test_a_generator_that_waits_for_nothing_is_an_error_and_not_a_hang() -> None:
+    with pytest.raises(GeneratorError, match="waits"):
+        run(Invocation("a", process=77))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from targets.target import Bug
+import msgspec
 
 STALE_READ = "stale-read"
 REPLY_BEFORE_COMMIT = "reply-before-commit"
@@ -10,39 +10,46 @@ VOLATILE_LOG = "volatile-log"
 VOTE_TWICE = "vote-twice"
 COMMIT_BY_COUNT = "commit-by-count"
 
-BUGS = {
-    bug.name: bug
-    for bug in (
-        Bug(
-            STALE_READ,
-            summary="Whichever node is asked answers a read from its own state, without asking who leads (Raft §8).",
-            anomaly="A read returns a value that an acknowledged write had replaced before the read began.",
-            exposed_by=("partition", "pause", "kill"),
-        ),
-        Bug(
-            REPLY_BEFORE_COMMIT,
-            summary="A write is acknowledged when the leader has appended it, before a majority has (Raft §5.3).",
-            anomaly="An acknowledged write is lost: the next leader never had it, and reads return what was before it.",
-            exposed_by=("partition", "kill"),
-        ),
-        Bug(
-            VOLATILE_LOG,
-            summary="Term, vote and log are kept in memory only (Raft figure 2, persistent state).",
-            anomaly="Acknowledged writes are lost; terms begin again from 1, so that one term has two leaders.",
-            exposed_by=("kill", "restart-all"),
-        ),
-        Bug(
-            VOTE_TWICE,
-            summary="A vote, and the term it was given in, is not on disk when it is sent (Raft figure 2, votedFor).",
-            anomaly="A restarted node votes again in one term: it gets two leaders, and acknowledged writes are lost.",
-            exposed_by=("kill", "restart-all", "partition"),
-        ),
-        Bug(
-            COMMIT_BY_COUNT,
-            summary="A leader opens its term without a no-op, and commits an entry of an earlier term once a majority "
-            "holds it (Raft §5.4.2, figure 8).",
-            anomaly="A committed, acknowledged write is overwritten by a later leader that never had it.",
-            exposed_by=("partition", "kill"),
-        ),
-    )
-}
+
+class Planted(msgspec.Struct, frozen=True):
+    """The fields of targets.target.Bug, which the target makes of it: a core does not import what describes targets."""
+
+    name: str
+    summary: str
+    anomaly: str
+    exposed_by: tuple[str, ...]
+
+
+PLANTED = (
+    Planted(
+        STALE_READ,
+        summary="Whichever node is asked answers a read from its own state, without asking who leads (Raft §8).",
+        anomaly="A read returns a value that an acknowledged write had replaced before the read began.",
+        exposed_by=("partition", "pause", "kill"),
+    ),
+    Planted(
+        REPLY_BEFORE_COMMIT,
+        summary="A write is acknowledged when the leader has appended it, before a majority has (Raft §5.3).",
+        anomaly="An acknowledged write is lost: the next leader never had it, and reads return what was before it.",
+        exposed_by=("partition", "kill"),
+    ),
+    Planted(
+        VOLATILE_LOG,
+        summary="Term, vote and log are kept in memory only (Raft figure 2, persistent state).",
+        anomaly="Acknowledged writes are lost; terms begin again from 1, so that one term has two leaders.",
+        exposed_by=("kill", "restart-all"),
+    ),
+    Planted(
+        VOTE_TWICE,
+        summary="A vote, and the term it was given in, is not on disk when it is sent (Raft figure 2, votedFor).",
+        anomaly="A restarted node votes again in one term: it gets two leaders, and acknowledged writes are lost.",
+        exposed_by=("kill", "restart-all", "partition"),
+    ),
+    Planted(
+        COMMIT_BY_COUNT,
+        summary="A leader opens its term without a no-op, and commits an entry of an earlier term once a majority "
+        "holds it (Raft §5.4.2, figure 8).",
+        anomaly="A committed, acknowledged write is overwritten by a later leader that never had it.",
+        exposed_by=("partition", "kill"),
+    ),
+)

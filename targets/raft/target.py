@@ -11,7 +11,7 @@ import msgspec
 from targets.core import NodeId
 from targets.kv import KvClient
 from targets.machines.kv import KvCommand, KvReply
-from targets.raft.bugs import BUGS
+from targets.raft.bugs import PLANTED
 from targets.raft.core import Raft
 from targets.raft.messages import (
     AppendEntries,
@@ -43,6 +43,8 @@ _SURVIVES = frozenset(
         "disk/slow",
     }
 )
+
+BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in PLANTED}
 
 
 class RaftTarget:

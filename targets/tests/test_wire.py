@@ -29,10 +29,10 @@ class Body(msgspec.Struct, frozen=True):
         (b"\xff", "malformed"),
         (b"{}", "missing required field `leader`"),
         (b'{"leader": 3}', "leader: Expected `str`, got `int`"),
-        (b'{"leader": "n1", "items": [{"term": 1}, {"term": "x"}]}', "items[]: Expected|items[].term: Expected `int`"),
-        (b'{"leader": "n1", "items": [{"term": -1}]}', "items[].term: Expected `int` >= 0"),
-        (b'{"leader": "n1", "items": [{}]}', "items[]: Object missing required field `term`"),
-        (b'{"leader": "n1", "items": [{"term": 1e999}]}', "items[].term: Number out of range"),
+        (b'{"leader": "n1", "items": [{"term": 1}, {"term": "x"}]}', "items[1].term: Expected `int`, got `str`"),
+        (b'{"leader": "n1", "items": [{"term": -1}]}', "items[0].term: Expected `int` >= 0"),
+        (b'{"leader": "n1", "items": [{}]}', "items[0]: Object missing required field `term`"),
+        (b'{"leader": "n1", "items": [{"term": 1e999}]}', "items[0].term: Number out of range"),
         (b'{"leader": "n1", "items": [{"term": %d}]}' % (INTEGER_MAX + 1), "items[0].term: integer out of range"),
         (b'{"leader": "n1", "items": [{"term": 1, "command": {"a": %d}}]}' % 2**70, "items[0].command.a: integer"),
         (b'{"leader": "n1", "items": [{"term": 1, "command": ' + b"[" * 100_000, "nested too deeply"),
@@ -41,7 +41,7 @@ class Body(msgspec.Struct, frozen=True):
 def test_a_bad_body_is_refused_with_its_field(body: bytes, words: str) -> None:
     with pytest.raises(BadBody) as caught:
         Codec(Body).decode(body)
-    assert any(word in str(caught.value) for word in words.split("|"))
+    assert words in str(caught.value)
 
 
 def test_long_digits_in_strings_and_large_integers_in_range_pass() -> None:

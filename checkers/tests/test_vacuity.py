@@ -1,0 +1,116 @@
+"""What could not have failed is not green."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from checkers.vacuity import VacuityThresholds, vacuity
+from checkers.verdict import Validity
+from histories.builder import h
+from histories.history import History
+from histories.op import NEMESIS, Op, OpType
+
+BUSY = " | ".join(
+    "p0 invoke write 1 | p1 invoke read | p0 ok write 1 | p1 ok read 1 | p0 invoke cas [1,2] | p0 ok cas [1,2]".split(
+        " | "
+    )
+    * 4
+)
+
+
+def history(text: str, faults: Iterable[tuple[int, OpType, str, Any]] = ()) -> History:
+    """Clients' ops, one a ms, and fault ops (time in ms, type, f, value), in order of time."""
+    ops = list(h(text))
+    ops += [Op(0, time * 1_000_000, type, NEMESIS, f, None, value) for time, type, f, value in faults]
+    ops.sort(key=lambda op: op.time)
+    return History(msgspec.structs.replace(op, index=i) for i, op in enumerate(ops))
+
+
+def partition(start: int, stop: int | None, status: str = "installed") -> list[tuple[int, OpType, str, Any]]:
+    ops: list[tuple[int, OpType, str, Any]] = [
+        (start, "invoke", "start-partition", None),
+        (start, "info", "start-partition", {"status": status}),
+    ]
+    if stop is not None:
+        ops += [(stop, "invoke", "stop-partition", None), (stop, "info", "stop-partition", {"status": "installed"})]
+    return ops
+
+
+def test_a_busy_history_is_not_vacuous() -> None:
+    verdict = vacuity(h(BUSY))
+    assert verdict.validity is Validity.VALID
+    assert verdict.stats["ok_count"] == 12
+    assert verdict.stats["concurrent_count"] == 4
+
+
+VACUOUS = [
+    ("", "0 client ops succeeded, fewer than 10"),
+    ("p0 invoke write 1 | p0 ok write 1", "1 client ops succeeded, fewer than 10"),
+    (BUSY + " | p0 invoke delete | p0 fail delete", "delete was tried 1 times and never succeeded"),
+    (BUSY + " | p0 invoke delete | p0 info delete", "delete was tried 1 times and never succeeded"),
+    (" | ".join(["p0 invoke read | p0 ok read"] * 20), "0 ops met another op on their key"),
+    (
+        " | ".join(["p0 invoke read a= | p1 invoke read b= | p0 ok read | p1 ok read"] * 9),
+        "0 ops met another op on their key",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), VACUOUS)
+def test_vacuous(text: str, reason: str) -> None:
+    verdict = vacuity(h(text))
+    assert verdict.validity is Validity.UNKNOWN
+    assert verdict.reason.startswith("vacuous: ")
+    assert reason in verdict.reason
+    assert any(reason in each for each in verdict.evidence["reasons"])
+
+
+def test_all_reasons_are_given() -> None:
+    assert len(vacuity(h("p0 invoke write 1 | p0 fail write 1")).evidence["reasons"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "overlap_count"),
+    [(0, 100, 12), (5, 6, 2), (6, None, 10), (20, 21, 2), (23, None, 1), (24, None, 0)],
+)
+def test_overlap_with_a_fault(start: int, stop: int | None, overlap_count: int) -> None:
+    verdict = vacuity(history(BUSY, partition(start, stop)))
+    assert verdict.stats["overlap_count"] == overlap_count
+    assert (verdict.validity is Validity.VALID) == (overlap_count > 0)
+
+
+def test_an_op_that_meets_two_faults_is_counted_once() -> None:
+    faults = partition(2, 8) + [(3, "invoke", "kill", None), (4, "info", "kill", {"status": "installed"})]
+    verdict = vacuity(history(BUSY, faults))
+    assert verdict.stats["overlap_count"] == 11  # All but the first write, which returned at 2 ms... see below.
+
+
+@pytest.mark.parametrize("status", ["skipped", "indeterminate"])
+def test_a_fault_that_was_not_installed_does_not_count(status: str) -> None:
+    verdict = vacuity(history(BUSY, partition(1, 20, status)))
+    assert verdict.validity is Validity.UNKNOWN
+    assert f"none was installed (1 {status})" in verdict.reason
+
+
+def test_a_fault_that_never_completed_does_not_count() -> None:
+    verdict = vacuity(history(BUSY, [(3, "invoke", "kill", None)]))
+    assert "none was installed (none completed)" in verdict.reason
+
+
+def test_a_history_without_faults_needs_none() -> None:
+    assert "overlap_count" not in vacuity(h(BUSY)).stats
+
+
+def test_thresholds() -> None:
+    off = VacuityThresholds(ok_min=0, attempts_min=0, overlap_min=0, concurrent_min=0)
+    assert vacuity(h("p0 invoke write 1 | p0 fail write 1"), off).validity is Validity.VALID
+    assert vacuity(h(BUSY), VacuityThresholds(ok_min=13)).validity is Validity.UNKNOWN
+    assert vacuity(h(BUSY), VacuityThresholds(concurrent_min=5)).validity is Validity.UNKNOWN
+    patient = VacuityThresholds(attempts_min=2)
+    assert vacuity(h(BUSY + " | p0 invoke delete | p0 fail delete"), patient).validity is Validity.VALID
+    with pytest.raises(ValueError, match="ok_min: -1 is negative"):
+        VacuityThresholds(ok_min=-1)

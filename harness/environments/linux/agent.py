@@ -1,0 +1,307 @@
+"""The agent: one small process beside each node, which is the node's parent and sees the network as the node does.
+
+    python agent.py      (commands on its standard input, answers on its standard output, JSON, one a line)
+
+It lives exactly as long as the channel that it was started through: when its input ends, it kills what it started and ends.
+It is one file and needs nothing but Python 3.8, so that it can be sent to a host or into a container as it is. It never
+listens on anything but the UDP port that probes arrive at, and obeys nobody but its channel.
+
+Commands: {"do": name, ...}; answers: {"ok": value} or {"error": text}. See `Agent`.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+SIGNAL_WAIT_S = 5.0
+PROBE_BYTES_MAX = 512
+TAIL_BYTES_MAX = 1 << 20
+BALLAST = ".themis-ballast"
+"""The file that fills a disk."""
+FILL_BYTES_MAX = 4 << 30
+"""A disk with more room than this is not filled: it is the machine's own, not one of the run's."""
+
+
+class Agent:
+    """Carries out commands. Each raises OSError, ValueError or TimeoutError when it could not; then its effect is partial."""
+
+    def __init__(self) -> None:
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended: list[dict[str, Any]] = []
+        self._wanted_dead: set[int] = set()
+        self._heard: dict[tuple[str, str], float] = {}
+        self._socket: socket.socket | None = None
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def do_spawn(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> int:
+        """Start the node's process unless it runs; its pid. `output` gets what it prints. environment is added to ours."""
+        child = self.children.get(node)
+        if child is not None and child.poll() is None:
+            return child.pid
+        self.look()
+        agent_pid = os.getpid()
+
+        def die_with_agent() -> None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != agent_pid:  # It ended before the prctl.
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.makedirs(directory, exist_ok=True)
+        with open(output, "ab") as log:
+            child = subprocess.Popen(
+                argv,
+                env={**os.environ, **environment},
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_agent,
+            )
+        self.children[node] = child
+        return child.pid
+
+    def do_signal(self, node: str, name: str) -> None:
+        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; it has had its effect on return."""
+        child = self.children.get(node)
+        if child is None or child.poll() is not None:
+            return
+        number = signal.Signals[name]
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self._wanted_dead.add(child.pid)
+        os.killpg(child.pid, number)
+        deadline_s = time.monotonic() + SIGNAL_WAIT_S
+        while not _is_effective(number, state(child.pid)):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{name} had no effect on pid {child.pid} within {SIGNAL_WAIT_S:g} s")
+            time.sleep(0.001)
+        self.look()
+
+    def do_states(self) -> dict[str, str]:
+        """Node -> running, paused or dead, as the kernel says now."""
+        self.look()
+        return {
+            node: "dead" if child.returncode is not None else state(child.pid) for node, child in self.children.items()
+        }
+
+    def do_ended(self) -> list[dict[str, Any]]:
+        """The processes that ended although nobody killed them: node, pid, status (minus the signal's number)."""
+        self.look()
+        return self.ended
+
+    def look(self) -> None:
+        """Note every child that ended."""
+        for node, child in self.children.items():
+            if child.returncode is None and child.poll() is not None and child.pid not in self._wanted_dead:
+                self.ended.append({"node": node, "pid": child.pid, "status": child.returncode})
+
+    def kill_all(self) -> None:
+        """No child is left, paused ones neither."""
+        for child in self.children.values():
+            if child.poll() is None:
+                self._wanted_dead.add(child.pid)
+                try:
+                    os.killpg(child.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        for child in self.children.values():
+            child.wait()
+
+    def do_run(self, argv: list[str], stdin: str, timeout_s: float) -> dict[str, Any]:
+        """Run a command to its end: exit_code, stdout, stderr; the streams in base64."""
+        ended = subprocess.run(argv, input=base64.b64decode(stdin), capture_output=True, timeout=timeout_s, check=False)
+        return {
+            "exit_code": ended.returncode,
+            "stdout": base64.b64encode(ended.stdout).decode(),
+            "stderr": base64.b64encode(ended.stderr).decode(),
+        }
+
+    # --- probes -------------------------------------------------------------------------------------------------------
+
+    def do_listen(self, host: str, port: int) -> int:
+        """Take probes at this UDP address; the port."""
+        listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listening.bind((host, port))
+        self._socket = listening
+        threading.Thread(target=self._receive, args=(listening,), daemon=True).start()
+        found: int = listening.getsockname()[1]
+        return found
+
+    def do_probe(self, nonce: str, node: str, to: list[tuple[str, int]]) -> None:
+        """Send one datagram to each of these addresses, from our own."""
+        assert self._socket is not None, "listen comes before probe"
+        datagram = json.dumps([nonce, node]).encode()
+        for host, port in to:
+            try:
+                self._socket.sendto(datagram, (host, port))
+            except OSError:
+                continue  # No route, a full queue, an earlier one refused: that it did not arrive is what is measured.
+
+    def do_heard(self, nonce: str) -> list[str]:
+        """The nodes whose datagrams of this probe arrived here."""
+        return sorted(node for found, node in self._heard if found == nonce)
+
+    def _receive(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                nonce, node = json.loads(listening.recv(PROBE_BYTES_MAX))
+                heard = (str(nonce), str(node))
+            except (ValueError, TypeError, OSError):
+                continue  # Not one of ours, or the kernel telling of an earlier one that was refused.
+            now_s = time.monotonic()
+            self._heard[heard] = now_s
+            if len(self._heard) > 4096:
+                self._heard = {key: at_s for key, at_s in self._heard.items() if now_s - at_s < 60}
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def do_tail(self, path: str, byte_count: int) -> str | None:
+        """The end of a file; None when there is none."""
+        try:
+            with open(path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - min(byte_count, TAIL_BYTES_MAX)))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def do_damage(self, kind: str, directory: str, parameters: dict[str, float], seed: str) -> dict[str, Any] | None:
+        """Damage the files below `directory`, and say what was done, measured after it; None when there was nothing to.
+
+        truncate and bitflip strike the file that was written last.
+        """
+        files = [path for path in sorted(Path(directory).rglob("*")) if path.is_file() and path.name != BALLAST]
+        if kind == "wipe":
+            for path in Path(directory).iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            left = [str(path) for path in Path(directory).iterdir()]
+            return {"removed": [str(path.relative_to(directory)) for path in files], "left": left}
+        written = [path for path in files if path.stat().st_size]
+        if not written:
+            return None
+        newest = max(written, key=lambda path: path.stat().st_mtime_ns)
+        if kind == "truncate":
+            return _truncate(newest, int(parameters["bytes"]))
+        if kind == "bitflip":
+            return _flip(newest, int(parameters["bits"]), random.Random(seed))
+        raise ValueError(f"no damage {kind!r}")
+
+    def do_fill(self, directory: str) -> dict[str, Any]:
+        """Not one more block can be written below `directory`. Raises ValueError unless that is a file system of its own."""
+        if not os.path.ismount(directory):
+            raise ValueError(f"{directory} is not a file system of its own")
+        found = os.statvfs(directory)
+        if found.f_bavail * found.f_frsize > FILL_BYTES_MAX:
+            raise ValueError(f"{directory} has {found.f_bavail * found.f_frsize} bytes free: too many to fill")
+        with open(os.path.join(directory, BALLAST), "ab", buffering=0) as ballast:
+            chunk = b"\0" * (1 << 20)
+            while chunk:
+                try:
+                    written = ballast.write(chunk)
+                    if written < len(chunk):
+                        chunk = chunk[: len(chunk) // 2]
+                except OSError:
+                    chunk = chunk[: len(chunk) // 2]
+            size = ballast.tell()
+        return {"bytes_free": self.do_free(directory), "ballast_bytes": size}
+
+    def do_drain(self, directory: str) -> int:
+        """What `fill` wrote is gone; the bytes that are free."""
+        try:
+            os.unlink(os.path.join(directory, BALLAST))
+        except FileNotFoundError:
+            pass
+        return self.do_free(directory)
+
+    def do_free(self, directory: str) -> int:
+        """The bytes that can still be written below `directory`."""
+        found = os.statvfs(directory)
+        return found.f_bavail * found.f_frsize
+
+    # --- the channel --------------------------------------------------------------------------------------------------
+
+    def serve(self, commands: BinaryIO, answers: BinaryIO) -> None:
+        """Obey until the channel ends."""
+        for line in iter(commands.readline, b""):
+            try:
+                command = json.loads(line)
+                name = command.pop("do")
+                answer = {"ok": getattr(self, f"do_{name}")(**command)}
+            except (OSError, ValueError, TypeError, AttributeError, KeyError, subprocess.SubprocessError) as error:
+                answer = {"error": str(error) or type(error).__name__}
+            try:
+                answers.write(json.dumps(answer).encode() + b"\n")
+                answers.flush()
+            except OSError:
+                return
+
+
+def state(pid: int) -> str:
+    """What a process does now: running, paused or dead; a zombie is dead."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return "dead"
+    letter = text[text.rindex(")") + 2]
+    if letter in "Tt":
+        return "paused"
+    return "dead" if letter in "ZXx" else "running"
+
+
+def _is_effective(number: int, found: str) -> bool:
+    if number in (signal.SIGKILL, signal.SIGTERM):
+        return found == "dead"
+    return found != "running" if number == signal.SIGSTOP else found != "paused"
+
+
+def _truncate(path: Path, byte_count: int) -> dict[str, Any]:
+    before = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(max(0, before - byte_count))
+    return {"file": path.name, "bytes_before": before, "bytes_after": path.stat().st_size}
+
+
+def _flip(path: Path, bit_count: int, rng: random.Random) -> dict[str, Any]:
+    size = path.stat().st_size
+    positions = sorted(rng.sample(range(size * 8), min(bit_count, size * 8)))
+    with path.open("r+b") as file:
+        for position in positions:
+            file.seek(position // 8)
+            byte = file.read(1)[0] ^ (1 << position % 8)
+            file.seek(position // 8)
+            file.write(bytes([byte]))
+    return {"file": path.name, "bits": len(positions), "bytes": [position // 8 for position in positions[:16]]}
+
+
+def main() -> None:
+    """Serve one controller."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # Only the end of its channel ends it: it has to clean up after it.
+    agent = Agent()
+    try:
+        agent.serve(sys.stdin.buffer, sys.stdout.buffer)
+    finally:
+        agent.kill_all()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Names and labels of what a run makes in the kernel, so that whatever is left of it can be found and told from the living."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from harness.environments import processes
+
+TAG_LENGTH = 7
+
+
+def tag(run_id: str) -> str:
+    """A short name of the run, for names that the kernel keeps short (15 bytes for a network interface)."""
+    return hashlib.sha256(run_id.encode()).hexdigest()[:TAG_LENGTH]
+
+
+def controller() -> str:
+    """This process as a label: its identity, and the namespace of pids that it holds in. A controller in a container of
+    its own cannot be looked up from outside."""
+    return f"{processes.identity(os.getpid())}@{_pid_namespace()}"
+
+
+def is_orphan(label: str) -> bool:
+    """Whether the controller of this label is gone. One that cannot be looked up from here is taken to live."""
+    identity, _, namespace = label.partition("@")
+    if namespace != _pid_namespace():
+        return False
+    pid = identity.partition(":")[0]
+    try:
+        return processes.identity(int(pid)) != identity or processes.state(int(pid)) == "dead"
+    except (OSError, ValueError):
+        return True
+
+
+def _pid_namespace() -> str:
+    return str(os.stat("/proc/self/ns/pid").st_ino)

@@ -1,0 +1,245 @@
+"""The command as its user meets it: exit codes, bad input, Ctrl-C. Each test runs `python -m harness` as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.leftovers import processes_of_run
+from harness.tests.broken_target import MODULE as BROKEN
+from histories import jsonl
+from histories.builder import h
+
+SIM = ("test", "--env", "sim", "--time-limit", "5", "--seed", "3")
+
+
+def themis(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=90, **more
+    )
+
+
+def assert_refused(ended: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 254, one clear message, no traceback."""
+    assert ended.returncode == 254, (ended.returncode, ended.stdout, ended.stderr)
+    assert "Traceback" not in ended.stdout + ended.stderr
+    for word in words:
+        assert word in ended.stderr, ended.stderr
+
+
+def test_a_valid_run_exits_0_and_keeps_everything(tmp_path: Path) -> None:
+    ended = themis(*SIM, "--nemesis", "partition,kill", "--store", tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run = (tmp_path / "latest").resolve()
+    names = {path.name for path in run.iterdir()}
+    assert {"spec.json", "schedule.json", "history.jsonl", "verdict.json", "themis.log", "nodes"} <= names
+    assert json.loads((run / "verdict.json").read_bytes())["verdict"]["validity"] == "valid"
+
+
+def test_a_violation_exits_1_and_inspect_says_which_read_in_words(tmp_path: Path) -> None:
+    ended = themis(*SIM, "--nemesis", "partition", "--bug", "stale-read", "--store", tmp_path)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    told = themis("inspect", "latest", "--store", tmp_path)
+    assert told.returncode == 0
+    assert "INVALID" in told.stdout
+    assert "read" in told.stdout
+    assert "possible before it" in told.stdout
+
+
+def test_a_run_that_tested_nothing_exits_2_and_says_vacuous(tmp_path: Path) -> None:
+    ended = themis(*SIM, "--rate", "1", "--vacuity", "ok_min=1000", "--store", tmp_path)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "vacuous" in ended.stdout
+
+
+@pytest.mark.real
+def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Path) -> None:
+    ended = themis("test", "--target", BROKEN, "--time-limit", "1", "--store", tmp_path)
+    assert ended.returncode == 255, ended.stdout + ended.stderr
+    assert "harness failure" in ended.stdout
+    run = (tmp_path / "latest").resolve()
+    assert json.loads((run / "verdict.json").read_bytes())["harness"]
+    assert not processes_of_run(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("tset",), ("did you mean 'test'",)),
+        (("test", "--target", "raftt"), ("unknown target 'raftt'", "did you mean 'raft'")),
+        (("test", "--target", "no.such.module:Name"), ("no.such.module",)),
+        (("test", "--workload", "registr"), ("did you mean 'register'",)),
+        (("test", "--env", "dokcer"), ("unknown environment 'dokcer'",)),
+        (("test", "--env", "lcoal"), ("did you mean 'local'",)),
+        (("test", "--nemesis", "partitoin"), ("did you mean 'partition'",)),
+        (("test", "--bug", "stale-reed"), ("did you mean 'stale-read'",)),
+        (("test", "-o", "read=log"), ("did you mean 'reads'",)),
+        (("test", "-o", "reads=sideways"), ("reads", "sideways")),
+        (("test", "-w", "ops_per_key=many"), ("ops_per_key",)),
+        (("test", "--vacuity", "ok=1"), ("ok_min",)),
+        (("test", "--nodes", "0"), ("--nodes",)),
+        (("test", "--nodes", "n1,n1"), ("one node twice",)),
+        (("test", "--concurrency", "-3"), ("--concurrency",)),
+        (("test", "--rate", "-1"), ("--rate",)),
+        (("test", "--rate", "nan"), ("--rate",)),
+        (("test", "--time-limit", "0"), ("--time-limit",)),
+        (("test", "--time-limit", "soon"), ("--time-limit",)),
+        (("test", "--seed", "-1"), ("--seed",)),
+        (("test", "--test-count", "0"), ("--test-count",)),
+        (("test", "--schedule", "nowhere.json"), ("nowhere.json",)),
+        (("test", "--env", "sim", "--seeds", "9..1"), ("reversed",)),
+        (("test", "--seeds", "1..3"), ("--env sim",)),
+        (("test", "--colour", "red"), ("--colour",)),
+        (("check", "nowhere.jsonl", "--model", "register"), ("nowhere.jsonl",)),
+        (("inspect", "nothing"), ("no run 'nothing'",)),
+        (("analyze", "nothing"), ("no run 'nothing'",)),
+        (("replay", "nothing"), ("no run 'nothing'",)),
+        (("node", "raft"), ("--id",)),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
+)
+def test_bad_input_is_one_clear_message_and_254(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert_refused(themis(*arguments, cwd=tmp_path), *words)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_unwritable_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_refused(themis(*SIM, "--store", tmp_path / "file" / "below"), "cannot be written", "--store")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("{", ("not JSON",)),
+        ('{"version": 1, "entries": [{"time_ns": 1, "f": "start-partitoin"}]}', ("entry 0", "start-partition")),
+        ('{"version": 1, "entries": [{"time_ns": 1, "f": "kill", "value": ["n9"]}]}', ("entry 0", "n9")),
+        ('{"version": 1, "entries": [{"time_ns": -1, "f": "kill", "value": ["n1"]}]}', ("entry 0", "negative")),
+        ('{"version": 7, "entries": []}', ("version 7",)),
+    ],
+)
+def test_a_schedule_that_cannot_be_run_names_the_entry(tmp_path: Path, schedule: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "schedule.json"
+    path.write_text(schedule)
+    assert_refused(themis(*SIM, "--schedule", path, "--store", tmp_path / "store"), "schedule.json", *words)
+
+
+def test_a_spec_of_another_version_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "raft-register" / "20260101T000000.000Z"
+    run.mkdir(parents=True)
+    (run / "spec.json").write_text('{"version": 99}')
+    assert_refused(themis("replay", run, "--store", tmp_path), "version")
+
+
+def test_a_malformed_history_names_file_line_and_rule(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
+    assert_refused(themis("check", path, "--model", "register"), "history.jsonl", "2")
+
+
+def test_check_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    jsonl.write(good, h("p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read 1"))
+    jsonl.write(bad, h("p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read 2"))
+    assert themis("check", good, "--model", "register").returncode == 0
+    ended = themis("check", bad, "--model", "register")
+    assert ended.returncode == 1
+    assert "read" in ended.stdout
+    assert_refused(themis("check", good, "--model", "registre"), "did you mean 'register'")
+
+
+def test_a_simulated_run_replays_byte_by_byte(tmp_path: Path) -> None:
+    assert themis(*SIM, "--nemesis", "partition,kill,pause", "--store", tmp_path).returncode == 0
+    ended = themis("replay", "latest", "--store", tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "the same, byte by byte" in ended.stdout
+
+
+def test_analyze_gives_the_verdict_of_the_run_again(tmp_path: Path) -> None:
+    assert themis(*SIM, "--bug", "stale-read", "--nemesis", "partition", "--store", tmp_path).returncode == 1
+    (tmp_path / "latest" / "verdict.json").unlink()
+    assert themis("analyze", "latest", "--store", tmp_path).returncode == 1
+    listed = json.loads(themis("list", "--json", "--store", tmp_path).stdout)
+    assert [entry["verdict"] for entry in listed] == ["invalid"]
+
+
+def test_a_sweep_names_the_command_that_reproduces_each_failure(tmp_path: Path) -> None:
+    ended = themis(*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..3", "--fail-fast")
+    assert ended.returncode == 1, ended.stderr
+    command = next(line.strip() for line in ended.stdout.splitlines() if line.strip().startswith("themis test"))
+    again = themis(*command.split()[1:], "--store", tmp_path)
+    assert again.returncode == 1, again.stdout + again.stderr
+
+
+@pytest.mark.real
+def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = themis("node", "raft", "--id", "n1", "--listen", f"127.0.0.1:{port}", "--data-dir", tmp_path)
+    assert_refused(ended, str(port), "in use")
+
+
+def started(store: Path, *more: str) -> tuple[subprocess.Popen[str], Path]:
+    """A real run under way, and its folder, as soon as operations have happened."""
+    controller = subprocess.Popen(
+        [sys.executable, "-m", "harness", "test", "--nodes", "3", "--time-limit", "60", "--nemesis", "partition"]
+        + ["--nemesis-interval", "1", "--seed", "1", "--store", str(store), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    deadline = time.monotonic() + 40
+    history = store / "current" / "history.jsonl"
+    while not (history.exists() and has_met_a_fault(history.read_text())):
+        assert time.monotonic() < deadline, "the run did not begin"
+        assert controller.poll() is None, controller.communicate()[0]
+        time.sleep(0.05)
+    return controller, (store / "current").resolve()
+
+
+def has_met_a_fault(lines: str) -> bool:
+    """A partition was installed, and clients went on for a while."""
+    _, installed, after = lines.partition('"status":"installed"')
+    return bool(installed) and after.count("\n") > 100
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_heals_and_judges_what_there_is(tmp_path: Path, number: signal.Signals) -> None:
+    controller, run = started(tmp_path)
+    controller.send_signal(number)
+    output, _ = controller.communicate(timeout=40)
+    assert controller.returncode == 0, output
+    assert "interrupted: the verdict is on what was recorded" in output
+    ops = jsonl.read(run / "history.jsonl").history
+    assert [op.f for op in ops.nemesis()][-1] == "stop-partition"
+    assert ops.select("ok", "read")
+    assert not processes_of_run(run)
+
+
+@pytest.mark.real
+def test_two_interrupts_end_it_at_once_and_keep_the_history(tmp_path: Path) -> None:
+    controller, run = started(tmp_path, "--quiet-period", "60")
+    controller.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    began = time.monotonic()
+    controller.send_signal(signal.SIGINT)
+    output, _ = controller.communicate(timeout=20)
+    assert controller.returncode == 255, output
+    assert time.monotonic() - began < 10
+    assert len(jsonl.read(run / "history.jsonl").history) > 50
+    assert not processes_of_run(run)
+    assert themis("analyze", run, "--store", tmp_path).returncode in (0, 2)

@@ -1,0 +1,190 @@
+"""What the harness is told of Raft: its client, options, primary, command line; and the small parts below the core."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from targets import registry
+from targets.kv import KvClient, KvCommand, KvReply
+from targets.node import parse
+from targets.raft.log import Log
+from targets.raft.options import RaftOptions
+from targets.raft.quorum import majority, reached_by_majority
+from targets.raft.records import Append, HardState, RaftRecord, Truncate
+from targets.raft.target import BUGS, TARGET
+from targets.target import Address, Call, NoReply, Outcome, Place, Redirect
+from targets.tests.raft_node import entry
+
+# --- the client ---------------------------------------------------------------------------------------------------------
+
+READ, WRITE, CAS = Call("read", "x"), Call("write", "x", 1), Call("cas", "x", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "reply", "outcome"),
+    [
+        (READ, KvReply("ok", 7), Outcome("ok", 7)),
+        (READ, KvReply("ok"), Outcome("ok", None)),
+        (WRITE, KvReply("ok"), Outcome("ok", 1)),
+        (CAS, KvReply("ok"), Outcome("ok", [1, 2])),
+        (CAS, KvReply("mismatch"), Outcome("fail", [1, 2], "cas-mismatch")),
+        (WRITE, KvReply("superseded"), Outcome("fail", 1, "superseded")),
+        (READ, KvReply("superseded"), Outcome("fail", None, "superseded")),
+        (WRITE, KvReply("unknown"), Outcome("info", 1, "unknown")),
+        (CAS, KvReply("unknown"), Outcome("info", [1, 2], "unknown")),
+        (READ, KvReply("unknown"), Outcome("fail", None, "unknown")),
+        (WRITE, KvReply("not-leader"), Outcome("fail", 1, "no-leader")),
+        (WRITE, KvReply("not-leader", leader="n2"), Redirect("n2", Outcome("fail", 1, "not-leader"))),
+        (READ, KvReply("not-leader", leader="n2"), Redirect("n2", Outcome("fail", None, "not-leader"))),
+        (WRITE, NoReply("not-sent"), Outcome("fail", 1, "not-sent")),
+        (WRITE, NoReply("timeout"), Outcome("info", 1, "timeout")),
+        (CAS, NoReply("reset", "by peer"), Outcome("info", [1, 2], ["reset", "by peer"])),
+        (WRITE, NoReply("bad-reply"), Outcome("info", 1, "bad-reply")),
+        (READ, NoReply("timeout"), Outcome("fail", None, "timeout")),
+        (READ, NoReply("bad-reply"), Outcome("fail", None, "bad-reply")),
+    ],
+)
+def test_outcomes(call: Call, reply: KvReply | NoReply, outcome: Outcome | Redirect) -> None:
+    assert KvClient().outcome(call, reply) == outcome
+
+
+def test_requests() -> None:
+    client = KvClient()
+    assert client.request(READ) == KvCommand("read", "x")
+    assert client.request(WRITE) == KvCommand("write", "x", 1)
+    assert client.request(CAS) == KvCommand("cas", "x", [1, 2])
+    with pytest.raises(ValueError, match="'append'"):
+        client.request(Call("append", "x", 1))
+    with pytest.raises(ValueError, match="cas"):
+        client.request(Call("cas", "x", 1))
+
+
+# --- the target ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_found_by_name_and_by_path() -> None:
+    assert registry.find("raft") is TARGET
+    assert registry.find("targets.raft.target:TARGET") is TARGET
+    assert "raft" in registry.names()
+    with pytest.raises(LookupError):
+        registry.find("rafd")
+
+
+def test_its_command_line_says_what_it_was_told() -> None:
+    place = Place(
+        "n1", Address("127.0.0.1", 1), {"n2": Address("127.0.0.1", 2)}, "/data", "/log", "python3", seed="7/n1"
+    )
+    options = RaftOptions(reads="log", pre_vote=False, election_ms_max=700)
+    python, dash_m, module, *arguments = TARGET.argv(place, options, frozenset({"stale-read", "vote-twice"}))
+    assert (python, dash_m, module) == ("python3", "-m", "targets.node")
+    settings = parse(arguments)
+    assert settings.target is TARGET
+    assert (settings.node, settings.listen, settings.peers) == ("n1", place.listen, place.peers)
+    assert settings.options == options
+    assert settings.bugs == {"stale-read", "vote-twice"}
+    assert settings.seed == "7/n1"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"reads": "fast"}, "reads"),
+        ({"heartbeat_ms": 0}, "heartbeat_ms"),
+        ({"election_ms_min": 50}, "election_ms_min"),
+        ({"election_ms_max": 100}, "election_ms_max"),
+        ({"entries_per_message_max": 0}, "entries_per_message_max"),
+        ({"elections": 3}, "elections"),
+    ],
+)
+def test_a_nonsense_option_is_refused_and_named(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=named):
+        msgspec.convert(values, RaftOptions)
+
+
+def test_claims_depend_on_how_reads_are_done() -> None:
+    assert TARGET.claimed_model("kv", RaftOptions()) == "linearizable"
+    assert TARGET.claimed_model("kv", RaftOptions(reads="log")) == "linearizable"
+    assert TARGET.claimed_model("kv", RaftOptions(reads="local")) == "eventual"
+
+
+def test_the_primary_leads_the_highest_term() -> None:
+    leads, follows = {"role": "leader"}, {"role": "follower"}
+    assert TARGET.primary({}) is None
+    assert TARGET.primary({"n1": follows | {"term": 9}}) is None
+    assert TARGET.primary({"n1": leads | {"term": 3}, "n2": leads | {"term": 4}, "n3": follows | {"term": 5}}) == "n2"
+
+
+def test_unknown_bugs_and_interfaces_are_refused() -> None:
+    with pytest.raises(ValueError, match="stale-reed"):
+        TARGET.core("n1", ("n1",), RaftOptions(), frozenset({"stale-reed"}), random.Random(1))
+    with pytest.raises(ValueError, match="queue"):
+        TARGET.client("queue")
+
+
+def test_every_bug_says_what_it_does_and_what_exposes_it() -> None:
+    for name, bug in BUGS.items():
+        assert bug.name == name
+        assert bug.summary.endswith(".")
+        assert bug.anomaly.endswith(".")
+        assert bug.exposed_by
+
+
+def test_bodies_and_records_survive_json() -> None:
+    for record in (HardState(3, None), HardState(3, "n2"), Append(1, (entry(1), entry(2, 5))), Truncate(4)):
+        assert msgspec.json.decode(msgspec.json.encode(record), type=RaftRecord) == record
+    for route in TARGET.routes:
+        for type_ in (route.request, route.response):
+            assert type_ is not None
+            with pytest.raises(msgspec.ValidationError, match="term"):
+                msgspec.json.decode('{"term": -1}', type=type_)
+
+
+# --- quorums and the log ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("members_count", range(1, 10))
+def test_two_majorities_share_a_member_and_no_smaller_groups_do(members_count: int) -> None:
+    size = majority(members_count)
+    assert 2 * size > members_count
+    assert 2 * (size - 1) <= members_count
+
+
+def test_what_a_majority_has_reached() -> None:
+    rng = random.Random(1)
+    for _ in range(300):
+        marks = [rng.randint(0, 6) for _ in range(rng.randint(1, 7))]
+        reached = reached_by_majority(marks)
+        assert sum(mark >= reached for mark in marks) >= majority(len(marks))
+        assert sum(mark > reached for mark in marks) < majority(len(marks))
+
+
+def test_the_log_agrees_with_a_plain_list() -> None:
+    rng = random.Random(2)
+    log, plain, term = Log(), [entry(1)], 1
+    log.append(plain)
+    for value in range(500):
+        match rng.randint(0, 3):
+            case 0:
+                from_index = rng.randint(1, len(plain) + 1)
+                log.truncate(from_index)
+                del plain[from_index - 1 :]
+            case _:
+                term += rng.randint(0, 1)
+                entries = [entry(term, value)] * rng.randint(1, 3)
+                log.append(entries)
+                plain += entries
+        terms = [0] + [e.term for e in plain]
+        assert (log.last_index, log.last_term) == (len(plain), terms[-1])
+        assert [log.term_at(index) for index in range(len(terms))] == terms
+        assert log.entries_from(2, 3) == tuple(plain[1:4])
+        assert log.count_present(1, plain) == len(plain)
+        if plain:
+            some = rng.choice(plain).term
+            assert log.first_index_of_term(some) == terms.index(some)
+            assert log.last_index_of_term(some) == len(terms) - 1 - terms[::-1].index(some)
+            assert log.last_index_of_term(term + 1) == 0
+            assert log.count_present(len(plain), [plain[-1], entry(term + 1)]) == 1
