@@ -119,7 +119,8 @@ def _stale(rng: Random, planned: list[_Operation], results: list[tuple[OpType, A
                 if explaining == 0:
                     return Stale(i, value, is_certain=True)
                 found.append((explaining, i, value))
-    assert found, "some read near the place follows a write of another value"
+    if not found:  # With hundreds of processes everything is concurrent with everything.
+        return Stale(min(reads, key=lambda i: abs(i - middle)), VALUES, is_certain=True)
     _, i, value = min(found)
     return Stale(i, value, is_certain=False)
 

@@ -66,6 +66,12 @@ class Path:
         """Bytes pass at once."""
         return not self.is_cut and not self.bad
 
+    @property
+    def slow_s_max(self) -> float:
+        """The longest that `slow` delays a chunk."""
+        slow = self.bad.get("slow", {})
+        return (slow.get("delay_ms", 0.0) + slow.get("jitter_ms", 0.0)) / 1000
+
     def delay_s(self, now_s: float, byte_count: int) -> float | None:
         """How long this chunk takes; None when the connection is reset."""
         delay_s = 0.0
@@ -174,6 +180,10 @@ class Flow:
         """The sink's buffer is over or under its mark."""
         self._is_sink_full = is_full
         self._set_source_paused(is_full or self.queued_bytes > HELD_BYTES_MAX)
+
+    def has_arrived(self, byte_count: int) -> bool:
+        """So many bytes were written to the sink, and its kernel has acknowledged them, or it has closed the connection."""
+        return self.delivered_bytes >= byte_count and (self.sink is None or _is_acknowledged(self.sink))
 
     def discard(self) -> None:
         """The connection is gone."""
@@ -309,6 +319,8 @@ class Gate:
         self._back = back
         self._connections: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
+        self.watched: dict[int, Connection | None] = {}
+        """Local port of a probe -> its connection, once that stands."""
 
     async def open(self, host: str) -> Address:
         """Listen on a free port of `host`."""
@@ -331,6 +343,10 @@ class Gate:
     def add(self, connection: Connection) -> None:
         """A connection stands."""
         self._connections[connection] = None
+        if self.watched and connection.forth.source is not None:
+            port = connection.forth.source.get_extra_info("peername")[1]
+            if port in self.watched:
+                self.watched[port] = connection
         if len(self._connections) > CONNECTIONS_MAX:
             next(iter(self._connections)).abort()
 
@@ -342,14 +358,6 @@ class Gate:
     def connection_count(self) -> int:
         """How many stand."""
         return len(self._connections)
-
-    def made_from(self, port: int) -> Connection | None:
-        """The connection whose maker has this local port."""
-        for connection in self._connections:
-            source = connection.forth.source
-            if source is not None and source.get_extra_info("peername")[1] == port:
-                return connection
-        return None
 
 
 class Network:
@@ -414,23 +422,28 @@ class Network:
         path = self.paths[gate.link]
         began_s = loop.time()
         # Only how long to be patient comes from memory; what is reported is what was seen.
-        wait_s = PROBE_WAIT_S if path.is_cut else PROBE_WAIT_S_MAX
-        transport, _ = await loop.create_connection(asyncio.Protocol, gate.address.host, gate.address.port)
-        try:
-            transport.write(PROBE)
-            port = transport.get_extra_info("sockname")[1]
-            connection: Connection | None = None
-            while loop.time() - began_s < wait_s:
-                connection = connection or gate.made_from(port)
-                if connection is not None:
-                    if connection.is_refused:
-                        return (*gate.link, "down", None)
-                    if connection.forth.delivered_bytes >= len(PROBE) and _is_acknowledged(connection.forth.sink):
-                        return (*gate.link, "answers", round((loop.time() - began_s) * 1000, 1))
-                await asyncio.sleep(0.002)
-            return (*gate.link, "cut", None)
-        finally:
-            transport.abort()
+        wait_s = PROBE_WAIT_S if path.is_cut else PROBE_WAIT_S_MAX + path.slow_s_max
+        with socket.socket() as probe:
+            probe.setblocking(False)
+            probe.bind((gate.address.host, 0))
+            port = probe.getsockname()[1]
+            gate.watched[port] = None
+            try:
+                await loop.sock_connect(probe, (gate.address.host, gate.address.port))
+                await loop.sock_sendall(probe, PROBE)
+                while loop.time() - began_s < wait_s:
+                    connection = gate.watched[port]
+                    if connection is not None:
+                        if connection.is_refused:
+                            return (*gate.link, "down", None)
+                        if connection.forth.has_arrived(len(PROBE)):
+                            return (*gate.link, "answers", round((loop.time() - began_s) * 1000, 1))
+                    await asyncio.sleep(0.002)
+            except ConnectionError:
+                pass  # A lossy link reset it: not there.
+            finally:
+                del gate.watched[port]
+        return (*gate.link, "cut", None)
 
 
 def _send_at_once(transport: asyncio.BaseTransport) -> None:
@@ -439,10 +452,10 @@ def _send_at_once(transport: asyncio.BaseTransport) -> None:
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _is_acknowledged(transport: asyncio.Transport | None) -> bool:
+def _is_acknowledged(transport: asyncio.Transport) -> bool:
     """Nothing that was written to this connection waits for the other kernel's acknowledgement (Linux: SIOCOUTQ)."""
-    if transport is None or transport.is_closing():
-        return False
+    if transport.is_closing():
+        return True
     if transport.get_write_buffer_size():
         return False
     found = transport.get_extra_info("socket")

