@@ -194,7 +194,7 @@ def judged(
     parts[plan.workload.name] = guarded(plan.workload.name, lambda: plan.workload.check(history, plan.context))
     parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, plan.thresholds))
     parts["availability"] = guarded("availability", lambda: availability(history))
-    if traces := read_traces(directory.nodes):
+    if "invariants" not in parts and (traces := read_traces(directory.nodes)):
         parts["invariants"] = guarded("invariants", lambda: check_traces(traces))
     return Result(
         merge(parts),

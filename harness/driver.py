@@ -17,13 +17,25 @@ import msgspec
 import uvloop
 
 from harness.environments.base import NemesisWorker
-from harness.interpreter import Interpreter
-from histories.op import NEMESIS, Op
+from histories.op import NEMESIS, Op, OpType
 from nemesis.fault import FaultResult
 from targets.target import Call, Outcome
 
 LOOK_S = 0.1
 """The interpreter is polled at least so often: a signal handler may have told it to stop."""
+
+
+class Driven(Protocol):
+    """What the driver needs of harness.interpreter.Interpreter; see there."""
+
+    @property
+    def wake_ns(self) -> int | None: ...
+    @property
+    def finished(self) -> bool: ...
+    def poll(self, now_ns: int) -> Sequence[Op]: ...
+    def complete(
+        self, now_ns: int, invocation: Op, type: OpType, value: Any = None, error: Any = None, node: str | None = None
+    ) -> None: ...
 
 
 class Caller(Protocol):
@@ -34,7 +46,7 @@ class Caller(Protocol):
 
 
 def drive(
-    interpreter: Interpreter,
+    interpreter: Driven,
     nemesis: NemesisWorker,
     make_caller: Callable[[], Caller],
     nodes: Sequence[str],
@@ -57,7 +69,7 @@ def drive(
 
 
 class _Driver:
-    def __init__(self, interpreter: Interpreter, nemesis: NemesisWorker, nodes: Sequence[str], began_ns: int) -> None:
+    def __init__(self, interpreter: Driven, nemesis: NemesisWorker, nodes: Sequence[str], began_ns: int) -> None:
         self.interpreter = interpreter
         self.nemesis = nemesis
         self.nodes = nodes

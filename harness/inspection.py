@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from harness import results
+from harness.environments.sim.messagelog import LogEntry
 from harness.errors import UsageError
+from harness.spacetime import diagram
 from harness.store import RunDirectory
 from histories import jsonl
 from histories.history import History
@@ -33,8 +35,8 @@ def as_data(run: RunDirectory, window: int) -> dict[str, Any]:
     }
 
 
-def as_text(run: RunDirectory, window: int) -> str:
-    """The verdict, each refuted key explained, and the ops around its failure."""
+def as_text(run: RunDirectory, window: int, span_ms: float) -> str:
+    """The verdict, each refuted key explained, the ops around its failure, and the messages of `span_ms` before it."""
     result, spec = run.read_result(), run.read_spec()
     if result is None:
         return f"{run.path}: no verdict: the run was cut off or still goes on. `themis analyze {run.path}` makes one."
@@ -45,7 +47,30 @@ def as_text(run: RunDirectory, window: int) -> str:
     lines += fault_lines(history)
     for refuted in refutations(run):
         lines += ["", *explanation(refuted), "", *table(around(history, refuted, window), mark=failed_indices(refuted))]
+    if (failed_ns := failure_time(run)) is not None:
+        lines += ["", *spacetime_lines(run, failed_ns, span_ms)]
     return "\n".join(lines)
+
+
+def failure_time(run: RunDirectory) -> int | None:
+    """When it went wrong, in ns since the run began: the first refuted operation's end, or the violated invariant."""
+    times = [(refuted.get("failed") or {}).get("completed_ns") for refuted in refutations(run)]
+    result = run.read_result()
+    if result is not None and (invariants := result.verdict.parts.get("invariants")) is not None:
+        times.append(invariants.evidence.get("time"))
+    return min((time for time in times if isinstance(time, int)), default=None)
+
+
+def spacetime_lines(run: RunDirectory, failed_ns: int, span_ms: float) -> list[str]:
+    """The messages between the nodes just before the failure, where the run kept them."""
+    spec = run.read_spec()
+    path = run.path / "messages.jsonl"
+    if not path.is_file():
+        hint = "  for a diagram of the messages before it, run the same seed again with: -e messages=true"
+        return [hint] if spec.env == "sim" else []
+    entries = msgspec.json.decode(b"[" + b",".join(path.read_bytes().splitlines()) + b"]", type=list[LogEntry])
+    begin_ns = failed_ns - round(span_ms * 1e6)
+    return [f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns)]
 
 
 def read(run: RunDirectory) -> History:

@@ -15,7 +15,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from checkers.vacuity import vacuity
 from checkers.verdict import Validity
 from harness import phases, plan
 from harness.environments.base import Deployment
-from harness.environments.sim.environment import SimEnvironment
+from harness.environments.sim.environment import SimEnvironment, collecting_seldom
 from harness.errors import UsageError
 from harness.plan import Plan
 from harness.spec import RunSpec
@@ -62,15 +61,19 @@ class SeedResult(msgspec.Struct, frozen=True):
     trace_digest: str = ""
 
 
-def simulate(prepared: Plan) -> Simulated:
-    """Run `prepared` in virtual time, from boot to verdict, without a file. Raises UsageError when it cannot be started."""
+def simulate(prepared: Plan, directory: Path = Path(), *, with_check: bool = True) -> Simulated:
+    """Run `prepared` in virtual time, from boot to verdict, without a file. Raises UsageError when it cannot be started.
+
+    directory: where the environment's `collect`, which is not called here, would write. with_check: also what only looks at the
+    history (the workload's checker, vacuity).
+    """
     spec = prepared.spec
     if spec.env != "sim":
         raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
     environment = SimEnvironment(
         Deployment(
             run_id=f"seed-{spec.seed}",
-            directory=Path(),
+            directory=directory,
             target=prepared.target,
             options=prepared.target_options,
             bugs=frozenset(spec.bugs),
@@ -102,7 +105,7 @@ def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
     simulated = simulate(plan.prepare(spec))
     cpu_s = time.thread_time() - began_s
     verdict, history, world = simulated.verdict, simulated.history, simulated.environment.world
-    counts = Counter(op.type for op in history if op.is_client)
+    counts: Counter[str] = Counter(op.type for op in history if op.is_client)
     return SeedResult(
         seed=spec.seed,
         validity=verdict.validity,
@@ -182,18 +185,6 @@ def freeze_imports() -> None:
     """What was imported lives as long as the process: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
-
-
-@contextmanager
-def collecting_seldom() -> Iterator[None]:
-    """No garbage is looked for inside: a run makes next to no cycles, and looking costs a fifth of its time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def command(spec: RunSpec) -> str:

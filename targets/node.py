@@ -303,7 +303,6 @@ async def run(settings: Settings) -> int:
         reason = "the address is in use" if error.errno == errno.EADDRINUSE else str(error)
         raise Refusal(f"--listen {settings.listen}: {reason}") from None
     node.start()
-    gc.collect()
     gc.freeze()  # What was imported lives as long as the process.
     gc.set_threshold(50_000, 20, 20)
     _log.info("%s listens on %s", settings.node, settings.listen)

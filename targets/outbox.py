@@ -8,9 +8,11 @@ see them, and a heartbeat's time-out should not wait for a disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 
 import msgspec
 
@@ -57,7 +59,10 @@ class Outbox:
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        # Not an executor: its futures cost as much CPU as all else that a record takes.
+        self._work: SimpleQueue[tuple[int, list[bytes]] | None] = SimpleQueue()
+        self._thread = Thread(target=self._write, name="disk", daemon=True)
+        self._thread.start()
         self._encode = msgspec.json.Encoder().encode
         self._waiting: deque[Deferrable | _Mark] = deque()
         self._batch: list[bytes] = []
@@ -90,7 +95,8 @@ class Outbox:
         """Forget what waits; a sync that runs is waited for."""
         self._waiting.clear()
         self._batch.clear()
-        self._thread.shutdown()
+        self._work.put(None)
+        self._thread.join()
 
     def _persist(self, record: Record, token: int | None) -> None:
         self._persisted_count += 1
@@ -103,22 +109,27 @@ class Outbox:
 
     def _sync(self) -> None:
         batch, self._batch = self._batch, []
-        durable_count = self._persisted_count
-        job = self._loop.run_in_executor(self._thread, self._append, batch)
-        job.add_done_callback(lambda done: self._synced(durable_count, done))
+        self._work.put((self._persisted_count, batch))
 
-    def _synced(self, durable_count: int, done: asyncio.Future[None]) -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if isinstance(error, OSError):
-            self._failure = str(error)
+    def _write(self) -> None:
+        """The disk's thread."""
+        while (work := self._work.get()) is not None:
+            durable_count, batch = work
+            failure: str | None = None
+            try:
+                self._append(batch)
+            except Exception as error:  # noqa: BLE001 (whatever it was, the records are not known to be durable)
+                failure = str(error) or type(error).__name__
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                self._loop.call_soon_threadsafe(self._synced, durable_count, failure)
+
+    def _synced(self, durable_count: int, failure: str | None) -> None:
+        if failure is not None:
+            self._failure = failure
             self._waiting.clear()
             self._batch.clear()
-            self._on_failure(self._failure)
+            self._on_failure(failure)
             return
-        if error is not None:
-            raise error
         waiting = self._waiting
         while waiting:
             head = waiting[0]

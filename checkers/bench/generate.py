@@ -1,8 +1,9 @@
 """Histories of a CAS register with a known verdict.
 
-A valid one is linearizable by construction: a simulated clock gives every operation a call, a return and an instant between
-them at which it takes effect on one register. An invalid one has one read changed to a value that had been overwritten
-before; where that value is chosen so that no order can explain it, the verdict is known without any checker.
+A valid one is linearizable by construction: a simulated clock gives every operation a call, a return and an instant
+between them at which it takes effect on one register. An invalid one has one read changed to a value that had been
+overwritten before; where that value is chosen so that no order can explain it, the verdict is known without any
+checker.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _DURATION_NS = 1_000_000
 
 
 class _Operation(NamedTuple):
-    """process: the thread; the history gives it a new number after each crash. effect_ns None: it never takes effect."""
+    """process: the thread; the history gives it a new number after each crash. effect_ns None: it never takes
+    effect.
+    """
 
     f: str
     argument: Any
@@ -42,12 +45,18 @@ class Stale(NamedTuple):
 
 
 def cas_register(
-    *, operations: int, processes: int, crashed: float = 0.0, variant: Variant = "valid", seed: int = 0, spare: bool = False
+    *,
+    operations: int,
+    processes: int,
+    crashed: float = 0.0,
+    variant: Variant = "valid",
+    seed: int = 0,
+    spare: bool = False,
 ) -> tuple[History, Stale | None]:
     """A history of reads, writes and cas in equal parts, each process busy half of the time, and the stale read in it.
 
-    crashed: the share of operations that end `info`; every second one takes effect. variant: where the stale read is put.
-    spare: crashed operations never write the last value, so that a stale read of it is certainly wrong.
+    crashed: the share of operations that end `info`; every second one takes effect. variant: where the stale read is
+    put. spare: crashed operations never write the last value, so that a stale read of it is certainly wrong.
     A cas that saw another value ends `fail`.
     """
     rng = Random(f"{seed}/{operations}/{processes}/{crashed}")

@@ -1,8 +1,8 @@
 """What the trace says each node's log holds, and which entries are committed: the common ground of the log rules.
 
-The kinds read are role {role, term}, append {index, term, digest}, truncate {from_index}, commit {index}, apply {index, ...} and the
-driver's started. A node that starts tells its recovered log anew, by a truncate from 1 and appends; until it has said something
-else its log here may be shorter than in truth, so it is `unsettled`.
+The kinds read are role {role, term}, append {index, term, digest}, truncate {from_index}, commit {index}, apply
+{index, ...} and the driver's started. A node that starts tells its recovered log anew, by a truncate from 1 and
+appends; until it has said something else its log here may be shorter than in truth, so it is `unsettled`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class NodeView:
 class Ledger:
     """Logs by node, and the committed log of the whole cluster.
 
-    Invariant: committed[i - 1] is (entry at i, the term in which its commitment was first seen, by whom), for i from 1 on; the
-    entry is None where no one's trace told it.
+    Invariant: committed[i - 1] is (entry at i, the term in which its commitment was first seen, by whom), for i from
+    1 on; the entry is None where no one's trace told it.
     """
 
     def __init__(self) -> None:
@@ -96,8 +96,8 @@ class Ledger:
             view.commit_index = 0
 
     def commit(self, view: NodeView, index: int) -> int | None:
-        """The node knows entries up to `index` to be committed. The first index at which that contradicts what was committed
-        before, or None; then the committed log is as long as `index` at least."""
+        """The node knows entries up to `index` to be committed. The first index at which that contradicts what was
+        committed before, or None; then the committed log is as long as `index` at least."""
         committed = self.committed
         log = view.log
         old = view.commit_index

@@ -212,6 +212,12 @@ cdef class Forward(_Search):
                 raise
             raise problem.raised
 
+    def refute(self, int k):
+        """Take for granted that return event k cannot be passed; before any `run`."""
+        cdef ForwardSearch* search = <ForwardSearch*> self.search
+        search.is_refuted = True
+        search.bound = k
+
     @property
     def reached(self):
         """The return event at which this pass stands."""

@@ -2,8 +2,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The native encoder: encode.encode_pure in one pass over the ops' fields, a few tens of ns each.
 
-Fields are read at the offsets that Op's member descriptors give. Whatever is unusual (an op of another class, a process that
-is no small integer) is left to the pure encoder; values that are unusual are frozen and compared in Python.
+Fields are read at the offsets that Op's member descriptors give. Whatever is unusual (an op of another class, a process
+that is no small integer) is left to the pure encoder; values that are unusual are frozen and compared in Python.
 """
 
 from array import array

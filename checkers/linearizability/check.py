@@ -1,8 +1,8 @@
 """A whole history: fit for the model or refused, split by key, each key searched, one verdict.
 
-Keys are independent objects, so a history is linearizable exactly when each key's part is (locality: Herlihy and Wing 1990,
-§3.1). With the native core they are searched in parallel threads; the first that is refuted ends the search of the others,
-which are then undecided, and the verdict is INVALID all the same.
+Keys are independent objects, so a history is linearizable exactly when each key's part is (locality: Herlihy and Wing
+1990, §3.1). With the native core they are searched in parallel threads; the first that is refuted ends the search of
+the others, which are then undecided, and the verdict is INVALID all the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Misfit(msgspec.Struct, frozen=True):
 
 
 class UnfitHistory(ValueError):
-    """The history holds operations that the model does not know, or values of another shape. `misfits`: the first of each."""
+    """The history holds operations that the model does not know, or values of another shape. `misfits`: the first of
+    each.
+    """
 
     def __init__(self, model: str, misfits: list[Misfit]) -> None:
         self.misfits = tuple(misfits)
@@ -71,13 +73,13 @@ def linearizable(
 ) -> Verdict:
     """Every operation took effect at one instant between its invocation and its completion (Herlihy and Wing 1990).
 
-    states_max: configurations to explore for each key. time_limit_s: for all keys together. jobs: threads; None: one for each
-    processor. refused: a `fail` is an observation (a failed cas saw another value); by default it is left out. nil_reads: an
-    `ok` read of nothing is compatible with every state.
+    states_max: configurations to explore for each key. time_limit_s: for all keys together. jobs: threads; None: one
+    for each processor. refused: a `fail` is an observation (a failed cas saw another value); by default it is left out.
+    nil_reads: an `ok` read of nothing is compatible with every state.
 
-    VALID: evidence["linearizations"] has, for each key, the indices of the invocations in a legal order (left out beyond
-    CERTIFICATE_MAX operations). INVALID: evidence["refuted"] has for each refuted key the operation that does not fit and the
-    states still possible before it. UNKNOWN: evidence["undecided"] has each key with its reason.
+    VALID: evidence["linearizations"] has, for each key, the indices of the invocations in a legal order (left out
+    beyond CERTIFICATE_MAX operations). INVALID: evidence["refuted"] has for each refuted key the operation that does
+    not fit and the states still possible before it. UNKNOWN: evidence["undecided"] has each key with its reason.
     Raises UnfitHistory and MalformedHistory when it is no history of the model.
     """
     began_ns = time.perf_counter_ns()

@@ -1,8 +1,9 @@
 """Depth first: finds a linearization at once where the obvious order works, and remembers what cannot be completed.
 
 Tried first is the operation that must return next, then the other open updates by deadline, then crashed ones. Only
-configurations that failed are remembered: no path meets one twice, and a straight run through a long valid history remembers
-nothing. Forgetting them is always sound, so the memory is emptied when it is full. Source: Wing and Gong 1993; Lowe 2017.
+configurations that failed are remembered: no path meets one twice, and a straight run through a long valid history
+remembers nothing. Forgetting them is always sound, so the memory is emptied when it is full. Source: Wing and Gong
+1993; Lowe 2017.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Depth:
         self._failed: dict[tuple[int, int, int], list[tuple[int, tuple[int, ...]]]] = {}
         self._remembered = 0
         self._used = [0] * len(problem.class_op)
-        # One frame a step: the configuration (k, updates, pures, state) and the choice tried last, with its successor's number.
+        # One frame a step: the configuration (k, updates, pures, state) and the choice tried last, with its successor's
+        # number.
         self._frames: list[tuple[int, int, int, int]] = []
         self._choices: list[Step] = []
         state = 0
@@ -79,7 +81,9 @@ class Depth:
         return False
 
     def _next_choice(self, updates: int, state: int, last: Step | None) -> Step | None:
-        """The choice after `last`, None when all were tried: the order is that of `Window.candidates`, then of the classes."""
+        """The choice after `last`, None when all were tried: the order is that of `Window.candidates`, then of the
+        classes.
+        """
         table, op, window = self.problem.table, self.problem.op, self.window
         if last is not None:
             number, followed = last

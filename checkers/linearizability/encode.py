@@ -1,14 +1,15 @@
 """A history as the searches see it: one entry per operation, with the two events between which it took effect.
 
-Entries are stored as columns of integers, and equal operations once, because a history may have a million of them; an `Entry`
-is made when somebody looks at it. Event ranks are positions in the history: its order is the order of events, so intervals are
-closed at both ends wherever the history's reader put the calls of one instant before its returns.
+Entries are stored as columns of integers, and equal operations once, because a history may have a million of them; an
+`Entry` is made when somebody looks at it. Event ranks are positions in the history: its order is the order of events,
+so intervals are closed at both ends wherever the history's reader put the calls of one instant before its returns.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, overload
 
 import msgspec
@@ -26,8 +27,8 @@ WILDCARD_FS = frozenset({"read", "get"})
 class Entry(msgspec.Struct, frozen=True):
     """One operation and its interval.
 
-    call, ret: event ranks (positions in the history it was encoded from); ret is -1 for a crashed operation, which may take
-        effect at any time after its call, or never.
+    call, ret: event ranks (positions in the history it was encoded from); ret is -1 for a crashed operation, which may
+        take effect at any time after its call, or never.
     invoke_index, complete_index: the `index` of its ops; complete_index is None when nothing was ever heard of it.
     """
 
@@ -48,8 +49,8 @@ class Entries(Sequence[Entry]):
     """The operations of one object, in order of their calls. Immutable.
 
     operations: the distinct operations; other keys of the same history may share the list.
-    op: int32[n], index into operations. call: int32[n], ascending. end: int32[n], the position of the completion when it
-    counts as a return, -1 when there is none, -2 - p when the completion at position p is an `info`.
+    op: int32[n], index into operations. call: int32[n], ascending. end: int32[n], the position of the completion when
+    it counts as a return, -1 when there is none, -2 - p when the completion at position p is an `info`.
     returns: int32[m], the completed entries in order of their returns.
     """
 
@@ -122,7 +123,7 @@ def columns(entries: Sequence[Entry]) -> Entries:
         op.append(known[identity])
         call.append(entry.call)
         end.append(entry.ret if entry.ret >= 0 else -1)
-    if any(later <= earlier for earlier, later in zip(call, call[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(call)):
         raise ValueError("entries must be in ascending order of their calls")
     returns = array("i", sorted((i for i in range(len(end)) if end[i] >= 0), key=end.__getitem__))
     return Entries((), operations, op, call, end, returns)
@@ -131,8 +132,8 @@ def columns(entries: Sequence[Entry]) -> Entries:
 def entries(history: History, *, refused: bool = False, nil_reads: bool = False) -> Entries:
     """Every client operation of a history of one object, whatever keys its ops carry.
 
-    refused: an operation that failed is an observation (a failed cas saw another value), as Porcupine takes it; otherwise it is
-        left out, as Knossos does.
+    refused: an operation that failed is an observation (a failed cas saw another value), as Porcupine takes it;
+        otherwise it is left out, as Knossos does.
     nil_reads: an `ok` read that returned nothing (None) is compatible with every state, as in Knossos's data.
 
     Raises MalformedHistory when a process has two operations open or completes what it did not invoke.
@@ -223,5 +224,7 @@ def _types(value: Any) -> Hashable:
     """The shape of a value's types: what equality does not see."""
     if isinstance(value, tuple):
         return tuple(map(_types, value))
-    kind: Hashable = tuple(sorted(map(repr, value))) if isinstance(value, frozenset) else type(value)
+    if isinstance(value, frozenset):
+        return tuple(sorted(map(repr, value)))
+    kind: type[Any] = type(value)
     return kind

@@ -119,14 +119,16 @@ def _sentence(failed: Entry, possible: Possibilities, model: Model, teller: Tell
     if invocation is None or completion is None:
         when = "while it was open"
     else:
-        when = f"from {seconds(invocation.time)} to {seconds(completion.time)}"
+        if completion.time - invocation.time < 1_000_000:
+            teller.digits = 6  # Else both ends of the interval would read the same.
+        when = f"from {seconds(invocation.time, teller.digits)} to {seconds(completion.time, teller.digits)}"
     parts = [f"{_subject(failed, model, teller)}, which nothing {when} allows"]
     states = [
         model.describe(each.state) + (f" ({teller.told(each.writer)})" if each.writer else "")
         for each in possible.states[:_STATES_SHOWN]
     ]
     if not possible.is_complete or len(possible.states) > _STATES_SHOWN:
-        states.append("others that exclude it as well")
+        states.append("perhaps others, which exclude it as well")
     if len(possible.states) == 1 and possible.is_complete:
         parts.append(f"the only state left by then: {states[0]}")
     elif possible.states:
@@ -160,6 +162,7 @@ def _minimal(reduced: Reduced, model: Model, teller: Teller, search: Search) -> 
     return {
         "operations": [teller.described(entry) | {"is_optional": entry.is_crashed} for entry in reduced.entries],
         "cut_count": reduced.cut_count,
+        "projected_count": reduced.projected_count,
         "dropped_count": reduced.dropped_count,
         "removed_count": reduced.removed_count,
         "weakened_count": reduced.weakened_count,

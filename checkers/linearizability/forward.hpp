@@ -108,7 +108,8 @@ public:
 private:
     struct Configuration {
         Mask<W> updates, pures;
-        int state = 0, cost = 0, node = Paths::kNone, link = -1;
+        std::int64_t cost = 0;
+        int state = 0, node = Paths::kNone, link = -1;
         bool is_alive = true, is_entering = true;
     };
 
@@ -130,7 +131,7 @@ private:
     };
 
     static constexpr std::size_t kFew = 12;
-    static constexpr int kRaisesMax = 3, kPriceMax = 1000;  // As forward.py.
+    static constexpr int kRaisesMax = 3, kPriceMax = 100;  // As forward.py.
 
     static std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
@@ -143,7 +144,10 @@ private:
         return std::equal(mine, mine + counted_.size(), theirs, [](int a, int b) { return a <= b; });
     }
 
-    // Add the chain's last item to the antichain: false when another dominates it, and dead are those that it dominates.
+    std::size_t level_of(const Configuration& item) const { return static_cast<std::size_t>(item.cost - base_cost_); }
+
+    // Add the chain's last item to the antichain: false when another dominates it, and dead are those that it
+    // dominates.
     bool insert_last(Chain& chain) {
         const std::size_t width = counted_.size();
         const int place = static_cast<int>(chain.items.size()) - 1;
@@ -244,13 +248,13 @@ private:
     // The chain `work_` holds the configurations that arrive at this event, in order of their costs, and nothing else.
     void begin_event() {
         reached = window_.k;
-        cost_max_ = std::inner_product(prices_.begin(), prices_.end(), window_.available.begin(), 0);
+        cost_max_ = std::inner_product(prices_.begin(), prices_.end(), window_.available.begin(), std::int64_t{0});
         entering_ = static_cast<int>(work_.items.size());
         base_cost_ = work_.items.front().cost;
-        const std::size_t levels = at(work_.items.back().cost - base_cost_) + 1;
+        const std::size_t levels = level_of(work_.items.back()) + 1;
         for (auto& level : levels_) level.clear();
         if (levels_.size() < levels) levels_.resize(levels);
-        for (int i = 0; i < entering_; ++i) levels_[at(work_.items[at(i)].cost - base_cost_)].push_back(i);
+        for (int i = 0; i < entering_; ++i) levels_[level_of(work_.items[at(i)])].push_back(i);
         level_ = 0;
         position_ = 0;
     }
@@ -343,7 +347,7 @@ private:
             work_.items.pop_back();
             work_.counts.resize(work_.counts.size() - counted_.size());
         } else if (is_done || insert_last(work_)) {  // A crashed one passes when those of its cost do.
-            const std::size_t level = at(child.cost - base_cost_);
+            const std::size_t level = level_of(child);
             if (levels_.size() <= level) levels_.resize(level + 1);
             levels_[level].push_back(place);
         } else {
@@ -412,7 +416,8 @@ private:
     Chain work_, next_;
     std::vector<std::vector<int>> levels_;
     std::size_t level_ = 0, position_ = 0;
-    int entering_ = 0, base_cost_ = 0, cost_max_ = 0, raises_ = 0;
+    std::int64_t base_cost_ = 0, cost_max_ = 0;
+    int entering_ = 0, raises_ = 0;
     std::vector<int> found_, linearization_;
     std::vector<std::pair<Configuration, std::vector<int>>> sample_;
 };

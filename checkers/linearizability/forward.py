@@ -5,8 +5,8 @@ crashed, counting each class makes the antichain explode, so it starts by counti
 class: no linearization can have used crashed operations worth more than all that were called by then. This allows more
 than the history does (a surrogate constraint: Glover 1968), so a death is a refutation all the same. A survivor, the
 cheapest, is replayed with honest counts. Where it used a class too often, the class gets dearer, and the search starts
-again; when that has not helped a few times, the class is counted by itself from now on (abstraction refinement: Clarke et
-al., CAV 2000). With every class counted the search is exact, so it ends.
+again; when that has not helped a few times, the class is counted by itself from now on (abstraction refinement: Clarke
+et al., CAV 2000). With every class counted the search is exact, so it ends.
 
 A death bounds the failing prefix from above only. The search then asks in the same way whether everything before that
 event can be explained, until the bound is exact.
@@ -29,7 +29,7 @@ Node = tuple[Any, Step] | None
 RAISES_MAX = 3
 """Times that prices are raised before a class is counted by itself."""
 
-PRICE_MAX = 1000
+PRICE_MAX = 100
 """Dear enough: prices are small so that sums are exact in the native core's integers."""
 
 
@@ -64,10 +64,18 @@ class _Antichain:
         """Whether no other dominates it. Those that it dominates die."""
         others = self._by_key.setdefault((new.updates, new.state), [])
         for other in others:
-            if other.cost <= new.cost and new.pures & ~other.pures == 0 and all(map(int.__le__, other.counts, new.counts)):
+            if (
+                other.cost <= new.cost
+                and new.pures & ~other.pures == 0
+                and all(map(int.__le__, other.counts, new.counts))
+            ):
                 return False
         for other in others:
-            if new.cost <= other.cost and other.pures & ~new.pures == 0 and all(map(int.__le__, new.counts, other.counts)):
+            if (
+                new.cost <= other.cost
+                and other.pures & ~new.pures == 0
+                and all(map(int.__le__, new.counts, other.counts))
+            ):
                 other.is_alive = False
                 self.live -= 1
         others[:] = [other for other in others if other.is_alive]
@@ -81,7 +89,8 @@ class Forward:
     """The search, resumable.
 
     bound: the return event before which it stops; everything, until a death lowers it. is_refuted: there was one.
-    restarts: passes that were refined. widest: the most configurations kept after one event. counted: classes counted now.
+    restarts: passes that were refined. widest: the most configurations kept after one event. counted: classes counted
+    now.
     """
 
     def __init__(self, problem: Problem, width_max: int) -> None:
@@ -104,6 +113,11 @@ class Forward:
         """The return event at which this pass stands."""
         return self._window.k
 
+    def refute(self, k: int) -> None:
+        """Take for granted that return event k cannot be passed, for a reason that the caller has; before any `run`."""
+        self.is_refuted = True
+        self.bound = k
+
     def linearization(self) -> list[int]:
         """Positions in the entries, after FOUND."""
         return self._linearization
@@ -113,7 +127,9 @@ class Forward:
         return tuple(decode(self.problem, self.bound, snapshot) for snapshot in self._sample)
 
     def run(self, until: int) -> Outcome:
-        """Go on until so many configurations were explored in all, or a few more. EXHAUSTED: refuted, and `bound` is exact."""
+        """Go on until so many configurations were explored in all, or a few more. EXHAUSTED: refuted, and `bound` is
+        exact.
+        """
         while True:
             if self._window.k == self.bound:
                 if (outcome := self._judge()) is not None:

@@ -35,7 +35,9 @@ class Snapshot(NamedTuple):
 
 
 class Path(NamedTuple):
-    """A replayed path. linearization: positions in the entries. overdrawn: classes it used more often than they were called."""
+    """A replayed path. linearization: positions in the entries. overdrawn: classes it used more often than they were
+    called.
+    """
 
     linearization: list[int]
     overdrawn: tuple[int, ...]
@@ -47,7 +49,8 @@ def decode(problem: Problem, k: int, snapshot: Snapshot) -> Configuration:
     window = Window(problem)
     while window.k < k:
         window.forward()
-    done, pending = [], []
+    done: list[int] = []
+    pending: list[int] = []
     for opened, mask in ((window.updates, snapshot.updates), (window.pures, snapshot.pures)):
         for number in opened:
             (done if mask & problem.bit[number] else pending).append(problem.entry[number])
@@ -72,10 +75,10 @@ def replay(problem: Problem, steps: Iterable[Step]) -> Path:
         nonlocal updates, pures
         while window.k < problem.size:
             for number in fresh:
-                if number >= 0 and problem.is_pure[number] and not pures & problem.bit[number]:
-                    if window.legal_of((number,), state):
-                        pures |= problem.bit[number]
-                        order.append(problem.entry[number])
+                mask = window.legal_of((number,), state) & ~pures
+                if mask:
+                    pures |= mask
+                    order.append(problem.entry[number])
             if not window.is_done(updates, pures):
                 return
             if problem.is_pure[window.k]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -17,8 +17,8 @@ from checkers.linearizability.outcome import SAMPLE_SIZE
 from checkers.linearizability.result import Configuration, SearchResult
 from checkers.models.model import Model, Operation, State
 
-EXPLORED_MAX = 2_000
-"""Configurations looked at on the way from what the search left to all that was possible."""
+STEPS_MAX = 50_000
+"""Calls of `step` on the way from the configurations that the search left to all states that were possible."""
 
 WRITERS_MAX = 200
 """How many operations back those that lead to a state are looked for; resets twenty times as far, because they are
@@ -27,6 +27,9 @@ cheap."""
 RESETS_MAX = 20 * WRITERS_MAX
 
 POOL_MAX = 300
+
+DISTINCT_MAX = 200_000
+"""How many different writes are looked through for a value that nobody wrote."""
 
 
 class Possible(msgspec.Struct, frozen=True):
@@ -77,7 +80,10 @@ def possibilities(entries: Sequence[Entry], model: Model, result: SearchResult) 
         is_complete=is_complete,
         fits_after=fits_after,
         fits_initially=fits(model.initial()),
-        is_unheard_of=fits_after is None and len(recent) < WRITERS_MAX and len(pool) < POOL_MAX,
+        is_unheard_of=fits_after is None
+        and (
+            (len(recent) < WRITERS_MAX and len(pool) < POOL_MAX) or _only_resets_that_miss(encoded, before, model, fits)
+        ),
     )
 
 
@@ -92,22 +98,25 @@ def _closure(
     crashed = [position for position in positions if not model.is_pure(entries[position].operation)]
     states: dict[State, Configuration] = {}
     is_complete = 0 < len(result.final_configurations) < SAMPLE_SIZE
-    explored = 0
+    steps_left = STEPS_MAX
     for configuration in result.final_configurations:
         free = [p for p in configuration.pending if p != result.failed_at and not model.is_pure(entries[p].operation)]
-        free += [p for p in crashed if p not in configuration.crashed]
-        todo: deque[tuple[State, frozenset[int]]] = deque([(configuration.state, frozenset())])
+        used = set(configuration.crashed)
+        free += [position for position in crashed if position not in used]
+        classes = Counter(entries[position].operation for position in free)  # Equal operations are interchangeable.
+        unused = tuple(classes.values())
+        todo = deque([(configuration.state, unused)])
         seen = set(todo)
-        while todo and explored < EXPLORED_MAX:
-            state, done = todo.popleft()
-            explored += 1
+        while todo and steps_left > 0:
+            state, left = todo.popleft()
             states.setdefault(state, configuration)
-            for position in free:
-                if position in done:
+            for number, operation in enumerate(classes):
+                if not left[number]:
                     continue
-                for after in model.step(state, entries[position].operation):
-                    following = (after, done | {position})
-                    if following not in seen:
+                steps_left -= 1
+                for after in model.step(state, operation):
+                    following = (after, (*left[:number], left[number] - 1, *left[number + 1 :]))
+                    if after != state and following not in seen:
                         seen.add(following)
                         todo.append(following)
         is_complete = is_complete and not todo
@@ -130,6 +139,15 @@ def _recent(entries: Entries, before: int, failed_at: int, model: Model) -> list
     return sorted(changing, key=lambda entry: (0 <= entry.ret < failed.ret, entry.ret, entry.call), reverse=True)
 
 
+def _only_resets_that_miss(entries: Entries, before: int, model: Model, fits: Callable[[State], bool]) -> bool:
+    """Whether every state since the beginning was made by a reset, and none of these fits."""
+    used = set(entries.op[:before])
+    used -= {number for number in used if model.is_pure(entries.operations[number])}
+    if len(used) > DISTINCT_MAX or any(not model.is_reset(entries.operations[number]) for number in used):
+        return False
+    return not any(fits(after) for number in used for after in model.step(model.initial(), entries.operations[number]))
+
+
 def _first(
     writers: Iterable[Entry], pool: Sequence[State], model: Model, is_wanted: Callable[[State], bool]
 ) -> Entry | None:
@@ -138,8 +156,10 @@ def _first(
     for entry in writers:
         operation = entry.operation
         if operation not in known:
+            # From two states, because a reset changes nothing in the state that it leads to.
+            before = pool[:2] if model.is_reset(operation) else pool
             known[operation] = any(
-                after != state and is_wanted(after) for state in pool for after in model.step(state, operation)
+                after != state and is_wanted(after) for state in before for after in model.step(state, operation)
             )
         if known[operation]:
             return entry

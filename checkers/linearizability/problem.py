@@ -1,28 +1,32 @@
-"""What both searches share: the history in order of its return events, and the window of operations open at one of them.
+"""What both searches share: the history in order of its return events, and the window of operations open at one of
+them.
 
-The frontier k stands before the k-th return event whose operation is not linearized yet. Completed operations are named by the
-number of their return event, so a smaller number is an earlier deadline, and the head of a sorted window must return first.
+The frontier k stands before the k-th return event whose operation is not linearized yet. Completed operations are named
+by the number of their return event, so a smaller number is an earlier deadline, and the head of a sorted window must
+return first.
 
-Operations that never change a state are *pure* (reads, refused cas), the others are *updates*. Each kind has its own slots: one
-is taken at the call and given back at the return, so a bit mask is as wide as the concurrency and not as the history.
+Operations that never change a state are *pure* (reads, refused cas), the others are *updates*. Each kind has its own
+slots: one is taken at the call and given back at the return, so a bit mask is as wide as the concurrency and not as the
+history.
 
 Crashed operations have no return and take no slot. Those with equal effects form a class. Pure ones are left out.
 
-Rules that both searches follow. "Completion" means: linearizations that lead from a configuration past the return event in
-question. Each rule keeps at least one completion wherever there is one, so by induction over the steps left none is lost.
+Rules that both searches follow. "Completion" means: linearizations that lead from a configuration past the return event
+in question. Each rule keeps at least one completion wherever there is one, so by induction over the steps left none is
+lost.
 
-1. *Eager.* A pure operation that is open and legal is linearized at once. In any completion, move it to the front: it is legal
-   there, it is open, and no other step sees a different state, for it changed none where it stood. (A write of the value that
-   is already there does not qualify: at its later place it may be what hides another write.)
-2. *Twins.* Of the open updates with equal effects only the one that returns first is tried. If a completion starts with the
-   later one, exchange the two: both are open here, and the earlier one's deadline is kept. If the completion leaves the earlier
-   one out, its return lies beyond, and so does the later one's; use the earlier one instead.
-3. *Crashed last.* A crashed operation is not tried while an open update with equal effects is not linearized (exchange them as
-   in 2; a crashed one has no deadline at all), nor where it does not change the state.
-4. *Dominance.* Of two configurations with the same frontier, linearized updates and state, one that has linearized at least the
-   same pure operations and used at most as many crashed ones of every class can follow any completion of the other: it skips
-   the pure operations that it has behind it, which changed no state, and has every crashed operation that the other has left,
-   because those of a class are interchangeable once called.
+1. *Eager.* A pure operation that is open and legal is linearized at once. In any completion, move it to the front: it
+   is legal there, it is open, and no other step sees a different state, for it changed none where it stood. (A write of
+   the value that is already there does not qualify: at its later place it may be what hides another write.)
+2. *Twins.* Of the open updates with equal effects only the one that returns first is tried. If a completion starts with
+   the later one, exchange the two: both are open here, and the earlier one's deadline is kept. If the completion leaves
+   the earlier one out, its return lies beyond, and so does the later one's; use the earlier one instead.
+3. *Crashed last.* A crashed operation is not tried while an open update with equal effects is not linearized (exchange
+   them as in 2; a crashed one has no deadline at all), nor where it does not change the state.
+4. *Dominance.* Of two configurations with the same frontier, linearized updates and state, one that has linearized at
+   least the same pure operations and used at most as many crashed ones of every class can follow any completion of the
+   other: it skips the pure operations that it has behind it, which changed no state, and has every crashed operation
+   that the other has left, because those of a class are interchangeable once called.
 """
 
 from __future__ import annotations
@@ -38,15 +42,14 @@ class Problem:
     """One key's history, numbered by return events.
 
     entry[r], op[r]: position in the entries and operation of the r-th completed operation to return.
-    bit[r]: its slot's bit, among the slots of its kind. calls[k]: what is called after return k - 1 and before return k, in
-    order: r for a completed operation, ~c for a crashed one of class c.
+    bit[r]: its slot's bit, among the slots of its kind. calls[k]: what is called after return k - 1 and before return
+    k, in order: r for a completed operation, ~c for a crashed one of class c.
     class_op[c], class_entries[c]: an operation of the class, and the positions of all, in order of their calls.
     width: slots of the kind that needs more.
     """
 
-    def __init__(self, entries: Entries, table: Table, op: Sequence[int] | None = None) -> None:
-        """op: the operation of each entry in the table's numbers; None: as in the entries."""
-        op = entries.op if op is None else op
+    def __init__(self, entries: Entries, table: Table, op: Sequence[int]) -> None:
+        """op: the operation of each entry, in the table's numbers."""
         self.table = table
         self.entry = entries.returns
         self.size = len(self.entry)
@@ -97,7 +100,8 @@ class Problem:
 class Window:
     """The operations open at return event k; moves by one event in either direction.
 
-    updates, pures: completed operations that are open, in order of their returns. available[c]: crashed ones called so far.
+    updates, pures: completed operations that are open, in order of their returns. available[c]: crashed ones called so
+    far.
     """
 
     def __init__(self, problem: Problem) -> None:

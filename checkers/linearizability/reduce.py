@@ -5,6 +5,7 @@ linearizable" implies that H is not. Any chain of such steps is sound. The steps
 
 - *prefix*: forget what was called after an event; what was still open then may or may not have happened.
 - *drop*: leave out operations that change no state (`is_pure`). A linearization stays legal without them.
+- *project*: leave out all operations of some components (`component`), such as values in a queue.
 - *weaken*: take a completed operation for one that may or may not have happened, at any time after its call.
 - *cut* at a completed reset b (`is_reset`): leave out what returned before b was called, drop what is pure and may come
   before b, weaken what else may come before b unless it is a reset itself. Of a linearization of H keep, before b, only
@@ -20,7 +21,7 @@ Hildebrandt 2002).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import msgspec
 import numpy as np
@@ -51,12 +52,13 @@ class Reduced(msgspec.Struct, frozen=True):
     entries: of the history that was reduced, in order of call; some weakened, so that ret is -1 although they
         completed.
     is_minimal: no single step shortens or weakens it further; False when a limit ended the reduction first.
-    cut_count, dropped_count, removed_count, weakened_count: how many entries each kind of step took.
+    cut_count, projected_count, dropped_count, removed_count, weakened_count: how many entries each kind of step took.
     """
 
     entries: tuple[Entry, ...]
     is_minimal: bool
     cut_count: int = 0
+    projected_count: int = 0
     dropped_count: int = 0
     removed_count: int = 0
     weakened_count: int = 0
@@ -103,7 +105,7 @@ class _Reduction:
         self.work_left = work_max
         self.best: list[Entry] = []
         self.pinned = {self.failed.call}  # The calls of entries that stay: a call is at one place in the history.
-        self.cut_count = self.dropped_count = self.removed_count = self.weakened_count = 0
+        self.cut_count = self.projected_count = self.dropped_count = self.removed_count = self.weakened_count = 0
 
     def run(self) -> Reduced | None:
         is_minimal = True
@@ -113,6 +115,7 @@ class _Reduction:
             changed = True
             while changed:
                 before = self.best
+                self.project()
                 self.drop()
                 self.remove()
                 self.weaken()
@@ -125,6 +128,7 @@ class _Reduction:
             tuple(self.best),
             is_minimal and len(self.best) <= WEAKENED_MAX,
             cut_count=self.cut_count,
+            projected_count=self.projected_count,
             dropped_count=self.dropped_count,
             removed_count=self.removed_count,
             weakened_count=self.weakened_count,
@@ -183,19 +187,35 @@ class _Reduction:
             kept.append(weakened(entry) if may_come_before and not self.model.is_reset(entry.operation) else entry)
         return kept
 
+    def project(self) -> None:
+        """Leave out components whole."""
+        component = self.model.component
+        stays = {None, *(component(entry.operation) for entry in self.best if entry.call in self.pinned)}
+        parts: dict[Hashable, set[int]] = {}
+        for entry in self.best:
+            if (part := component(entry.operation)) not in stays:
+                parts.setdefault(part, set()).add(entry.call)
+        self.projected_count += self.leave_out(list(parts.values()))
+
     def drop(self) -> None:
-        """Leave out what is pure, in halves, then quarters, down to single operations."""
-        pure = [entry for entry in self.best if entry.call not in self.pinned and self.model.is_pure(entry.operation)]
+        """Leave out what is pure."""
+        pure = [e for e in self.best if e.call not in self.pinned and self.model.is_pure(e.operation)]
+        self.dropped_count += self.leave_out([{entry.call} for entry in pure])
+
+    def leave_out(self, groups: list[set[int]]) -> int:
+        """Leave out as many groups of entries, given by their calls, as can be: in halves, quarters, down to single ones.
+
+        The number of entries that went.
+        """
         before = len(self.best)
-        chunks = [pure] if pure else []
+        chunks = [groups] if groups else []
         while chunks:
             chunk = chunks.pop()
-            gone = {entry.call for entry in chunk}
-            if self.still_fails([entry for entry in self.best if entry.call not in gone]) or len(chunk) == 1:
-                continue
-            middle = len(chunk) // 2
-            chunks += [chunk[:middle], chunk[middle:]]
-        self.dropped_count += before - len(self.best)
+            gone = set().union(*chunk)
+            if not self.still_fails([entry for entry in self.best if entry.call not in gone]) and len(chunk) > 1:
+                middle = len(chunk) // 2
+                chunks += [chunk[:middle], chunk[middle:]]
+        return before - len(self.best)
 
     def remove(self) -> None:
         """Remove, one by one and the latest first, what nothing that is left can notice."""

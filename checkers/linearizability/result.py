@@ -29,12 +29,13 @@ class Configuration(msgspec.Struct, frozen=True):
 class SearchResult(msgspec.Struct, frozen=True):
     """The outcome of one search.
 
-    linearization: for VALID, the positions (in the entries) in an order that the model allows; completed operations all appear,
-        crashed ones only where their effect was needed. For UNKNOWN and INVALID, None.
-    failed_at: for INVALID, the position of the operation that cannot be linearized: every way to explain the history died at its
-        return. The prefix that ends there is the shortest that fails when `is_shortest`; otherwise a shorter one may fail too.
-    final_configurations: for INVALID, a bounded sample of the configurations that were still possible just before that return.
-    stats: configurations explored, ns, `core` ("native" or "pure") and which search decided.
+    linearization: for VALID, the positions (in the entries) in an order that the model allows; completed operations all
+        appear, crashed ones only where their effect was needed. For UNKNOWN and INVALID, None.
+    failed_at: for INVALID, the position of the operation that cannot be linearized: every way to explain the history
+        died at its return. The prefix that ends there is the shortest that fails when `is_shortest`; otherwise a
+        shorter one may fail too.
+    final_configurations: for INVALID, a bounded sample of the configurations that were still possible just before that
+    return. stats: configurations explored, ns, `core` ("native" or "pure") and which search decided.
     reason: for UNKNOWN, why it was not decided and how far it got.
     linearizable_up_to: how many return events, in order, were explained together.
     traceback: where the model's `step` raised, for UNKNOWN.

@@ -1,9 +1,9 @@
 """One key: two searches over the same configurations, interleaved, and the verdict of whichever decides first.
 
-Depth first finds a witness at once in most valid histories and drowns in some invalid ones; forward refutes with little memory
-and drowns in high concurrency. They take turns in one thread, each for a slice of configurations, and a search that moves
-through the history keeps its turn. Nothing depends on time unless a time limit ends it, so the same history gives the same
-answer, from the native core and from its pure twin.
+Depth first finds a witness at once in most valid histories and drowns in some invalid ones; forward refutes with little
+memory and drowns in high concurrency. They take turns in one thread, each for a slice of configurations, and a search
+that moves through the history keeps its turn. Nothing depends on time unless a time limit ends it, so the same history
+gives the same answer, from the native core and from its pure twin.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ WIDTH_MAX = 1 << 22
 """Configurations that forward keeps at one event: up to about 500 MB."""
 
 REFUTED_EXTRA = 1 << 18
-"""Configurations that may always be spent on finding the exact event once the history is refuted; or as many as before it."""
+"""Configurations that may always be spent on finding the exact event once the history is refuted; or as many as before
+it.
+"""
 
 
 class Cancellation:
@@ -83,6 +85,7 @@ class _Forward(Protocol):
     def widest(self) -> int: ...
     @property
     def reached(self) -> int: ...
+    def refute(self, k: int) -> None: ...
     def run(self, until: int) -> Outcome: ...
     def linearization(self) -> Sequence[int]: ...
     def configurations(self) -> tuple[Configuration, ...]: ...
@@ -100,16 +103,16 @@ def search(
 ) -> SearchResult:
     """Whether one object's operations are linearizable.
 
-    states_max: configurations to explore in all; time_limit_s: wall time. What runs out makes the answer UNKNOWN, with how far
-    it got. Memory is bounded in any case, with the same effect. table: a complete one for these entries' operations.
-    A model that raises makes it UNKNOWN with the traceback. Raises ValueError for a core that is not there.
+    states_max: configurations to explore in all; time_limit_s: wall time. What runs out makes the answer UNKNOWN, with
+    how far it got. Memory is bounded in any case, with the same effect. table: a complete one for these entries'
+    operations. A model that raises makes it UNKNOWN with the traceback. Raises ValueError for a core that is not there.
     """
     began_ns = time.perf_counter_ns()
     encoded = columns(entries)
     name = _core(core)
     try:
-        depth, forward, name = _searches(encoded, model, name, table)
-        turns = _Turns(depth, forward, len(encoded.returns), name)
+        depth, forward, name, impossible = _searches(encoded, model, name, table)
+        turns = _Turns(depth, forward, len(encoded.returns), name, impossible)
         result = turns.decide(states_max, time_limit_s, stop or Cancellation(), encoded)
     except Exception as error:  # noqa: BLE001 - a model is a stranger's code: what it raises is a finding, not a crash
         reason = f"the model {model.name} raised {type(error).__name__}: {error}"
@@ -126,7 +129,12 @@ def _core(wanted: Core) -> str:
     return wanted
 
 
-def _searches(entries: Entries, model: Model, core: str, table: Table | None) -> tuple[_Depth, _Forward, str]:
+def _searches(
+    entries: Entries, model: Model, core: str, table: Table | None
+) -> tuple[_Depth, _Forward, str, int | None]:
+    """The searches, the core that they are of, and the first return of an operation that no state allows, if there is
+    one.
+    """
     op: Sequence[int] | None = None
     if table is None:
         operations = entries.operations
@@ -136,19 +144,23 @@ def _searches(entries: Entries, model: Model, core: str, table: Table | None) ->
             op = array("i", [numbers[number] for number in entries.op])
             operations = [entries.operations[number] for number in used]
         table = Table(model, operations, steps_for(len(entries)))
+    op = entries.op if op is None else op
+    never = table.never()
+    impossible = next((k for k, i in enumerate(entries.returns) if op[i] in never), None) if never else None
     if core == "native":
         assert native.core is not None
-        problem = native.core.Problem(entries, table, entries.op if op is None else op)
+        problem = native.core.Problem(entries, table, op)
         if problem.width <= native.core.WIDTH_MAX:
             share = _share(problem.width, problem.class_count)
             return (
                 native.core.Depth(problem, MEMORY_MAX // share),
                 native.core.Forward(problem, WIDTH_MAX // share),
                 "native",
+                impossible,
             )
     twin = Problem(entries, table, op)
     share = _share(twin.width, len(twin.class_op))
-    return Depth(twin, MEMORY_MAX // share), Forward(twin, WIDTH_MAX // share), "pure"
+    return Depth(twin, MEMORY_MAX // share), Forward(twin, WIDTH_MAX // share), "pure", impossible
 
 
 def _share(width: int, classes: int) -> int:
@@ -163,11 +175,15 @@ class _Interrupted(Exception):
 class _Turns:
     """Who searches next, and what the outcomes mean."""
 
-    def __init__(self, depth: _Depth, forward: _Forward, size: int, core: str) -> None:
+    def __init__(self, depth: _Depth, forward: _Forward, size: int, core: str, impossible: int | None) -> None:
+        """impossible: a return event that cannot be passed whatever came before it."""
         self.depth = depth
         self.forward = forward
         self.size = size
         self.core = core
+        self.impossible = impossible
+        if impossible is not None:
+            forward.refute(impossible)
 
     def decide(
         self, states_max: int | None, time_limit_s: float | None, stop: Cancellation, entries: Entries
@@ -181,9 +197,7 @@ class _Turns:
         try:
             return self._take_turns()
         except _Interrupted as interrupted:
-            if self.forward.is_refuted:
-                return self._refuted(self.forward.bound, (), "forward", is_shortest=False)
-            return self._unknown(str(interrupted))
+            return self._at_bound() if self.forward.is_refuted else self._unknown(str(interrupted))
 
     def _take_turns(self) -> SearchResult:
         depth, forward = self.depth, self.forward
@@ -197,6 +211,8 @@ class _Turns:
                     return self._refuted(depth.deepest, depth.configurations(), "depth first")
             if depth.deepest - before >= max(1, slice_ // 16):
                 continue
+            if self.impossible is not None:
+                return self._sharpen(is_forward_alive)
             has_moved = is_forward_alive
             while has_moved:
                 before, passes = forward.reached, forward.restarts
@@ -209,24 +225,31 @@ class _Turns:
                         is_forward_alive = False
                 if forward.is_refuted:
                     return self._sharpen(is_forward_alive)
-                has_moved = is_forward_alive and passes == forward.restarts and forward.reached - before >= max(1, slice_ // 64)
+                has_moved = (
+                    is_forward_alive and passes == forward.restarts and forward.reached - before >= max(1, slice_ // 64)
+                )
             if not is_forward_alive and depth.forgot:
                 return self._unknown("both searches ran out of memory")
             slice_ = min(2 * slice_, SLICE_MAX)
 
     def _sharpen(self, is_alive: bool) -> SearchResult:
         """The history is refuted; find the exact return event, if that costs no more than refuting it did."""
-        until = self.forward.explored + max(self.forward.explored, REFUTED_EXTRA)
-        while True:
-            if self.depth.deepest == self.forward.bound:
-                return self._refuted(self.forward.bound, self.depth.configurations(), "forward")
-            if not is_alive or self.forward.explored >= until:
-                return self._refuted(self.forward.bound, (), "forward", is_shortest=False)
+        explored = self.forward.explored
+        until = explored + max(explored, REFUTED_EXTRA)
+        while is_alive and self.depth.deepest < self.forward.bound and self.forward.explored < until:
             match self._turn(self.forward, SLICE_MIN):
                 case Outcome.EXHAUSTED:
                     return self._refuted(self.forward.bound, self.forward.configurations(), "forward")
                 case Outcome.GAVE_UP:
                     is_alive = False
+        return self._at_bound()
+
+    def _at_bound(self) -> SearchResult:
+        """Refuted at an event that depth first could not pass either, or else perhaps at an earlier one."""
+        bound = self.forward.bound
+        if self.depth.deepest == bound:
+            return self._refuted(bound, self.depth.configurations(), "forward")
+        return self._refuted(bound, (), "forward", is_shortest=False)
 
     def _turn(self, searching: _Depth | _Forward, slice_: int) -> Outcome:
         """Let one search explore so many configurations. Raises _Interrupted when a budget ends first."""

@@ -1,8 +1,8 @@
 """A model as a table of integers: states and operations interned, transitions filled when first needed.
 
-Where the operations of a history lead to few states (registers, locks), the whole table is made at once. It is then shared by
-all keys and threads, no search calls into Python, and more is known: which operations never change any state, and which
-operations are the same in all of them.
+Where the operations of a history lead to few states (registers, locks), the whole table is made at once. It is then
+shared by all keys and threads, no search calls into Python, and more is known: which operations never change any state,
+and which operations are the same in all of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def steps_for(count: int) -> int:
 class Table:
     """Transitions between interned states.
 
-    states: by number, the initial one first. is_pure[o]: the operation never changes a state. group[o]: equal for operations
-    with the same effect in every state. is_complete: every transition is known; nothing changes any more.
+    states: by number, the initial one first. is_pure[o]: the operation never changes a state. group[o]: equal for
+    operations with the same effect in every state. is_complete: every transition is known; nothing changes any more.
     Raises, on construction and when it is asked, whatever the model raises.
     """
 
@@ -57,6 +57,13 @@ class Table:
         """State, operation and the states that may follow, of every transition asked for so far."""
         for cell, following in self._known.items():
             yield *divmod(cell, len(self.operations)), following
+
+    def never(self) -> frozenset[int]:
+        """The operations that are impossible in every state, as far as that is known: in a complete table."""
+        if not self.is_complete:
+            return frozenset()
+        possible = {op for _, op, following in self.known() if following}
+        return frozenset(range(len(self.operations))) - possible
 
     def _intern(self, state: State) -> int:
         number = self._numbers.setdefault(state, len(self.states))

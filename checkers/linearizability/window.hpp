@@ -1,4 +1,5 @@
-// The history by return events and the window of open operations: the native twin of problem.py, whose names and rules hold.
+// The history by return events and the window of open operations: the native twin of problem.py, whose names and rules
+// hold.
 #pragma once
 
 #include <algorithm>

@@ -19,9 +19,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def seconds(time_ns: int) -> str:
+def seconds(time_ns: int, digits: int = 3) -> str:
     """A time since the run began: `12.345 s`."""
-    return f"{time_ns / 1e9:.3f} s"
+    return f"{time_ns / 1e9:.{digits}f} s"
 
 
 def asked(operation: Operation) -> str:
@@ -45,7 +45,9 @@ def answered(operation: Operation, model: Model) -> str:
 class Teller:
     """Tells of entries in terms of the ops behind them: `ops`, where an op's index is mostly its position."""
 
-    def __init__(self, ops: Sequence[Op]) -> None:
+    def __init__(self, ops: Sequence[Op], digits: int = 3) -> None:
+        self.digits = digits
+        """Decimals of a time in seconds."""
         self._ops = ops
         self._by_index: dict[int, Op] | None = None
 
@@ -75,9 +77,9 @@ class Teller:
         if completion is None:
             ended = "whose outcome nobody learned"
         elif completion.type == "ok":
-            ended = f"acknowledged at {seconds(completion.time)}"
+            ended = f"acknowledged at {seconds(completion.time, self.digits)}"
         else:
-            ended = f"of unknown outcome since {seconds(completion.time)}"
+            ended = f"of unknown outcome since {seconds(completion.time, self.digits)}"
         return f"{asked(entry.operation)} by {self.who(entry)}, {ended}"
 
     def described(self, entry: Entry) -> dict[str, Any]:

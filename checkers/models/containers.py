@@ -7,6 +7,7 @@ observation where the checker takes refusals as such. An operation of unknown re
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Hashable
 from typing import Any
 
 from checkers.models.model import Model, Operation, State
@@ -101,6 +102,11 @@ class _Sequence(Model):
         if operation.is_refused or operation.f == "peek":
             return True
         return operation.f == self.take and operation.is_known and operation.result is None
+
+    def component(self, operation: Operation) -> Hashable:
+        """The value: the others keep their order without it. What found nothing, or is unknown, belongs to none."""
+        value: Hashable = operation.argument if operation.f == self.put else operation.result
+        return value if is_observed(operation) or operation.f == self.put else None
 
 
 class FifoQueue(_Sequence):

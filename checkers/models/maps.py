@@ -6,7 +6,7 @@ is checked much faster split by key (locality: Herlihy and Wing 1990, §3.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from checkers.models.model import Model, Operation, State
@@ -53,6 +53,10 @@ class KeyValueMap(Model):
 
     def is_pure(self, operation: Operation) -> bool:
         return _ONE_KEY.is_pure(_split(operation)[1])
+
+    def component(self, operation: Operation) -> Hashable:
+        key: Hashable = _split(operation)[0]
+        return key
 
 
 class MultiRegister(Model):

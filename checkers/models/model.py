@@ -1,7 +1,8 @@
 """A model is a sequential specification: which results an object may give when its operations happen one after another.
 
 Writing your own takes one class with `name`, `fs`, `initial` and `step`; `--model package.module:Name` loads it, and
-fills in what it leaves out of `check`, `describe`, `is_pure` and `is_reset`. docs/models.md shows one from beginning to
+fills in what it leaves out of `check`, `describe`, `is_pure`, `is_reset`
+and `component`. docs/models.md shows one from beginning to
 end.
 """
 
@@ -35,7 +36,7 @@ class Operation(msgspec.Struct, frozen=True):
 class Model(Protocol):
     """A sequential specification. Pure: `step` must give the same answer for equal arguments, and change nothing.
 
-    Three laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
+    Four laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
 
     1. An operation that is not known can do whatever it could have done with some result: a legal history stays legal
        when an `ok` operation in it is taken for one that may or may not have happened.
@@ -43,6 +44,7 @@ class Model(Protocol):
        been refused.
     3. An operation for which `is_pure` is true leaves every state as it is, or is impossible there; one for which
        `is_reset` is true leads from every state to one and the same.
+    4. Leaving out every operation of one `component` from a legal sequence leaves a legal sequence.
     """
 
     name: str
@@ -83,3 +85,11 @@ class Model(Protocol):
         What happened before such an operation is forgotten, which makes short counterexamples. False is always right.
         """
         return False
+
+    def component(self, operation: Operation) -> Hashable:
+        """What the operation is about, where the object is made of parts that can be left out whole: a value in a queue.
+
+        All operations of one component can be left out of any legal sequence; the rest, those of component None included,
+        stays legal. Makes short counterexamples. None is always right.
+        """
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from importlib import metadata
 from typing import Any
 
@@ -39,7 +39,7 @@ _PARAMETERS = re.compile(r"(?P<name>[^()]+)\((?P<inside>.*)\)")
 
 def names() -> list[str]:
     """Every name that `find` knows without a module path, sorted."""
-    return sorted(_known())
+    return sorted(BUILT_IN.keys() | _entry_points().keys())
 
 
 def find(name: str) -> Model:
@@ -51,8 +51,8 @@ def find(name: str) -> Model:
     there lacks `name`, `fs`, `initial` or `step`; ImportError or AttributeError when its module cannot be loaded.
     """
     bare, parameters = _parse(name)
-    path = _known().get(bare, bare)
-    if ":" not in path:
+    path = BUILT_IN.get(bare) or (bare if ":" in bare else _entry_points().get(bare, ""))
+    if not path:
         raise LookupError(f"no model is called {bare!r}; known: {', '.join(names())}")
     module, _, attribute = path.partition(":")
     found = getattr(importlib.import_module(module), attribute)
@@ -110,9 +110,13 @@ class _Completed(Model):
         own = getattr(self.inner, "is_reset", None)
         return own(operation) if own else super().is_reset(operation)
 
+    def component(self, operation: Operation) -> Hashable:
+        own = getattr(self.inner, "component", None)
+        return own(operation) if own else super().component(operation)
 
-def _known() -> dict[str, str]:
-    return {point.name: point.value for point in metadata.entry_points(group="themis.models")} | BUILT_IN
+
+def _entry_points() -> dict[str, str]:
+    return {point.name: point.value for point in metadata.entry_points(group="themis.models")}
 
 
 def _parse(name: str) -> tuple[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from checkers import brute
 from checkers.linearizability.encode import Entry, entries
 from checkers.linearizability.explain import explain
+from checkers.linearizability.possible import possibilities
 from checkers.linearizability.reduce import forgetting_reset, is_unnoticed, prefix, reduce, weakened
 from checkers.linearizability.refutation import TooMany, failing_return
 from checkers.linearizability.search import search
@@ -132,6 +133,18 @@ def test_of_a_long_history_two_operations_are_left() -> None:
     assert evidence["fits_after"]["invoke"] == 0
 
 
+def test_of_a_queue_only_the_values_that_matter_are_left() -> None:
+    rounds = [f"p0 invoke enqueue {v} | p0 ok enqueue | p1 invoke dequeue | p1 ok dequeue {v}" for v in range(1, 80)]
+    wrong = [f"p0 invoke enqueue {v} | p0 ok enqueue" for v in (91, 92, 93)]
+    wrong += [f"p1 invoke dequeue | p1 ok dequeue {v}" for v in (92, 93, 91)]
+    operations = explained(h(" | ".join(rounds + wrong)), "fifo-queue")["minimal"]["operations"]
+    assert [(each["f"], each["argument"], each["result"]) for each in operations] == [
+        ("enqueue", 91, None),
+        ("enqueue", 92, None),
+        ("dequeue", None, 92),
+    ]
+
+
 @pytest.mark.parametrize("name", names())
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
@@ -171,6 +184,39 @@ def check_explanation(name: str, history: History) -> bool:
     without = [entry for entry in before if entry.call != failed.call]
     assert brute.linearization(without, model) is not None or any(e.ret > failed.ret for e in part)
     return True
+
+
+def states_before(part: Sequence[Entry], failed: Entry, model: Model) -> set[State]:
+    """The states possible just before `failed` returns, it aside: by trying every order."""
+    before = [entry for entry in part if entry.call < failed.ret and entry.call != failed.call]
+    must = [entry for entry in before if 0 <= entry.ret < failed.ret]
+    found: set[State] = set()
+
+    def extend(state: State, left: list[Entry]) -> None:
+        if not any(entry in must for entry in left):
+            found.add(state)
+        for entry in left:
+            if not any(0 <= other.ret < entry.call for other in left):
+                for after in model.step(state, entry.operation):
+                    extend(after, [other for other in left if other != entry])
+
+    extend(model.initial(), before)
+    return found
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_states_left_are_exactly_those_possible(name: str) -> None:
+    model, refuted = find(name), 0
+    for seed in range(60):
+        part = entries(random_history(name, seeded(seed), ops_max=6), refused=True)
+        result = search(part, model)
+        if result.failed_at is None:
+            continue
+        refuted += 1
+        found = possibilities(part, model, result)
+        assert found.is_complete
+        assert {each.state for each in found.states} == states_before(part, part[result.failed_at], model), seed
+    assert refuted > 0
 
 
 @pytest.mark.parametrize("name", names())

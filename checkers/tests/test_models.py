@@ -133,6 +133,21 @@ def test_a_legal_history_stays_legal_when_results_are_forgotten(name: str) -> No
     assert legal > 10
 
 
+@pytest.mark.parametrize("name", ["kv-map", "fifo-queue", "lifo-stack", "priority-queue", "lossy-queue"])
+def test_a_legal_history_stays_legal_without_a_component(name: str) -> None:
+    """The fourth law."""
+    model, legal = find(name), 0
+    for seed in range(150):
+        part = entries(random_history(name, seeded(seed), ops_max=6), refused=True)
+        if brute.linearization(part, model) is None:
+            continue
+        for component in {model.component(entry.operation) for entry in part} - {None}:
+            legal += 1
+            left = [entry for entry in part if model.component(entry.operation) != component]
+            assert brute.linearization(left, model) is not None, (seed, component)
+    assert legal > 50
+
+
 @pytest.mark.parametrize("name", names())
 def test_states_are_told_in_words_and_hashable(name: str) -> None:
     model = find(name)

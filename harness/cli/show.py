@@ -54,9 +54,12 @@ def row(run: RunDirectory) -> dict[str, str]:
 @click.option(
     "--window", type=click.IntRange(0, 10_000), default=12, show_default=True, help="Ops shown around a failure."
 )
+@click.option(
+    "--span", type=click.FloatRange(0), default=20.0, show_default=True, help="Milliseconds of messages drawn."
+)
 @STORE
 @JSON
-def inspect(run: str, window: int, store: Path, as_json: bool) -> int:
+def inspect(run: str, window: int, span: float, store: Path, as_json: bool) -> int:
     """What a run came to, and why, in words: the verdict, the op that does not fit, what happened around it.
 
     \b
@@ -67,7 +70,7 @@ def inspect(run: str, window: int, store: Path, as_json: bool) -> int:
     if as_json:
         options.echo_json(inspection.as_data(directory, window))
     else:
-        click.echo(inspection.as_text(directory, window))
+        click.echo(inspection.as_text(directory, window, span))
     return 0
 
 

@@ -24,7 +24,6 @@ from harness.environments.local_capabilities import LocalClocks, LocalDisks, Loc
 from harness.environments.supervision import Supervision, SupervisorFailed, import_path
 from harness.environments.supervisor import Ended, Plan, Spawn, reserve
 from harness.errors import HarnessError, UsageError
-from harness.interpreter import Interpreter
 from nemesis.capabilities import FaultError, NodeId
 from targets.node import CRASHED, HALTED
 from targets.target import Address, Client, Place
@@ -109,7 +108,8 @@ class LocalEnvironment:
                 reserve(HOST, port).close()
             except OSError as error:
                 raise EnvironmentUnavailable(
-                    f"port {port}, wanted for {node}, is in use ({error.strerror or error}); choose another base_port, or leave it out"
+                    f"port {port}, wanted for {node}, is in use ({error.strerror or error}): "
+                    "choose another base_port, or leave it out"
                 ) from None
 
     def up(self) -> None:
@@ -141,11 +141,13 @@ class LocalEnvironment:
             waiting -= {node for node in waiting if node in answering or states[node] == "dead"}
             if waiting and time.monotonic() > deadline_s:
                 node = min(waiting)
-                raise FaultError(f"{node} does not answer after {UP_TIMEOUT_S:g} s; its log ends:\n{self._log_end(node)}")
+                raise FaultError(
+                    f"{node} does not answer after {UP_TIMEOUT_S:g} s; its log ends:\n{self._log_end(node)}"
+                )
             if waiting:
                 time.sleep(0.01)
 
-    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client) -> None:
+    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client) -> None:
         """Run the interpreter to its end; its time zero is now."""
         deployment = self.deployment
         began_ns = time.monotonic_ns()
@@ -252,4 +254,3 @@ def _options(deployment: Deployment) -> LocalOptions:
         return msgspec.convert(dict(deployment.env_options), LocalOptions, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"env options of local: {error}") from error
-

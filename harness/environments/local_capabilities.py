@@ -11,7 +11,7 @@ from random import Random
 from harness.environments import http
 from harness.environments.proxy import KINDS
 from harness.environments.supervision import Supervision
-from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
+from nemesis.capabilities import FaultError, Grudge, NodeId, Processes, ProcessState, Reach
 from targets.target import Address
 from targets.timekeeping import NodeClock, Reading
 
@@ -135,7 +135,7 @@ class LocalClocks:
     """Implements nemesis.capabilities.Clocks by the nodes' clock hook. A clock that is wrong stays wrong over a restart:
     `skew` is what a node that starts now must be given."""
 
-    def __init__(self, addresses: Mapping[NodeId, Address], origin: Reading, processes: LocalProcesses) -> None:
+    def __init__(self, addresses: Mapping[NodeId, Address], origin: Reading, processes: Processes) -> None:
         self._addresses = addresses
         self._origin = origin
         self._processes = processes

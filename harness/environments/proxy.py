@@ -367,9 +367,7 @@ class Network:
         self.nodes = tuple(sorted(targets))
         self.links: tuple[Link, ...] = tuple((a, b) for a in self.nodes for b in self.nodes if a != b)
         self.paths = {link: Path(link, Random(f"{seed}/{link[0]}/{link[1]}")) for link in self.links}
-        self.gates = {
-            (a, b): Gate((a, b), targets[b], self.paths[a, b], self.paths[b, a]) for a, b in self.links
-        }
+        self.gates = {(a, b): Gate((a, b), targets[b], self.paths[a, b], self.paths[b, a]) for a, b in self.links}
 
     async def open(self, host: str = "127.0.0.1") -> dict[Link, Address]:
         """Listen; link -> where its source must connect to."""
@@ -461,5 +459,3 @@ def _is_acknowledged(transport: asyncio.Transport) -> bool:
     found = transport.get_extra_info("socket")
     unacknowledged: int = struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
     return unacknowledged == 0
-
-

@@ -11,6 +11,7 @@ from harness.environments.base import Deployment, Environment
 BUILT_IN = {
     "sim": "harness.environments.sim.environment:SimEnvironment",
     "local": "harness.environments.local:LocalEnvironment",
+    "docker": "harness.environments.docker:DockerEnvironment",
     "netns": "harness.environments.netns:NetnsEnvironment",
 }
 

@@ -19,7 +19,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ class Supervisor:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.ended: list[Ended] = []
         self.network: Network | None = None
-        self._wanted_dead: set[int] = set()
+        self._expected: set[int] = set()
+        """Pids whose end is wanted, or noted."""
         self._reservations: dict[str, socket.socket] = {}
 
     async def open(self) -> dict[str, Any]:
@@ -120,6 +121,7 @@ class Supervisor:
                 preexec_fn=die_with_supervisor,
             )
         self.children[spawn.node] = child
+        self._expected.discard(child.pid)
         return child.pid
 
     async def signal(self, nodes: list[str], name: str) -> None:
@@ -128,43 +130,32 @@ class Supervisor:
         Raises TimeoutError when it has not in SIGNAL_WAIT_S.
         """
         number = signal.Signals[name]
-        wanted: Callable[[int], bool] = {
-            signal.SIGKILL: lambda pid: processes.state(pid) == "dead",
-            signal.SIGTERM: lambda pid: processes.state(pid) == "dead",
-            signal.SIGSTOP: lambda pid: processes.state(pid) != "running",
-            signal.SIGCONT: lambda pid: processes.state(pid) != "paused",
-        }[number]
-        pids = []
+        asked: list[subprocess.Popen[bytes]] = []
         for node in nodes:
             child = self.children.get(node)
             if child is None or child.poll() is not None:
                 continue
             if number in (signal.SIGKILL, signal.SIGTERM):
-                self._wanted_dead.add(child.pid)
+                self._expected.add(child.pid)
             os.killpg(child.pid, number)
-            pids.append(child.pid)
+            asked.append(child)
         deadline_s = asyncio.get_running_loop().time() + SIGNAL_WAIT_S
-        while left := [pid for pid in pids if not wanted(pid)]:
+        while left := [child for child in asked if not _has_taken(child, number)]:
             if asyncio.get_running_loop().time() > deadline_s:
-                raise TimeoutError(f"{name} had no effect on pid {left[0]} within {SIGNAL_WAIT_S:g} s")
+                raise TimeoutError(f"{name} had no effect on pid {left[0].pid} within {SIGNAL_WAIT_S:g} s")
             await asyncio.sleep(0.001)
-        self.look()
 
     def states(self) -> dict[str, str]:
         """Node -> running, paused or dead, as the kernel says now."""
         self.look()
-        return {
-            node: "dead" if child.returncode is not None else processes.state(child.pid)
-            for node, child in self.children.items()
-        }
+        return {node: _state(child) for node, child in self.children.items()}
 
     def look(self) -> None:
         """Note every child that ended."""
         for node, child in self.children.items():
-            if child.returncode is not None:
-                continue
             status = child.poll()
-            if status is not None and child.pid not in self._wanted_dead:
+            if status is not None and child.pid not in self._expected:
+                self._expected.add(child.pid)
                 self.ended.append(Ended(node, child.pid, status))
                 _log.error("%s (pid %d) ended by itself with status %d", node, child.pid, status)
 
@@ -172,7 +163,7 @@ class Supervisor:
         """Kill every process of the run, children's children included."""
         for child in self.children.values():
             if child.poll() is None:
-                self._wanted_dead.add(child.pid)
+                self._expected.add(child.pid)
                 os.killpg(child.pid, signal.SIGKILL)
         for child in self.children.values():
             child.wait()
@@ -207,6 +198,26 @@ class Supervisor:
             case "probe":
                 return await self.network.probe()
         raise KeyError(name)
+
+
+def _state(child: subprocess.Popen[bytes]) -> str:
+    """Dead is what can be waited for. A process whose first thread has ended looks like a zombie while another thread still
+    ends its system call, and holds its sockets and its lock on the disk until then."""
+    if child.poll() is not None:
+        return "dead"
+    return "paused" if processes.state(child.pid) == "paused" else "running"
+
+
+def _has_taken(child: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+    """The signal has had its effect."""
+    state = _state(child)
+    match number:
+        case signal.SIGSTOP:
+            return state != "running"
+        case signal.SIGCONT:
+            return state != "paused"
+        case _:
+            return state == "dead"
 
 
 def reserve(host: str, port: int) -> socket.socket:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.interpreter import Interpreter
-from histories.op import NEMESIS, Op, OpType
+from histories.op import NEMESIS, Op, OpType, Process
 
 
-class Scripted(Interpreter):
-    """Lets `concurrency` clients call one after another whatever `next_call` gives them, until the time is over.
+class Scripted:
+    """A harness.driver.Driven. Lets `concurrency` clients call one after another whatever `next_call` gives them, until the time is over.
 
     next_call: process -> (f, key, value), or None when this client is done. faults: (time in ns, f, value), in order.
     """
@@ -30,7 +29,7 @@ class Scripted(Interpreter):
         self._time_limit_ns = time_limit_ns
         self._faults = list(faults)
         self._free = list(range(concurrency))
-        self._outstanding: dict[int | str, Op] = {}
+        self._outstanding: dict[Process, Op] = {}
 
     def poll(self, now_ns: int) -> Sequence[Op]:
         started: list[Op] = []
@@ -67,7 +66,7 @@ class Scripted(Interpreter):
         self,
         now_ns: int,
         type: OpType,
-        process: int | str,
+        process: Process,
         f: str,
         key: Any,
         value: Any,
@@ -75,6 +74,16 @@ class Scripted(Interpreter):
         node: str | None = None,
     ) -> Op:
         assert isinstance(process, int) or process == NEMESIS
-        op = Op(len(self.history), now_ns, type, process if isinstance(process, int) else NEMESIS, f, key, value, error, node)
+        op = Op(
+            len(self.history),
+            now_ns,
+            type,
+            process if isinstance(process, int) else NEMESIS,
+            f,
+            key,
+            value,
+            error,
+            node,
+        )
         self.history.append(op)
         return op

@@ -125,4 +125,3 @@ def run_for(environment: SimEnvironment, seconds: float) -> None:
     """So much virtual time passes."""
     world = environment.world
     world.advance(world.now_ns + int(seconds * 1e9), lambda: False)
-

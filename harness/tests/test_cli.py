@@ -108,7 +108,9 @@ def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Pa
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
 )
-def test_bad_input_is_one_clear_message_and_254(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+def test_bad_input_is_one_clear_message_and_254(
+    tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
     assert_refused(themis(*arguments, cwd=tmp_path), *words)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -22,6 +22,8 @@ from checkers.verdict import Validity
 from harness.environments import processes
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.local import LocalEnvironment
+from harness.environments.supervision import Supervision
+from harness.environments.supervisor import Plan, Spawn
 from harness.errors import HarnessError, UsageError
 from harness.tests.scripted import Scripted
 from histories.op import Op
@@ -111,7 +113,8 @@ def test_the_measured_reachability_is_the_grudge(shared: LocalEnvironment) -> No
         grudge = {node: frozenset(rng.sample(NODES, rng.randint(0, 3))) - {node} for node in NODES}
         links.drop(grudge)
         assert links.probe() == {
-            to: {source: "cut" if source in grudge[to] else "answers" for source in NODES if source != to} for to in NODES
+            to: {source: "cut" if source in grudge[to] else "answers" for source in NODES if source != to}
+            for to in NODES
         }
     links.heal()
     assert {reach for row in links.probe().values() for reach in row.values()} == {"answers"}
@@ -189,7 +192,11 @@ def test_bad_links_are_measured_and_calmed(shared: LocalEnvironment) -> None:
     measured = json.loads(json.dumps(packets.measure()))
     assert measured["in_force"] == {"slow": [["n1", "n2"]], "loss": [["n2", "n3"], ["n3", "n2"]]}
     slow = measured["links"][0]
-    assert (slow["source"], slow["destination"], slow["bad"]) == ("n1", "n2", {"slow": {"delay_ms": 50, "jitter_ms": 0}})
+    assert (slow["source"], slow["destination"], slow["bad"]) == (
+        "n1",
+        "n2",
+        {"slow": {"delay_ms": 50, "jitter_ms": 0}},
+    )
     assert slow["probe_ms"] >= 50
     packets.disturb("slow", [], {})
     assert "slow" not in packets.measure()["in_force"]  # type: ignore[operator]
@@ -273,11 +280,35 @@ def test_a_node_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_path
     (tmp_path / "nodes" / "n2" / "data" / "wal.log").mkdir()
     environment = LocalEnvironment(deployment(tmp_path))
     try:
-        with pytest.raises(HarnessError, match=r"(?s)n2 ended by itself with status 254; its log ends:\n.*Is a directory"):
+        with pytest.raises(
+            HarnessError, match=r"(?s)n2 ended by itself with status 254; its log ends:\n.*Is a directory"
+        ):
             environment.up()
     finally:
         environment.down()
     assert processes.labelled(environment.deployment.run_id) == []
+
+
+def test_a_process_is_dead_only_when_all_of_its_threads_are(tmp_path: Path) -> None:
+    """Its first thread may end before one that is in a system call: what looks like a zombie still holds its files."""
+    program = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "ctypes.PyDLL(None).pthread_exit(None)"
+    )
+    run_id = f"threads-{os.getpid()}"
+    supervision = Supervision(Plan(run_id, "0", "127.0.0.1", {"n1": 0}), tmp_path / "supervisor.log")
+    try:
+        spawn = Spawn("n1", [sys.executable, "-c", program], dict(os.environ), str(tmp_path), str(tmp_path / "log"))
+        pid = supervision.spawn(spawn)
+        until(lambda: processes.state(pid) == "dead")
+        assert supervision.states() == {"n1": "running"}
+        assert supervision.spawn(spawn) == pid
+        supervision.signal(["n1"], "SIGKILL")
+        assert supervision.states() == {"n1": "dead"}
+        assert supervision.spawn(spawn) != pid
+    finally:
+        supervision.end()
 
 
 CONTROLLER = """
@@ -329,7 +360,9 @@ def test_what_a_killed_controller_left_is_found_by_its_label_and_ended() -> None
     own = subprocess.Popen(["sleep", "60"], env=processes.labels("not-left-over"))
     try:
         found = processes.find_leftovers()
-        assert (orphan, "left-over", "sleep 60") in [(process.pid, process.run_id, process.command) for process in found]
+        assert (orphan, "left-over", "sleep 60") in [
+            (process.pid, process.run_id, process.command) for process in found
+        ]
         assert own.pid not in [process.pid for process in found]
         os.kill(orphan, signal.SIGSTOP)
         assert processes.end([orphan]) == []

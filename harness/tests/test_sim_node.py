@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from harness.environments.sim.capabilities import KILL_WAIT_NS
-from harness.tests.simulated import Scripted, Word, run_for, world_of
+from harness.environments.sim.environment import SimEnvironment
+from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, run_for, world_of
 from targets.core import (
     CancelTimer,
     DiskFailed,
@@ -71,8 +73,8 @@ def test_what_stands_behind_a_persist_waits_for_the_disk_and_so_do_later_steps()
     assert sync_done == [SyncDone(7)]
 
 
-def run_to_end(script: object, **options: object):  # type: ignore[no-untyped-def]
-    environment, target = world_of(script, **options)  # type: ignore[arg-type]
+def run_to_end(script: Script, **options: Any) -> tuple[SimEnvironment, ScriptedTarget]:
+    environment, target = world_of(script, **options)
     run_for(environment, 5)
     return environment, target
 
@@ -198,9 +200,11 @@ def writer(core: Scripted, event: Event) -> Sequence[Effect]:
     return ()
 
 
-def restarted(environment, target, node: str) -> Started:  # type: ignore[no-untyped-def]
+def restarted(environment: SimEnvironment, target: ScriptedTarget, node: str) -> Started:
     environment.cluster.processes.start([node])
-    return target.cores[node][-1].seen[0][1]
+    started = target.cores[node][-1].seen[0][1]
+    assert isinstance(started, Started)
+    return started
 
 
 def test_a_full_disk_is_told_to_the_core_and_later_effects_of_the_step_are_not_done() -> None:

@@ -36,7 +36,11 @@ class RunningNode:
         self.process = subprocess.Popen(self.argv, stderr=subprocess.PIPE)
 
     def ask(
-        self, method: str, path: str, body: bytes | Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:

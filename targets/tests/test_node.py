@@ -21,7 +21,10 @@ FROM_N2 = {"Themis-Node": "n2"}
 
 
 def write(node: RunningNode, key: str, value: Any) -> None:
-    assert node.ask("POST", "/echo/ask", {"f": "write", "key": key, "value": value}) == (200, {"value": None, "node": None})
+    assert node.ask("POST", "/echo/ask", {"f": "write", "key": key, "value": value}) == (
+        200,
+        {"value": None, "node": None},
+    )
 
 
 def read(node: RunningNode, key: str) -> Any:

@@ -1,8 +1,9 @@
 """The agent: one small process beside each node, which is the node's parent and sees the network as the node does.
 
-    python agent.py      (commands on its standard input, answers on its standard output, JSON, one a line)
+    python agent.py [--linger]    (commands on its standard input, answers on its standard output, JSON, one a line)
 
-It lives exactly as long as the channel that it was started through: when its input ends, it kills what it started and ends.
+It lives exactly as long as the channel that it was started through: when its input ends, it kills what it started and ends;
+with --linger it leaves all as it is, and stays.
 It is one file and needs nothing but Python 3.8, so that it can be sent to a host or into a container as it is. It never
 listens on anything but the UDP port that probes arrive at, and obeys nobody but its channel.
 
@@ -12,6 +13,7 @@ Commands: {"do": name, ...}; answers: {"ok": value} or {"error": text}. See `Age
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
@@ -31,6 +33,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 SIGNAL_WAIT_S = 5.0
 PROBE_BYTES_MAX = 512
 TAIL_BYTES_MAX = 1 << 20
+LINGER = "--linger"
 BALLAST = ".themis-ballast"
 """The file that fills a disk."""
 FILL_BYTES_MAX = 4 << 30
@@ -226,10 +229,8 @@ class Agent:
 
     def do_drain(self, directory: str) -> int:
         """What `fill` wrote is gone; the bytes that are free."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, BALLAST))
-        except FileNotFoundError:
-            pass
         return self.do_free(directory)
 
     def do_free(self, directory: str) -> int:
@@ -299,6 +300,8 @@ def main() -> None:
     agent = Agent()
     try:
         agent.serve(sys.stdin.buffer, sys.stdout.buffer)
+        while LINGER in sys.argv[1:]:
+            signal.pause()
     finally:
         agent.kill_all()
 

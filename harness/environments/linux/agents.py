@@ -89,9 +89,7 @@ class Agents:
 
     # --- commands and files -------------------------------------------------------------------------------------------
 
-    def run(
-        self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S
-    ) -> Ran:
+    def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
         """A command on the node, ended; see Executor.run. Quicker than the executor's, where that starts a process."""
         command = {"argv": list(argv), "stdin": base64.b64encode(stdin).decode(), "timeout_s": timeout_s}
         answer = self._agents[node].do("run", command, timeout_s + 1)

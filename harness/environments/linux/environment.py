@@ -179,7 +179,9 @@ class LinuxEnvironment(ABC):
             waiting -= {node for node in waiting if node in answering or states[node] == "dead"}
             if waiting and time.monotonic() > deadline_s:
                 node = min(waiting)
-                raise FaultError(f"{node} does not answer after {UP_TIMEOUT_S:g} s; its log ends:\n{self._log_end(node)}")
+                raise FaultError(
+                    f"{node} does not answer after {UP_TIMEOUT_S:g} s; its log ends:\n{self._log_end(node)}"
+                )
             if waiting:
                 time.sleep(0.02)
 

@@ -5,6 +5,7 @@ Commands are argv lists; nothing here goes through a shell.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import subprocess
@@ -43,7 +44,9 @@ class Ran(msgspec.Struct, frozen=True):
         if self.exit_code:
             said = (self.stderr or self.stdout).decode(errors="replace").strip() or "it said nothing"
             place = f" on {where}" if where else ""
-            raise ExecutorFailed(f"`{' '.join(self.argv)[:200]}` failed{place} with status {self.exit_code}: {said[:1000]}")
+            raise ExecutorFailed(
+                f"`{' '.join(self.argv)[:200]}` failed{place} with status {self.exit_code}: {said[:1000]}"
+            )
         return self
 
 
@@ -69,9 +72,7 @@ class Channel(Protocol):
 class Executor(Protocol):
     """Runs commands as root on nodes. Its methods may be called from several threads at once."""
 
-    def run(
-        self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S
-    ) -> Ran:
+    def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
         """The command, ended. Raises ExecutorFailed when it could not be started or did not end in time."""
         ...
 
@@ -119,10 +120,8 @@ class PipeChannel:
         with self._closing:
             stdin = _pipe(self._process.stdin)
             if not stdin.closed:
-                try:
+                with contextlib.suppress(BrokenPipeError):  # It ended before it had read everything.
                     stdin.close()
-                except BrokenPipeError:
-                    pass  # It ended before it had read everything.
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -187,9 +186,7 @@ class NamespaceExecutor:
         self._environment = environment
         self._log = log
 
-    def run(
-        self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S
-    ) -> Ran:
+    def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
         """See Executor."""
         return run_here(self.inside(node, argv), stdin, timeout_s)
 

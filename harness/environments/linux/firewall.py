@@ -15,7 +15,7 @@ import msgspec
 
 from harness.environments.linux.agents import at_once
 from harness.environments.linux.executor import RUN_TIMEOUT_S, Ran
-from nemesis.capabilities import FaultError, Grudge, NodeId
+from nemesis.capabilities import Grudge, NodeId
 
 Link = tuple[NodeId, NodeId]
 """(source, destination)."""
@@ -101,28 +101,34 @@ class Firewall:
 
     def cut(self, grudge: Grudge) -> None:
         """Exactly these links are cut; lossy ones stay lossy."""
-        self._write({
-            node: msgspec.structs.replace(self._known(node), refused=frozenset(grudge.get(node, ())))
-            for node in self._addresses
-        })
+        self._write(
+            {
+                node: msgspec.structs.replace(self._known(node), refused=frozenset(grudge.get(node, ())))
+                for node in self._addresses
+            }
+        )
 
     def lose(self, links: Collection[Link], share: float) -> None:
         """Exactly these links lose this share of their packets."""
-        self._write({
-            node: msgspec.structs.replace(
-                self._known(node), lost={source: share for source, to in sorted(links) if to == node}
-            )
-            for node in self._addresses
-        })
+        self._write(
+            {
+                node: msgspec.structs.replace(
+                    self._known(node), lost={source: share for source, to in sorted(links) if to == node}
+                )
+                for node in self._addresses
+            }
+        )
 
     def double(self, links: Collection[Link], share: float) -> None:
         """Exactly these links deliver this share of their packets twice."""
-        self._write({
-            node: msgspec.structs.replace(
-                self._known(node), doubled={to: share for source, to in sorted(links) if source == node}
-            )
-            for node in self._addresses
-        })
+        self._write(
+            {
+                node: msgspec.structs.replace(
+                    self._known(node), doubled={to: share for source, to in sorted(links) if source == node}
+                )
+                for node in self._addresses
+            }
+        )
 
     def read(self) -> dict[NodeId, Rules]:
         """What each node's chains do, read back from its kernel."""

@@ -194,4 +194,6 @@ class Shaping:
 
 def unavailable(kind: str, kinds: Collection[str]) -> FaultError:
     """What to raise for a kind of disturbance that the kernel has nothing for."""
-    return FaultError(f"the kernel here cannot {kind} packets; it can {', '.join(sorted(kinds)) or 'nothing of the kind'}")
+    return FaultError(
+        f"the kernel here cannot {kind} packets; it can {', '.join(sorted(kinds)) or 'nothing of the kind'}"
+    )

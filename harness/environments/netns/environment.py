@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import msgspec
@@ -64,7 +66,9 @@ class NetnsEnvironment(LinuxEnvironment):
         if os.geteuid() != 0:
             raise EnvironmentUnavailable("network namespaces need root: run it with sudo, or use --env local")
         if len(self.deployment.nodes) > NODES_MAX:
-            raise EnvironmentUnavailable(f"{len(self.deployment.nodes)} nodes are more than the {NODES_MAX} it has room for")
+            raise EnvironmentUnavailable(
+                f"{len(self.deployment.nodes)} nodes are more than the {NODES_MAX} it has room for"
+            )
         if "drop" not in self.features():
             raise EnvironmentUnavailable(
                 "iptables cannot drop packets in a network namespace here: the kernel lacks netfilter, or this is a "
@@ -130,13 +134,15 @@ class NetnsEnvironment(LinuxEnvironment):
         """See LinuxEnvironment."""
         return {"PYTHONPATH": import_path(), "THEMIS_CLOCK": str(self.origin)}
 
-    def _range(self) -> subnets.IPv4Network:
+    def _range(self) -> IPv4Network:
         try:
             chosen = subnets.choose(self.options.subnet, subnets.routed(), int(self.tag, 16))
         except subnets.RangeInUse as error:
             raise EnvironmentUnavailable(f"{error}; choose another with --env-option subnet=...") from None
         if chosen.num_addresses < len(self.deployment.nodes) + 3:
-            raise EnvironmentUnavailable(f"the address range {chosen} is too small for {len(self.deployment.nodes)} nodes")
+            raise EnvironmentUnavailable(
+                f"the address range {chosen} is too small for {len(self.deployment.nodes)} nodes"
+            )
         return chosen
 
 
@@ -177,10 +183,11 @@ def find_leftovers() -> list[LeftNetwork]:
     """Networks of runs whose controller is gone."""
     if not sys.platform.startswith("linux") or shutil.which("ip") is None:
         return []
-    # The bridge is made first: what is found before it is looked for has one, unless it is a leftover.
-    spaces = [network.bridge_of(namespace) for namespace in network.namespaces()]
-    rules, mounts = network.accepted(), [bridge for bridge, _ in network.mounts().values()]
-    made = {bridge.name: bridge for bridge in network.bridges()}
+    with network.making() if os.geteuid() == 0 else contextlib.nullcontext():
+        # The bridge is removed last: what is found before it is looked for has one, unless it is a leftover.
+        spaces = [network.bridge_of(namespace) for namespace in network.namespaces()]
+        rules, mounts = network.accepted(), [bridge for bridge, _ in network.mounts().values()]
+        made = {bridge.name: bridge for bridge in network.bridges()}
     found = []
     for name in sorted({*spaces, *rules, *mounts, *made}):
         bridge = made.get(name, network.Bridge(name))

@@ -2,7 +2,7 @@
 
 Everything is named after the run's tag: the bridge th<tag>, its veth ends th<tag>v<i>, namespaces th<tag>-<i>. The bridge's
 alias is the label: the controller's identity and the run's id. The bridge is made first and removed last, so that a namespace
-without one is always a leftover. Where a firewall drops what is forwarded (a Docker engine sets it so), a rule of the
+without one is always a leftover; that it is made and labelled is one step to others, by a lock. Where a firewall drops what is forwarded (a Docker engine sets it so), a rule of the
 FORWARD chain accepts what stays on the bridge; the bridge's name in it is its label.
 """
 
@@ -57,7 +57,8 @@ def mount_name(run_tag: str, number: int) -> str:
 
 @contextlib.contextmanager
 def making() -> Iterator[None]:
-    """No other run on this machine looks for a free address range meanwhile."""
+    """No other run on this machine takes an address range meanwhile, and no one mistakes a bridge that has no label yet for
+    a leftover. Needs root."""
     descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -83,8 +84,9 @@ def create(run_tag: str, label: str, run_id: str, network: IPv4Network, count: i
             f"link add {end} type veth peer name eth0 netns {namespace}",
             f"link set {end} master {bridge} up",
         ]
-    # Not in the batch: its words are split at spaces.
-    run_here(["ip", "link", "add", bridge, "alias", f"{ALIAS} {label} {run_id}"[:255], "type", "bridge"]).checked()
+    run_here(["ip", "link", "add", bridge, "type", "bridge"]).checked()
+    # Not in the batch, where words are split at spaces, nor in the first command, which takes an alias and forgets it.
+    run_here(["ip", "link", "set", bridge, "alias", f"{ALIAS} {label} {run_id}"[:255]]).checked()
     run_here(["ip", "-batch", "-"], stdin="\n".join(lines).encode()).checked()
     for number in range(1, count + 1):
         inside = ["link set lo up", f"addr add {host(network, number + 1)}/{width} dev eth0", "link set eth0 up"]
@@ -98,7 +100,9 @@ def remove(run_tag: str) -> list[str]:
     """Nothing of the run's network is left; in words, what is. Processes inside must have ended."""
     bridge = bridge_name(run_tag)
     problems = []
-    for argv in removal(bridge, namespaces(bridge), bridge in accepted(), bridge in [found.name for found in bridges()]):
+    for argv in removal(
+        bridge, namespaces(bridge), bridge in accepted(), bridge in [found.name for found in bridges()]
+    ):
         try:
             run_here(argv).checked()
         except ExecutorFailed as error:

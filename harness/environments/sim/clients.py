@@ -104,13 +104,13 @@ class Clients:
         assert self.client is not None
         outcome = self.client.outcome(flight.call, reply)
         if outcome.__class__ is Redirect:
-            node = self.by_name.get(outcome.node)  # type: ignore[union-attr]
+            node = self.by_name.get(outcome.node)
             if node is not None and flight.redirects < REDIRECTS_MAX:
                 flight.redirects += 1
                 flight.node = node
                 self._ask(flight)
                 return
-            outcome = outcome.otherwise  # type: ignore[union-attr]
+            outcome = outcome.otherwise
         self._finish(flight, outcome)  # type: ignore[arg-type]
 
     def _timed_out(self, flight: Flight) -> None:

@@ -26,8 +26,8 @@ class Disk:
     __slots__ = (
         "added_ns",
         "damaged_at",
-        "is_damaged",
         "in_flight",
+        "is_damaged",
         "is_full",
         "latencies_ns",
         "loses_unsynced",

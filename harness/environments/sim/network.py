@@ -1,8 +1,8 @@
 """The simulated network: one `Link` for each ordered pair of nodes.
 
-A datagram link loses, repeats and reorders. A stream link is what TCP makes of the same wire: messages arrive once and in order or
-the connection is reset; a lost packet is sent again late and holds up those behind it; what is sent during a cut waits, and after it
-is delivered or lost with the connection.
+A datagram link loses, repeats and reorders. A stream link is what TCP makes of the same wire: messages arrive once
+and in order or the connection is reset; a lost packet is sent again late and holds up those behind it; what is sent
+during a cut waits, and after it is delivered or lost with the connection.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ class Network:
 
     def disturb(self, kind: str, links: Sequence[tuple[str, str]], parameters: dict[str, float]) -> None:
         """These links are disturbed in this way, and of this kind no others."""
-        self._in_force[kind] = {link: parameters for link in links}
+        self._in_force[kind] = dict.fromkeys(links, parameters)
         self._refresh()
 
     def undisturb(self) -> None:
@@ -299,7 +299,8 @@ class Network:
                 link.is_plain = how == none
 
     def in_force(self) -> dict[str, list[list[str]]]:
-        """kind -> the links that are disturbed so, read from the links themselves; what the options set is not in it."""
+        """kind -> the links that are disturbed so, read from the links themselves; what the options set is not in
+        it."""
         found: dict[str, list[list[str]]] = {}
         base = _kinds(self._base)
         for source, targets in self.links.items():

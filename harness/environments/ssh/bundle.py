@@ -1,0 +1,103 @@
+"""What a node's machine is sent: our packages and, where it lacks them, the modules that they import, as one tar.
+
+Modules are taken from this process's own installation, which fits a machine with the same interpreter ABI and processor; on
+others they must be installed. That they can be imported there is tried before anything is started.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import platform as host
+import re
+import sysconfig
+import tarfile
+from collections.abc import Collection, Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+OURS = ("histories", "checkers", "nemesis", "targets", "harness")
+SUFFIXES = (".py", ".so")
+ENTRY_POINTS = "themis.targets"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def platform() -> tuple[str, str]:
+    """The interpreter ABI and the processor that this process's compiled modules are made for."""
+    return str(sysconfig.get_config_var("SOABI")), host.machine()
+
+
+def make(target_module: str, distributions: Collection[str]) -> bytes:
+    """A gzipped tar of our packages, of the package that `target_module` is in, and of these distributions with all that
+    they need. Tests and what is compiled of ours are left out: nodes need none of it."""
+    files: dict[str, Path] = {}
+    for name in (*OURS, target_module.partition(".")[0]):
+        for relative, path in _sources(name):
+            files[relative] = path
+    for name in sorted(_closure(distributions)):
+        for relative, path in _installed(name):
+            files[relative] = path
+    for relative, path in _entry_points():
+        files[relative] = path
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3) as tar:
+        for relative, path in sorted(files.items()):
+            member = tar.gettarinfo(path, relative)
+            member.uid = member.gid = 0
+            member.uname = member.gname = "root"
+            member.mode = 0o644
+            with path.open("rb") as file:
+                tar.addfile(member, file)
+    return data.getvalue()
+
+
+def _sources(name: str) -> Iterator[tuple[str, Path]]:
+    """Name in the tar, and file, of each source of a top-level package or module."""
+    found = importlib.util.find_spec(name)
+    if found is None:
+        return
+    if not found.submodule_search_locations:
+        if found.origin:
+            yield Path(found.origin).name, Path(found.origin)
+        return
+    for place in found.submodule_search_locations:
+        for path in sorted(Path(place).rglob("*.py")):
+            inside = path.relative_to(place)
+            if "tests" not in inside.parts[:-1] or name not in OURS:
+                yield str(Path(name) / inside), path
+
+
+def _installed(name: str) -> Iterator[tuple[str, Path]]:
+    """Name in the tar, and file, of what a distribution has installed to be imported."""
+    for file in metadata.distribution(name).files or ():
+        if file.suffix in SUFFIXES and ".." not in file.parts and "tests" not in file.parts:
+            yield str(file), Path(str(file.locate()))
+
+
+def _closure(names: Iterable[str]) -> set[str]:
+    """These distributions and all that they require; what is not installed here is not needed."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        try:
+            required = metadata.distribution(name).requires or ()
+        except metadata.PackageNotFoundError:
+            continue
+        if name in found:
+            continue
+        found.add(name)
+        for requirement in required:
+            _, _, marker = requirement.partition(";")
+            if "extra" not in marker and (match := _NAME.match(requirement)):
+                waiting.append(match[0])
+    return found
+
+
+def _entry_points() -> Iterator[tuple[str, Path]]:
+    """What tells a node's registry of targets that other distributions have."""
+    for distribution in metadata.distributions():
+        if any(point.group == ENTRY_POINTS for point in distribution.entry_points):
+            for file in distribution.files or ():
+                if file.name in ("entry_points.txt", "METADATA") and file.parent.name.endswith(".dist-info"):
+                    yield str(file), Path(str(file.locate()))

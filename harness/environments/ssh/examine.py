@@ -1,0 +1,151 @@
+"""What a machine has, as JSON on the standard output. Sent there as text and run as root, before anything is uploaded.
+
+    python3 -I - SETTINGS < examine.py
+
+It changes nothing. It is written for Python 3.6, so that a machine whose interpreter is too old can say so.
+"""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import sysconfig
+from importlib import util
+
+try:
+    from importlib.metadata import PackageNotFoundError, version
+except ImportError:  # Before 3.8.
+    version, PackageNotFoundError = None, ImportError  # type: ignore[assignment, misc]
+
+TIMEKEEPERS = ("chronyd", "ntpd", "ntpd-rs", "openntpd", "systemd-timesyn")
+"""Programs that keep the clock, by the first 15 bytes of their names."""
+COMMAND_TIMEOUT_S = 15
+
+
+def said(argv):  # type: ignore[no-untyped-def]
+    """The standard output of a command; empty when it failed."""
+    try:
+        pipe = subprocess.PIPE
+        ended = subprocess.run(argv, stdout=pipe, stderr=pipe, timeout=COMMAND_TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return ended.stdout.decode(errors="replace")
+
+
+def modules(names):  # type: ignore[no-untyped-def]
+    """Module -> its version; null where it is missing."""
+    found = {}
+    for name in names:
+        found[name] = None
+        if util.find_spec(name) is not None and version is not None:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def interfaces():  # type: ignore[no-untyped-def]
+    """IPv4 address -> the interface that has it."""
+    found = {}
+    for line in said(["ip", "-o", "-4", "addr", "show"]).splitlines():
+        words = line.split()
+        if len(words) > 3 and words[2] == "inet":
+            found[words[3].partition("/")[0]] = words[1]
+    return found
+
+
+def own_qdisc(device):  # type: ignore[no-untyped-def]
+    """The root qdisc that somebody has set on this interface; empty for the kernel's default."""
+    for line in said(["tc", "qdisc", "show", "dev", device]).splitlines():
+        words = line.split()
+        if "root" in words and words[2] != "0:":
+            return " ".join(words[1:3])
+    return ""
+
+
+def bound(address, port, kind):  # type: ignore[no-untyped-def]
+    """Why the port cannot be listened on; empty when it can."""
+    with socket.socket(socket.AF_INET, kind) as tried:
+        if kind == socket.SOCK_STREAM:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((address, port))
+            if kind == socket.SOCK_STREAM:
+                tried.listen(1)
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def unsafe(directory):  # type: ignore[no-untyped-def]
+    """Why files of root cannot be kept below this directory: somebody else could change them. Empty when they can."""
+    path = directory
+    while path:
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            path = os.path.dirname(path) if path != "/" else ""
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            return path + " is a symbolic link"
+        if not stat.S_ISDIR(found.st_mode):
+            return path + " is not a directory"
+        if found.st_uid != 0:
+            return path + " does not belong to root"
+        # A sticky directory, such as /tmp, is as good for what is already there, and not for what is not.
+        if found.st_mode & 0o022 and (path == directory or not found.st_mode & stat.S_ISVTX):
+            return path + " can be written by others"
+        path = os.path.dirname(path) if path != "/" else ""
+    return ""
+
+
+def timekeepers():  # type: ignore[no-untyped-def]
+    """The programs that keep this machine's clock."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open("/proc/" + entry + "/comm") as file:
+                    name = file.read().strip()
+            except OSError:
+                continue
+            if name in TIMEKEEPERS:
+                found.add(name)
+    return sorted(found)
+
+
+def main():  # type: ignore[no-untyped-def]
+    """Look at everything and print it."""
+    settings = json.loads(sys.argv[1])
+    addresses = interfaces()
+    device = addresses.get(settings["address"], "")
+    print(  # noqa: T201
+        json.dumps(
+            {
+                "python": sys.executable,
+                "version": list(sys.version_info[:3]),
+                "abi": str(sysconfig.get_config_var("SOABI")),
+                "machine": platform.machine(),
+                "system": platform.system(),
+                "modules": modules(settings["modules"]),
+                "missing_tools": [name for name in settings["tools"] if shutil.which(name) is None],
+                "features": said(["unshare", "--net"] + settings["features_argv"]).split(),
+                "addresses": addresses,
+                "device": device,
+                "own_qdisc": own_qdisc(device) if device else "",
+                "node_port": bound(settings["address"], settings["node_port"], socket.SOCK_STREAM),
+                "probe_port": bound(settings["address"], settings["probe_port"], socket.SOCK_DGRAM),
+                "unsafe": unsafe(settings["directory"]),
+                "timekeepers": timekeepers(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The agent on a machine that is not ours alone: as linux.agent, and it leaves the machine as it was.
+
+    python -m harness.environments.ssh.guard serve ROOT RUN SILENCE_S     (its channel is an SSH session)
+    python -m harness.environments.ssh.guard sweep ROOT                   (after it, whatever became of it)
+
+It ends when its SSH session ends, and when it has heard nothing for SILENCE_S seconds, for a controller whose machine lost its
+power closes no connection. Ending, it kills its node, takes back the firewall's rules and the shaping, and puts the clock
+right. Were it killed itself, the kernel would kill its node (PR_SET_PDEATHSIG), and the rest is written below ROOT for `sweep`:
+
+    guard.pid, node.pid     "pid:start" of the processes, so that a pid that is used again is not mistaken for them
+    undo.json               what to take back, and how to see that it is gone
+    clock.json              what the clock should show
+
+Standard library and msgspec only: that is what the machine has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from harness.environments import processes
+from harness.environments.linux.agent import Agent
+from harness.environments.ssh.systemclock import SystemClock
+
+GUARD_PID, NODE_PID, UNDO, CLOCK = "guard.pid", "node.pid", "undo.json", "clock.json"
+COMMAND_TIMEOUT_S = 10.0
+LOOK_S = 0.5
+END_TIMEOUT_S = 5.0
+SILENT = 5
+"""The exit status after a silence."""
+
+
+class Guard(Agent):
+    """One run's guard of one machine."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        super().__init__()
+        self.root = root
+        self.labels = processes.labels(run_id)
+        self.clock = SystemClock(root / CLOCK)
+        self.heard_s = time.monotonic()
+        self._closing = threading.Lock()
+        (root / GUARD_PID).write_text(processes.identity(os.getpid()))
+
+    def do_spawn(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> int:
+        """See Agent; labelled, with a pid file."""
+        pid = super().do_spawn(node, argv, {**environment, **self.labels}, directory, output)
+        (self.root / NODE_PID).write_text(processes.identity(pid))
+        return pid
+
+    def do_beat(self) -> None:
+        """The controller is there."""
+
+    def do_now(self) -> list[int]:
+        """The wall clock and the monotonic clock of this machine, in ns."""
+        return [time.time_ns(), time.monotonic_ns()]
+
+    def do_undo(self, undo: dict[str, Any]) -> None:
+        """What to do at the end: see `undone`."""
+        new = self.root / f"{UNDO}.new"
+        new.write_text(json.dumps(undo))
+        new.replace(self.root / UNDO)
+
+    def do_clock_shift(self, offset_ns: int) -> None:
+        """See SystemClock.shift."""
+        self.clock.shift(offset_ns)
+
+    def do_clock_rate(self, rate: float) -> None:
+        """See SystemClock.run_at."""
+        self.clock.run_at(rate)
+
+    def do_clock_restore(self) -> None:
+        """See SystemClock.restore."""
+        self.clock.restore()
+
+    def close(self) -> None:
+        """The machine is as it was, but for the files below the root. Idempotent."""
+        with self._closing:
+            self.kill_all()
+            self.clock.restore()
+            undone(self.root)
+
+    def watch(self, silence_s: float) -> None:
+        """End the process when nothing was heard for so long."""
+        while time.monotonic() - self.heard_s < silence_s:
+            time.sleep(LOOK_S)
+        sys.stderr.write(f"nothing was heard for {silence_s:g} s: ending\n")
+        try:
+            self.close()
+        finally:
+            os._exit(SILENT)  # The main thread waits for a line that may never come.
+
+
+class _Noted:
+    """The commands of a guard, which remembers when it heard the last one."""
+
+    def __init__(self, commands: BinaryIO, guard: Guard) -> None:
+        self._commands = commands
+        self._guard = guard
+
+    def readline(self) -> bytes:
+        line = self._commands.readline()
+        self._guard.heard_s = time.monotonic()
+        return line
+
+
+def undone(root: Path) -> list[str]:
+    """What undo.json says is taken back; in words, what is still there.
+
+    {"device": interface or "", "take_back": argvs, any of which may fail, "gone": argvs that must fail after it}
+    """
+    try:
+        undo = json.loads((root / UNDO).read_text())
+    except FileNotFoundError:
+        return []
+    for argv in undo["take_back"]:
+        _run(argv)
+    if undo["device"] and _has_tree(undo["device"]):
+        _run(["tc", "qdisc", "del", "dev", undo["device"], "root"])
+    problems = [f"`{' '.join(argv)}` still finds something" for argv in undo["gone"] if _run(argv).returncode == 0]
+    if undo["device"] and _has_tree(undo["device"]):
+        problems.append(f"{undo['device']} is still shaped")
+    return problems
+
+
+def swept(root: Path) -> list[str]:
+    """Nothing of the run is left on the machine, but for its files below `root`; in words, what is."""
+    problems = []
+    for name in (GUARD_PID, NODE_PID):
+        try:
+            identity = (root / name).read_text()
+            pid = int(identity.partition(":")[0])
+            # The start time goes with it: a pid file whose process has ended must not cost another its life.
+            if processes.identity(pid) != identity:
+                continue
+        except (OSError, ValueError):
+            continue
+        if not _ended(pid, is_group=name == NODE_PID):
+            problems.append(f"process {pid} does not end")
+    SystemClock(root / CLOCK).restore()
+    return problems + undone(root)
+
+
+def _ended(pid: int, is_group: bool) -> bool:
+    try:
+        if is_group and os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    return not processes.end([pid], END_TIMEOUT_S)
+
+
+def _has_tree(device: str) -> bool:
+    """Whether our tree of qdiscs is on the interface: see linux.shaping."""
+    lines = _run(["tc", "qdisc", "show", "dev", device]).stdout.decode(errors="replace").splitlines()
+    return any(line.startswith("qdisc htb 1: root") for line in lines)
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return subprocess.CompletedProcess(argv, 127, b"", str(error).encode())
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one controller, or sweep up after one: then a JSON list of what is still there goes to the standard output."""
+    match arguments:
+        case ["serve", root, run_id, silence_s]:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # Only the end of its channel ends it: it has to clean up after it.
+            guard = Guard(Path(root), run_id)
+            threading.Thread(target=guard.watch, args=(float(silence_s),), daemon=True).start()
+            try:
+                guard.serve(_Noted(sys.stdin.buffer, guard), sys.stdout.buffer)
+            finally:
+                guard.close()
+            return 0
+        case ["sweep", root]:
+            problems = swept(Path(root))
+            if not problems:
+                shutil.rmtree(root, ignore_errors=True)
+                for parent in list(Path(root).parents)[:2]:
+                    try:
+                        parent.rmdir()
+                    except OSError:
+                        break  # Other runs are there.
+            sys.stdout.write(json.dumps(problems) + "\n")
+            return 0
+    sys.stderr.write("usage: guard serve ROOT RUN SILENCE_S | guard sweep ROOT\n")
+    return 254
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""Options of the environment `ssh`, and the machines that they name."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.environments.linux.environment import PORT, PROBE_PORT
+from nemesis.capabilities import NodeId
+
+USER_KNOWN_HOSTS = "~/.ssh/known_hosts"
+SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
+_USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,255}$")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$")
+_PATH = re.compile(r"(/[A-Za-z0-9._+@-]+)+$")
+
+
+class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of the environment `ssh` (`--env-option NAME=VALUE`; the first five have flags of their own).
+
+    username: empty: that of this process. private_key: a file; empty: those of the SSH agent and of ~/.ssh. port: of the
+    SSH servers. accept_new: add unknown host keys to known_hosts; changed ones are refused all the same.
+    allow_system_clock: clock faults move the machines' own clocks. known_hosts: a file in place of the user's and the
+    system's. hosts: the machines of the nodes in order, comma separated, where nodes are not named after them. addresses:
+    likewise, the IPv4 addresses under which the nodes see each other; empty: those that SSH reaches them under.
+    python: the interpreter there; empty: the first of the usual names that will do. remote_directory: what is uploaded
+    and written there is below it. node_port (TCP) and probe_port (UDP): where nodes and their agents listen.
+    silence_s: a machine that hears nothing from the controller for so long ends its node and undoes its faults.
+    """
+
+    username: str = ""
+    private_key: str = ""
+    port: int = 22
+    accept_new: bool = False
+    allow_system_clock: bool = False
+    known_hosts: str = ""
+    hosts: str = ""
+    addresses: str = ""
+    python: str = ""
+    remote_directory: str = "/var/lib/themis"
+    node_port: int = PORT
+    probe_port: int = PROBE_PORT
+    connect_timeout_s: float = 10.0
+    silence_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.username and not _USERNAME.match(self.username):
+            raise ValueError(f"username: {self.username!r} is no user's name")
+        for name in ("port", "node_port", "probe_port"):
+            if not 1 <= getattr(self, name) <= 65535:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to 65535")
+        for host in _listed(self.hosts):
+            if not _HOST.match(host):
+                raise ValueError(f"hosts: {host!r} is no host name or IPv4 address")
+        for address in _listed(self.addresses):
+            try:
+                ipaddress.IPv4Address(address)
+            except ValueError:
+                raise ValueError(f"addresses: {address!r} is no IPv4 address") from None
+        if self.python and not _PATH.match(self.python):
+            raise ValueError(f"python: {self.python!r} is no absolute path")
+        if not _PATH.match(self.remote_directory) or {"..", "."} & set(self.remote_directory.split("/")):
+            raise ValueError(f"remote_directory: {self.remote_directory!r} is no absolute path")
+        if not 1 <= self.connect_timeout_s <= 300:
+            raise ValueError(f"connect_timeout_s is {self.connect_timeout_s:g}; it must be from 1 to 300")
+        if not 20 <= self.silence_s <= 86_400:
+            raise ValueError(f"silence_s is {self.silence_s:g}; it must be from 20 to 86400")
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """How to get to a node's machine. It holds paths of keys and never what is in them."""
+
+    node: NodeId
+    host: str
+    port: int
+    username: str
+    private_key: str
+    known_hosts: tuple[str, ...]
+    accept_new: bool
+    timeout_s: float
+
+    def __str__(self) -> str:
+        place = f"{self.username}@{self.host}" + ("" if self.port == 22 else f":{self.port}")
+        return place if self.node == self.host else f"{self.node} ({place})"
+
+
+def machines(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, Machine]:
+    """Each node's machine. Raises ValueError when there are not as many as nodes, or one twice."""
+    hosts = _listed(options.hosts) or list(nodes)
+    for name, found in (("hosts", hosts), ("addresses", _listed(options.addresses) or list(nodes))):
+        if len(found) != len(nodes):
+            raise ValueError(f"{name}: {len(found)} of them for {len(nodes)} nodes")
+        if len(set(found)) != len(found):
+            raise ValueError(f"{name}: one is named twice; two nodes on one machine cannot be parted")
+    files = (options.known_hosts,) if options.known_hosts else (USER_KNOWN_HOSTS, SYSTEM_KNOWN_HOSTS)
+    return {
+        node: Machine(
+            node=node,
+            host=host,
+            port=options.port,
+            username=options.username or getpass.getuser(),
+            private_key=_absolute(options.private_key) if options.private_key else "",
+            known_hosts=tuple(map(_absolute, files)),
+            accept_new=options.accept_new,
+            timeout_s=options.connect_timeout_s,
+        )
+        for node, host in zip(nodes, hosts, strict=True)
+    }
+
+
+def addresses(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, str]:
+    """The addresses that were given for the nodes; empty when none were."""
+    return dict(zip(nodes, _listed(options.addresses), strict=False))
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())

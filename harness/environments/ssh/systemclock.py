@@ -1,0 +1,104 @@
+"""The machine's own clock, moved against the one that counts since its start, and put back. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STEP_S = 0.02
+"""A clock that runs fast or slow is set so often."""
+
+
+def _read_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_REALTIME)
+
+
+def _steady_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # Unlike the monotonic clock, nobody slews it.
+
+
+def _set_ns(ns: int) -> None:
+    time.clock_settime_ns(time.CLOCK_REALTIME, ns)
+
+
+class SystemClock:
+    """Moves the clock. What it showed before is in a file before it is moved, so that it can be put back by others.
+
+    Raises OSError where the clock cannot be set.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        read_ns: Callable[[], int] = _read_ns,
+        steady_ns: Callable[[], int] = _steady_ns,
+        set_ns: Callable[[int], None] = _set_ns,
+    ) -> None:
+        """path: the file, which is there as long as the clock may be wrong."""
+        self._path = path
+        self._read_ns = read_ns
+        self._steady_ns = steady_ns
+        self._set_ns = set_ns
+        self._lock = threading.Lock()
+        self._rate = 1.0
+        self._anchor = (0, 0)
+        """(steady, shown) where the rate began."""
+        self._stop = threading.Event()
+        self._drift: threading.Thread | None = None
+
+    def shift(self, offset_ns: int) -> None:
+        """The clock shows what it would have shown plus this offset; its rate stays."""
+        with self._lock:
+            true_ns = self._difference_ns() + self._steady_ns()
+            self._set_ns(true_ns + offset_ns)
+            self._anchor = (self._steady_ns(), self._read_ns())
+
+    def run_at(self, rate: float) -> None:
+        """From now on it runs at so many seconds a second, by small steps. Raises ValueError unless 0.001 <= rate <= 1000."""
+        if not 0.001 <= rate <= 1000:
+            raise ValueError(f"rate: {rate} is not between 0.001 and 1000")
+        with self._lock:
+            self._difference_ns()
+            self._anchor = (self._steady_ns(), self._read_ns())
+            self._rate = rate
+        if rate == 1.0:
+            self._end_drift()
+        elif self._drift is None:
+            self._stop.clear()
+            self._drift = threading.Thread(target=self._drive, name="clock", daemon=True)
+            self._drift.start()
+
+    def restore(self) -> None:
+        """The clock shows what it would have shown. Idempotent; does nothing when it was never moved."""
+        self._end_drift()
+        with self._lock:
+            self._rate = 1.0
+            if self._path.exists():
+                self._set_ns(self._difference_ns() + self._steady_ns())
+                self._path.unlink()
+
+    def _difference_ns(self) -> int:
+        """What the true clock shows more than the steady one, as it was before the first move."""
+        try:
+            found: int = json.loads(self._path.read_text())["difference_ns"]
+        except FileNotFoundError:
+            found = self._read_ns() - self._steady_ns()
+            new = self._path.with_suffix(".new")
+            new.write_text(json.dumps({"difference_ns": found}))
+            new.replace(self._path)
+        return found
+
+    def _drive(self) -> None:
+        while not self._stop.wait(STEP_S):
+            with self._lock:
+                since_ns = self._steady_ns() - self._anchor[0]
+                self._set_ns(self._anchor[1] + int(since_ns * self._rate))
+
+    def _end_drift(self) -> None:
+        self._stop.set()
+        if self._drift is not None:
+            self._drift.join()
+            self._drift = None

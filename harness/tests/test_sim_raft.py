@@ -1,0 +1,199 @@
+"""Raft in the simulation, by the interpreter, workload, nemesis and checkers of every other run: the standard scenario."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkers.verdict import Validity
+from harness import plan, sweep
+from harness.environments.sim.guard import deterministic
+from harness.spec import RunSpec
+from histories.trace import TraceRecord
+from nemesis.registry import families
+
+ROOT = Path(__file__).resolve().parents[2]
+STANDARD = RunSpec(
+    env="sim", nemesis=("partition", "kill", "pause", "loss", "clock"), time_limit_s=60.0, rate_hz=100.0, concurrency=10
+)
+"""The standard scenario of the simulation: five Raft nodes, heartbeat 50 ms, election 150 to 300 ms."""
+
+EVERYTHING: dict[str, Any] = {
+    "env": "sim",
+    "nemesis": tuple(sorted(families())),
+    "beyond_model": True,
+    "time_limit_s": 6.0,
+    "interval_s": 1.5,
+}
+
+
+def of(seed: int, base: RunSpec = STANDARD, **changes: Any) -> RunSpec:
+    fields = {name: getattr(base, name) for name in base.__struct_fields__}
+    return RunSpec(**{**fields, "seed": seed, **changes})
+
+
+def test_the_standard_scenario_is_valid_and_not_vacuous() -> None:
+    result = sweep.run_seed(of(1))
+    assert result.validity is Validity.VALID, result.reason
+    assert result.counts["ok"] > 1000
+    assert result.virtual_s > 60
+
+
+def test_the_standard_scenario_runs_under_the_guard() -> None:
+    prepared = plan.prepare(of(2, time_limit_s=10.0))
+    unguarded = sweep.simulate(prepared)
+    prepared = plan.prepare(of(2, time_limit_s=10.0))
+    with deterministic():
+        simulated = sweep.simulate(prepared, with_check=False)
+    assert simulated.history == unguarded.history
+
+
+@pytest.mark.parametrize("transport", ["datagram", "stream"])
+def test_both_transports_and_all_faults_of_the_model_are_survived(transport: str) -> None:
+    survived = sorted(set(families()) - {"disk", "rate"})
+    spec = of(
+        3,
+        nemesis=(*survived, "disk:lose-unsynced", "disk:torn-write", "disk:slow"),
+        time_limit_s=30.0,
+        env_options={"transport": transport},
+    )
+    result = sweep.run_seed(spec)
+    assert result.validity is Validity.VALID, result.reason
+
+
+SEEDS = {
+    "stale-read": 1,
+    "reply-before-commit": 1,
+    "volatile-log": 2,
+    "vote-twice": 7,
+    "commit-by-count": 79,
+}
+"""Bug -> a seed of the standard scenario that finds it."""
+
+
+@pytest.mark.parametrize("bug", SEEDS)
+def test_the_track_record(bug: str) -> None:
+    result = sweep.run_seed(of(SEEDS[bug], bugs=(bug,)))
+    assert result.validity is Validity.INVALID
+    assert result.reason
+
+
+def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
+    simulated = sweep.simulate(plan.prepare(of(SEEDS["vote-twice"], bugs=("vote-twice",))))
+    world = simulated.environment.world
+    invariants = simulated.verdict.parts["invariants"]
+    assert invariants.validity is Validity.INVALID
+    assert invariants.evidence["rule"] == "election-safety"
+    assert invariants.evidence["time"] == world.now_ns
+    assert len(invariants.evidence["nodes"]) == 2
+    assert world.traces is not None
+    assert world.traces[-1][0] == world.now_ns
+    assert simulated.history[-1].time <= world.now_ns
+    assert simulated.verdict.parts["nodes"].validity is Validity.VALID
+
+
+def test_the_files_of_a_run(tmp_path: Path) -> None:
+    """collect() writes each node's trace and log, and the message log when it is on."""
+    import msgspec
+
+    from harness.environments.sim import messagelog
+
+    prepared = plan.prepare(of(4, time_limit_s=3.0, env_options={"messages": True}))
+    environment = sweep.simulate(prepared, directory=tmp_path).environment
+    environment.collect()
+    environment.down()
+    assert environment.world.traces is not None
+    lines = (tmp_path / "nodes" / "n1" / "trace.jsonl").read_bytes().splitlines()
+    records = [msgspec.json.decode(line, type=TraceRecord) for line in lines]
+    assert records == [TraceRecord(*row) for row in environment.world.traces if row[1] == "n1"]
+    assert "started" in (tmp_path / "nodes" / "n1" / "node.log").read_text()
+    entries = messagelog.read(tmp_path / "messages.jsonl")
+    kinds = {entry.kind for entry in entries}
+    assert {"send", "deliver", "timer", "persist", "sync", "start", "request", "reply"} <= kinds
+    sent = {entry.number for entry in entries if entry.kind == "send"}
+    assert {entry.number for entry in entries if entry.kind in ("deliver", "drop")} <= sent
+
+
+def test_the_message_log_changes_nothing() -> None:
+    with_log = sweep.run_seed(of(5, time_limit_s=10.0, env_options={"messages": True}), with_digests=True)
+    without = sweep.run_seed(of(5, time_limit_s=10.0), with_digests=True)
+    assert (with_log.history_digest, with_log.trace_digest) == (without.history_digest, without.trace_digest)
+
+
+def test_a_run_without_a_majority_at_its_end_is_healed_and_serves() -> None:
+    """Liveness heals by itself: here the schedule never brings three of five nodes back."""
+    from nemesis.schedule import Schedule
+
+    entries = ({"time_ns": 2_000_000_000, "f": "kill", "value": ["n1", "n2", "n3"]},)
+    saved = Schedule(
+        nodes=STANDARD.nodes,
+        entries=tuple(_entry(entry) for entry in entries),
+        seed=0,
+        choices=("kill",),
+        time_limit_ns=5_000_000_000,
+        beyond_model=False,
+    )
+    prepared = plan.prepare(of(6, time_limit_s=5.0, nemesis=("kill",)), saved=saved)
+    liveness = sweep.simulate(prepared).verdict.parts["liveness"]
+    assert liveness.validity is Validity.VALID, liveness.reason
+    assert liveness.stats["converged_after_ns"] > 0
+
+
+def _entry(fields: dict[str, Any]) -> Any:
+    from nemesis.family import Entry
+
+    return Entry(**fields)
+
+
+# --- determinism -------------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from harness import sweep
+from harness.tests.test_sim_raft import EVERYTHING
+from harness.spec import RunSpec
+for seed in range(int(sys.argv[1]), int(sys.argv[2])):
+    result = sweep.run_seed(RunSpec(seed=seed, **EVERYTHING), with_digests=True)
+    print(seed, result.history_digest, result.trace_digest, result.validity.name, result.reason)
+"""
+
+
+def digests(first: int, last: int, hash_seed: str) -> list[str]:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROGRAM, str(first), str(last + 1)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def compare(first: int, last: int) -> None:
+    one, other = digests(first, last, "1"), digests(first, last, "4242")
+    assert len(one) == last - first + 1
+    assert one == other
+    assert len({line.split()[1] for line in one}) == len(one), "different seeds give different histories"
+
+
+@pytest.mark.real
+def test_the_same_seed_gives_the_same_bytes_in_another_process_with_another_hash_seed() -> None:
+    compare(1, 4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_two_hundred_seeds_give_the_same_bytes() -> None:
+    compare(1, 200)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_healthy_raft_over_many_seeds() -> None:
+    broken = [
+        f"seed {result.seed}: {result.validity.name}: {result.reason}"
+        for result in sweep.sweep(STANDARD, range(1, 2001), jobs=os.cpu_count() or 1)
+        if result.validity is not Validity.VALID
+    ]
+    assert not broken, "\n".join(broken)

@@ -1,0 +1,55 @@
+"""The diagram of a window: one line for each entry, arrows between columns."""
+
+from __future__ import annotations
+
+from harness.environments.sim.messagelog import LogEntry
+from harness.spacetime import diagram
+
+MS = 1_000_000
+ENTRIES = [
+    LogEntry(1 * MS, "timer", "n1", what="election"),
+    LogEntry(1 * MS, "send", "n1", peer="n3", what="Vote", number=1),
+    LogEntry(2 * MS, "persist", "n2", what="HardState", number=4),
+    LogEntry(3 * MS, "deliver", "n3", peer="n1", what="Vote", number=1),
+    LogEntry(4 * MS, "send", "n3", peer="n2", what="Reply", number=2),
+    LogEntry(5 * MS, "drop", "n3", peer="n2", what="Reply", number=2, why="link is cut"),
+    LogEntry(6 * MS, "crash", "n2", why="killed"),
+    LogEntry(9 * MS, "start", "n2", what="3 records"),
+]
+NODES = ("n1", "n2", "n3")
+
+EXPECTED = """\
+                      n1                n2                n3
+t timer  w write to disk  s synced  ^ start  X crash  > request  < reply  o sent  --x lost
+    0.001000           t                 |                 |  timer election
+    0.001000           o                 |                 |  #1 Vote to n3
+    0.002000           |                 w                 |  persist HardState
+    0.003000           o-------------- Vote -------------->|  #1 +2.00 ms
+    0.004000           |                 |                 o  #2 Reply to n2
+    0.005000           |                 |        x--------o  #2 +1.00 ms link is cut
+    0.006000           |                 X                 |  crash killed
+"""
+
+
+def test_a_window_is_drawn() -> None:
+    assert diagram(ENTRIES, NODES, 0, 8 * MS) == EXPECTED
+
+
+def test_a_window_leaves_out_what_is_outside_it() -> None:
+    drawn = diagram(ENTRIES, NODES, 6 * MS, 6 * MS).splitlines()
+    assert len(drawn) == 3
+    assert drawn[2].endswith("crash killed")
+
+
+def test_a_message_that_was_sent_before_the_window_still_has_its_age() -> None:
+    assert "#1 +2.00 ms" in diagram(ENTRIES, NODES, 3 * MS, 3 * MS)
+
+
+def test_too_much_is_cut_at_the_beginning_and_says_so() -> None:
+    drawn = diagram(ENTRIES, NODES, 0, 100 * MS, rows_max=2).splitlines()
+    assert drawn[2] == "... 6 earlier entries are left out"
+    assert drawn[-1].endswith("start 3 records")
+
+
+def test_an_empty_window_says_so() -> None:
+    assert "nothing happened" in diagram(ENTRIES, NODES, 20 * MS, 30 * MS)

@@ -1,0 +1,130 @@
+"""Many seeds: order, processes, stopping early, the command that runs one again, and comparing runs."""
+
+from __future__ import annotations
+
+import shlex
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import pytest
+
+from checkers.verdict import Validity
+from harness import sweep
+from harness.errors import UsageError
+from harness.spec import RunSpec
+
+SHORT = RunSpec(env="sim", nemesis=("partition", "kill"), time_limit_s=4.0, interval_s=1.0, concurrency=10)
+
+
+def test_results_come_in_the_order_of_the_seeds() -> None:
+    results = list(sweep.sweep(SHORT, range(5, 8)))
+    assert [result.seed for result in results] == [5, 6, 7]
+    assert all(result.cpu_s > 0 and result.virtual_s > 4 for result in results)
+
+
+@pytest.mark.real
+def test_processes_find_what_one_process_finds() -> None:
+    alone = list(sweep.sweep(SHORT, range(1, 4), with_digests=True))
+    together = list(sweep.sweep(SHORT, range(1, 4), jobs=2, with_digests=True))
+    assert [(result.seed, result.history_digest, result.trace_digest) for result in alone] == [
+        (result.seed, result.history_digest, result.trace_digest) for result in together
+    ]
+
+
+def test_fail_fast_ends_with_the_first_seed_that_is_not_valid() -> None:
+    spec = RunSpec(env="sim", bugs=("stale-read",), time_limit_s=10.0, concurrency=10, nemesis=("partition",))
+    results = list(sweep.sweep(spec, range(1, 50), fail_fast=True))
+    assert len(results) < 49
+    assert results[-1].validity is Validity.INVALID
+    assert all(result.validity is Validity.VALID for result in results[:-1])
+
+
+class Counting(Executor):
+    """Runs each call when its result is asked for, and counts."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        self.submitted += 1
+        future: Future[Any] = Future()
+        future.set_result(call(*arguments, **named))
+        return future
+
+
+def test_not_everything_is_handed_out_at_once() -> None:
+    executor = Counting()
+    results = sweep.over(executor, SHORT, range(1, 1000), jobs=1)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert executor.submitted == sweep.AHEAD
+
+
+@pytest.mark.parametrize(
+    ("spec", "seeds", "jobs", "words"),
+    [
+        (SHORT, range(0), 1, "no seeds"),
+        (SHORT, range(1, 3), 0, "jobs"),
+        (RunSpec(env="local"), range(1, 3), 1, "sim"),
+        (RunSpec(env="sim", bugs=("no-such-bug",)), range(1, 3), 1, "no-such-bug"),
+        (RunSpec(env="sim", env_options={"transport": "pigeon"}), range(1, 3), 1, "pigeon"),
+    ],
+)
+def test_bad_input_is_refused(spec: RunSpec, seeds: range, jobs: int, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        list(sweep.sweep(spec, seeds, jobs))
+
+
+def test_the_command_says_everything_that_is_not_as_by_default() -> None:
+    spec = RunSpec(
+        env="sim",
+        bugs=("vote-twice",),
+        nemesis=("kill", "partition:ring"),
+        seed=7,
+        nodes=("a", "b", "c"),
+        concurrency=6,
+        rate_hz=50.0,
+        time_limit_s=12.5,
+        beyond_model=True,
+        target_options={"reads": "log"},
+        env_options={"transport": "stream", "slow_nodes_ms": {"a": 2}},
+    )
+    words = shlex.split(sweep.command(spec))
+    assert words[:3] == ["themis", "test", "--env"]
+    assert words[words.index("--nodes") + 1] == "a,b,c"
+    assert words[words.index("--bug") + 1] == "vote-twice"
+    assert words[words.index("--nemesis") + 1] == "kill,partition:ring"
+    assert words[words.index("--seed") + 1] == "7"
+    assert words[words.index("--time-limit") + 1] == "12.5"
+    assert "--beyond-model" in words
+    assert 'slow_nodes_ms={"a":2}' in words
+
+
+def test_every_flag_of_the_command_is_one_of_themis_test() -> None:
+    from harness.cli.run import test as themis_test
+
+    known = {flag for parameter in themis_test.params for flag in parameter.opts}
+    spec = RunSpec(
+        env="sim",
+        bugs=("vote-twice",),
+        seed=7,
+        rate_hz=50.0,
+        interval_s=1.0,
+        quiet_s=0.5,
+        client_timeout_s=1.0,
+        check_states=5,
+        check_time_limit_s=3.0,
+        beyond_model=True,
+        vacuity={"ok_min": 3},
+        target_options={"reads": "log"},
+        workload_options={"keys_max": "3"},
+        env_options={"transport": "stream"},
+    )
+    flags = {word for word in shlex.split(sweep.command(spec)) if word.startswith("--")}
+    assert flags <= known
+
+
+def test_the_first_difference_is_named() -> None:
+    assert sweep.first_difference(b"a\nb\n", b"a\nb\n") is None
+    assert "line 2 was\n  b\nand is now\n  c" in str(sweep.first_difference(b"a\nb\n", b"a\nc\n"))
+    assert "had 1 lines and has 2 now" in str(sweep.first_difference(b"a\n", b"a\nb\n"))
