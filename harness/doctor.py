@@ -15,6 +15,10 @@ from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.plan import find_target
 
 
+NEEDS_HOSTS = frozenset({"ssh"})
+"""Environments whose nodes are machines that only a run names."""
+
+
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing looked at. is_essential: without it not even the embedded default runs."""
 
@@ -62,6 +66,9 @@ def native_core() -> Finding:
 
 def environment(name: str) -> Finding:
     """Whether the environment can run here, judged by its own check."""
+    if name in NEEDS_HOSTS:
+        environments.find(name)
+        return Finding(f"env {name}", True, "the client side is there; hosts are examined when a run names them")
     target = find_target("raft")
     with tempfile.TemporaryDirectory(prefix="themis-doctor-") as directory:
         deployment = Deployment(

@@ -39,7 +39,9 @@ class OrphanProcess(msgspec.Struct, frozen=True):
 
 def find() -> list[Leftover]:
     """Everything that is there. Runs that still have their controller are left out."""
-    return [OrphanProcess(process) for process in processes.find_leftovers()]
+    from harness.environments.ssh import sites  # Here, because it loads paramiko, which only this needs.
+
+    return [*(OrphanProcess(process) for process in processes.find_leftovers()), *sites.find_leftovers()]
 
 
 def processes_of_run(run: Path) -> list[processes.Labelled]:

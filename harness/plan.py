@@ -83,7 +83,9 @@ class Plan(msgspec.Struct, frozen=True):
                 beyond_model=spec.beyond_model,
             )
         except Unavailable as error:
-            raise UsageError(str(error)) from error
+            # What an environment of machines knows about why; see harness.environments.linux.environment.
+            lacking = "".join(f"\n  {what}" for what in getattr(cluster, "lacking", ()))
+            raise UsageError(f"{error}{lacking}") from error
 
 
 def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | None = None) -> Plan:

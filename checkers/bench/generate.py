@@ -37,9 +37,9 @@ class _Operation(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """Where the read was changed. is_certain: no linearization explains it, whatever the crashed operations did."""
+    """Which operation, by order of calls, was changed to return what. is_certain: no linearization explains it, whatever the crashed operations did."""
 
-    index: int
+    operation: int
     value: int
     is_certain: bool
 
@@ -64,7 +64,7 @@ def cas_register(
     results = _results(planned)
     stale = None if variant == "valid" else _stale(rng, planned, results, 0.5 if variant == "middle" else 0.97)
     if stale is not None:
-        results[stale.index] = ("ok", stale.value)
+        results[stale.operation] = ("ok", stale.value)
     return _history(planned, results, processes), stale
 
 
@@ -79,9 +79,10 @@ def _planned(rng: Random, operations: int, processes: int, crashed: float, spare
         is_crashed = rng.random() < crashed
         takes_effect = not is_crashed or rng.random() < 0.5
         values = VALUES - 1 if is_crashed and spare else VALUES
+        argument: Any = None
         match rng.randrange(3):
             case 0:
-                f, argument = "read", None
+                f = "read"
             case 1:
                 f, argument = "write", rng.randrange(values)
             case _:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from checkers.invariants.ledger import Ledger
-from checkers.invariants.violation import Violation
+from checkers.invariants.violation import Handler, Violation
 
 
 class Durability:
@@ -18,7 +18,7 @@ class Durability:
     name = "durability"
 
     def __init__(self, ledger: Ledger, node_count: int) -> None:
-        self.handlers = {"commit": self._on_sign, "vote": self._on_sign, "role": self._on_role}
+        self.handlers: dict[str, Handler] = {"commit": self._on_sign, "vote": self._on_sign, "role": self._on_role}
         self._ledger = ledger
         self._node_count = node_count
         self._majority = node_count // 2 + 1

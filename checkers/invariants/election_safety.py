@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checkers.invariants.violation import Violation
+from checkers.invariants.violation import Handler, Violation
 
 
 class ElectionSafety:
@@ -13,7 +13,7 @@ class ElectionSafety:
     name = "election-safety"
 
     def __init__(self) -> None:
-        self.handlers = {"role": self._on_role}
+        self.handlers: dict[str, Handler] = {"role": self._on_role}
         self._leaders: dict[int, tuple[str, int]] = {}
 
     def _on_role(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:

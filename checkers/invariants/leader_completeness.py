@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from checkers.invariants.ledger import Ledger, NodeView
-from checkers.invariants.violation import Violation
+from checkers.invariants.violation import Handler, Violation
 
 
 class LeaderCompleteness:
-    """Watches `role`, after the ledger has it, and a leader's `append`, before the ledger takes it."""
+    """Watches `role`, after the ledger has it."""
 
     name = "leader-completeness"
 
     def __init__(self, ledger: Ledger) -> None:
-        self.handlers = {"role": self._on_role}
+        self.handlers: dict[str, Handler] = {"role": self._on_role}
         self._ledger = ledger
 
     def _on_role(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:

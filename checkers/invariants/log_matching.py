@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from checkers.invariants.ledger import Ledger
-from checkers.invariants.violation import Violation
+from checkers.invariants.violation import Handler, Violation
 
 
 class LogMatching:
@@ -18,7 +18,7 @@ class LogMatching:
     name = "log-matching"
 
     def __init__(self, ledger: Ledger) -> None:
-        self.handlers = {"append": self._on_append}
+        self.handlers: dict[str, Handler] = {"append": self._on_append}
         self._views = ledger.nodes
         self._seen: dict[tuple[int, int], tuple[str, int | None, str]] = {}
         """(index, term) -> digest, term of the entry before (None: not known), who appended it first"""

@@ -10,8 +10,9 @@ from checkers.invariants.election_safety import ElectionSafety
 from checkers.invariants.leader_completeness import LeaderCompleteness
 from checkers.invariants.ledger import Ledger
 from checkers.invariants.log_matching import LogMatching
+from checkers.invariants.persistent_state import PersistentState
 from checkers.invariants.state_machine_safety import StateMachineSafety
-from checkers.invariants.violation import Handler, Violation
+from checkers.invariants.violation import Handler, Rule, Violation
 from checkers.verdict import Verdict
 from histories.trace import TraceRecord
 
@@ -27,21 +28,27 @@ class Observers:
     def __init__(self, node_count: int) -> None:
         self.ledger = Ledger()
         ledger = self.ledger
-        elections = ElectionSafety()
-        matching = LogMatching(ledger)
-        leaders = LeaderCompleteness(ledger)
-        machines = StateMachineSafety(ledger)
-        durability = Durability(ledger, node_count)
-        self.rules = (elections.name, matching.name, leaders.name, machines.name, durability.name)
-        self.handlers: dict[str, tuple[Handler, ...]] = {
-            "started": (self._started,),
-            "role": (self._role, elections.handlers["role"], leaders.handlers["role"], durability.handlers["role"]),
-            "append": (matching.handlers["append"], self._append),
-            "truncate": (self._truncate,),
-            "commit": (machines.handlers["commit"], durability.handlers["commit"]),
-            "apply": (machines.handlers["apply"],),
-            "vote": (durability.handlers["vote"],),
+        rules: tuple[Rule, ...] = (
+            ElectionSafety(),
+            LogMatching(ledger),
+            LeaderCompleteness(ledger),
+            StateMachineSafety(ledger),
+            Durability(ledger, node_count),
+            PersistentState(),
+        )
+        self.rules = tuple(rule.name for rule in rules)
+        # The ledger takes a role before the rules look at it, an append after log matching has.
+        handlers: dict[str, list[Handler]] = {
+            "started": [self._started],
+            "role": [self._role],
+            "append": [],
+            "truncate": [self._truncate],
         }
+        for rule in rules:
+            for kind, handle in rule.handlers.items():
+                handlers.setdefault(kind, []).append(handle)
+        handlers["append"].append(self._append)
+        self.handlers: dict[str, tuple[Handler, ...]] = {kind: tuple(found) for kind, found in handlers.items()}
 
     def observe(self, record: TraceRecord) -> Violation | None:
         """What this record, after all before it, shows to be wrong. Kinds that no rule knows are passed over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from checkers.invariants.ledger import Ledger
-from checkers.invariants.violation import Violation
+from checkers.invariants.violation import Handler, Violation
 
 
 class StateMachineSafety:
@@ -14,7 +14,7 @@ class StateMachineSafety:
     name = "state-machine-safety"
 
     def __init__(self, ledger: Ledger) -> None:
-        self.handlers = {"commit": self._on_commit, "apply": self._on_apply}
+        self.handlers: dict[str, Handler] = {"commit": self._on_commit, "apply": self._on_apply}
         self._ledger = ledger
         self._applied: list[tuple[int, str, str] | None] = []
         """By index from 1: term, digest, who applied it first."""

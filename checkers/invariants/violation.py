@@ -29,4 +29,6 @@ class Rule(Protocol):
     """One invariant, watched online. `handlers`: kind of trace record -> what to do with it."""
 
     name: str
-    handlers: Mapping[str, Handler]
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]: ...

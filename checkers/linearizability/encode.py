@@ -220,11 +220,10 @@ def _identity(operation: Operation) -> Hashable:
     return (operation, _types(operation.argument), _types(operation.result))
 
 
-def _types(value: Any) -> Hashable:
+def _types(value: Any) -> object:
     """The shape of a value's types: what equality does not see."""
     if isinstance(value, tuple):
         return tuple(map(_types, value))
     if isinstance(value, frozenset):
         return tuple(sorted(map(repr, value)))
-    kind: type[Any] = type(value)
-    return kind
+    return type(value)

@@ -146,7 +146,7 @@ def test_of_a_queue_only_the_values_that_matter_are_left() -> None:
 
 
 @pytest.mark.parametrize("name", names())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_the_minimal_history_is_refuted_by_brute_force(name: str, data: st.DataObject) -> None:
     history = data.draw(histories(name))
@@ -207,7 +207,7 @@ def states_before(part: Sequence[Entry], failed: Entry, model: Model) -> set[Sta
 @pytest.mark.parametrize("name", names())
 def test_the_states_left_are_exactly_those_possible(name: str) -> None:
     model, refuted = find(name), 0
-    for seed in range(60):
+    for seed in range(20):
         part = entries(random_history(name, seeded(seed), ops_max=6), refused=True)
         result = search(part, model)
         if result.failed_at is None:
@@ -257,7 +257,7 @@ def test_cutting_at_a_reset_keeps_the_verdict(name: str) -> None:
 @pytest.mark.parametrize("name", names())
 def test_the_second_algorithm_is_right(name: str) -> None:
     model = find(name)
-    for seed in range(12):
+    for seed in range(8):
         part = entries(random_history(name, seeded(seed)), refused=True)
         failing = failing_return(part, model)
         assert (failing is None) == (brute.linearization(part, model) is not None)
@@ -266,7 +266,7 @@ def test_the_second_algorithm_is_right(name: str) -> None:
 
 
 def test_the_second_algorithm_gives_up_in_time() -> None:
-    opened = " | ".join(f"p{i} invoke enqueue {i}" for i in range(12))
+    opened = " | ".join(f"p{i} invoke enqueue {i}" for i in range(8))
     part = entries(h(f"{opened} | p20 invoke dequeue | p20 ok dequeue 99"))
     with pytest.raises(TooMany):
         failing_return(part, find("fifo-queue"), configurations_max=1_000)

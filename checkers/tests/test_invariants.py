@@ -80,6 +80,20 @@ BROKEN = {
         n1 apply 1 1 a
         n2 apply 1 2 a
     """,
+    "persistent-state: a term that was shown is forgotten": """
+        n1 role follower 3
+        n1 shown
+        n1 started
+        n1 role follower 2
+    """,
+    "persistent-state: a vote that was shown is forgotten": """
+        n1 role follower 3
+        n1 vote 3 n2
+        n1 shown
+        n1 started
+        n1 role follower 3
+        n1 vote 3 n3
+    """,
     "durability: a majority comes back without it": """
         n1 role leader 1
         n1 append 1 1 a
@@ -208,6 +222,27 @@ LEGAL = {
         n1 append 1 1 a
         n1 commit 1
         n1 apply 1 1 a
+    """,
+    "a term and a vote that no one saw may be forgotten": """
+        n1 role follower 2
+        n1 shown
+        n1 role follower 3
+        n1 vote 3 n2
+        n1 started
+        n1 role follower 2
+        n1 role follower 3
+        n1 vote 3 n3
+        n1 shown
+    """,
+    "a vote is said again": """
+        n1 role follower 3
+        n1 vote 3 n2
+        n1 shown
+        n1 started
+        n1 role follower 3
+        n1 vote 3 n2
+        n1 role follower 4
+        n1 vote 4 n3
     """,
     "an unknown kind is passed over": """
         n1 role leader 1

@@ -46,7 +46,7 @@ def test_accepts_exactly_the_legal_orders(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", names())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_what_the_search_finds_is_accepted_and_a_spoiled_order_is_not(name: str, data: st.DataObject) -> None:
     model = find(name)

@@ -60,6 +60,32 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()) and name != "none")
 
 
+def of_ssh(
+    env: str,
+    username: str | None,
+    private_key: str | None,
+    port: int | None,
+    accept_new: bool,
+    allow_system_clock: bool,
+) -> dict[str, Any]:
+    """What the flags of environment ssh say, as its options; those that were not given are left out.
+
+    Raises UsageError when one was given for another environment.
+    """
+    given = {
+        "username": ("--username", username),
+        "private_key": ("--ssh-private-key", private_key),
+        "port": ("--ssh-port", port),
+        "accept_new": ("--ssh-accept-new", accept_new or None),
+        "allow_system_clock": ("--allow-system-clock", allow_system_clock or None),
+    }
+    found = {name: value for name, (_, value) in given.items() if value is not None}
+    if found and env != "ssh":
+        flag = given[next(iter(found))][0]
+        raise UsageError(f"{flag} is for --env ssh, and this run is in {env}: leave it out, or add --env ssh")
+    return found
+
+
 def fresh_seed() -> int:
     """A seed for a run that was not given one; it is printed and stored, so the run can be repeated."""
     return secrets.randbelow(2**31)

@@ -49,6 +49,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option(
     "--env-option", "-e", multiple=True, metavar="NAME=VALUE", help="An option of the environment; repeatable."
 )
+@click.option("--username", default=None, help="Who logs in to the machines (env ssh). Default: you.")
+@click.option("--ssh-private-key", metavar="FILE", default=None, help="The key to log in with (env ssh).")
+@click.option("--ssh-port", type=click.IntRange(1, 65535), default=None, help="Of the SSH servers (env ssh).")
+@click.option("--ssh-accept-new", is_flag=True, help="Add unknown host keys to known_hosts (env ssh).")
+@click.option("--allow-system-clock", is_flag=True, help="Clock faults move the machines' own clocks (env ssh).")
 @click.option("--nodes", default="5", show_default=True, help="How many, or their names, comma separated.")
 @click.option("--concurrency", default="2n", show_default=True, help="Clients: 10, or 3n for three a node.")
 @click.option("--rate", type=float, default=100.0, show_default=True, help="Operations a second in all; 0: no limit.")
@@ -84,6 +89,11 @@ def test(
     schedule: Path | None,
     env: str,
     env_option: tuple[str, ...],
+    username: str | None,
+    ssh_private_key: str | None,
+    ssh_port: int | None,
+    ssh_accept_new: bool,
+    allow_system_clock: bool,
     nodes: str,
     concurrency: str,
     rate: float,
@@ -123,7 +133,8 @@ def test(
             interval_s=nemesis_interval,
             beyond_model=beyond_model,
             env=env,
-            env_options=options.pairs("--env-option", env_option),
+            env_options=options.pairs("--env-option", env_option)
+            | options.of_ssh(env, username, ssh_private_key, ssh_port, ssh_accept_new, allow_system_clock),
             nodes=names,
             concurrency=options.concurrency(concurrency, len(names)),
             rate_hz=rate,

@@ -21,8 +21,9 @@ from harness import driver
 from harness.environments import http, processes
 from harness.environments.base import Deployment, EnvironmentUnavailable, NemesisWorker
 from harness.environments.local_capabilities import LocalClocks, LocalDisks, LocalLinks, LocalPackets, LocalProcesses
+from harness.environments.nursery import Spawn
 from harness.environments.supervision import Supervision, SupervisorFailed, import_path
-from harness.environments.supervisor import Ended, Plan, Spawn, reserve
+from harness.environments.supervisor import Ended, Plan, reserve
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
 from targets.node import CRASHED, HALTED

@@ -9,6 +9,7 @@ from typing import cast
 from harness.environments.base import Deployment, Environment
 
 BUILT_IN = {
+    "ssh": "harness.environments.ssh.environment:SshEnvironment",
     "sim": "harness.environments.sim.environment:SimEnvironment",
     "local": "harness.environments.local:LocalEnvironment",
     "docker": "harness.environments.docker:DockerEnvironment",

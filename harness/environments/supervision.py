@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from harness.environments import processes
-from harness.environments.supervisor import Ended, Plan, Spawn
+from harness.environments.nursery import Spawn
+from harness.environments.supervisor import Ended, Plan
 from nemesis.capabilities import Reach
 
 ANSWER_TIMEOUT_S = 15.0

@@ -12,14 +12,13 @@ Commands and answers are JSON, one a line: {"do": name, ...} and {"ok": value} o
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,11 @@ import msgspec
 import uvloop
 
 from harness.environments import processes
+from harness.environments.nursery import LIBC, PR_SET_PDEATHSIG, Forked, Nursery, Spawn, is_ours
 from harness.environments.proxy import Network
 from targets.target import Address
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_CHILD_SUBREAPER = 36
 
 COMMAND_BYTES_MAX = 16 * 2**20
 WATCH_S = 0.05
@@ -39,6 +38,8 @@ WATCH_S = 0.05
 SIGNAL_WAIT_S = 5.0
 
 _log = logging.getLogger("themis.supervisor")
+
+Child = subprocess.Popen[bytes] | Forked
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,16 +51,6 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str
     ports: dict[str, int]
     has_links: bool = True
-
-
-class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One process to start. output: the file its standard output and error are appended to."""
-
-    node: str
-    argv: list[str]
-    environment: dict[str, str]
-    directory: str
-    output: str
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -75,9 +66,11 @@ class Supervisor:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.children: dict[str, Child] = {}
         self.ended: list[Ended] = []
         self.network: Network | None = None
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._nursery = Nursery(os.environ, die_with(os.getpid()))
         self._expected: set[int] = set()
         """Pids whose end is wanted, or noted."""
         self._reservations: dict[str, socket.socket] = {}
@@ -101,25 +94,8 @@ class Supervisor:
         if child is not None and child.poll() is None:
             return child.pid
         self.look()
-        supervisor_pid = os.getpid()
-
-        def die_with_supervisor() -> None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != supervisor_pid:  # It ended before the prctl.
-                os.kill(os.getpid(), signal.SIGKILL)
-
         Path(spawn.output).parent.mkdir(parents=True, exist_ok=True)
-        with open(spawn.output, "ab") as output:
-            child = subprocess.Popen(
-                spawn.argv,
-                env=spawn.environment,
-                cwd=spawn.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=die_with_supervisor,
-            )
+        child = self._nursery.spawn(spawn) if is_ours(spawn.argv) else _start(spawn)
         self.children[spawn.node] = child
         self._expected.discard(child.pid)
         return child.pid
@@ -130,7 +106,7 @@ class Supervisor:
         Raises TimeoutError when it has not in SIGNAL_WAIT_S.
         """
         number = signal.Signals[name]
-        asked: list[subprocess.Popen[bytes]] = []
+        asked: list[Child] = []
         for node in nodes:
             child = self.children.get(node)
             if child is None or child.poll() is not None:
@@ -167,6 +143,7 @@ class Supervisor:
                 os.killpg(child.pid, signal.SIGKILL)
         for child in self.children.values():
             child.wait()
+        self._nursery.end()
         left = processes.end([process.pid for process in processes.labelled(self.plan.run_id)])
         if left:
             _log.error("could not kill %s", left)
@@ -200,7 +177,32 @@ class Supervisor:
         raise KeyError(name)
 
 
-def _state(child: subprocess.Popen[bytes]) -> str:
+def die_with(supervisor_pid: int) -> Callable[[], None]:
+    """For a child, before its exec: the kernel kills it when the supervisor ends."""
+
+    def ask() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor_pid:  # It ended before the prctl.
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask
+
+
+def _start(spawn: Spawn) -> subprocess.Popen[bytes]:
+    with open(spawn.output, "ab") as output:
+        return subprocess.Popen(
+            spawn.argv,
+            env=spawn.environment,
+            cwd=spawn.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with(os.getpid()),
+        )
+
+
+def _state(child: Child) -> str:
     """Dead is what can be waited for. A process whose first thread has ended looks like a zombie while another thread still
     ends its system call, and holds its sockets and its lock on the disk until then."""
     if child.poll() is not None:
@@ -208,7 +210,7 @@ def _state(child: subprocess.Popen[bytes]) -> str:
     return "paused" if processes.state(child.pid) == "paused" else "running"
 
 
-def _has_taken(child: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+def _has_taken(child: Child, number: signal.Signals) -> bool:
     """The signal has had its effect."""
     state = _state(child)
     match number:

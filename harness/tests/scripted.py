@@ -9,7 +9,7 @@ from histories.op import NEMESIS, Op, OpType, Process
 
 
 class Scripted:
-    """A harness.driver.Driven. Lets `concurrency` clients call one after another whatever `next_call` gives them, until the time is over.
+    """A Driven. Lets `concurrency` clients call one after another whatever `next_call` gives them, until the time is over.
 
     next_call: process -> (f, key, value), or None when this client is done. faults: (time in ns, f, value), in order.
     """

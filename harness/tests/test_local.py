@@ -22,8 +22,9 @@ from checkers.verdict import Validity
 from harness.environments import processes
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.local import LocalEnvironment
+from harness.environments.nursery import Spawn
 from harness.environments.supervision import Supervision
-from harness.environments.supervisor import Plan, Spawn
+from harness.environments.supervisor import Plan
 from harness.errors import HarnessError, UsageError
 from harness.tests.scripted import Scripted
 from histories.op import Op
@@ -336,7 +337,7 @@ def test_nothing_outlives_a_controller_or_supervisor_that_is_killed(tmp_path: Pa
     try:
         run_id = controller.stdout.readline().strip()
         found = processes.labelled(run_id)
-        assert len(found) == 1 + len(NODES), found
+        assert len(found) == 2 + len(NODES), found  # The supervisor and the nursery.
         assert not any(process.is_orphan for process in found)
         supervisor = next(process.pid for process in found if "harness.environments.supervisor" in process.command)
         os.kill(supervisor if victim == "supervisor" else controller.pid, signal.SIGKILL)

@@ -116,6 +116,7 @@ class DockerEnvironment(LinuxEnvironment):
             except ENGINE_ERRORS as error:
                 raise UsageError(f"environment docker: no container can be run: {explained(error)}") from error
             self._features = frozenset(bytes(printed).decode().split())
+            self.cluster.lacking = features.lacking(self._features)
         return self._features
 
     def make(self) -> Agents:

@@ -37,7 +37,7 @@ LINGER = "--linger"
 BALLAST = ".themis-ballast"
 """The file that fills a disk."""
 FILL_BYTES_MAX = 4 << 30
-"""A disk with more room than this is not filled: it is the machine's own, not one of the run's."""
+"""A larger disk is not filled: it is the machine's own, not one of the run's."""
 
 
 class Agent:
@@ -213,8 +213,8 @@ class Agent:
         if not os.path.ismount(directory):
             raise ValueError(f"{directory} is not a file system of its own")
         found = os.statvfs(directory)
-        if found.f_bavail * found.f_frsize > FILL_BYTES_MAX:
-            raise ValueError(f"{directory} has {found.f_bavail * found.f_frsize} bytes free: too many to fill")
+        if found.f_blocks * found.f_frsize > FILL_BYTES_MAX:
+            raise ValueError(f"{directory} has {found.f_blocks * found.f_frsize} bytes: too many to fill")
         with open(os.path.join(directory, BALLAST), "ab", buffering=0) as ballast:
             chunk = b"\0" * (1 << 20)
             while chunk:

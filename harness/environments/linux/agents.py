@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.environments.linux.executor import RUN_TIMEOUT_S, Channel, ExecutorFailed, Ran
-from harness.environments.supervisor import Ended, Spawn
+from harness.environments.nursery import Spawn
+from harness.environments.supervisor import Ended
 from nemesis.capabilities import FaultError, NodeId, Reach
 
 ANSWER_TIMEOUT_S = 15.0

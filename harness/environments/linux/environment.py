@@ -24,7 +24,8 @@ from harness.environments.linux.firewall import Firewall
 from harness.environments.linux.labels import tag
 from harness.environments.linux.shaping import Shaping
 from harness.environments.local_capabilities import LocalClocks
-from harness.environments.supervisor import Ended, Spawn
+from harness.environments.nursery import Spawn
+from harness.environments.supervisor import Ended
 from harness.errors import HarnessError, UsageError
 from harness.interpreter import Interpreter
 from nemesis.capabilities import FaultError, NodeId
@@ -56,12 +57,16 @@ class LinuxCluster:
     def __init__(self, environment: LinuxEnvironment, is_disk_bounded: bool) -> None:
         deployment = environment.deployment
         self._environment = environment
+        self.lacking: tuple[str, ...] = ()
+        """In words, what the machines lack and how it is had: said when a fault is refused."""
         self.nodes: tuple[NodeId, ...] = deployment.nodes
         agents = environment.agents
         firewall = Firewall(agents, environment.hosts, f"THEMIS-{tag(deployment.run_id)}")
         shaping = Shaping(agents, environment.hosts, environment.device)
         self.packets = LinuxPackets(firewall, shaping, environment.features)
-        self.links = LinuxLinks(agents, firewall, self.packets)
+        self.prober = LinuxLinks(agents, firewall, self.packets)
+        self.links: LinuxLinks | None = self.prober
+        """None where there is no firewall; the links can be probed all the same."""
         self.processes = LinuxProcesses(agents, self.nodes, environment.start, self._resumed)
         self.clocks = LocalClocks(environment.addresses, environment.origin, self.processes)
         rng = Random(f"{deployment.seed}/disks")
@@ -83,6 +88,8 @@ class LinuxEnvironment(ABC):
     """
 
     name: str
+    port: int = PORT
+    probe_port: int = PROBE_PORT
 
     def __init__(self, deployment: Deployment, *, is_disk_bounded: bool = False) -> None:
         self.deployment = deployment
@@ -149,11 +156,11 @@ class LinuxEnvironment(ABC):
         deployment = self.deployment
         try:
             self._agents = self.make()
-            self._agents.listen(self.hosts, PROBE_PORT)
+            self._agents.listen(self.hosts, self.probe_port)
             self.start(deployment.nodes)
             silent = [
                 f"{source} to {to}"
-                for to, sources in sorted(self.cluster.links.probe().items())
+                for to, sources in sorted(self.cluster.prober.probe().items())
                 for source, reach in sorted(sources.items())
                 if reach != "answers"
             ]
@@ -239,8 +246,8 @@ class LinuxEnvironment(ABC):
         deployment, directory = self.deployment, self.node_directory(node)
         place = Place(
             node=node,
-            listen=Address(self.hosts[node], PORT),
-            peers={other: Address(self.hosts[other], PORT) for other in deployment.nodes if other != node},
+            listen=Address(self.hosts[node], self.port),
+            peers={other: Address(self.hosts[other], self.port) for other in deployment.nodes if other != node},
             data_dir=f"{directory}/data",
             log_dir=directory,
             python=self.python(node),

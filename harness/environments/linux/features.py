@@ -35,3 +35,17 @@ def kinds(features: Collection[str]) -> frozenset[str]:
     if "netem" in features:
         found |= NETEM_KINDS
     return frozenset(found)
+
+
+def lacking(features: Collection[str]) -> tuple[str, ...]:
+    """In words, what is missing for the other kinds, and how it is had."""
+    found = []
+    if "netem" not in features:
+        found.append(
+            "the kernel has no sch_netem, which slow, reorder and corrupt need (modprobe sch_netem, where it is a module)"
+        )
+    if "statistic" not in features:
+        found.append("iptables has no match statistic, which loss and duplicate need (modprobe xt_statistic)")
+    if "htb" not in features:
+        found.append("tc or the kernel has no HTB, which rate needs (apt-get install iproute2; modprobe sch_htb)")
+    return tuple(found)

@@ -17,7 +17,7 @@ AGENT = Path(__file__).with_name("agent.py")
 DEPENDENCIES = ("aiohttp", "msgspec", "uvloop")
 """What `targets` imports of others; with what these need."""
 
-_LEFT_OUT = ("tests", "testdata", ".git", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+_LEFT_OUT = (".git", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
 
 def packages(target: object) -> list[Path]:
@@ -35,7 +35,7 @@ def packages(target: object) -> list[Path]:
 
 
 def archive(paths: Iterable[tuple[Path, str]], is_bytecode_kept: bool) -> bytes:
-    """A tar of files and folders, each under the name beside it, without tests. Compiled modules are good for the same
+    """A tar of files and folders, each under the name beside it. Compiled modules are good for the same
     Python only."""
 
     def chosen(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

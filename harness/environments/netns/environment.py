@@ -79,9 +79,11 @@ class NetnsEnvironment(LinuxEnvironment):
     def features(self) -> frozenset[str]:
         """See LinuxEnvironment."""
         try:
-            return frozenset(run_here(["unshare", "--net", *features.ARGV]).text.split())
+            found = frozenset(run_here(["unshare", "--net", *features.ARGV]).text.split())
         except ExecutorFailed:
-            return frozenset()
+            found = frozenset()
+        self.cluster.lacking = features.lacking(found)
+        return found
 
     def make(self) -> Agents:
         """See LinuxEnvironment."""

@@ -2,8 +2,9 @@
 
 Everything is named after the run's tag: the bridge th<tag>, its veth ends th<tag>v<i>, namespaces th<tag>-<i>. The bridge's
 alias is the label: the controller's identity and the run's id. The bridge is made first and removed last, so that a namespace
-without one is always a leftover; that it is made and labelled is one step to others, by a lock. Where a firewall drops what is forwarded (a Docker engine sets it so), a rule of the
-FORWARD chain accepts what stays on the bridge; the bridge's name in it is its label.
+without one is always a leftover; that it is made and labelled is one step to others, by a lock. Where a firewall drops what
+is forwarded (a Docker engine sets it so), a rule of the FORWARD chain accepts what stays on the bridge; the bridge's name in
+it is its label.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class SimEnvironment:
         return {name: status for name, status in found if status is not None}
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: no core raised. invariants: none was violated. liveness: healed, the cluster served and converged."""
+        """nodes: no core raised, or halted on a sound disk. invariants: none was violated. liveness: healed, the cluster served and converged."""
         if self._findings is None:
             self._findings = self._find()
         return self._findings
@@ -225,7 +225,7 @@ class SimEnvironment:
         ]
         if crashes:
             _, name, words = min((when, node.name, words) for node in self.nodes for when, words in node.crashes)
-            reason = f"the core of {name} raised {words.strip().splitlines()[-1]}"
+            reason = f"the core of {name} ended: {words.strip().splitlines()[-1]}"
             found["nodes"] = Verdict.invalid(reason, "nodes", evidence={"crashes": crashes})
         else:
             halts = {node.name: node.ended_unasked for node in self.nodes if node.ended_unasked is not None}

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 INBOX_MAX = 4096
 """Events kept for a paused node; more are dropped, as a full socket buffer would."""
 
+SHOWN_BY_SENDS = frozenset({"role", "vote"})
+"""Kinds of trace that tell what a protocol must have on disk before it sends (checkers.invariants.persistent_state)."""
+
 Thunk = tuple[Callable[[Any], None], Any]
 
 
@@ -85,7 +88,7 @@ class Node:
         self.ended_unasked: str | None = None
         """Why the process ended although nobody killed it: the core halted or raised. None after the next start."""
         self.crashes: list[tuple[int, str]] = []
-        """Each time the core raised: when, and the traceback."""
+        """Each time the core raised, or halted without a cause: when, and the traceback or the reason."""
         self.flights: dict[int, Flight] = {}
         """Requests that the process holds: request id -> the client's call."""
         self._build = build
@@ -98,6 +101,7 @@ class Node:
         self._inbox: deque[Thunk] = deque()
         self._requests = 0
         self._busy_until_ns = 0
+        self._is_unshown = False
         self._doom: int | None = None
         """How many effects it may still perform before it dies; None: no one wants it dead."""
 
@@ -112,6 +116,7 @@ class Node:
         self.ended_unasked = None
         self._core = self._build(self.incarnation)
         self._busy_until_ns = 0
+        self._is_unshown = False
         records, damage = self.disk.recover()
         self.log.append((self.world.now_ns, f"started with {len(records)} records" + (f"; {damage}" if damage else "")))
         if self.world.messages is not None:
@@ -224,10 +229,14 @@ class Node:
             elif waits and kind is not Persist and kind is not CancelTimer and kind is not Halt:
                 self._waiting.append((self.disk.position, effect))
             elif kind is Send:
+                if self._is_unshown:
+                    self._show()
                 link = links.get(effect.to)  # type: ignore[union-attr]
                 if link is not None:
                     link.send(effect.message)  # type: ignore[union-attr]
             elif kind is Trace:
+                if effect.kind in SHOWN_BY_SENDS:  # type: ignore[union-attr]
+                    self._is_unshown = True
                 world.trace(self.name, effect.kind, effect.fields)  # type: ignore[union-attr]
             elif kind is Persist:
                 if not self._persist(effect):  # type: ignore[arg-type]
@@ -273,14 +282,23 @@ class Node:
         """A Send, Trace or Reply whose time has come."""
         kind = effect.__class__
         if kind is Send:
+            if self._is_unshown:
+                self._show()
             link = self._links.get(effect.to)  # type: ignore[union-attr]
             if link is not None:
                 link.send(effect.message)  # type: ignore[union-attr]
         elif kind is Trace:
+            if effect.kind in SHOWN_BY_SENDS:  # type: ignore[union-attr]
+                self._is_unshown = True
             self.world.trace(self.name, effect.kind, effect.fields)  # type: ignore[union-attr]
         else:
             assert kind is Reply, f"{self.name}: {effect} is no effect"
             self._reply(effect)  # type: ignore[arg-type]
+
+    def _show(self) -> None:
+        """The first message since a change of what has to outlive a crash: from now on others may know of it."""
+        self._is_unshown = False
+        self.world.trace(self.name, "shown", {})
 
     def _reply(self, effect: Reply) -> None:
         flight = self.flights.pop(effect.request_id, None)
@@ -293,6 +311,8 @@ class Node:
         self.ended_unasked = f"{type(error).__name__}: {error}"
 
     def _halt(self, effect: Halt) -> None:
+        if not (self.disk.is_full or self.disk.is_damaged):
+            self.crashes.append((self.world.now_ns, f"halted, though nothing was done to its disk: {effect.reason}"))
         self.kill(f"halted: {effect.reason}")
         self.ended_unasked = effect.reason
 

@@ -32,13 +32,10 @@ def make(target_module: str, distributions: Collection[str]) -> bytes:
     they need. Tests and what is compiled of ours are left out: nodes need none of it."""
     files: dict[str, Path] = {}
     for name in (*OURS, target_module.partition(".")[0]):
-        for relative, path in _sources(name):
-            files[relative] = path
+        files.update(_sources(name))
     for name in sorted(_closure(distributions)):
-        for relative, path in _installed(name):
-            files[relative] = path
-    for relative, path in _entry_points():
-        files[relative] = path
+        files.update(_installed(name))
+    files.update(_entry_points())
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3) as tar:
         for relative, path in sorted(files.items()):

@@ -115,6 +115,14 @@ def connect(machine: Machine, key: paramiko.PKey | None) -> paramiko.SSHClient:
         raise
 
 
+def ends(client: paramiko.SSHClient) -> tuple[str, str]:
+    """The machine's address and this one's, as the connection has them."""
+    transport = client.get_transport()
+    assert transport is not None
+    assert isinstance(transport.sock, socket.socket)
+    return str(transport.sock.getpeername()[0]), str(transport.sock.getsockname()[0])
+
+
 def _stream(machine: Machine) -> socket.socket:
     place = f"{machine.host}:{machine.port}"
     try:
@@ -126,7 +134,7 @@ def _stream(machine: Machine) -> socket.socket:
             "--nodes HOST,HOST,... or with --env-option hosts=..."
         ) from None
     try:
-        return socket.create_connection(found[0][4][:2], machine.timeout_s)
+        return socket.create_connection((str(found[0][4][0]), machine.port), machine.timeout_s)
     except OSError as error:
         why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise EnvironmentUnavailable(

@@ -2,9 +2,12 @@
 
     python3 -I - SETTINGS < examine.py
 
-It changes nothing. It is written for Python 3.6, so that a machine whose interpreter is too old can say so.
+It changes nothing.
 """
 
+from __future__ import annotations
+
+import contextlib
 import json
 import os
 import platform
@@ -14,42 +17,34 @@ import stat
 import subprocess
 import sys
 import sysconfig
-from importlib import util
-
-try:
-    from importlib.metadata import PackageNotFoundError, version
-except ImportError:  # Before 3.8.
-    version, PackageNotFoundError = None, ImportError  # type: ignore[assignment, misc]
+from collections.abc import Iterable, Sequence
+from importlib import metadata, util
 
 TIMEKEEPERS = ("chronyd", "ntpd", "ntpd-rs", "openntpd", "systemd-timesyn")
 """Programs that keep the clock, by the first 15 bytes of their names."""
 COMMAND_TIMEOUT_S = 15
 
 
-def said(argv):  # type: ignore[no-untyped-def]
+def said(argv: Sequence[str]) -> str:
     """The standard output of a command; empty when it failed."""
     try:
-        pipe = subprocess.PIPE
-        ended = subprocess.run(argv, stdout=pipe, stderr=pipe, timeout=COMMAND_TIMEOUT_S, check=False)
+        ended = subprocess.run(argv, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return ended.stdout.decode(errors="replace")
 
 
-def modules(names):  # type: ignore[no-untyped-def]
+def modules(names: Iterable[str]) -> dict[str, str | None]:
     """Module -> its version; null where it is missing."""
-    found = {}
-    for name in names:
-        found[name] = None
-        if util.find_spec(name) is not None and version is not None:
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
+    found: dict[str, str | None] = dict.fromkeys(names)
+    for name in found:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            if util.find_spec(name) is not None:
+                found[name] = metadata.version(name)
     return found
 
 
-def interfaces():  # type: ignore[no-untyped-def]
+def interfaces() -> dict[str, str]:
     """IPv4 address -> the interface that has it."""
     found = {}
     for line in said(["ip", "-o", "-4", "addr", "show"]).splitlines():
@@ -59,7 +54,7 @@ def interfaces():  # type: ignore[no-untyped-def]
     return found
 
 
-def own_qdisc(device):  # type: ignore[no-untyped-def]
+def own_qdisc(device: str) -> str:
     """The root qdisc that somebody has set on this interface; empty for the kernel's default."""
     for line in said(["tc", "qdisc", "show", "dev", device]).splitlines():
         words = line.split()
@@ -68,7 +63,7 @@ def own_qdisc(device):  # type: ignore[no-untyped-def]
     return ""
 
 
-def bound(address, port, kind):  # type: ignore[no-untyped-def]
+def bound(address: str, port: int, kind: socket.SocketKind) -> str:
     """Why the port cannot be listened on; empty when it can."""
     with socket.socket(socket.AF_INET, kind) as tried:
         if kind == socket.SOCK_STREAM:
@@ -82,7 +77,7 @@ def bound(address, port, kind):  # type: ignore[no-untyped-def]
     return ""
 
 
-def unsafe(directory):  # type: ignore[no-untyped-def]
+def unsafe(directory: str) -> str:
     """Why files of root cannot be kept below this directory: somebody else could change them. Empty when they can."""
     path = directory
     while path:
@@ -92,25 +87,25 @@ def unsafe(directory):  # type: ignore[no-untyped-def]
             path = os.path.dirname(path) if path != "/" else ""
             continue
         if stat.S_ISLNK(found.st_mode):
-            return path + " is a symbolic link"
+            return f"{path} is a symbolic link"
         if not stat.S_ISDIR(found.st_mode):
-            return path + " is not a directory"
+            return f"{path} is not a directory"
         if found.st_uid != 0:
-            return path + " does not belong to root"
+            return f"{path} does not belong to root"
         # A sticky directory, such as /tmp, is as good for what is already there, and not for what is not.
         if found.st_mode & 0o022 and (path == directory or not found.st_mode & stat.S_ISVTX):
-            return path + " can be written by others"
+            return f"{path} can be written by others"
         path = os.path.dirname(path) if path != "/" else ""
     return ""
 
 
-def timekeepers():  # type: ignore[no-untyped-def]
+def timekeepers() -> list[str]:
     """The programs that keep this machine's clock."""
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                with open("/proc/" + entry + "/comm") as file:
+                with open(f"/proc/{entry}/comm") as file:
                     name = file.read().strip()
             except OSError:
                 continue
@@ -119,7 +114,7 @@ def timekeepers():  # type: ignore[no-untyped-def]
     return sorted(found)
 
 
-def main():  # type: ignore[no-untyped-def]
+def main() -> None:
     """Look at everything and print it."""
     settings = json.loads(sys.argv[1])
     addresses = interfaces()
@@ -128,13 +123,12 @@ def main():  # type: ignore[no-untyped-def]
         json.dumps(
             {
                 "python": sys.executable,
-                "version": list(sys.version_info[:3]),
                 "abi": str(sysconfig.get_config_var("SOABI")),
                 "machine": platform.machine(),
                 "system": platform.system(),
                 "modules": modules(settings["modules"]),
                 "missing_tools": [name for name in settings["tools"] if shutil.which(name) is None],
-                "features": said(["unshare", "--net"] + settings["features_argv"]).split(),
+                "features": said(["unshare", "--net", *settings["features_argv"]]).split(),
                 "addresses": addresses,
                 "device": device,
                 "own_qdisc": own_qdisc(device) if device else "",

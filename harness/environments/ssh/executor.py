@@ -81,9 +81,7 @@ class SshExecutor:
         self._clients = clients
         self._prefixes = prefixes or {}
 
-    def run(
-        self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S
-    ) -> Ran:
+    def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
         """See Executor."""
         kept = _Kept()
         status, errors = self._run(node, argv, stdin, timeout_s, kept)

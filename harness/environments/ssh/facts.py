@@ -16,6 +16,7 @@ from nemesis.capabilities import NodeId
 
 SCRIPT = Path(__file__).with_name("examine.py")
 PYTHON_MIN = (3, 11)
+ASK_VERSION = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.14")
 """Tried in this order: what the machine takes for its Python comes first."""
 MODULES: Mapping[str, str] = {"msgspec": "0.19", "aiohttp": "3.11", "uvloop": "0.20"}
@@ -29,13 +30,12 @@ PLAIN = ("env", f"PATH={PATH}", "LC_ALL=C")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """One machine. version: of its Python. abi: what compiled modules must be made for. modules: name -> version, None
+    """One machine. abi: what compiled modules must be made for. modules: name -> version, None
     where it is missing. features: as linux.features names them. device: the interface of the node's address, "" when
     no interface has it. own_qdisc: what shapes that interface already. node_port, probe_port, unsafe: why it cannot be
     used, "" when it can. timekeepers: programs that would set the clock back. sudo: the words that make a root."""
 
     python: str
-    version: tuple[int, int, int]
     abi: str
     machine: str
     system: str
@@ -93,19 +93,23 @@ def examine(executor: Executor, machine: Machine, address: str, options: SshOpti
     script = SCRIPT.read_bytes()
     old: list[str] = []
     for python in (options.python,) if options.python else PYTHONS:
-        argv = [*sudo, *PLAIN, python, "-I", "-", json.dumps(settings)]
-        ran = executor.run(node, argv, stdin=script, timeout_s=EXAMINE_TIMEOUT_S)
+        ran = executor.run(node, [*sudo, *PLAIN, python, "-c", ASK_VERSION])
         if ran.exit_code:
             if ran.exit_code not in (126, 127):
                 old.append(f"{python} failed: {_last_line(ran)}")
             continue
+        if _numbers(ran.text.strip()) < PYTHON_MIN:
+            old.append(f"{python} is {ran.text.strip()[:40]}")
+            continue
+        argv = [*sudo, *PLAIN, python, "-I", "-", json.dumps(settings)]
+        ran = executor.run(node, argv, stdin=script, timeout_s=EXAMINE_TIMEOUT_S).checked(str(machine))
         try:
             facts = msgspec.json.decode(ran.stdout, type=Facts)
         except msgspec.DecodeError as error:
-            raise Unfit(f"what it says of itself cannot be read ({error}); does its shell print something at log-in?") from None
-        if facts.version[:2] >= PYTHON_MIN:
-            return msgspec.structs.replace(facts, sudo=sudo)
-        old.append(f"{facts.python} is {'.'.join(map(str, facts.version))}")
+            raise Unfit(
+                f"what it says of itself cannot be read ({error}); does its shell print something at log-in?"
+            ) from None
+        return msgspec.structs.replace(facts, sudo=sudo)
     found = f": {'; '.join(old)}" if old else ""
     wanted = options.python or "Python"
     least = ".".join(map(str, PYTHON_MIN))

@@ -16,6 +16,7 @@ Standard library and msgspec only: that is what the machine has.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -25,13 +26,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from harness.environments import processes
 from harness.environments.linux.agent import Agent
 from harness.environments.ssh.systemclock import SystemClock
 
 GUARD_PID, NODE_PID, UNDO, CLOCK = "guard.pid", "node.pid", "undo.json", "clock.json"
+DATA = "node/data"
+"""Where a node keeps what is durable; a file system of its own where its disk is to be full."""
 COMMAND_TIMEOUT_S = 10.0
 LOOK_S = 0.5
 END_TIMEOUT_S = 5.0
@@ -100,16 +103,14 @@ class Guard(Agent):
             os._exit(SILENT)  # The main thread waits for a line that may never come.
 
 
-class _Noted:
+class _Noted(io.BufferedReader):
     """The commands of a guard, which remembers when it heard the last one."""
 
-    def __init__(self, commands: BinaryIO, guard: Guard) -> None:
-        self._commands = commands
-        self._guard = guard
+    guard: Guard
 
-    def readline(self) -> bytes:
-        line = self._commands.readline()
-        self._guard.heard_s = time.monotonic()
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.guard.heard_s = time.monotonic()
         return line
 
 
@@ -147,7 +148,10 @@ def swept(root: Path) -> list[str]:
         if not _ended(pid, is_group=name == NODE_PID):
             problems.append(f"process {pid} does not end")
     SystemClock(root / CLOCK).restore()
-    return problems + undone(root)
+    problems += undone(root)
+    if os.path.ismount(root / DATA) and _run(["umount", str(root / DATA)]).returncode:
+        problems.append(f"{root / DATA} is still mounted")
+    return problems
 
 
 def _ended(pid: int, is_group: bool) -> bool:
@@ -177,11 +181,15 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["serve", root, run_id, silence_s]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # Only the end of its channel ends it: it has to clean up after it.
+                signal.signal(
+                    number, signal.SIG_IGN
+                )  # Only the end of its channel ends it: it has to clean up after it.
             guard = Guard(Path(root), run_id)
             threading.Thread(target=guard.watch, args=(float(silence_s),), daemon=True).start()
             try:
-                guard.serve(_Noted(sys.stdin.buffer, guard), sys.stdout.buffer)
+                commands = _Noted(io.FileIO(sys.stdin.fileno(), closefd=False))
+                commands.guard = guard
+                guard.serve(commands, sys.stdout.buffer)
             finally:
                 guard.close()
             return 0

@@ -29,8 +29,10 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     system's. hosts: the machines of the nodes in order, comma separated, where nodes are not named after them. addresses:
     likewise, the IPv4 addresses under which the nodes see each other; empty: those that SSH reaches them under.
     python: the interpreter there; empty: the first of the usual names that will do. remote_directory: what is uploaded
-    and written there is below it. node_port (TCP) and probe_port (UDP): where nodes and their agents listen.
-    silence_s: a machine that hears nothing from the controller for so long ends its node and undoes its faults.
+    and written there is below it. node_port (TCP) and probe_port (UDP): where nodes and their agents listen. data_mib:
+    the size of each node's disk, which is then a file system of its own (tmpfs) so that it can be full; 0: the
+    machine's own, which cannot. silence_s: a machine that hears nothing from the controller for so long ends its node
+    and undoes its faults.
     """
 
     username: str = ""
@@ -45,6 +47,7 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     remote_directory: str = "/var/lib/themis"
     node_port: int = PORT
     probe_port: int = PROBE_PORT
+    data_mib: int = 0
     connect_timeout_s: float = 10.0
     silence_s: float = 60.0
 
@@ -68,8 +71,10 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"remote_directory: {self.remote_directory!r} is no absolute path")
         if not 1 <= self.connect_timeout_s <= 300:
             raise ValueError(f"connect_timeout_s is {self.connect_timeout_s:g}; it must be from 1 to 300")
-        if not 20 <= self.silence_s <= 86_400:
-            raise ValueError(f"silence_s is {self.silence_s:g}; it must be from 20 to 86400")
+        if not 30 <= self.silence_s <= 86_400:
+            raise ValueError(f"silence_s is {self.silence_s:g}; it must be from 30 to 86400")
+        if self.data_mib and not 4 <= self.data_mib <= 4096:
+            raise ValueError(f"data_mib is {self.data_mib}; it must be 0 or from 4 to 4096")
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -1,0 +1,92 @@
+"""Clocks of machines: how far they are from the controller's, and faults of the machines' own clocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from harness.environments.linux.agents import Agents, at_once
+from harness.environments.linux.capabilities import LinuxProcesses
+from harness.environments.local_capabilities import READINGS_APART_S, LocalClocks, LocalProcesses
+from nemesis.capabilities import NodeId
+from targets.target import Address
+from targets.timekeeping import Reading
+
+READINGS = 5
+
+
+def read(agents: Agents, node: NodeId) -> tuple[Reading, int]:
+    """The machine's clocks, and this one's monotonic clock when they were read. Of several readings the one with the
+    shortest round trip counts; it is off by at most half of that. Raises FaultError."""
+    found: list[tuple[int, Reading, int]] = []
+    for _ in range(READINGS):
+        asked_ns = time.monotonic_ns()
+        wall_ns, monotonic_ns = agents.ask("now", {node: {}})[node]
+        answered_ns = time.monotonic_ns()
+        found.append((answered_ns - asked_ns, Reading(wall_ns, monotonic_ns), (asked_ns + answered_ns) // 2))
+    return min(found, key=lambda reading: reading[0])[1:]
+
+
+def shared_origin(agents: Agents, node: NodeId, origin: Reading) -> Reading:
+    """What a process on the machine must be given so that true time there is true time here."""
+    there, here_ns = read(agents, node)
+    return Reading(origin.wall_ns + here_ns - origin.monotonic_ns, there.monotonic_ns)
+
+
+class SystemClocks(LocalClocks):
+    """Implements nemesis.capabilities.Clocks by the machines' own clocks, which every program there sees.
+
+    The nodes of this project read their machine's clock once and carry it on by the monotonic one: they are told the same
+    by their clock hook. What is measured is the machines' clocks. The guards put them right, however the run ends.
+    """
+
+    def __init__(
+        self,
+        agents: Callable[[], Agents],
+        addresses: Mapping[NodeId, Address],
+        origin: Reading,
+        processes: LinuxProcesses | LocalProcesses,
+    ) -> None:
+        super().__init__(addresses, origin, processes)
+        self._agents = agents
+
+    def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
+        """See Clocks."""
+        self._agents().ask("clock_shift", {node: {"offset_ns": ns} for node, ns in offset_ns.items()})
+        super().set_offset(offset_ns)
+
+    def set_rate(self, rate: Mapping[NodeId, float]) -> None:
+        """See Clocks."""
+        self._agents().ask("clock_rate", {node: {"rate": by} for node, by in rate.items()})
+        super().set_rate(rate)
+
+    def heal(self) -> None:
+        """See Clocks."""
+        self._agents().ask("clock_restore", {node: {} for node in self._addresses})
+        super().heal()
+
+    def offsets_ns(self) -> Mapping[NodeId, int | None]:
+        """See Clocks; of the machines, so dead nodes have one as well."""
+        origin = self._origin
+        return {
+            node: there.wall_ns - origin.wall_ns - (here_ns - origin.monotonic_ns)
+            for node, (there, here_ns) in self._readings().items()
+        }
+
+    def rates(self) -> Mapping[NodeId, float | None]:
+        """See Clocks; of the machines."""
+        first = self._readings()
+        time.sleep(READINGS_APART_S)
+        second = self._readings()
+        return {
+            node: (second[node][0].wall_ns - then.wall_ns) / (second[node][1] - then_ns)
+            for node, (then, then_ns) in first.items()
+        }
+
+    def _readings(self) -> dict[NodeId, tuple[Reading, int]]:
+        agents = self._agents()
+
+        def reading(node: NodeId) -> Callable[[], tuple[Reading, int]]:
+            return lambda: read(agents, node)
+
+        return at_once({node: reading(node) for node in sorted(self._addresses)})

@@ -1,0 +1,318 @@
+"""Implements harness.environments.base.Environment on machines that are reached by SSH.
+
+Each machine is sent our packages and gets a guard, which is the parent of its node and holds it and the kernel's faults for as
+long as the SSH session lives: see `guard`. The controller needs SSH and the nodes' ports; the machines need Linux, Python and
+root (or sudo without a password), and for faults iptables and tc.
+"""
+
+from __future__ import annotations
+
+import logging
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+import paramiko
+
+from harness.environments.base import Deployment, EnvironmentUnavailable
+from harness.environments.linux import firewall, labels
+from harness.environments.linux.agents import Agents, at_once
+from harness.environments.linux.environment import LinuxEnvironment, typed_options
+from harness.environments.linux.executor import ExecutorFailed
+from harness.environments.ssh import bundle, connection, facts, guard, sites
+from harness.environments.ssh import options as machine_options
+from harness.environments.ssh.clocks import SystemClocks, shared_origin
+from harness.environments.ssh.executor import SshChannel, SshExecutor
+from harness.environments.ssh.facts import MODULES, Facts, Unfit
+from harness.environments.ssh.options import Machine, SshOptions
+from harness.environments.ssh.sites import MODULE, Site, Sites
+from harness.errors import HarnessError, UsageError
+from nemesis.capabilities import FaultError, NodeId
+from targets.target import Address
+
+BEAT_S = 5.0
+UPLOAD_TIMEOUT_S = 120.0
+COLLECT_TIMEOUT_S = 300.0
+PROBLEMS_MAX = 5
+
+_log = logging.getLogger("themis.ssh")
+
+
+class SshEnvironment(LinuxEnvironment):
+    """Nodes on machines. Raises UsageError for options that do not fit."""
+
+    name = "ssh"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.options = typed_options(deployment, self.name, SshOptions)
+        try:
+            self.machines = machine_options.machines(self.options, deployment.nodes)
+        except ValueError as error:
+            raise UsageError(f"env options of {self.name}: {error}") from error
+        self.port, self.probe_port = self.options.node_port, self.options.probe_port
+        self.facts: dict[NodeId, Facts] = {}
+        """What `check` found."""
+        self._inner = machine_options.addresses(self.options, deployment.nodes)
+        self._sites: Sites | None = None
+        self._clients: dict[NodeId, paramiko.SSHClient] = {}
+        self._executor = SshExecutor({})
+        self._channels: dict[NodeId, SshChannel] = {}
+        self._is_over = threading.Event()
+        self._beats: threading.Thread | None = None
+        super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
+        if self.options.allow_system_clock:
+            self.cluster.clocks = SystemClocks(self.agents, self.addresses, self.origin, self.cluster.processes)
+
+    # --- before the run -----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raises EnvironmentUnavailable before anything is started; nothing is left on the machines."""
+        key = connection.private_key(self.options.private_key and self.machines[self.deployment.nodes[0]].private_key)
+        nodes = self.deployment.nodes
+        with ThreadPoolExecutor(len(nodes), "check") as pool:
+            futures = {node: pool.submit(self._examined, self.machines[node], key) for node in nodes}
+        problems: list[str] = []
+        callers: dict[NodeId, str] = {}
+        for node, future in futures.items():
+            try:
+                self.hosts[node], callers[node], self.facts[node] = future.result()
+            except EnvironmentUnavailable as error:
+                problems += str(error).splitlines()
+        if not problems:
+            problems = self._conflicts(callers)
+        if problems:
+            more = f"\n  and {len(problems) - PROBLEMS_MAX} more" if len(problems) > PROBLEMS_MAX else ""
+            raise EnvironmentUnavailable("\n  ".join(problems[:PROBLEMS_MAX]) + more)
+        self.cluster.lacking = tuple(
+            f"{self.machines[node]}: {what}" for node in nodes for what in self.facts[node].lacking()
+        )
+        if "drop" not in self.features():
+            self.cluster.links = None
+
+    def features(self) -> frozenset[str]:
+        """See LinuxEnvironment."""
+        return facts.together(self.facts)
+
+    def _examined(self, machine: Machine, key: paramiko.PKey | None) -> tuple[str, str, Facts]:
+        """The node's address, the controller's as the machine is reached from, and what the machine has."""
+        client = connection.connect(machine, key)
+        try:
+            there, here = connection.ends(client)
+            address = self._inner.get(machine.node) or there
+            found = facts.examine(SshExecutor({machine.node: client}), machine, address, self.options)
+        except (Unfit, ExecutorFailed) as error:
+            raise EnvironmentUnavailable(f"{machine}: {error}") from None
+        finally:
+            client.close()
+        if problems := facts.unfitness(found, self.options, address):
+            raise EnvironmentUnavailable("\n".join(f"{machine}: {problem}" for problem in problems))
+        return address, here, found
+
+    def _conflicts(self, callers: Mapping[NodeId, str]) -> list[str]:
+        """In words, what is wrong with the machines taken together."""
+        problems = []
+        seen: dict[str, NodeId] = {}
+        for node, address in self.hosts.items():
+            if address in seen:
+                problems.append(
+                    f"{seen[address]} and {node} are one machine ({address}); two nodes on one cannot be parted"
+                )
+            seen[address] = node
+        for node, caller in callers.items():
+            if caller in seen and len(self.hosts) > 1:
+                problems.append(
+                    f"this machine reaches {node} from {caller}, which is the node {seen[caller]}: a partition would cut "
+                    "the controller off. Run it on a machine that is no node"
+                )
+        return problems
+
+    # --- up and down --------------------------------------------------------------------------------------------------
+
+    def make(self) -> Agents:
+        """See LinuxEnvironment."""
+        deployment = self.deployment
+        self._sweep_up_before()
+        self._sites = self._placed()
+        self._sites.save()
+        key = connection.private_key(self.options.private_key and self.machines[deployment.nodes[0]].private_key)
+        packages = self._packages()
+        at_once({node: self._preparing(site, key, packages) for node, site in self._sites.sites.items()})
+        for node in deployment.nodes:
+            self.addresses[node] = Address(self.hosts[node], self.port)
+            site = self._sites.sites[node]
+            silence_s = f"{self.options.silence_s:g}"
+            argv = [site.python, "-m", MODULE, "serve", site.root, deployment.run_id, silence_s]
+            self._channels[node] = self._executor.open(node, argv)
+        agents = Agents(self._channels)
+        try:
+            agents.ask("undo", {node: {"undo": self._undo(node)} for node in deployment.nodes})
+        except FaultError:
+            said = {node: channel.last_words() for node, channel in self._channels.items()}
+            agents.close()
+            told = [f"{node} says: {words}" for node, words in said.items() if words]
+            raise ExecutorFailed("; ".join(told) or "the guards of the nodes do not answer") from None
+        self._beats = threading.Thread(target=self._beat, args=(agents,), name="beats", daemon=True)
+        self._beats.start()
+        return agents
+
+    def remove(self) -> None:
+        """See LinuxEnvironment. Raises HarnessError with what is still on which machine; `themis cleanup` tries again."""
+        if self._sites is None:
+            return
+        self._is_over.set()
+        for node, channel in self._channels.items():
+            channel.close()
+            if words := channel.last_words():
+                _log.warning("the guard of %s said: %s", node, words)
+        self._channels.clear()
+        # By connections of their own: those of the run may have broken, and that may be why it ends.
+        problems = sites.sweep_anew(self._sites)
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        if problems:
+            raise HarnessError(f"{'; '.join(problems)}. `themis cleanup` tries again once this process has ended")
+        self._sites.forget()
+        self._sites = None
+
+    def collect(self) -> None:
+        """Logs, traces and data of every machine are below nodes/<n>/."""
+        if self._sites is None:
+            return
+        at_once({node: self._fetching(node) for node in self._clients})
+
+    def _sweep_up_before(self) -> None:
+        """What earlier runs left on these machines is gone."""
+        wanted = {(machine.host, machine.port) for machine in self.machines.values()}
+        for left in sites.find_leftovers():
+            if wanted & {(site.machine.host, site.machine.port) for site in left.sites.sites.values()}:
+                problem = left.remove()
+                _log.warning("found %s: %s", left.description, problem or "removed")
+
+    def _placed(self) -> Sites:
+        found = {}
+        for node, machine in self.machines.items():
+            root = f"{self.options.remote_directory}/{self.deployment.run_id}/{node}"
+            environment = [f"PYTHONPATH={root}/lib", "PYTHONSAFEPATH=1"]
+            prefix = (*self.facts[node].sudo, *facts.PLAIN, *environment)
+            found[node] = Site(machine, root, self.facts[node].python, prefix)
+        return Sites(self.deployment.run_id, labels.controller(), found)
+
+    def _packages(self) -> dict[bool, bytes]:
+        """What to send to a machine, by whether it lacks what a node imports."""
+        module = type(self.deployment.target).__module__
+        wanted = {found.needs_bundle for found in self.facts.values()}
+        return {is_needed: bundle.make(module, MODULES if is_needed else ()) for is_needed in wanted}
+
+    def _preparing(self, site: Site, key: paramiko.PKey | None, packages: Mapping[bool, bytes]) -> Callable[[], None]:
+        """Connected, and everything that a node needs is there and can be imported."""
+        node = site.machine.node
+
+        def work() -> None:
+            try:
+                client = self._clients[node] = connection.connect(site.machine, key)
+            except EnvironmentUnavailable as error:
+                raise ExecutorFailed(str(error)) from None
+            executor = SshExecutor({node: client}, {node: site.prefix})
+            where = str(site.machine)
+            executor.run(node, ["mkdir", "-p", "-m", "700", self.options.remote_directory]).checked(where)
+            directories = [f"{site.root}/{name}" for name in ("lib", guard.DATA)]
+            executor.run(node, ["mkdir", "-p", *directories]).checked(where)
+            tar = ["tar", "-xzf", "-", "-C", f"{site.root}/lib"]
+            data = packages[self.facts[node].needs_bundle]
+            executor.run(node, tar, stdin=data, timeout_s=UPLOAD_TIMEOUT_S).checked(where)
+            if self.options.data_mib:
+                size = f"size={self.options.data_mib}m,mode=0700"
+                name = f"themis-{labels.tag(self.deployment.run_id)}"
+                argv = ["mount", "-t", "tmpfs", "-o", size, name, f"{site.root}/{guard.DATA}"]
+                executor.run(node, argv).checked(where)
+            modules = ["targets.node", "targets.serving", type(self.deployment.target).__module__]
+            ran = executor.run(node, [site.python, "-c", f"import {', '.join(modules)}"], timeout_s=UPLOAD_TIMEOUT_S)
+            if ran.exit_code:
+                said = ran.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+                raise ExecutorFailed(
+                    f"what a node imports does not work with {site.python} there ({said[-1]}): run `{site.python} -m pip "
+                    f"install {' '.join(MODULES)}` and what the target needs"
+                )
+
+        # Filled in by the threads; each has a key of its own.
+        self._executor = SshExecutor(self._clients, {node: site.prefix for node, site in self._known_sites().items()})
+        return work
+
+    def _known_sites(self) -> Mapping[NodeId, Site]:
+        assert self._sites is not None
+        return self._sites.sites
+
+    def _undo(self, node: NodeId) -> dict[str, object]:
+        """See guard.undone."""
+        chain = f"THEMIS-{labels.tag(self.deployment.run_id)}"
+        abilities = self.facts[node].abilities
+        tables = [("filter", "INPUT")] if "drop" in abilities else []
+        tables += [("mangle", "OUTPUT")] if "tee" in abilities else []
+        return {
+            "device": self.facts[node].device if "htb" in abilities else "",
+            "take_back": [argv for table, hook in tables for argv in firewall.removal(chain, table, hook)],
+            "gone": [["iptables", *firewall.WAIT, "-t", table, "-S", chain] for table, _ in tables],
+        }
+
+    def _beat(self, agents: Agents) -> None:
+        """Tell the guards that the controller is there."""
+        while not self._is_over.wait(BEAT_S):
+            try:
+                agents.ask("beat", {node: {} for node in self.deployment.nodes})
+            except FaultError as error:
+                if not self._is_over.is_set():
+                    _log.warning("%s", error)
+
+    def _fetching(self, node: NodeId) -> Callable[[], None]:
+        def work() -> None:
+            with tempfile.TemporaryFile() as file:
+                argv = ["tar", "-czf", "-", "-C", self.node_directory(node), "."]
+                ran = self._executor.fetch(node, argv, file, COLLECT_TIMEOUT_S)
+                # 1: a file changed while it was read, as the log of a node that runs does.
+                if ran.exit_code > 1:
+                    ran.checked(node)
+                file.seek(0)
+                unpacked(file, self.deployment.directory / "nodes" / node)
+
+        return work
+
+    # --- what a kind of machine says ----------------------------------------------------------------------------------
+
+    def node_directory(self, node: NodeId) -> str:
+        """See LinuxEnvironment."""
+        return f"{self._known_sites()[node].root}/node"
+
+    def python(self, node: NodeId) -> str:
+        """See LinuxEnvironment."""
+        return self.facts[node].python
+
+    def device(self, node: NodeId) -> str:
+        """See LinuxEnvironment."""
+        return self.facts[node].device
+
+    def node_environment(self, node: NodeId) -> dict[str, str]:
+        """See LinuxEnvironment. The machine's monotonic clock is not ours: it is measured against it."""
+        return {"THEMIS_CLOCK": str(shared_origin(self.agents(), node, self.origin))}
+
+
+def unpacked(archive: BinaryIO, directory: Path) -> None:
+    """The regular files of a gzipped tar are below `directory`; whatever else is in it, or would lie elsewhere, is not.
+
+    Raises OSError or tarfile.TarError.
+    """
+    with tarfile.open(fileobj=archive, mode="r:gz") as tar:
+        for member in tar:
+            parts = [part for part in member.name.split("/") if part not in ("", ".")]
+            source = tar.extractfile(member) if member.isreg() and ".." not in parts else None
+            if source is None:
+                continue
+            path = directory.joinpath(*parts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                while piece := source.read(1 << 20):
+                    file.write(piece)

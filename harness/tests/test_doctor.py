@@ -1,0 +1,51 @@
+"""`themis doctor` and `cleanup`: what this machine can do, and what earlier runs left on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import doctor, leftovers
+from harness.environments import processes
+from harness.environments import registry as environments
+
+
+def test_every_environment_is_examined_and_the_embedded_ones_can_run() -> None:
+    findings = {finding.subject: finding for finding in doctor.examine()}
+    assert {f"env {name}" for name in environments.names()} <= findings.keys()
+    assert findings["env local"].is_ok
+    assert findings["env sim"].is_ok
+    assert all(finding.remedy or finding.is_ok or finding.detail for finding in findings.values())
+
+
+def test_the_pure_twin_is_named_when_it_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHECKERS_PURE", "1")
+    finding = doctor.native_core()
+    assert not finding.is_ok
+    assert "CHECKERS_PURE" in finding.remedy
+
+
+@pytest.mark.real
+def test_a_process_whose_controller_is_gone_is_found_and_removed(tmp_path: Path) -> None:
+    # A controller that starts a labelled process, tells its pid, and is gone.
+    program = (
+        "import os, subprocess, sys\n"
+        "from harness.environments import processes\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],\n"
+        "    env=os.environ | processes.labels('themis-test-orphan'), start_new_session=True)\n"
+        "print(child.pid)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    pid = int(told.stdout)
+    try:
+        mine = [found for found in leftovers.find() if f"process {pid} " in found.description]
+        assert len(mine) == 1
+        assert mine[0].remove() is None
+        assert processes.state(pid) == "dead"
+    finally:
+        if processes.state(pid) != "dead":
+            os.kill(pid, 9)
