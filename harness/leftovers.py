@@ -39,9 +39,17 @@ class OrphanProcess(msgspec.Struct, frozen=True):
 
 def find() -> list[Leftover]:
     """Everything that is there. Runs that still have their controller are left out."""
-    from harness.environments.ssh import sites  # Here, because it loads paramiko, which only this needs.
+    # Here, because they load docker and paramiko, which only this needs.
+    from harness.environments.docker import environment as docker
+    from harness.environments.netns import environment as netns
+    from harness.environments.ssh import sites
 
-    return [*(OrphanProcess(process) for process in processes.find_leftovers()), *sites.find_leftovers()]
+    return [
+        *(OrphanProcess(process) for process in processes.find_leftovers()),
+        *netns.find_leftovers(),
+        *docker.find_leftovers(),
+        *sites.find_leftovers(),
+    ]
 
 
 def processes_of_run(run: Path) -> list[processes.Labelled]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from histories.trace import TraceRecord
+from histories.tracing import TraceRecord
 
 FILE = "trace.jsonl"
 

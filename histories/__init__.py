@@ -5,7 +5,7 @@ from histories.files import load
 from histories.history import History
 from histories.loaded import Format, Loaded
 from histories.op import NEMESIS, Op, OpType, Process, freeze
-from histories.trace import TraceRecord
+from histories.tracing import TraceRecord
 from histories.wellformed import MalformedHistory, Problem, problems
 
 __all__ = [

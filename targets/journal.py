@@ -19,7 +19,7 @@ _KEPT_MAX = 100_000
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """The fields of histories.trace.TraceRecord, which this package may not import."""
+    """The fields of histories.tracing.TraceRecord, which this package may not import."""
 
     time: int
     node: str

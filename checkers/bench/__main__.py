@@ -39,13 +39,13 @@ def main(arguments: list[str]) -> int:
 
 
 _HEADER = (
-    f"{'history':62} {'verdict':8} {'by':12} {'median s':>9} {'ops/s':>11} {'peak MB':>8} {'check MB':>8} "
+    f"{'history':62} {'verdict':8} {'by':12} {'median s':>9} {'explain s':>9} {'ops/s':>11} {'peak MB':>8} {'check MB':>8} "
     f"{'prototype':>10} {'ratio':>6} {'Porcupine':>10} {'ratio':>7}"
 )
 
 
 def _cells(row: Row, measured: Measurement) -> Iterator[str]:
-    yield f"{row.name:62} {measured.verdict:8} {measured.decided_by:12} {measured.check_s:9.4f}"
+    yield f"{row.name:62} {measured.verdict:8} {measured.decided_by:12} {measured.check_s:9.4f} {measured.explain_s:9.4f}"
     yield f"{row.operations / measured.check_s:11,.0f}"
     yield f"{measured.peak_mb:8.0f} {measured.peak_mb - measured.history_mb:8.0f}"
     yield from _compared(measured.check_s, row.prototype_s, 10, 6)

@@ -37,7 +37,10 @@ class _Operation(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """Which operation, by order of calls, was changed to return what. is_certain: no linearization explains it, whatever the crashed operations did."""
+    """Which operation, by order of calls, was changed to return what.
+
+    is_certain: no linearization explains it, whatever the crashed operations did.
+    """
 
     operation: int
     value: int

@@ -14,7 +14,7 @@ from checkers.invariants.persistent_state import PersistentState
 from checkers.invariants.state_machine_safety import StateMachineSafety
 from checkers.invariants.violation import Handler, Rule, Violation
 from checkers.verdict import Verdict
-from histories.trace import TraceRecord
+from histories.tracing import TraceRecord
 
 CHECKER = "invariants"
 

@@ -153,7 +153,9 @@ def summarize(results: Mapping[Any, KeyResult], model: Model, history: History) 
             for key, part in undecided.items()
         ]
     if refuted:
+        began_ns = time.perf_counter_ns()
         evidence["refuted"] = [explain(history, part.entries, model, part.result) for part in refuted.values()]
+        stats["explain_ns"] = time.perf_counter_ns() - began_ns
         reason = "; ".join(each["reason"] for each in evidence["refuted"])
         return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
     if undecided:

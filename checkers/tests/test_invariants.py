@@ -6,7 +6,7 @@ import pytest
 
 from checkers.invariants import Observers, check_traces
 from checkers.verdict import Validity, Verdict
-from histories.trace import TraceRecord
+from histories.tracing import TraceRecord
 
 
 def records(text: str) -> list[TraceRecord]:

@@ -18,7 +18,7 @@ import msgspec
 
 from checkers.verdict import Verdict
 from harness import driver
-from harness.environments import http, processes
+from harness.environments import calls, processes
 from harness.environments.base import Deployment, EnvironmentUnavailable, NemesisWorker
 from harness.environments.local_capabilities import LocalClocks, LocalDisks, LocalLinks, LocalPackets, LocalProcesses
 from harness.environments.nursery import Spawn
@@ -137,7 +137,7 @@ class LocalEnvironment:
         waiting = set(pids)
         deadline_s = time.monotonic() + UP_TIMEOUT_S
         while waiting:
-            answering = http.ask_statuses({node: self.addresses[node] for node in sorted(waiting)}, STATUS_TIMEOUT_S)
+            answering = calls.ask_statuses({node: self.addresses[node] for node in sorted(waiting)}, STATUS_TIMEOUT_S)
             states = supervision.states()
             waiting -= {node for node in waiting if node in answering or states[node] == "dead"}
             if waiting and time.monotonic() > deadline_s:
@@ -155,13 +155,13 @@ class LocalEnvironment:
         self._epoch_ns = self.origin.wall_ns + began_ns - self.origin.monotonic_ns
         # A node that is dead now is given it when it starts.
         running = [node for node, state in self.cluster.processes.states().items() if state == "running"]
-        told = http.tell(self.addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
+        told = calls.tell(self.addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
         silent = sorted(node for node, answer in told.items() if answer is None)
         if silent:
             raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
 
-        def make_clients() -> http.Clients:
-            return http.Clients(deployment.target, client, self.addresses, deployment.client_timeout_s)
+        def make_clients() -> calls.Clients:
+            return calls.Clients(deployment.target, client, self.addresses, deployment.client_timeout_s)
 
         driver.drive(interpreter, nemesis, make_clients, deployment.nodes, began_ns)
 
@@ -169,7 +169,7 @@ class LocalEnvironment:
         """The status of each node that answers. Paused ones are not waited for."""
         states = self.cluster.processes.states()
         running = {node: address for node, address in self.addresses.items() if states[node] == "running"}
-        return http.ask_statuses(running, STATUS_TIMEOUT_S)
+        return calls.ask_statuses(running, STATUS_TIMEOUT_S)
 
     def crashed_nodes(self) -> list[Ended]:
         """The node processes that ended although nobody killed them, in order."""

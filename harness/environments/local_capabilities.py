@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from harness.environments import http
+from harness.environments import calls
 from harness.environments.proxy import KINDS
 from harness.environments.supervision import Supervision
 from nemesis.capabilities import FaultError, Grudge, NodeId, Processes, ProcessState, Reach
@@ -202,7 +202,7 @@ class LocalClocks:
         states = self._processes.states()
         self._untold.update(node for node in bodies if states[node] == "paused")
         running = {node: body for node, body in bodies.items() if states[node] == "running"}
-        answers = http.tell(self._addresses, "/clock", running)
+        answers = calls.tell(self._addresses, "/clock", running)
         silent = sorted(node for node, answer in answers.items() if answer is None)
         if silent:
             raise FaultError(f"the clock of {', '.join(silent)} could not be set: no answer")
@@ -210,7 +210,7 @@ class LocalClocks:
     def _read(self) -> Mapping[NodeId, tuple[int, int] | None]:
         states = self._processes.states()
         running = {node: address for node, address in self._addresses.items() if states[node] == "running"}
-        found = http.read_clocks(running, self._origin)
+        found = calls.read_clocks(running, self._origin)
         return {node: found.get(node) for node in self._addresses}
 
 

@@ -36,7 +36,7 @@ def test_a_process_whose_controller_is_gone_is_found_and_removed(tmp_path: Path)
         "import os, subprocess, sys\n"
         "from harness.environments import processes\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],\n"
-        "    env=os.environ | processes.labels('themis-test-orphan'), start_new_session=True)\n"
+        "    env=os.environ | processes.labels('themis-test-orphan'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
         "print(child.pid)\n"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)

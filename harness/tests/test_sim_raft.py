@@ -14,7 +14,7 @@ from checkers.verdict import Validity
 from harness import plan, sweep
 from harness.environments.sim.guard import deterministic
 from harness.spec import RunSpec
-from histories.trace import TraceRecord
+from histories.tracing import TraceRecord
 from nemesis.registry import families
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ import msgspec
 
 from checkers.verdict import Verdict
 from harness import driver
-from harness.environments import http
+from harness.environments import calls as http
 from harness.environments.base import Deployment, NemesisWorker
 from harness.environments.linux.agents import Agents
 from harness.environments.linux.capabilities import LinuxDisks, LinuxLinks, LinuxPackets, LinuxProcesses

@@ -27,7 +27,7 @@ from harness.environments.sim.world import NS_PER_MS, InvariantViolated, World
 from harness.errors import HarnessError, UsageError
 from harness.interpreter import Interpreter
 from histories.op import Op
-from histories.trace import TraceRecord
+from histories.tracing import TraceRecord
 from nemesis.capabilities import NodeId
 from targets.core import Core
 from targets.target import Client, Outcome

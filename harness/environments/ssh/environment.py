@@ -140,6 +140,8 @@ class SshEnvironment(LinuxEnvironment):
         self._sites.save()
         key = connection.private_key(self.options.private_key and self.machines[deployment.nodes[0]].private_key)
         packages = self._packages()
+        # The clients are filled in by the threads; each has a key of its own.
+        self._executor = SshExecutor(self._clients, {node: site.prefix for node, site in self._sites.sites.items()})
         at_once({node: self._preparing(site, key, packages) for node, site in self._sites.sites.items()})
         for node in deployment.nodes:
             self.addresses[node] = Address(self.hosts[node], self.port)
@@ -239,8 +241,6 @@ class SshEnvironment(LinuxEnvironment):
                     f"install {' '.join(MODULES)}` and what the target needs"
                 )
 
-        # Filled in by the threads; each has a key of its own.
-        self._executor = SshExecutor(self._clients, {node: site.prefix for node, site in self._known_sites().items()})
         return work
 
     def _known_sites(self) -> Mapping[NodeId, Site]:

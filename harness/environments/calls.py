@@ -176,7 +176,7 @@ def read_clocks(
 
 
 def tell(
-    addresses: Mapping[str, Address], path: str, bodies: Mapping[str, Mapping[str, Any]], timeout_s: float = 1.0
+    addresses: Mapping[str, Address], path: str, bodies: Mapping[str, Mapping[str, Any]], timeout_s: float = 3.0
 ) -> dict[str, dict[str, Any] | None]:
     """POST a JSON body to each of these nodes: its answer, None for one that does not answer 200 in time."""
     requests = {node: with_body(post(path, node), encode(body)) for node, body in bodies.items()}

@@ -1,0 +1,147 @@
+"""Whole runs by the command in namespaces and containers: the counts that issue 5 asks for. Minutes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.tests import kernel
+
+pytestmark = [pytest.mark.linux, pytest.mark.long, pytest.mark.real]
+
+EVERY_FAULT = "partition,kill,pause,clock,loss"
+BUG_RUNS_MAX = 5
+KILLS = 5
+
+environments = pytest.mark.parametrize("env", kernel.ENVIRONMENTS)
+
+
+@environments
+@pytest.mark.timeout(300)
+def test_a_healthy_run_under_every_fault_is_valid_and_each_fault_has_evidence(env: str, tmp_path: Path) -> None:
+    before = kernel.traces()
+    data = kernel.run(tmp_path, env, EVERY_FAULT, 21, 30)
+    assert data["exit_code"] == 0, data["result"]
+    assert not data["result"].get("harness")
+    done = kernel.faults((tmp_path / "latest").resolve())
+    assert {f for f in (fault["f"] for fault in done)} >= {
+        "start-partition",
+        "kill",
+        "pause",
+        "start-clock",
+        "start-loss",
+    }
+    assert all(fault["status"] == "skipped" or fault["evidence"] for fault in done)
+    # One that strikes what another fault holds down can be indeterminate, and says why; most are not.
+    doubtful = [fault for fault in done if fault["status"] == "indeterminate"]
+    assert all(fault["why"] for fault in doubtful)
+    assert len(doubtful) < len(done) / 2
+    for node in kernel.NODES:
+        assert (tmp_path / "latest" / "nodes" / node / "trace.jsonl").stat().st_size
+    assert kernel.traces() == before
+
+
+@environments
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("bug", ["stale-read", "reply-before-commit"])
+def test_each_bug_is_caught_within_five_runs(env: str, bug: str, tmp_path: Path) -> None:
+    for seed in range(301, 301 + BUG_RUNS_MAX):
+        if kernel.run(tmp_path, env, "partition,kill,pause", seed, 20, "--bug", bug)["exit_code"] == 1:
+            return
+    pytest.fail(f"{bug} survived {BUG_RUNS_MAX} runs in {env}")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("first", "second"), [("netns", "docker"), ("docker", "netns"), ("netns", "local"), ("sim", "netns")]
+)
+def test_a_schedule_replays_elsewhere_with_the_same_grudges_and_targets(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    nemesis = "partition:one,partition:one-way,kill:one,pause:one,clock:offset,loss"
+    assert kernel.run(tmp_path / "first", first, nemesis, 5, 8)["exit_code"] in (0, 2)
+    recorded = (tmp_path / "first" / "latest" / "schedule.json").resolve()
+    replayed = kernel.run(tmp_path / "second", second, "none", 6, 8, "--schedule", recorded)
+    assert replayed["exit_code"] in (0, 2), replayed
+    plans = [json.loads((tmp_path / where / "latest" / "schedule.json").read_text()) for where in ("first", "second")]
+    assert plans[0] == plans[1]
+
+    def asked(where: str) -> list[str]:
+        done = kernel.faults((tmp_path / where / "latest").resolve())
+        return [
+            json.dumps([fault["f"], fault.get("did")], sort_keys=True)
+            for fault in done
+            if fault["status"] == "installed"
+        ]
+
+    assert any("start-partition" in fault for fault in asked("second"))
+    if {first, second} == {"netns", "docker"}:
+        grudges = [[fault for fault in asked(where) if "grudge" in fault] for where in ("first", "second")]
+        assert grudges[0] == grudges[1]
+
+
+def controller(env: str, store: Path, seed: int) -> tuple[subprocess.Popen[bytes], Path]:
+    """A run in the middle of a partition, and its folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "test", "--env", env, "--nemesis", "partition", "--nemesis-interval", "1"]
+        + ["--time-limit", "60", "--rate", "50", "--seed", str(seed), "--store", str(store)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline_s = time.monotonic() + 60
+    history = store / "current" / "history.jsonl"
+    while not (history.exists() and "start-partition" in history.read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline_s, "no partition was begun"
+        time.sleep(0.05)
+    return process, (store / "current").resolve()
+
+
+@environments
+@pytest.mark.timeout(600)
+def test_after_kill_9_in_a_partition_cleanup_leaves_everything_as_before(env: str, tmp_path: Path) -> None:
+    before = kernel.traces()
+    rng = random.Random(4)
+    for number in range(KILLS):
+        process, _ = controller(env, tmp_path / str(number), number)
+        time.sleep(rng.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert kernel.traces() != before, "there is something to clean up"
+        cleaned = kernel.themis("cleanup")
+        assert cleaned.returncode == 0, cleaned.stdout
+        assert kernel.traces() == before, cleaned.stdout
+    assert "nothing was left behind" in kernel.themis("cleanup").stdout
+
+
+@environments
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_run_that_is_told_to_stop_removes_everything(env: str, number: signal.Signals, tmp_path: Path) -> None:
+    before = kernel.traces()
+    process, run = controller(env, tmp_path, 1)
+    os.kill(process.pid, number)
+    process.wait(60)
+    assert kernel.traces() == before
+    assert json.loads((run / "verdict.json").read_text())["interrupted"]
+
+
+@environments
+@pytest.mark.timeout(300)
+def test_cleanup_leaves_a_living_run_alone(env: str, tmp_path: Path) -> None:
+    process, _ = controller(env, tmp_path, 2)
+    during = kernel.traces()
+    assert "nothing was left behind" in kernel.themis("cleanup").stdout
+    after = kernel.traces()
+    assert (after["namespaces"], after["containers"]) == (during["namespaces"], during["containers"])
+    assert process.poll() is None
+    process.terminate()
+    process.wait(60)
