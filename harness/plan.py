@@ -70,8 +70,13 @@ class Plan(msgspec.Struct, frozen=True):
         spec, model = self.spec, self.target.fault_model
         try:
             choices = available(cluster, self.choices, f"environment {spec.env}")
-            if self.saved is not None:
-                return choices, self.saved
+        except Unavailable as error:
+            # An environment of machines knows why it is so; see harness.environments.linux.environment.
+            lacking = "".join(f"\n  {what}" for what in getattr(cluster, "lacking", ()))
+            raise UsageError(f"{error}{lacking}") from error
+        if self.saved is not None:
+            return choices, self.saved
+        try:
             return choices, planner.plan(
                 choices,
                 spec.nodes,
@@ -83,9 +88,7 @@ class Plan(msgspec.Struct, frozen=True):
                 beyond_model=spec.beyond_model,
             )
         except Unavailable as error:
-            # What an environment of machines knows about why; see harness.environments.linux.environment.
-            lacking = "".join(f"\n  {what}" for what in getattr(cluster, "lacking", ()))
-            raise UsageError(f"{error}{lacking}") from error
+            raise UsageError(str(error)) from error
 
 
 def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | None = None) -> Plan:

@@ -45,7 +45,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     client_timeout_s: float = 2.0
     seed: int = 0
     schedule_digest: str = ""
-    vacuity: dict[str, float] = {}
+    vacuity: dict[str, int] = {}
     check_states: int | None = None
     check_time_limit_s: float | None = None
 

@@ -190,7 +190,6 @@ class _Turns:
     ) -> SearchResult:
         """Take turns until one search decides or a budget ends."""
         self._states_max = states_max
-        self._time_limit_s = time_limit_s
         self._deadline_ns = None if time_limit_s is None else time.monotonic_ns() + int(time_limit_s * 1e9)
         self._stop = stop
         self._entries = entries
@@ -265,7 +264,7 @@ class _Turns:
             if self._stop.reason:
                 raise _Interrupted(self._stop.reason)
             if self._deadline_ns is not None and time.monotonic_ns() >= self._deadline_ns:
-                raise _Interrupted(f"the time limit of {self._time_limit_s:g} s ended")
+                raise _Interrupted("the time limit ended")
             outcome = searching.run(until)
         return outcome
 

@@ -92,7 +92,7 @@ def failing_operation(part: Entries, model: Model) -> int:
 @pytest.mark.usefixtures("short_turns")
 @pytest.mark.parametrize("name", sorted(ALPHABETS))
 def test_both_cores_agree_on_every_model(name: str) -> None:
-    for seed in range(60):
+    for seed in range(40):
         history = random_history(name, seeded(seed), ops_max=12, processes=1 + seed % 8)
         compare(name, history, refused=seed % 2 == 0)
 
@@ -165,14 +165,16 @@ def test_the_failing_operation_ends_the_shortest_failing_prefix(name: str) -> No
 
 @needs_native
 def test_masks_of_several_words_change_nothing() -> None:
-    for processes, width in ((150, 4), (700, 16), (2_200, 64)):
-        history, _ = cas_register(operations=3 * processes, processes=processes, variant="valid")
+    for processes, width in ((300, 4), (1_000, 16), (3_000, 64)):
+        history, _ = cas_register(operations=processes * 3 // 2, processes=processes, variant="valid")
         part = entries(history, refused=True)
         table = Table(CasRegister(), part.operations, steps_for(len(part)))
         assert 64 * width // 4 < native_problem(part, table).width <= 64 * width
         result = found(part, CasRegister(), "native")
-        assert comparable(result) == comparable(found(part, CasRegister(), "pure"))
+        assert result.validity is Validity.VALID
         assert verify(part, CasRegister(), list(result.linearization or ())) is None
+        if width == 4:  # The twin takes its time over the wide ones.
+            assert comparable(result) == comparable(found(part, CasRegister(), "pure"))
 
 
 @needs_native

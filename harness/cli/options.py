@@ -45,6 +45,16 @@ def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def counts(flag: str, texts: Iterable[str]) -> dict[str, int]:
+    """NAME=NUMBER texts as a dict of whole numbers from 0 up."""
+    found: dict[str, int] = {}
+    for name, value in pairs(flag, texts).items():
+        if not (isinstance(value, str) and value.isdecimal()):
+            raise UsageError(f"{flag} {name}={value}: a whole number from 0 up is due")
+        found[name] = int(value)
+    return found
+
+
 def decoded(value: str) -> Any:
     """JSON where it is JSON of another type than a number or string; numbers stay text for the option's own type."""
     if value in ("true", "false", "null") or value[:1] in ("[", "{"):

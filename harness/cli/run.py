@@ -142,7 +142,7 @@ def test(
             quiet_s=quiet_period,
             client_timeout_s=client_timeout,
             seed=options.fresh_seed() if seed is None else seed,
-            vacuity=options.pairs("--vacuity", vacuity),
+            vacuity=options.counts("--vacuity", vacuity),
             check_states=check_states,
             check_time_limit_s=check_time_limit,
         )

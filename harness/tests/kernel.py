@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 
 from harness.environments import registry
 from harness.environments.base import Deployment
+from harness.environments.linux import labels
 from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.netns import network
 from targets.raft.target import TARGET
 from targets.target import CoreTarget
 
@@ -41,8 +43,7 @@ def environment(
             env_options=dict(options or {}),
         )
     )
-    assert isinstance(made, LinuxEnvironment)
-    return made
+    return cast(LinuxEnvironment, made)
 
 
 @contextmanager
@@ -88,24 +89,36 @@ def faults(run_directory: Path) -> list[dict[str, Any]]:
     return found
 
 
-def traces() -> dict[str, Any]:
-    """Whatever runs could leave in the kernel and in the engine."""
+def traces(*, with_living: bool = False) -> frozenset[str]:
+    """Whatever runs could leave in the kernel and in the engine, a line each; without the networks of runs that others have
+    going on this machine just now, unless with_living."""
 
-    def said(*argv: str) -> str:
-        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    def said(*argv: str) -> list[str]:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
 
     client = docker.from_env()
     try:
-        containers = sorted(str(container.name) for container in client.containers.list(all=True))
-        networks = sorted(str(network.name) for network in client.networks.list())
+        containers = [f"container {container.name}" for container in client.containers.list(all=True)]
+        networks = [f"network {network.name}" for network in client.networks.list()]
     finally:
         client.close()
-    links = said("ip", "-o", "link")
-    return {
-        "namespaces": said("ip", "netns"),
-        "links": sorted(re.findall(r"^\d+: (th[^:@]+|br-[^:@]+)", links, re.MULTILINE)),
-        "rules": re.sub(r"\[\d+:\d+\]", "", re.sub(r"^#.*$", "", said("iptables-save"), flags=re.MULTILINE)),
-        "mounts": sorted(line for line in Path("/proc/mounts").read_text().splitlines() if "themis" in line),
-        "containers": containers,
-        "networks": networks,
-    }
+    found = [
+        *(f"namespace {line.split()[0]}" for line in said("ip", "netns")),
+        *(f"link {found[1]}" for line in said("ip", "-o", "link") if (found := re.match(r"\d+: (th\w+|br-\w+)", line))),
+        *(f"rule {line.partition(' [')[0]}" for line in said("iptables-save") if not line.startswith("#")),
+        *(f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if "themis" in line),
+        *containers,
+        *networks,
+    ]
+    ours = labels.controller()
+    living = [
+        bridge.name
+        for bridge in network.bridges()
+        if bridge.label and bridge.label != ours and not labels.is_orphan(bridge.label) and not with_living
+    ]
+    return frozenset(line for line in found if not any(name in line for name in living))
+
+
+def leaked(before: frozenset[str]) -> list[str]:
+    """What is there now and was not before."""
+    return sorted(traces() - before)

@@ -51,7 +51,14 @@ class Machines:
     def options(self) -> list[str]:
         """The environment's options that say where the machines are."""
         hosts = ",".join(self.addresses.values())
-        return ["-e", f"hosts={hosts}", "-e", f"known_hosts={self.known_hosts}", "-e", f"remote_directory={self.remote}"]
+        return [
+            "-e",
+            f"hosts={hosts}",
+            "-e",
+            f"known_hosts={self.known_hosts}",
+            "-e",
+            f"remote_directory={self.remote}",
+        ]
 
     @property
     def remote(self) -> str:

@@ -87,6 +87,7 @@ def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Pa
         (("test", "-o", "reads=sideways"), ("reads", "sideways")),
         (("test", "-w", "ops_per_key=many"), ("ops_per_key",)),
         (("test", "--vacuity", "ok=1"), ("ok_min",)),
+        (("test", "--vacuity", "ok_min=few"), ("ok_min=few",)),
         (("test", "--nodes", "0"), ("--nodes",)),
         (("test", "--nodes", "n1,n1"), ("one node twice",)),
         (("test", "--concurrency", "-3"), ("--concurrency",)),
@@ -197,7 +198,7 @@ def started(store: Path, *more: str) -> tuple[subprocess.Popen[str], Path]:
     """A real run under way, and its folder, as soon as operations have happened."""
     controller = subprocess.Popen(
         [sys.executable, "-m", "harness", "test", "--nodes", "3", "--time-limit", "60", "--nemesis", "partition"]
-        + ["--nemesis-interval", "1", "--seed", "1", "--vacuity", "attempts_min=0", "--store", str(store), *more],
+        + ["--seed", "1", "--vacuity", "attempts_min=0", "--store", str(store), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

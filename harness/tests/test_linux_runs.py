@@ -32,7 +32,7 @@ def test_a_healthy_run_under_every_fault_is_valid_and_each_fault_has_evidence(en
     assert data["exit_code"] == 0, data["result"]
     assert not data["result"].get("harness")
     done = kernel.faults((tmp_path / "latest").resolve())
-    assert {f for f in (fault["f"] for fault in done)} >= {
+    assert {fault["f"] for fault in done} >= {
         "start-partition",
         "kill",
         "pause",
@@ -46,7 +46,7 @@ def test_a_healthy_run_under_every_fault_is_valid_and_each_fault_has_evidence(en
     assert len(doubtful) < len(done) / 2
     for node in kernel.NODES:
         assert (tmp_path / "latest" / "nodes" / node / "trace.jsonl").stat().st_size
-    assert kernel.traces() == before
+    assert not kernel.leaked(before)
 
 
 @environments
@@ -91,8 +91,11 @@ def test_a_schedule_replays_elsewhere_with_the_same_grudges_and_targets(
 def controller(env: str, store: Path, seed: int) -> tuple[subprocess.Popen[bytes], Path]:
     """A run in the middle of a partition, and its folder."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "test", "--env", env, "--nemesis", "partition", "--nemesis-interval", "1"]
-        + ["--time-limit", "60", "--rate", "50", "--seed", str(seed), "--store", str(store)],
+        [
+            *(sys.executable, "-m", "harness", "test", "--env", env, "--nemesis", "partition"),
+            *("--nemesis-interval", "1", "--time-limit", "60", "--rate", "50"),
+            *("--seed", str(seed), "--store", str(store)),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -115,11 +118,10 @@ def test_after_kill_9_in_a_partition_cleanup_leaves_everything_as_before(env: st
         time.sleep(rng.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert kernel.traces() != before, "there is something to clean up"
+        assert kernel.traces() - before, "there is something to clean up"
         cleaned = kernel.themis("cleanup")
         assert cleaned.returncode == 0, cleaned.stdout
-        assert kernel.traces() == before, cleaned.stdout
-    assert "nothing was left behind" in kernel.themis("cleanup").stdout
+        assert not kernel.leaked(before), cleaned.stdout
 
 
 @environments
@@ -130,18 +132,23 @@ def test_a_run_that_is_told_to_stop_removes_everything(env: str, number: signal.
     process, run = controller(env, tmp_path, 1)
     os.kill(process.pid, number)
     process.wait(60)
-    assert kernel.traces() == before
+    assert not kernel.leaked(before)
     assert json.loads((run / "verdict.json").read_text())["interrupted"]
 
 
 @environments
 @pytest.mark.timeout(300)
 def test_cleanup_leaves_a_living_run_alone(env: str, tmp_path: Path) -> None:
+    before = kernel.traces(with_living=True)
     process, _ = controller(env, tmp_path, 2)
-    during = kernel.traces()
-    assert "nothing was left behind" in kernel.themis("cleanup").stdout
-    after = kernel.traces()
-    assert (after["namespaces"], after["containers"]) == (during["namespaces"], during["containers"])
+    mine = {
+        line
+        for line in kernel.traces(with_living=True) - before
+        if line.startswith(("namespace", "container", "mount"))
+    }
+    assert kernel.themis("cleanup").returncode == 0
+    assert mine
+    assert mine <= kernel.traces(with_living=True)
     assert process.poll() is None
     process.terminate()
     process.wait(60)

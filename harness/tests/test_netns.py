@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,11 @@ def test_a_fault_that_the_kernel_lacks_is_refused_before_the_run(tmp_path: Path)
 @pytest.mark.real
 def test_a_half_made_network_is_removed(tmp_path: Path) -> None:
     before = kernel.traces()
-    network.create("0000000", "1:1@1", "half", network.IPv4Network("10.213.250.0/24"), 3)
+    network.create("0000000", "1:1@1", "half", IPv4Network("10.213.250.0/24"), 3)
     try:
         # Its label is of a controller that cannot be looked up from here, and so it is let be.
         assert "th0000000" not in {left.bridge for left in find_leftovers()}
     finally:
         assert network.remove("0000000") == []
     assert network.remove("0000000") == []
-    assert kernel.traces() == before
+    assert not kernel.leaked(before)

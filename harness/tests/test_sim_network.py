@@ -185,7 +185,7 @@ def test_a_link_may_have_a_delay_of_its_own() -> None:
     [
         ({"loss": 1.5}, "loss"),
         ({"delay": "sideways"}, "sideways"),
-        ({"delay_ms_min": 5.0}, "delay_ms_min"),
+        ({"delay_ms_min": 5.0, "delay_ms_mean": 2.0}, "delay_ms_min"),
         ({"speed": 1}, "speed"),
         ({"link_delay_ms": {"n1>n9": 3}}, "n1>n9"),
         ({"slow_nodes_ms": {"n9": 3}}, "n9"),

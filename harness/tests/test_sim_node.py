@@ -135,18 +135,48 @@ def chatter(core: Scripted, event: Event) -> Sequence[Effect]:
 
 
 def test_a_kill_lands_between_any_two_effects_of_a_step() -> None:
-    lasts = set()
-    for seed in range(60):
-        environment, target = world_of(
-            chatter, seed=seed, kill_inside_step=1, delay="constant", delay_ms_min=1, delay_ms_mean=1
-        )
+    cuts = []
+    for effects in range(22):
+        environment, target = world_of(chatter, delay="constant", delay_ms_min=1, delay_ms_mean=1)
+        run_for(environment, 0.02)
+        environment.by_name["n1"].doom(effects)
+        run_for(environment, 0.1)
+        assert environment.cluster.processes.states()["n1"] == "dead"
+        received = texts(target.cores["n2"][0])
+        assert received == [str(number) for number in range(10)] * (len(received) // 10) + [
+            str(number) for number in range(len(received) % 10)
+        ]
+        cuts.append(len(received))
+    # The eleventh effect of each step is its timer.
+    sends = [effects - (effects > 10) - (effects > 21) for effects in range(22)]
+    assert [cut - cuts[0] for cut in cuts] == sends
+
+
+def test_a_kill_may_wait_for_the_next_record_and_lands_right_behind_it() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        if core.node == "n1" and isinstance(event, Started | TimerFired):
+            return [Send("n2", Word("a")), Persist(Word("r")), Send("n2", Word("b")), SetTimer("next", 10 * MS)]
+        return ()
+
+    environment, target = world_of(script, fsync_ms_min=1, fsync_ms_mean=1, delay="constant")
+    run_for(environment, 0.1)
+    node = environment.by_name["n1"]
+    node.doom(0, after_record=True)
+    run_for(environment, 0.1)
+    assert node.state == "dead"
+    assert texts(target.cores["n2"][0])[-2:] == ["b", "a"]
+    assert len(node.disk.unsynced) == 1
+
+
+def test_kills_of_the_nemesis_land_inside_steps_and_between_them() -> None:
+    ends = set()
+    for seed in range(40):
+        environment, target = world_of(chatter, seed=seed, kill_inside_step=0.5)
         run_for(environment, 0.02)
         environment.cluster.processes.kill(["n1"])
         run_for(environment, 0.1)
-        received = texts(target.cores["n2"][0])
-        lasts.add(received[-1])
-        assert received[: len(received) // 10 * 10] == [str(number) for number in range(10)] * (len(received) // 10)
-    assert lasts == {str(number) for number in range(10)}
+        ends.add(len(texts(target.cores["n2"][0])) % 10 == 0)
+    assert ends == {True, False}
 
 
 def test_kill_returns_with_everyone_dead_also_who_has_nothing_to_do() -> None:

@@ -219,7 +219,7 @@ class DockerEnvironment(LinuxEnvironment):
                 network = client.networks.create(
                     f"themis-{self.tag}",
                     driver="bridge",
-                    # Nothing is reached from inside but the other nodes, and nobody but this machine reaches them.
+                    # Nobody but this machine and the other nodes is reached from inside, or reaches the nodes.
                     internal=True,
                     ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnets.host(subnet, 1)))]),
                     labels=self._labels(),

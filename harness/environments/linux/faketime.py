@@ -2,7 +2,8 @@
 the system's clock. Our own nodes have a clock hook and need none of this.
 
 Each node has a file that says what to add to its clock; the library reads it again at every call (FAKETIME_NO_CACHE), so that
-the clock of a running program moves. Time-outs that a program leaves to the kernel keep true time, as the monotonic clock does.
+the clock of a running program moves. The monotonic clock and the time-outs of select, poll and epoll keep true time; sleeps
+until an absolute time (clock_nanosleep, as Python's time.sleep does it) move with the clock.
 """
 
 from __future__ import annotations

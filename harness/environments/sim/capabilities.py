@@ -13,6 +13,9 @@ from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
 KILL_EFFECTS_MAX = 24
 """A kill lands within this many effects: a few steps of a busy Raft leader, each five to ten effects long."""
 
+KILL_AFTER_RECORD_MAX = 4
+"""Or within this many effects behind the next record that is written: at 0 it is not synced."""
+
 KILL_WAIT_NS = 15 * NS_PER_MS
 """How long a kill waits for its victim to be in the middle of a step."""
 
@@ -63,7 +66,10 @@ class SimProcesses:
         """They are dead. Some die in the middle of a step: the world runs on for some virtual ms until they have."""
         victims = self._named(nodes)
         for node in victims:
-            if node.state == "running" and self._rng.random() < self._kill_inside_step:
+            draw = self._rng.random()
+            if node.state == "running" and draw < self._kill_inside_step / 2:
+                node.doom(self._rng.randrange(KILL_AFTER_RECORD_MAX), after_record=True)
+            elif node.state == "running" and draw < self._kill_inside_step:
                 node.doom(self._rng.randrange(KILL_EFFECTS_MAX))
             else:
                 node.kill()

@@ -77,12 +77,13 @@ class SimEnvironment:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.options = _options(deployment)
-        options = self.options
+        options = _options(deployment)
         names = deployment.nodes
         self.observers = Observers(len(names)) if options.invariants else None
         messages = MessageLog() if options.messages else None
         self.world = World(deployment.seed, self.observers, options.trace, messages)
+        self.options = options = options.drawn(self.world.rng("hardware"))
+        assert options.fsync_ms_mean is not None
         self.network = Network(self.world, options, names)
         self.clients = Clients(self.world, options, deployment.client_timeout_s)
         fsyncs_ns = quantiles_ns(
@@ -205,7 +206,8 @@ class SimEnvironment:
         return {name: status for name, status in found if status is not None}
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: no core raised, or halted on a sound disk. invariants: none was violated. liveness: healed, the cluster served and converged."""
+        """nodes: no core raised, or halted on a sound disk. invariants: none was violated. liveness: healed, the cluster
+        served and converged."""
         if self._findings is None:
             self._findings = self._find()
         return self._findings

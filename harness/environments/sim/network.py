@@ -236,6 +236,7 @@ class Network:
             loss=options.loss, duplicate=options.duplicate, reorder=options.reorder, corrupt=options.corrupt
         )
         self._in_force: dict[str, dict[tuple[str, str], dict[str, float]]] = {}
+        assert options.delay_ms_mean is not None, "drawn by the environment"
         self.links: dict[str, dict[str, Link]] = {}
         """source -> destination -> link"""
         for source in names:

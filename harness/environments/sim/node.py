@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from harness.environments.sim.clients import Flight
     from harness.environments.sim.network import Link
 
+NEVER = 2**62
+"""More effects than any process performs."""
+
 INBOX_MAX = 4096
 """Events kept for a paused node; more are dropped, as a full socket buffer would."""
 
@@ -104,6 +107,7 @@ class Node:
         self._is_unshown = False
         self._doom: int | None = None
         """How many effects it may still perform before it dies; None: no one wants it dead."""
+        self._doom_after_record: int | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class Node:
             return
         self.state = "dead"
         self._core = None
-        self._doom = None
+        self._doom = self._doom_after_record = None
         self._timers = {}
         self._waiting.clear()
         self._inbox.clear()
@@ -143,11 +147,15 @@ class Node:
             self._reset(flight, why)
         self.world.trace(self.name, "crashed", {"incarnation": self.incarnation})
 
-    def doom(self, effects: int) -> None:
-        """Let the process die on its own account after so many more effects, also in the middle of a step's list."""
+    def doom(self, effects: int, *, after_record: bool = False) -> None:
+        """Let the process die on its own account after so many more effects, also in the middle of a step's list.
+
+        after_record: counted from the next record that it writes, when there is most to lose.
+        """
         assert effects >= 0
         if self.state == "running":
-            self._doom = effects
+            self._doom = NEVER if after_record else effects
+            self._doom_after_record = effects if after_record else None
 
     def pause(self) -> None:
         """It keeps everything and does nothing until `resume`."""
@@ -327,6 +335,8 @@ class Node:
             self.step(DiskFailed(FULL))
             return False
         disk.append(effect.record, effect.token)
+        if self._doom_after_record is not None:
+            self._doom, self._doom_after_record = self._doom_after_record, None
         messages = self.world.messages
         if messages is not None:
             what = type(effect.record).__name__

@@ -31,8 +31,10 @@ def make(target_module: str, distributions: Collection[str]) -> bytes:
     """A gzipped tar of our packages, of the package that `target_module` is in, and of these distributions with all that
     they need. Tests and what is compiled of ours are left out: nodes need none of it."""
     files: dict[str, Path] = {}
-    for name in (*OURS, target_module.partition(".")[0]):
-        files.update(_sources(name))
+    for name in dict.fromkeys((*OURS, target_module.partition(".")[0])):
+        # A target that tests are made with is among them.
+        without_tests = name in OURS and not target_module.startswith(f"{name}.tests")
+        files.update(_sources(name, without_tests))
     for name in sorted(_closure(distributions)):
         files.update(_installed(name))
     files.update(_entry_points())
@@ -48,7 +50,7 @@ def make(target_module: str, distributions: Collection[str]) -> bytes:
     return data.getvalue()
 
 
-def _sources(name: str) -> Iterator[tuple[str, Path]]:
+def _sources(name: str, without_tests: bool) -> Iterator[tuple[str, Path]]:
     """Name in the tar, and file, of each source of a top-level package or module."""
     found = importlib.util.find_spec(name)
     if found is None:
@@ -60,7 +62,7 @@ def _sources(name: str) -> Iterator[tuple[str, Path]]:
     for place in found.submodule_search_locations:
         for path in sorted(Path(place).rglob("*.py")):
             inside = path.relative_to(place)
-            if "tests" not in inside.parts[:-1] or name not in OURS:
+            if not (without_tests and "tests" in inside.parts[:-1]):
                 yield str(Path(name) / inside), path
 
 

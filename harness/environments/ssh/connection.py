@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import (
     AuthenticationException,
     BadHostKeyException,
@@ -180,13 +181,25 @@ def _print(key: paramiko.PKey) -> str:
 
 
 def _load_known_hosts(client: paramiko.SSHClient, machine: Machine) -> None:
+    """What the files hold, line by line: paramiko's own loading ends at the first that it cannot read."""
+    known = client.get_host_keys()
     for path in machine.known_hosts:
         try:
-            client.get_host_keys().load(path)
+            lines = Path(path).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise EnvironmentUnavailable(f"{machine}: {path} cannot be read: {error}") from None
+        except OSError as error:
+            raise EnvironmentUnavailable(f"{machine}: {path} cannot be read: {error.strerror or error}") from None
+        for line in lines:
+            if line.strip().startswith(("#", "@")):
+                continue  # Of the marked lines only revocations matter here; see `_is_revoked`.
+            try:
+                entry = HostKeyEntry.from_line(line.strip())
+            except (InvalidHostKey, SSHException):
+                continue
+            if entry is not None and entry.key is not None:
+                for name in entry.hostnames or ():
+                    known.add(name, entry.key.get_name(), entry.key)
 
 
 def _is_revoked(machine: Machine, key: paramiko.PKey) -> bool:

@@ -79,12 +79,12 @@ def bound(address: str, port: int, kind: socket.SocketKind) -> str:
 
 def unsafe(directory: str) -> str:
     """Why files of root cannot be kept below this directory: somebody else could change them. Empty when they can."""
-    path = directory
-    while path:
+    path, is_below_there = directory, False
+    while True:
         try:
             found = os.lstat(path)
         except FileNotFoundError:
-            path = os.path.dirname(path) if path != "/" else ""
+            path = os.path.dirname(path)
             continue
         if stat.S_ISLNK(found.st_mode):
             return f"{path} is a symbolic link"
@@ -92,11 +92,12 @@ def unsafe(directory: str) -> str:
             return f"{path} is not a directory"
         if found.st_uid != 0:
             return f"{path} does not belong to root"
-        # A sticky directory, such as /tmp, is as good for what is already there, and not for what is not.
-        if found.st_mode & 0o022 and (path == directory or not found.st_mode & stat.S_ISVTX):
+        # In a sticky directory, such as /tmp, what is there already is safe; what is not could be made by anyone first.
+        if found.st_mode & 0o022 and not (found.st_mode & stat.S_ISVTX and is_below_there):
             return f"{path} can be written by others"
-        path = os.path.dirname(path) if path != "/" else ""
-    return ""
+        if path == "/":
+            return ""
+        path, is_below_there = os.path.dirname(path), True
 
 
 def timekeepers() -> list[str]:
