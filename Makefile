@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORE ?= store
 
-.PHONY: demo test lint bench long end-to-end clean
+.PHONY: demo test lint bench long linux clean
 
 $(READY): setup.cfg setup.py pyproject.toml $(wildcard checkers/linearizability/*.pyx checkers/linearizability/*.hpp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,7 +23,11 @@ test: $(READY)
 
 # Minutes each; .ci/run runs them.
 long: $(READY)
-	$(BIN)/python -m pytest -m 'long' --timeout 1800
+	$(BIN)/python -m pytest -m 'long and not linux' --timeout 1800
+
+# Namespaces, containers and SSH machines for real: root, and what .ci/linux-setup installs and starts.
+linux: $(READY)
+	$(BIN)/python -m pytest -m 'linux' --timeout 1800
 
 lint: $(READY)
 	$(BIN)/ruff check .

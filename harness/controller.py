@@ -22,6 +22,7 @@ from harness import phases
 from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.errors import UsageError
 from harness.interruption import Interruption
+from harness.leftovers import remove_before
 from harness.live import Progress, watched
 from harness.plan import Plan, prepare
 from harness.spec import RunSpec
@@ -102,6 +103,10 @@ def lived(
 
     Raises KeyboardInterrupt, after the tear-down, when the user wants out at once.
     """
+    if plan.spec.env != "sim":
+        with failures.noted("removing what an earlier run left"):
+            for problem in remove_before(plan.spec.env):
+                _log.warning("could not be removed: %s", problem)
     cluster = environment.cluster
     nemesis = Nemesis(
         cluster, build_faults(choices, cluster), timeout_s=None if plan.spec.env == "sim" else FAULT_TIMEOUT_S

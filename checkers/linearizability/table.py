@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from checkers.models.model import Model, Operation, State
 
-STEPS_MIN, STEPS_MAX = 1 << 12, 1 << 16
+STEPS_MIN, STEPS_MAX = 1 << 6, 1 << 16
 """Calls of `step` that a complete table may always cost, and ever cost."""
 
 

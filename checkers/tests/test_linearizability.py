@@ -201,9 +201,14 @@ def test_another_thread_can_end_a_search() -> None:
 
 @pytest.mark.parametrize("core", ["auto", "pure"])
 def test_what_no_state_allows_needs_no_search(core: Core) -> None:
-    result = search(entries(hard_history()), Register(), states_max=1_000_000, core=core)
+    history, stale = cas_register(operations=1_500, processes=400, variant="middle")
+    assert stale is not None
+    assert stale.value == 5, "with so many processes only a value that was never written is certainly wrong"
+    part = entries(history, refused=True)
+    result = search(part, CasRegister(), core=core)
     assert result.validity is INVALID
-    assert result.failed_at == 60
+    assert result.failed_at is not None
+    assert part[result.failed_at].operation.result == 5
 
 
 class Raising(Register):

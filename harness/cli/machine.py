@@ -38,7 +38,7 @@ def doctor(as_json: bool) -> int:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only say what is there.")
 def cleanup(dry_run: bool) -> int:
-    """Find and remove what earlier runs left behind, as after a `kill -9`: processes, by the label of their run.
+    """Find and remove what earlier runs left behind, as after a `kill -9`: processes, namespaces, rules, containers, daemons.
 
     Runs that are still going on are left alone.
 

@@ -168,6 +168,38 @@ def test_a_narrow_link_carries_so_much_and_no_more(running: LinuxEnvironment) ->
     assert 1.2 < float(seconds) < 8
 
 
+def test_what_is_duplicated_arrives_twice(running: LinuxEnvironment) -> None:
+    packets = running.cluster.packets
+    if "duplicate" not in packets.kinds:
+        with pytest.raises(FaultError, match="cannot duplicate"):
+            packets.disturb("duplicate", [("n1", "n2")], {"probability": 1.0})
+        return
+    receive = (
+        "import socket,sys\n"
+        "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind((sys.argv[1],7008)); s.settimeout(20)\n"
+        "n=0\n"
+        "while s.recv(10)!=b'end': n+=1\n"
+        "print(n)\n"
+    )
+    send = (
+        "import socket,sys,time\n"
+        "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+        "for _ in range(50): time.sleep(0.01); s.sendto(b'', (sys.argv[1],7009))\n"
+        "for _ in range(50): time.sleep(0.01); s.sendto(b'more', (sys.argv[1],7008))\n"
+        "for _ in range(50): time.sleep(0.01); s.sendto(b'end', (sys.argv[1],7008))\n"
+    )
+    agents, host = running.agents(), running.hosts["n2"]
+    packets.disturb("duplicate", [("n1", "n2")], {"probability": 1.0})
+    done = at_once(
+        {
+            "n2": lambda: agents.run("n2", [running.python("n2"), "-c", receive, host], timeout_s=25).checked().text,
+            "n1": lambda: agents.run("n1", [running.python("n1"), "-c", send, host], timeout_s=25).checked().text,
+        }
+    )
+    packets.heal()
+    assert int(done["n2"]) == 100
+
+
 def test_clocks_move_and_come_back(running: LinuxEnvironment) -> None:
     clocks = running.cluster.clocks
     assert clocks is not None

@@ -269,14 +269,18 @@ def test_names_fit_the_kernel() -> None:
     assert len(f"THEMIS-{run_tag}") <= 28
 
 
-def test_the_bridge_is_removed_last() -> None:
-    commands = network.removal("thabc1234", ["thabc1234-1", "thabc1234-2"], has_rule=True, has_bridge=True)
-    assert [command[:3] for command in commands] == [
-        ["ip", "netns", "delete"],
-        ["ip", "netns", "delete"],
-        ["iptables", "-w", "5"],
-        ["ip", "link", "delete"],
-    ]
+def test_the_bridge_is_removed_last_and_what_is_not_there_is_not_asked_for() -> None:
+    found = {
+        "link": ["thabc1234v1"],
+        "namespace": ["thabc1234-1", "thabc1234-2"],
+        "rule": ["thabc1234"],
+        "bridge": ["thabc1234"],
+    }
+    (batch, lines), *rest = network.removal("thabc1234", found)
+    assert batch == ["ip", "-force", "-batch", "-"]
+    assert lines == ["link delete thabc1234v1", "netns delete thabc1234-1", "netns delete thabc1234-2"]
+    assert [argv[:3] for argv, _ in rest] == [["iptables", "-w", "5"], ["ip", "link", "delete"]]
+    assert network.removal("thabc1234", dict.fromkeys(found, ())) == []
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import paramiko
@@ -15,8 +17,11 @@ import pytest
 from harness.cli import options as flags
 from harness.environments.base import EnvironmentUnavailable
 from harness.environments.linux import labels
+from harness.environments.linux.agents import Agents
+from harness.environments.linux.capabilities import LinuxProcesses
 from harness.environments.linux.executor import ExecutorFailed, Ran
 from harness.environments.ssh import bundle, connection, facts, options, sites
+from harness.environments.ssh.clocks import SystemClocks, shared_origin
 from harness.environments.ssh.environment import unpacked
 from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.facts import Facts, Unfit
@@ -24,6 +29,8 @@ from harness.environments.ssh.options import SshOptions
 from harness.environments.ssh.sites import Site, Sites
 from harness.errors import UsageError
 from harness.tests.ssh_server import Answer, Server, new_key
+from targets.target import Address
+from targets.timekeeping import Reading
 
 NODES = ("a", "b")
 
@@ -342,6 +349,58 @@ def test_what_is_fetched_stays_in_its_folder(tmp_path: Path) -> None:
     unpacked(data, tmp_path / "in")
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()}
     assert found == {"in/node.log", "in/data/wal.log"}
+
+
+# --- clocks ---------------------------------------------------------------------------------------------------------------
+
+
+class FakeAgents:
+    """Machines whose clocks are ahead by so much."""
+
+    def __init__(self) -> None:
+        self.ahead_ns = {"a": 0, "b": 0}
+
+    def ask(self, name: str, arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        answers: dict[str, Any] = {}
+        for node, given in arguments.items():
+            match name:
+                case "now":
+                    now_ns = time.monotonic_ns()
+                    answers[node] = [now_ns + self.ahead_ns[node], now_ns + 77]
+                case "clock_shift":
+                    self.ahead_ns[node] = given["offset_ns"]
+                case "clock_restore":
+                    self.ahead_ns[node] = 0
+        return answers
+
+
+class NoProcesses:
+    """All nodes are dead: none has a clock hook to be told."""
+
+    def states(self) -> Mapping[str, str]:
+        return {"a": "dead", "b": "dead"}
+
+
+def test_the_machines_own_clocks_are_moved_measured_and_restored() -> None:
+    agents = cast(Agents, FakeAgents())
+    nowhere = {node: Address("127.0.0.1", 1) for node in NODES}
+    moved = SystemClocks(lambda: agents, nowhere, Reading(0, 0), cast(LinuxProcesses, NoProcesses()))
+    moved.set_offset({"b": 5_000_000_000})
+    found = moved.offsets_ns()
+    assert found["a"] == pytest.approx(0, abs=20_000_000)
+    assert found["b"] == pytest.approx(5_000_000_000, abs=20_000_000)
+    told_ns = int(moved.skew("b").partition("@")[0])
+    assert told_ns == pytest.approx(5_000_000_000, abs=20_000_000), "a node that starts now must be told"
+    assert moved.rates()["a"] == pytest.approx(1, abs=0.05)
+    moved.heal()
+    assert moved.offsets_ns()["b"] == pytest.approx(0, abs=20_000_000)
+
+
+def test_true_time_is_shared_although_the_monotonic_clocks_differ() -> None:
+    origin = Reading(1_000_000_000_000, time.monotonic_ns())
+    there = shared_origin(cast(Agents, FakeAgents()), "a", origin)
+    shown_ns = there.wall_ns + (time.monotonic_ns() + 77) - there.monotonic_ns
+    assert shown_ns == pytest.approx(origin.true_ns(), abs=5_000_000)
 
 
 # --- the machines of runs that were cut off -------------------------------------------------------------------------------

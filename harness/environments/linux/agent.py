@@ -158,7 +158,7 @@ class Agent:
 
     def do_heard(self, nonce: str) -> list[str]:
         """The nodes whose datagrams of this probe arrived here."""
-        return sorted(node for found, node in self._heard if found == nonce)
+        return sorted(node for found, node in list(self._heard) if found == nonce)  # A copy: another thread adds to it.
 
     def _receive(self, listening: socket.socket) -> None:
         while True:
@@ -247,7 +247,7 @@ class Agent:
                 command = json.loads(line)
                 name = command.pop("do")
                 answer = {"ok": getattr(self, f"do_{name}")(**command)}
-            except (OSError, ValueError, TypeError, AttributeError, KeyError, subprocess.SubprocessError) as error:
+            except Exception as error:  # noqa: BLE001 (told to the controller, which raises it; the node must live on)
                 answer = {"error": str(error) or type(error).__name__}
             try:
                 answers.write(json.dumps(answer).encode() + b"\n")

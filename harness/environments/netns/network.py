@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -100,40 +100,58 @@ def create(run_tag: str, label: str, run_id: str, network: IPv4Network, count: i
 def remove(run_tag: str) -> list[str]:
     """Nothing of the run's network is left; in words, what is. Processes inside must have ended."""
     bridge = bridge_name(run_tag)
-    problems = []
-    for argv in removal(
-        bridge, namespaces(bridge), bridge in accepted(), bridge in [found.name for found in bridges()]
-    ):
+    said: list[str] = []
+    for argv, lines in removal(bridge, parts(bridge)):
         try:
-            run_here(argv).checked()
+            run_here(argv, stdin="\n".join(lines).encode()).checked()
         except ExecutorFailed as error:
-            problems.append(str(error))
-    return problems
+            said.append(str(error))  # Of account only when something is still there.
+    left = parts(bridge)
+    words = [f"{what} {name}" for what, names in left.items() for name in names]
+    return [f"still there: {', '.join(words)} ({'; '.join(said)})"] if words else []
 
 
-def removal(bridge: str, spaces: Sequence[str], has_rule: bool, has_bridge: bool) -> list[list[str]]:
-    """The commands that remove the network, the bridge last."""
-    commands = [["ip", "netns", "delete", namespace] for namespace in spaces]
-    if has_rule:
-        commands.append(["iptables", "-w", "5", "-D", "FORWARD", *_accepting(bridge)])
-    if has_bridge:
-        commands.append(["ip", "link", "delete", bridge])
+def parts(bridge: str) -> dict[str, list[str]]:
+    """What there is of the bridge's network now, by kind."""
+    links = _links(("link", "show"))
+    return {
+        "link": [name for link in links if (name := link["ifname"]).startswith(f"{bridge}v")],
+        "namespace": namespaces(bridge),
+        "rule": [found for found in accepted() if found == bridge],
+        "bridge": [link["ifname"] for link in links if link["ifname"] == bridge],
+    }
+
+
+def removal(bridge: str, found: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
+    """The commands that remove the network, and their input; the bridge last.
+
+    Links first: the kernel takes a namespace's own away some time after the namespace itself.
+    """
+    lines = [f"link delete {name}" for name in found["link"]]
+    lines += [f"netns delete {name}" for name in found["namespace"]]
+    commands = [(["ip", "-force", "-batch", "-"], lines)] if lines else []
+    commands += [(["iptables", "-w", "5", "-D", "FORWARD", *_accepting(name)], []) for name in found["rule"]]
+    commands += [(["ip", "link", "delete", name], []) for name in found["bridge"]]
     return commands
 
 
 def bridges() -> list[Bridge]:
     """Every bridge of ours, whoever made it."""
-    try:
-        said = run_here(["ip", "-j", "link", "show", "type", "bridge"]).checked().text
-    except ExecutorFailed:
-        return []
     found = []
-    for link in json.loads(said or "[]"):
-        if link and _BRIDGE.match(link["ifname"]):
+    for link in _links(("link", "show", "type", "bridge")):
+        if _BRIDGE.match(link["ifname"]):
             words = link.get("ifalias", "").split(" ", 2)
             is_labelled = len(words) == 3 and words[0] == ALIAS
             found.append(Bridge(link["ifname"], *words[1:]) if is_labelled else Bridge(link["ifname"]))
     return found
+
+
+def _links(question: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        said = run_here(["ip", "-j", *question]).checked().text
+    except ExecutorFailed:
+        return []
+    return [link for link in json.loads(said or "[]") if "ifname" in link]
 
 
 def namespaces(bridge: str = "") -> list[str]:
