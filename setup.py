@@ -35,11 +35,12 @@ def extensions() -> list[Extension]:
             language="c++",
             extra_compile_args=flags,
             extra_link_args=link,
-            optional=True,  # A failed build is a warning; `themis doctor` says that the pure twin runs.
         )
         for name in ("_core", "_encode")
     ]
     built: list[Extension] = cythonize(modules, build_dir="build", language_level=3)
+    for extension in built:  # Cython does not hand this on.
+        extension.optional = True  # A failed build is a warning; `themis doctor` says that the pure twin runs.
     return built
 
 

@@ -59,7 +59,7 @@ def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loade
     if broken:
         raise MalformedHistory(broken, path)
     ops = [item for item in items if isinstance(item, Op)]
-    return Loaded(History(ops), {}, truncated, "edn", nil_reads_are_wildcards=True)
+    return Loaded(History(ops), {}, truncated, "edn", nil_reads_are_wildcards=True, lines=lines)
 
 
 def parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:

@@ -123,7 +123,7 @@ def read(path: str | PathLike[str]) -> Loaded:
         broken = problems(lines, lines=2)
     if broken:
         raise MalformedHistory(broken, path)
-    return Loaded(History(cast(list[Op], lines)), metadata, truncated)
+    return Loaded(History(cast(list[Op], lines)), metadata, truncated, lines=range(2, len(lines) + 2))
 
 
 def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _loaded(path: str | PathLike[str], items: list[Op | Problem], lines: list[in
     if broken := problems(items, lines):
         raise MalformedHistory(broken, path)
     history = History(item for item in items if isinstance(item, Op))
-    return Loaded(history, about.metadata, about.truncated, about.format)
+    return Loaded(history, about.metadata, about.truncated, about.format, lines=lines)
 
 
 def _text(path: str | PathLike[str]) -> str:

@@ -17,6 +17,7 @@ import docker
 
 from harness.environments import registry
 from harness.environments.base import Deployment
+from harness.environments.docker.environment import CONTROLLER_LABEL
 from harness.environments.linux import labels
 from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.netns import network
@@ -96,10 +97,22 @@ def traces(*, with_living: bool = False) -> frozenset[str]:
     def said(*argv: str) -> list[str]:
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
 
+    ours = labels.controller()
+
+    def is_anothers(label: str) -> bool:
+        return bool(label) and label != ours and not labels.is_orphan(label) and not with_living
+
+    living = [bridge.name for bridge in network.bridges() if is_anothers(bridge.label)]
     client = docker.from_env()
     try:
         containers = [f"container {container.name}" for container in client.containers.list(all=True)]
-        networks = [f"network {network.name}" for network in client.networks.list()]
+        networks = [f"network {joined.name}" for joined in client.networks.list()]
+        for container in client.containers.list(all=True, filters={"label": CONTROLLER_LABEL}):
+            if is_anothers(container.labels[CONTROLLER_LABEL]):
+                living.append(str(container.name))
+        for joined in client.networks.list(filters={"label": CONTROLLER_LABEL}):
+            if is_anothers(joined.attrs["Labels"][CONTROLLER_LABEL]):
+                living += [str(joined.name), f"br-{str(joined.id)[:12]}"]
     finally:
         client.close()
     found = [
@@ -109,12 +122,6 @@ def traces(*, with_living: bool = False) -> frozenset[str]:
         *(f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if "themis" in line),
         *containers,
         *networks,
-    ]
-    ours = labels.controller()
-    living = [
-        bridge.name
-        for bridge in network.bridges()
-        if bridge.label and bridge.label != ours and not labels.is_orphan(bridge.label) and not with_living
     ]
     return frozenset(line for line in found if not any(name in line for name in living))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.environments.sim.capabilities import KILL_WAIT_NS
+from harness.environments.sim.capabilities import KILL_WAIT_NS_MAX
 from harness.environments.sim.environment import SimEnvironment
 from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, run_for, world_of
 from targets.core import (
@@ -184,7 +184,7 @@ def test_kill_returns_with_everyone_dead_also_who_has_nothing_to_do() -> None:
     before_ns = environment.world.now_ns
     environment.cluster.processes.kill(["n1", "n2", "n3"])
     assert set(environment.cluster.processes.states().values()) == {"dead"}
-    assert environment.world.now_ns <= before_ns + KILL_WAIT_NS
+    assert environment.world.now_ns <= before_ns + KILL_WAIT_NS_MAX
 
 
 def test_a_halt_ends_the_process_and_nothing_behind_it_is_done() -> None:

@@ -19,6 +19,10 @@ KILL_AFTER_RECORD_MAX = 4
 KILL_WAIT_NS = 15 * NS_PER_MS
 """How long a kill waits for its victim to be in the middle of a step."""
 
+KILL_LATE, KILL_WAIT_NS_MAX = 0.4, 400 * NS_PER_MS
+"""The probability that it waits longer, and how long: until an election may have begun, since that is when nodes write what they
+must not forget."""
+
 
 class SimLinks:
     """Cuts and probes links of the simulated network."""
@@ -65,6 +69,9 @@ class SimProcesses:
     def kill(self, nodes: Collection[NodeId]) -> None:
         """They are dead. Some die in the middle of a step: the world runs on for some virtual ms until they have."""
         victims = self._named(nodes)
+        wait_ns = KILL_WAIT_NS
+        if self._rng.random() < KILL_LATE:
+            wait_ns = KILL_WAIT_NS_MAX
         for node in victims:
             draw = self._rng.random()
             if node.state == "running" and draw < self._kill_inside_step / 2:
@@ -74,9 +81,7 @@ class SimProcesses:
             else:
                 node.kill()
         if any(node.state != "dead" for node in victims):
-            self._world.advance(
-                self._world.now_ns + KILL_WAIT_NS, lambda: all(node.state == "dead" for node in victims)
-            )
+            self._world.run(self._world.now_ns + wait_ns, lambda: all(node.state == "dead" for node in victims))
         for node in victims:
             node.kill()
 

@@ -26,7 +26,7 @@ from harness.environments.sim.options import SimOptions
 from harness.environments.sim.world import NS_PER_MS, InvariantViolated, World
 from harness.errors import HarnessError, UsageError
 from harness.interpreter import Interpreter
-from histories.op import Op
+from histories.op import NEMESIS, Op
 from histories.tracing import TraceRecord
 from nemesis.capabilities import NodeId
 from targets.core import Core
@@ -155,21 +155,20 @@ class SimEnvironment:
             return
         with collecting_seldom(), suppress(InvariantViolated):
             self._run(interpreter, nemesis)
+        self.world.run = self.world.advance
 
     def _run(self, interpreter: Interpreter, nemesis: NemesisWorker) -> None:
         world = self.world
         heap = world.heap
         self._is_poll_due = True
+        world.run = self._run_meanwhile
         while True:
             if self._is_poll_due:
-                self._is_poll_due = False
-                for op in interpreter.poll(world.now_ns):
-                    if op.process == "nemesis":
-                        self._invoke_fault(interpreter, nemesis, op)
-                    else:
-                        if self._probe_op is None or (op.f == "read" and self._probe_op.f != "read"):
-                            self._probe_op = op
-                        self.clients.start(op, op.process, self._finished)
+                faults = self._poll(interpreter)
+                for op in faults:
+                    result = nemesis.invoke(op)  # Which may take virtual time.
+                    interpreter.complete(world.now_ns, op, "info", result)
+                    self._is_poll_due = True
                 if interpreter.finished:
                     return
                 if world.violation is not None:
@@ -190,10 +189,33 @@ class SimEnvironment:
                 self._is_poll_due = True
             world.events_done += done
 
-    def _invoke_fault(self, interpreter: Interpreter, nemesis: NemesisWorker, op: Op) -> None:
-        result = nemesis.invoke(op)
-        interpreter.complete(self.world.now_ns, op, "info", result)
-        self._is_poll_due = True
+    def _poll(self, interpreter: Interpreter) -> list[Op]:
+        """Start the clients' ops that are due; the nemesis' ones are left to the caller, since they may take time."""
+        self._is_poll_due = False
+        faults: list[Op] = []
+        for op in interpreter.poll(self.world.now_ns):
+            if op.process == NEMESIS:
+                faults.append(op)
+            else:
+                if self._probe_op is None or (op.f == "read" and self._probe_op.f != "read"):
+                    self._probe_op = op
+                self.clients.start(op, op.process, self._finished)
+        return faults
+
+    def _run_meanwhile(self, until_ns: int, is_over: Callable[[], bool]) -> None:
+        """As World.advance, while the nemesis waits for something: clients go on."""
+        world, interpreter = self.world, self._interpreter
+        assert interpreter is not None
+        while True:
+            if self._is_poll_due:
+                faults = self._poll(interpreter)
+                assert not faults, "one nemesis op at a time"
+            wake_ns = interpreter.wake_ns
+            next_ns = until_ns if wake_ns is None else min(until_ns, max(wake_ns, world.now_ns))
+            world.advance(next_ns, lambda: self._is_poll_due or is_over())
+            if is_over() or (world.now_ns >= until_ns and not self._is_poll_due):
+                return
+            self._is_poll_due = True
 
     def _finished(self, op: Op, outcome: Outcome, node: NodeId) -> None:
         assert self._interpreter is not None

@@ -44,6 +44,8 @@ class World:
         self.messages = messages
         self.violation: Violation | None = None
         self.events_done = 0
+        self.run: Callable[[int, Callable[[], bool]], None] = self.advance
+        """`advance`, with the clients going on where there are any: for faults that take time."""
 
     def rng(self, component: str) -> random.Random:
         """A generator of this component's own."""
