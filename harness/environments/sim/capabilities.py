@@ -19,9 +19,8 @@ KILL_AFTER_RECORD_MAX = 4
 KILL_WAIT_NS = 15 * NS_PER_MS
 """How long a kill waits for its victim to be in the middle of a step."""
 
-KILL_LATE, KILL_WAIT_NS_MAX = 0.4, 400 * NS_PER_MS
-"""The probability that it waits longer, and how long: until an election may have begun, since that is when nodes write what they
-must not forget."""
+KILL_WAIT_NS_MAX = 400 * NS_PER_MS
+"""How long it waits for a record: until an election may have begun, since then nodes write what they must not forget."""
 
 
 class SimLinks:
@@ -70,12 +69,11 @@ class SimProcesses:
         """They are dead. Some die in the middle of a step: the world runs on for some virtual ms until they have."""
         victims = self._named(nodes)
         wait_ns = KILL_WAIT_NS
-        if self._rng.random() < KILL_LATE:
-            wait_ns = KILL_WAIT_NS_MAX
         for node in victims:
             draw = self._rng.random()
             if node.state == "running" and draw < self._kill_inside_step / 2:
                 node.doom(self._rng.randrange(KILL_AFTER_RECORD_MAX), after_record=True)
+                wait_ns = KILL_WAIT_NS_MAX
             elif node.state == "running" and draw < self._kill_inside_step:
                 node.doom(self._rng.randrange(KILL_EFFECTS_MAX))
             else:
