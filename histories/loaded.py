@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ class Loaded(msgspec.Struct, frozen=True):
         nothing (Jepsen's and Knossos's EDN: knossos.model's registers take nil so). When it is false, None is what was
         read: the key was absent (ours, and the logs of Porcupine's etcd collection). The linearizability checker takes
         this flag as its option `nil_reads`.
+    lines: the line of the file, from 1, that each op came from, for messages.
     """
 
     history: History
@@ -31,6 +33,7 @@ class Loaded(msgspec.Struct, frozen=True):
     truncated: bool = False
     format: Format = "jsonl"
     nil_reads_are_wildcards: bool = False
+    lines: Sequence[int] = ()
 
 
 @contextmanager

@@ -46,6 +46,7 @@ class UnfitHistory(ValueError):
     """
 
     def __init__(self, model: str, misfits: list[Misfit]) -> None:
+        self.model = model
         self.misfits = tuple(misfits)
         lines = [f"  op {misfit.index}: {misfit.detail}" for misfit in misfits[:_SHOWN]]
         if len(misfits) > _SHOWN:

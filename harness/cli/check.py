@@ -8,14 +8,16 @@ from typing import Literal, get_args
 import click
 
 from checkers import Validity
-from checkers.linearizability import linearizable
+from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
 from harness import results
 from harness.cli import options
 from harness.errors import UsageError, unknown_name
 from histories.files import load
-from histories.loaded import Format
+from histories.loaded import Format, Loaded
 from histories.wellformed import MalformedHistory
+
+MISFITS_SHOWN = 20
 
 
 @click.command()
@@ -65,20 +67,34 @@ def check(
     if loaded.truncated and not as_json:
         click.echo(f"{history}: the last line is cut off; checking what is before it", err=True)
     observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
-    verdict = linearizable(
-        loaded.history,
-        specification,
-        states_max=states,
-        time_limit_s=time_limit,
-        jobs=jobs,
-        refused=observe,
-        nil_reads=loaded.nil_reads_are_wildcards,
-    )
+    try:
+        verdict = linearizable(
+            loaded.history,
+            specification,
+            states_max=states,
+            time_limit_s=time_limit,
+            jobs=jobs,
+            refused=observe,
+            nil_reads=loaded.nil_reads_are_wildcards,
+        )
+    except UnfitHistory as error:
+        raise UsageError(unfit(history, loaded, error)) from error
     if as_json:
         options.echo_json(verdict)
     else:
         click.echo(results.verdict_text(verdict, str(history)))
     return {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}[verdict.validity]
+
+
+def unfit(path: Path, loaded: Loaded, error: UnfitHistory) -> str:
+    """Which lines of the file the model cannot take, and why: the first of each kind."""
+    lines = [f"{path}: the history does not fit the model {error.model}:"]
+    for misfit in error.misfits[:MISFITS_SHOWN]:
+        where = f"line {loaded.lines[misfit.index]}" if loaded.lines else f"op {misfit.index}"
+        lines.append(f"  {where}: {misfit.detail}")
+    if len(error.misfits) > MISFITS_SHOWN:
+        lines.append(f"  ... and {len(error.misfits) - MISFITS_SHOWN} more")
+    return "\n".join(lines)
 
 
 COMMANDS = (check,)

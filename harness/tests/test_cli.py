@@ -163,6 +163,21 @@ def test_check_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
     assert_refused(themis("check", good, "--model", "registre"), "did you mean 'register'")
 
 
+@pytest.mark.parametrize(
+    ("text", "model", "words"),
+    [
+        ("p0 invoke write 1 | p0 ok write 1 | p0 invoke acquire | p0 ok acquire", "register", ("line 4", "acquire")),
+        ("p0 invoke cas 1 | p0 ok cas 1", "cas-register", ("line 2", "cas")),
+    ],
+)
+def test_a_history_that_does_not_fit_the_model_names_the_line(
+    tmp_path: Path, text: str, model: str, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(text))
+    assert_refused(themis("check", path, "--model", model), "history.jsonl", *words)
+
+
 def test_a_simulated_run_replays_byte_by_byte(tmp_path: Path) -> None:
     assert themis(*SIM, "--nemesis", "partition,kill,pause", "--store", tmp_path).returncode == 0
     ended = themis("replay", "latest", "--store", tmp_path)

@@ -37,6 +37,7 @@ _SURVIVES = frozenset(
         "duplicate",
         "reorder",
         "corrupt",
+        "rate",
         "disk/lose-unsynced",
         "disk/torn-write",
         "disk/full",
