@@ -44,19 +44,31 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: dict[str, Verdict] = {}
 
     @classmethod
-    def valid(cls, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None) -> Verdict:
+    def valid(
+        cls, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None
+    ) -> Verdict:
         return cls(Validity.VALID, checker, "", evidence or {}, stats or {})
 
     @classmethod
     def invalid(
-        cls, reason: str, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None
+        cls,
+        reason: str,
+        checker: str = "",
+        *,
+        evidence: dict[str, Any] | None = None,
+        stats: dict[str, Any] | None = None,
     ) -> Verdict:
         assert reason, "an INVALID verdict says why"
         return cls(Validity.INVALID, checker, reason, evidence or {}, stats or {})
 
     @classmethod
     def unknown(
-        cls, reason: str, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None
+        cls,
+        reason: str,
+        checker: str = "",
+        *,
+        evidence: dict[str, Any] | None = None,
+        stats: dict[str, Any] | None = None,
     ) -> Verdict:
         assert reason, "an UNKNOWN verdict says why"
         return cls(Validity.UNKNOWN, checker, reason, evidence or {}, stats or {})
@@ -77,5 +89,7 @@ def guarded(checker: str, check: Callable[[], Verdict]) -> Verdict:
         return check()
     except Exception as error:  # noqa: BLE001 - the one place where any crash of a checker becomes a verdict
         return Verdict.unknown(
-            f"the checker crashed: {type(error).__name__}: {error}", checker, evidence={"traceback": traceback.format_exc()}
+            f"the checker crashed: {type(error).__name__}: {error}",
+            checker,
+            evidence={"traceback": traceback.format_exc()},
         )

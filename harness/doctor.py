@@ -14,7 +14,6 @@ from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.plan import find_target
 
-
 NEEDS_HOSTS = frozenset({"ssh"})
 """Environments whose nodes are machines that only a run names."""
 

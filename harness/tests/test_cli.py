@@ -212,8 +212,25 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
 def started(store: Path, *more: str) -> tuple[subprocess.Popen[str], Path]:
     """A real run under way, and its folder, as soon as operations have happened."""
     controller = subprocess.Popen(
-        [sys.executable, "-m", "harness", "test", "--nodes", "3", "--time-limit", "60", "--nemesis", "partition"]
-        + ["--seed", "1", "--vacuity", "attempts_min=0", "--store", str(store), *more],
+        [
+            sys.executable,
+            "-m",
+            "harness",
+            "test",
+            "--nodes",
+            "3",
+            "--time-limit",
+            "60",
+            "--nemesis",
+            "partition",
+            "--seed",
+            "1",
+            "--vacuity",
+            "attempts_min=0",
+            "--store",
+            str(store),
+            *more,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -75,6 +75,22 @@ def test_containers_that_are_left_running_are_found_and_removed_later(tmp_path: 
     assert not kernel.leaked(before)
 
 
+def test_logs_of_a_container_that_stopped_are_collected_too(tmp_path: Path) -> None:
+    environment = kernel.environment("docker", tmp_path)
+    try:
+        environment.up()
+        client = docker.from_env()
+        label = f"themis.run={environment.deployment.run_id}"
+        (stopped,) = client.containers.list(filters={"label": label, "name": "-n2"})
+        stopped.kill()
+        stopped.wait()
+        environment.collect()
+    finally:
+        environment.down()
+    for node in kernel.NODES:
+        assert "listens on" in (tmp_path / "nodes" / node / "node.log").read_text()
+
+
 def test_a_target_of_the_users_own_runs_without_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "their_target.py").write_text(

@@ -87,8 +87,24 @@ def test_after_kill_9_of_the_controller_nothing_survives_and_the_history_is_ther
     for number in range(KILLS):
         store = tmp_path / str(number)
         controller = subprocess.Popen(
-            [sys.executable, "-m", "harness", "test", "--nemesis", FAULTS, "--time-limit", "30", "--rate", "200"]
-            + ["--seed", str(number), "--nemesis-interval", "1", "--store", str(store)],
+            [
+                sys.executable,
+                "-m",
+                "harness",
+                "test",
+                "--nemesis",
+                FAULTS,
+                "--time-limit",
+                "30",
+                "--rate",
+                "200",
+                "--seed",
+                str(number),
+                "--nemesis-interval",
+                "1",
+                "--store",
+                str(store),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

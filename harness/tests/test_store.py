@@ -44,7 +44,7 @@ def test_a_text_that_fits_two_runs_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be written.*--store"):
+    with pytest.raises(UsageError, match=r"cannot be written.*--store"):
         Store(tmp_path / "file").create(RunSpec())
 
 

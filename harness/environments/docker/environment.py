@@ -160,11 +160,23 @@ class DockerEnvironment(LinuxEnvironment):
         )
 
         def fetching(node: NodeId) -> Callable[[], None]:
+            place = self.deployment.directory / "nodes" / node
+
             def work() -> None:
+                container = self._containers[node]
+                try:
+                    container.reload()
+                    if container.status != "running":
+                        # Its disk in memory is gone; logs and traces are not.
+                        pieces, _ = container.get_archive(NODE_DIRECTORY)
+                        packing.unpack(b"".join(pieces), place, outer="node")
+                        return
+                except ENGINE_ERRORS as error:
+                    raise ExecutorFailed(explained(error)) from error
                 ran = executor.run(node, ["tar", "-C", NODE_DIRECTORY, "-cf", "-", "."], timeout_s=120)
                 if ran.exit_code not in (0, 1):  # 1: a file grew while it was read.
                     ran.checked(node)
-                packing.unpack(ran.stdout, self.deployment.directory / "nodes" / node)
+                packing.unpack(ran.stdout, place)
 
             return work
 

@@ -60,11 +60,15 @@ def code(target: object, root: str, python_version: str) -> bytes:
     return archive(paths, is_bytecode_kept=python_version == here)
 
 
-def unpack(data: bytes, directory: Path) -> None:
-    """The files of a tar are below `directory`; nothing is written elsewhere, whatever it says."""
+def unpack(data: bytes, directory: Path, *, outer: str = "") -> None:
+    """The files of a tar are below `directory`; nothing is written elsewhere, whatever it says. outer: the folder that all
+    of them are in, which is left out."""
     directory.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        tar.extractall(directory, filter="data")
+        for member in tar:
+            if outer:
+                member.name = str(Path(member.name).relative_to(outer))
+            tar.extract(member, directory, filter="data")
 
 
 def copy_dependencies(directory: Path, say: Callable[[str], None]) -> bool:
