@@ -18,7 +18,8 @@ from checkers import Verdict, guarded, merge
 from checkers.availability import availability
 from checkers.invariants import check_traces
 from checkers.vacuity import vacuity
-from harness import phases
+from harness import clockwatch, phases
+from harness.clockwatch import ClockSample, sampled
 from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.errors import UsageError
 from harness.interruption import Interruption
@@ -114,17 +115,20 @@ def lived(
     findings: dict[str, Verdict] = {}
     try:
         with jsonl.Writer(directory.history, {"run": directory.run_id}) as writer, failures.noted("run"):
-            drive(plan, environment, nemesis, choices, faults, writer.append, interruption)
+            samples = drive(plan, environment, nemesis, choices, faults, writer.append, interruption)
+            if samples:
+                findings[clockwatch.CHECKER] = clockwatch.series(samples)
         with failures.noted("findings"):
-            findings = dict(environment.findings())
+            findings |= environment.findings()
     finally:
-        if not interruption.is_aborted:
-            with failures.noted("heal"):
-                heal(nemesis, failures)
-        with failures.noted("collect"):
-            environment.collect()
-        with failures.noted("tear down"):
-            environment.down()
+        with interruption.shielded():
+            if not interruption.is_aborted:
+                with failures.noted("heal"):
+                    heal(nemesis, failures)
+            with failures.noted("collect"):
+                environment.collect()
+            with failures.noted("tear down"):
+                environment.down()
     return findings
 
 
@@ -165,8 +169,8 @@ def drive(
     faults: Schedule,
     record: Callable[[Op], None],
     interruption: Interruption,
-) -> None:
-    """Bring the nodes up and run the interpreter to its end, recording each op as it happens."""
+) -> list[ClockSample]:
+    """Bring the nodes up and run the interpreter to its end, recording each op as it happens; the nodes' clocks meanwhile."""
     environment.up()
     progress = Progress(plan.spec.time_limit_s)
 
@@ -176,8 +180,11 @@ def drive(
 
     interpreter = phases.interpreter(plan, choices, faults, recorded)
     interruption.on_ask(interpreter.stop)
-    with watched(progress, nemesis.fault_in_force, environment.cluster.primary):
+    # In a simulation the faults themselves say exactly what each clock reads; elsewhere it is measured.
+    clocks = None if plan.spec.env == "sim" else environment.cluster.clocks
+    with watched(progress, nemesis.fault_in_force, environment.cluster.primary), sampled(clocks) as samples:
         environment.drive(interpreter, nemesis, plan.target.client(plan.workload.interface))
+    return samples
 
 
 def judged(
@@ -235,7 +242,7 @@ def analyze(directory: RunDirectory, spec: RunSpec) -> Result:
     return result
 
 
-ENVIRONMENT_FINDINGS = ("nodes", "liveness")
+ENVIRONMENT_FINDINGS = ("nodes", "liveness", clockwatch.CHECKER)
 """Verdicts of `Environment.findings` that cannot be had from the files of a run."""
 
 

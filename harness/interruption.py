@@ -18,6 +18,7 @@ class Interruption:
         self.is_asked = False
         self.is_aborted = False
         self._stop: Callable[[], None] | None = None
+        self._is_shielded = False
 
     def on_ask(self, stop: Callable[[], None]) -> None:
         """`stop` is called at the first signal; at once when that has come already."""
@@ -49,4 +50,16 @@ class Interruption:
                 self._stop()
         elif not self.is_aborted:
             self.is_aborted = True
+            if not self._is_shielded:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Inside, no signal cuts anything short; one that wanted the run to end at once does so on the way out."""
+        was_aborted, self._is_shielded = self.is_aborted, True
+        try:
+            yield
+        finally:
+            self._is_shielded = False
+        if self.is_aborted and not was_aborted:
             raise KeyboardInterrupt

@@ -63,6 +63,14 @@ def test_healthy_runs_are_valid_and_none_is_vacuous(tmp_path: Path) -> None:
     assert not told
 
 
+def test_every_fault_of_this_environment_at_once_is_survived_with_evidence(tmp_path: Path) -> None:
+    data = one_run(tmp_path, 31, "--time-limit", "30", "--nemesis", "partition,kill,pause,clock,loss,slow")
+    assert data["exit_code"] == 0, data["result"]["verdict"]
+    done = [op for op in jsonl.read(Path(data["run"]) / "history.jsonl").history.nemesis() if op.type == "info"]
+    assert {"start-partition", "kill", "pause", "start-clock", "start-loss", "start-slow"} <= {op.f for op in done}
+    assert all(op.value["status"] == "skipped" or op.value["evidence"] for op in done)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("bug", ["stale-read", "reply-before-commit", "volatile-log"])
 def test_each_bug_is_caught_within_five_runs(tmp_path: Path, bug: str) -> None:

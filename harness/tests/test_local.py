@@ -107,10 +107,11 @@ def test_calls_reach_their_node_and_follow_redirects(shared: LocalEnvironment) -
     assert shared.findings()["nodes"].validity is Validity.VALID
 
 
-def test_the_measured_reachability_is_the_grudge(shared: LocalEnvironment) -> None:
+def assert_reachability_is_the_grudge(environment: LocalEnvironment, rounds: int) -> None:
+    """Over `rounds` random grudges, one-way ones included."""
     rng = random.Random(3)
-    links = shared.cluster.links
-    for _ in range(6):
+    links = environment.cluster.links
+    for _ in range(rounds):
         grudge = {node: frozenset(rng.sample(NODES, rng.randint(0, 3))) - {node} for node in NODES}
         links.drop(grudge)
         assert links.probe() == {
@@ -119,6 +120,15 @@ def test_the_measured_reachability_is_the_grudge(shared: LocalEnvironment) -> No
         }
     links.heal()
     assert {reach for row in links.probe().values() for reach in row.values()} == {"answers"}
+
+
+def test_the_measured_reachability_is_the_grudge(shared: LocalEnvironment) -> None:
+    assert_reachability_is_the_grudge(shared, 6)
+
+
+@pytest.mark.long
+def test_the_measured_reachability_is_the_grudge_over_fifty(shared: LocalEnvironment) -> None:
+    assert_reachability_is_the_grudge(shared, 50)
 
 
 def test_a_cut_is_silent_and_one_way_and_a_heal_brings_the_peers_back(shared: LocalEnvironment) -> None:
