@@ -16,7 +16,7 @@ from checkers import brute
 from checkers.linearizability.encode import Entry
 from checkers.linearizability.possible import Possibilities, Possible, possibilities
 from checkers.linearizability.reduce import Reduced, reduce
-from checkers.linearizability.refutation import TooMany, failing_return
+from checkers.linearizability.refutation import CONFIGURATIONS_MAX, TooMany, failing_return
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import search as any_search
 from checkers.linearizability.wording import Teller, answered, asked, plain, seconds
@@ -37,6 +37,9 @@ SMALL_MAX = 12
 searching."""
 
 SMALL_CONFIGURATIONS_MAX = 20_000
+
+POSITIONS_MAX = 2_000_000
+"""What the second algorithm may hold: some 200 MB, and a second or two."""
 
 BRUTE_MAX = 7
 """A sub-history of so many operations is confirmed by trying every order."""
@@ -181,8 +184,12 @@ def _confirmed_by(entries: Sequence[Entry], model: Model, search: Search) -> str
         return "brute force"
     if len(entries) <= SMALL_MAX:
         assert search(entries, model).validity is not Validity.VALID, "the search linearizes what was refuted"
+    # A configuration holds up to one position for each process and each crashed operation.
+    width = len({entry.process for entry in entries if not entry.is_crashed}) + sum(e.is_crashed for e in entries)
+    configurations_max = min(CONFIGURATIONS_MAX, POSITIONS_MAX // (1 + width))
     try:
-        assert failing_return(entries, model) is not None, "the second algorithm linearizes what was refuted"
+        failing = failing_return(entries, model, configurations_max=configurations_max)
+        assert failing is not None, "the second algorithm linearizes what was refuted"
     except TooMany as error:
         return f"nothing else: {error}"
     return "second algorithm"
