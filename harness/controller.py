@@ -207,7 +207,7 @@ def judged(
     parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, plan.thresholds))
     parts["availability"] = guarded("availability", lambda: availability(history))
     if "invariants" not in parts and (traces := read_traces(directory.nodes)):
-        parts["invariants"] = guarded("invariants", lambda: check_traces(traces))
+        parts["invariants"] = guarded("invariants", lambda: check_traces(traces, len(plan.spec.nodes)))
     return Result(
         merge(parts),
         run_id=directory.run_id,

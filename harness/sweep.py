@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -142,7 +143,7 @@ def sweep(
     plan.prepare(spec)
     if jobs == 1:
         for seed in seeds:
-            result = run_seed(msgspec.structs.replace(spec, seed=seed), with_digests)
+            result = run_seed(numbered(spec, seed), with_digests)
             yield result
             if fail_fast and result.validity is not Validity.VALID:
                 return
@@ -151,6 +152,16 @@ def sweep(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=freeze_imports) as executor:
         yield from over(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests)
+
+
+def numbered(spec: RunSpec, seed: int) -> RunSpec:
+    """The spec of one seed of a sweep: with a mean fault interval of its own, from an eighth of the spec's to all of it.
+
+    A sweep looks for what one configuration would not show (swarm testing: Groce et al., ISSTA 2012): long faults for slow
+    recoveries, rapid ones for races. `command` names the interval, so the run can be had again.
+    """
+    interval_s = round(spec.interval_s * 2 ** Random(f"{seed}/sweep").uniform(-3, 0), 3)
+    return msgspec.structs.replace(spec, seed=seed, interval_s=max(0.05, interval_s))
 
 
 def over(
@@ -168,8 +179,7 @@ def over(
     try:
         while True:
             while len(waiting) < jobs * AHEAD and (seed := next(left, None)) is not None:
-                numbered = msgspec.structs.replace(spec, seed=seed)
-                waiting.append(executor.submit(run_seed, numbered, with_digests))
+                waiting.append(executor.submit(run_seed, numbered(spec, seed), with_digests))
             if not waiting:
                 return
             result = waiting.popleft().result()

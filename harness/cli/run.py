@@ -68,7 +68,12 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option(
     "--test-count", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Runs, seeds counting up."
 )
-@click.option("--seeds", default="", metavar="FIRST..LAST", help="Sweep these seeds in memory (env sim only).")
+@click.option(
+    "--seeds",
+    default="",
+    metavar="FIRST..LAST",
+    help="Sweep these seeds in memory (env sim); each draws an interval up to --nemesis-interval.",
+)
 @click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes of a sweep.")
 @click.option("--fail-fast", is_flag=True, help="End a sweep, or --test-count, at the first run that is not valid.")
 @click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")

@@ -191,12 +191,16 @@ def test_two_hundred_seeds_give_the_same_bytes() -> None:
     compare(1, 200)
 
 
+HEALTHY_SEEDS = int(os.environ.get("THEMIS_SEEDS", "250"))
+"""As many as CI has time for; THEMIS_SEEDS=2000 is the count of the issue, some 40 minutes of CPU."""
+
+
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_healthy_raft_over_many_seeds() -> None:
     broken = [
         f"seed {result.seed}: {result.validity.name}: {result.reason}"
-        for result in sweep.sweep(STANDARD, range(1, 2001), jobs=os.cpu_count() or 1)
+        for result in sweep.sweep(STANDARD, range(1, HEALTHY_SEEDS + 1), jobs=os.cpu_count() or 1)
         if result.validity is not Validity.VALID
     ]
     assert not broken, "\n".join(broken)

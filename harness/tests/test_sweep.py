@@ -128,3 +128,12 @@ def test_the_first_difference_is_named() -> None:
     assert sweep.first_difference(b"a\nb\n", b"a\nb\n") is None
     assert "line 2 was\n  b\nand is now\n  c" in str(sweep.first_difference(b"a\nb\n", b"a\nc\n"))
     assert "had 1 lines and has 2 now" in str(sweep.first_difference(b"a\n", b"a\nb\n"))
+
+
+def test_each_seed_of_a_sweep_draws_its_own_interval_and_the_command_names_it() -> None:
+    spec = RunSpec(env="sim", interval_s=4.0)
+    drawn = [sweep.numbered(spec, seed) for seed in range(1, 200)]
+    assert drawn == [sweep.numbered(spec, seed) for seed in range(1, 200)]
+    assert all(0.5 <= one.interval_s <= 4.0 for one in drawn)
+    assert min(one.interval_s for one in drawn) < 0.7 < 3.0 < max(one.interval_s for one in drawn)
+    assert f"--nemesis-interval {drawn[0].interval_s:g} " in sweep.command(drawn[0])
