@@ -70,6 +70,13 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()) and name != "none")
 
 
+def of_docker(env: str, leave_running: bool) -> dict[str, Any]:
+    """What the flags of environment docker say, as its options."""
+    if leave_running and env != "docker":
+        raise UsageError(f"--leave-running is for --env docker: in {env} the nodes end with the run")
+    return {"leave_running": True} if leave_running else {}
+
+
 def of_ssh(
     env: str,
     username: str | None,

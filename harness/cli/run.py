@@ -49,6 +49,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option(
     "--env-option", "-e", multiple=True, metavar="NAME=VALUE", help="An option of the environment; repeatable."
 )
+@click.option("--leave-running", is_flag=True, help="Leave the containers as they are at the end (env docker).")
 @click.option("--username", default=None, help="Who logs in to the machines (env ssh). Default: you.")
 @click.option("--ssh-private-key", metavar="FILE", default=None, help="The key to log in with (env ssh).")
 @click.option("--ssh-port", type=click.IntRange(1, 65535), default=None, help="Of the SSH servers (env ssh).")
@@ -94,6 +95,7 @@ def test(
     schedule: Path | None,
     env: str,
     env_option: tuple[str, ...],
+    leave_running: bool,
     username: str | None,
     ssh_private_key: str | None,
     ssh_port: int | None,
@@ -139,6 +141,7 @@ def test(
             beyond_model=beyond_model,
             env=env,
             env_options=options.pairs("--env-option", env_option)
+            | options.of_docker(env, leave_running)
             | options.of_ssh(env, username, ssh_private_key, ssh_port, ssh_accept_new, allow_system_clock),
             nodes=names,
             concurrency=options.concurrency(concurrency, len(names)),

@@ -101,6 +101,8 @@ def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Pa
         (("test", "--env", "sim", "--seeds", "9..1"), ("reversed",)),
         (("test", "--seeds", "1..3"), ("--env sim",)),
         (("test", "--colour", "red"), ("--colour",)),
+        (("test", "--leave-running"), ("--env docker",)),
+        (("test", "--username", "me"), ("--env ssh",)),
         (("check", "nowhere.jsonl", "--model", "register"), ("nowhere.jsonl",)),
         (("inspect", "nothing"), ("no run 'nothing'",)),
         (("analyze", "nothing"), ("no run 'nothing'",)),

@@ -121,6 +121,37 @@ def test_each_bug_is_caught_within_five_runs(five: Machines, tmp_path: Path, bug
     pytest.fail(f"{bug} survived {BUG_RUNS_MAX} runs")
 
 
+def test_a_schedule_recorded_elsewhere_replays_here_and_one_recorded_here_replays_elsewhere(
+    three: Machines, tmp_path: Path
+) -> None:
+    names = ",".join(three.names)
+    shared = (
+        "--nemesis",
+        "partition:one,partition:one-way,kill:one,pause:one,loss",
+        "--time-limit",
+        "8",
+        "--seed",
+        "5",
+    )
+
+    def ran(store: str, *arguments: str) -> tuple[bytes, list[str]]:
+        ended = themis("test", *arguments, "--store", tmp_path / store)
+        assert ended.returncode in (0, 2), ended.stdout + ended.stderr
+        run = (tmp_path / store / "latest").resolve()
+        done = [op for op in jsonl.read(run / "history.jsonl").history.nemesis() if op.type == "info"]
+        grudges = [json.dumps(op.value["did"]) for op in done if op.f == "start-partition"]
+        return (run / "schedule.json").read_bytes(), grudges
+
+    recorded, grudges = ran("sim", "--env", "sim", "--nodes", names, *shared)
+    schedule = str(tmp_path / "sim" / "latest" / "schedule.json")
+    again = ran("ssh", *three.arguments("--time-limit", "8", "--schedule", schedule))
+    assert again == (recorded, grudges)
+    assert grudges
+    schedule = str(tmp_path / "ssh" / "latest" / "schedule.json")
+    back = ran("local", "--env", "local", "--nodes", names, "--time-limit", "8", "--schedule", schedule)
+    assert back == again
+
+
 def test_the_matrix_measured_is_the_grudge_one_way_ones_included(five: Machines, tmp_path: Path) -> None:
     rng = random.Random(50)
     found = environment(five, tmp_path, "grudges")
