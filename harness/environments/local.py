@@ -18,7 +18,7 @@ import msgspec
 
 from checkers.verdict import Verdict
 from harness import driver
-from harness.environments import calls, processes
+from harness.environments import calls, endings, processes
 from harness.environments.base import Deployment, EnvironmentUnavailable, NemesisWorker
 from harness.environments.local_capabilities import LocalClocks, LocalDisks, LocalLinks, LocalPackets, LocalProcesses
 from harness.environments.nursery import Spawn
@@ -26,7 +26,6 @@ from harness.environments.supervision import Supervision, SupervisorFailed, impo
 from harness.environments.supervisor import Ended, Plan, reserve
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
-from targets.node import CRASHED, HALTED
 from targets.target import Address, Client, Place
 from targets.timekeeping import Reading
 
@@ -128,7 +127,7 @@ class LocalEnvironment:
         except FaultError as error:
             raise HarnessError(str(error)) from error
         if ended := self._supervision.ended():
-            raise HarnessError(self._epitaph(ended[0]))
+            raise HarnessError(endings.epitaph(ended[0], self._log_end))
 
     def start(self, nodes: Collection[NodeId]) -> None:
         """Start these nodes; each answers, or has ended by itself, on return. Raises FaultError when neither happens."""
@@ -178,18 +177,8 @@ class LocalEnvironment:
         return self._ended
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: INVALID when a core raised, UNKNOWN when a process ended by itself otherwise; a core that halted is in
-        the evidence."""
-        ended = self.crashed_nodes()
-        evidence = {"ended": msgspec.to_builtins(ended)} if ended else None
-        crashed = [end for end in ended if end.status == CRASHED]
-        if crashed:
-            reason = f"{crashed[0].node} crashed: {self._log_end(crashed[0].node).splitlines()[-1]}"
-            return {"nodes": Verdict.invalid(reason, "nodes", evidence=evidence)}
-        unexplained = [end for end in ended if end.status != HALTED]
-        if unexplained:
-            return {"nodes": Verdict.unknown(self._epitaph(unexplained[0]), "nodes", evidence=evidence)}
-        return {"nodes": Verdict.valid("nodes", evidence=evidence)}
+        """nodes: see endings.verdict."""
+        return {endings.CHECKER: endings.verdict(self.crashed_nodes(), self._log_end)}
 
     def collect(self) -> None:
         """Logs and traces are written to their place from the start."""
@@ -237,10 +226,6 @@ class LocalEnvironment:
         }
         argv = list(deployment.target.argv(place, deployment.options, deployment.bugs))
         return Spawn(node, argv, environment, str(directory), str(directory / "node.log"))
-
-    def _epitaph(self, ended: Ended) -> str:
-        how = f"with status {ended.status}" if ended.status >= 0 else f"by signal {-ended.status}"
-        return f"{ended.node} ended by itself {how}; its log ends:\n{self._log_end(ended.node)}"
 
     def _log_end(self, node: NodeId) -> str:
         try:

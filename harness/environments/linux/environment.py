@@ -17,6 +17,7 @@ import msgspec
 from checkers.verdict import Verdict
 from harness import driver
 from harness.environments import calls as http
+from harness.environments import endings
 from harness.environments.base import Deployment, NemesisWorker
 from harness.environments.linux.agents import Agents
 from harness.environments.linux.capabilities import LinuxDisks, LinuxLinks, LinuxPackets, LinuxProcesses
@@ -29,7 +30,6 @@ from harness.environments.supervisor import Ended
 from harness.errors import HarnessError, UsageError
 from harness.interpreter import Interpreter
 from nemesis.capabilities import FaultError, NodeId
-from targets.node import CRASHED, HALTED
 from targets.target import Address, Client, Place
 from targets.timekeeping import Reading
 
@@ -167,7 +167,7 @@ class LinuxEnvironment(ABC):
         except FaultError as error:
             raise HarnessError(str(error)) from error
         if ended := self._agents.ended():
-            raise HarnessError(self._epitaph(ended[0]))
+            raise HarnessError(endings.epitaph(ended[0], self._log_end))
         if silent:
             raise HarnessError(
                 f"no packet arrives from {silent[0]} ({len(silent)} links in all) although no fault was begun: "
@@ -214,18 +214,8 @@ class LinuxEnvironment(ABC):
         return http.ask_statuses(running, STATUS_TIMEOUT_S)
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: INVALID when a core raised, UNKNOWN when a process ended by itself otherwise; a core that halted is in
-        the evidence."""
-        ended = self._look()
-        evidence = {"ended": msgspec.to_builtins(ended)} if ended else None
-        crashed = [end for end in ended if end.status == CRASHED]
-        if crashed:
-            reason = f"the core of {crashed[0].node} raised: {self._log_end(crashed[0].node).splitlines()[-1]}"
-            return {"nodes": Verdict.invalid(reason, "nodes", evidence=evidence)}
-        unexplained = [end for end in ended if end.status != HALTED]
-        if unexplained:
-            return {"nodes": Verdict.unknown(self._epitaph(unexplained[0]), "nodes", evidence=evidence)}
-        return {"nodes": Verdict.valid("nodes", evidence=evidence)}
+        """nodes: see endings.verdict."""
+        return {endings.CHECKER: endings.verdict(self._look(), self._log_end)}
 
     def down(self) -> None:
         """Nothing of this run is left on its machines, and no machine that was made for it."""
@@ -265,10 +255,6 @@ class LinuxEnvironment(ABC):
         if self._agents is not None:
             self._ended = self._agents.ended()
         return self._ended
-
-    def _epitaph(self, ended: Ended) -> str:
-        how = f"with status {ended.status}" if ended.status >= 0 else f"by signal {-ended.status}"
-        return f"{ended.node} ended by itself {how}; its log ends:\n{self._log_end(ended.node)}"
 
     def _log_end(self, node: NodeId) -> str:
         try:
