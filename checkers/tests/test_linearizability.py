@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from random import Random
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from checkers.bench.generate import cas_register
-from checkers.linearizability import Cancellation, UnfitHistory, entries, linearizable, search, search_keys
+from checkers.linearizability import Cancellation, UnfitHistory, entries, linearizable, native, search, search_keys
 from checkers.linearizability.check import CERTIFICATE_MAX
 from checkers.linearizability.search import Core
 from checkers.linearizability.witness import verify
@@ -349,3 +350,8 @@ def test_models_without_the_optional_members_are_completed_by_the_registry() -> 
 
     model: Model = complete(Bare())
     assert linearizable(h("p0 invoke write 1 | p0 ok write 1 | p0 invoke read | p0 ok read 1"), model).validity is VALID
+
+
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="there is no C++ compiler here")
+def test_the_native_core_is_there_where_a_compiler_is() -> None:
+    assert native.core is not None, "its build failed: .venv/bin/python setup.py build_ext --inplace says why"
