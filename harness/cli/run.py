@@ -185,17 +185,21 @@ def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Pat
     virtual_s = cpu_s = 0.0
     found = []
     began_s = shown_s = time.monotonic()
-    for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
-        counted[result.validity] += 1
-        virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
-        if result.validity is not Validity.VALID:
-            found.append(result)
-            if not as_json:
-                click.echo(f"{result.validity.name} seed {result.seed}: {result.reason}\n  {result.command}")
-        if sys.stderr.isatty() and time.monotonic() > shown_s + 1:
-            shown_s = time.monotonic()
-            rate = counted.total() / (shown_s - began_s)
-            click.echo(f"\r{counted.total()} of {len(seeds)} seeds, {rate:.1f} a second", err=True, nl=False)
+    try:
+        for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
+            counted[result.validity] += 1
+            virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
+            if result.validity is not Validity.VALID:
+                found.append(result)
+                if not as_json:
+                    click.echo(f"{result.validity.name} seed {result.seed}: {result.reason}\n  {result.command}")
+            if sys.stderr.isatty() and time.monotonic() > shown_s + 1:
+                shown_s = time.monotonic()
+                rate = counted.total() / (shown_s - began_s)
+                click.echo(f"\r{counted.total()} of {len(seeds)} seeds, {rate:.1f} a second", err=True, nl=False)
+    except KeyboardInterrupt:
+        # What was swept so far counts; no seed at all is UNKNOWN.
+        click.echo(f"\nthemis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
     told = {validity.value: counted[validity] for validity in Validity}
     if as_json:
         options.echo_json({"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": found})

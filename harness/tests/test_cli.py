@@ -280,3 +280,22 @@ def test_two_interrupts_end_it_at_once_and_keep_the_history(tmp_path: Path) -> N
     assert len(jsonl.read(run / "history.jsonl").history) > 50
     assert not processes_of_run(run)
     assert themis("analyze", run, "--store", tmp_path).returncode in (0, 2)
+
+
+def test_an_interrupted_sweep_tells_what_it_swept(tmp_path: Path) -> None:
+    arguments = ("--env", "sim", "--time-limit", "2", "--bug", "stale-read", "--nemesis", "partition")
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "harness", "test", *arguments, "--seeds", "1..100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert sweep.stdout is not None
+    assert "seed" in sweep.stdout.readline()
+    sweep.send_signal(signal.SIGINT)
+    output, errors = sweep.communicate(timeout=30)
+    assert sweep.returncode == 1, errors
+    assert "interrupted after" in errors
+    assert " INVALID" in output.splitlines()[-1]
