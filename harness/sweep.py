@@ -94,9 +94,10 @@ def simulate(prepared: Plan, directory: Path = Path(), *, with_check: bool = Tru
         environment.drive(interpreter, nemesis, prepared.target.client(prepared.workload.interface))
         history = History(ops)
         parts = dict(environment.findings())
-        name = prepared.workload.name
-        parts[name] = guarded(name, lambda: prepared.workload.check(history, prepared.context))
-        parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, prepared.thresholds))
+        if with_check:
+            name = prepared.workload.name
+            parts[name] = guarded(name, lambda: prepared.workload.check(history, prepared.context))
+            parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, prepared.thresholds))
     return Simulated(history, merge(parts), environment)
 
 
