@@ -42,7 +42,7 @@ from harness.generators.sequencing import (
     until_ok,
 )
 from harness.generators.threads import any_of, clients, each_process, each_thread, nemesis, on_threads, reserve
-from harness.generators.timing import delay, log, rate, sleep, stagger, time_limit, timed
+from harness.generators.timing import delay, lasting, log, rate, sleep, stagger, time_limit, timed
 from harness.generators.transforming import f_map, filter_ops, map_ops, mix, on_update, random_calls, trace
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "filter_ops",
     "flip_flop",
     "indexed",
+    "lasting",
     "lift",
     "limit",
     "log",

@@ -334,6 +334,11 @@ def soonest(first: Step, second: Step) -> bool:
     return time_of(second[0]) < time_of(first[0])
 
 
+def is_due(step: Step, context: Context) -> bool:
+    """Whether the step has an op for now: no other step can be sooner."""
+    return step is not None and not isinstance(step[0], Pending) and time_of(step[0]) <= context.now_ns
+
+
 def advanced(context: Context) -> Context:
     """The same with another random word, for a combinator that must ask twice in one step.
 

@@ -15,9 +15,9 @@ from harness.generators.core import (
     Pending,
     Step,
     Thread,
+    is_due,
     lift,
     soonest,
-    time_of,
 )
 from histories.op import NEMESIS, Op, Process
 
@@ -99,7 +99,7 @@ class AnyOf(Generator, frozen=True):
             step = self.inner[position].op(context)
             if soonest(best, step):
                 best, best_at = step, position
-                if _is_due(step, context):
+                if is_due(step, context):
                     break
         if best is None:
             return None
@@ -114,11 +114,6 @@ class AnyOf(Generator, frozen=True):
     @property
     def is_attentive(self) -> bool:
         return any(generator.is_attentive for generator in self.inner)
-
-
-def _is_due(step: Step, context: Context) -> bool:
-    """Whether the step has an op for now: none of the other branches can be sooner."""
-    return step is not None and not isinstance(step[0], Pending) and time_of(step[0]) <= context.now_ns
 
 
 def any_of(*generators: Generatable) -> Generator:
@@ -162,7 +157,7 @@ class Groups(Generator, frozen=True):
                 inner[position] = step[1]
             elif soonest(best, step):
                 best, best_at = step, position
-                if _is_due(step, context):
+                if is_due(step, context):
                     break
         if best is None:
             return (PENDING, Groups(self.threads, self.owner, tuple(inner))) if is_pending else None

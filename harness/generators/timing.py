@@ -17,8 +17,10 @@ from harness.generators.core import (
     Once,
     Pending,
     Step,
+    is_due,
     lift,
     retimed,
+    soonest,
     time_of,
 )
 from harness.generators.randomness import Stream, salt_of
@@ -132,6 +134,60 @@ class TimeLimit(Generator, frozen=True):
 def time_limit(limit_s: float, generator: Generatable) -> Generator:
     """Ops of `generator` for `limit_s` from its first op on; none at or after that."""
     return TimeLimit(nanoseconds("time-limit", limit_s), lift(generator))
+
+
+class Lasting(Generator, frozen=True):
+    """`inner` beside `also`; exhausted when `limit_ns` have passed since its first op and `also` is exhausted as well.
+
+    also: None once it is exhausted. cutoff_ns: None before the first op.
+    """
+
+    limit_ns: int
+    inner: Generator
+    also: Generator | None
+    cutoff_ns: int | None = None
+
+    def op(self, context: Context) -> Step:
+        cutoff, inner, also = self.cutoff_ns, self.inner, self.also
+        other = None if also is None else also.op(context)
+        if other is None:
+            if cutoff is not None and context.now_ns >= cutoff:
+                return None
+            also = None
+        # What is due now needs no comparison with anything else.
+        step = None if other is not None and is_due(other, context) else inner.op(context)
+        if soonest(other, step):
+            assert step is not None, "None is never the sooner one"
+            invocation, inner = step
+        elif other is not None:
+            invocation, also = other
+        else:
+            return None
+        if not isinstance(invocation, Pending):
+            if cutoff is None:
+                cutoff = time_of(invocation) + self.limit_ns
+            if also is None and time_of(invocation) >= cutoff:
+                return None
+        if inner is self.inner and also is self.also and cutoff == self.cutoff_ns:
+            return invocation, self
+        return invocation, Lasting(self.limit_ns, inner, also, cutoff)
+
+    def update(self, context: Context, event: Op) -> Generator:
+        inner = self.inner.update(context, event)
+        also = None if self.also is None else self.also.update(context, event)
+        if inner is self.inner and also is self.also:
+            return self
+        return Lasting(self.limit_ns, inner, also, self.cutoff_ns)
+
+    @property
+    def is_attentive(self) -> bool:
+        return self.inner.is_attentive or (self.also is not None and self.also.is_attentive)
+
+
+def lasting(limit_s: float, generator: Generatable, also: Generatable) -> Generator:
+    """Ops of `generator` for `limit_s` from the first op on, and for as long as `also` beside it has some: none of `also`
+    is lost when its thread is late."""
+    return Lasting(nanoseconds("lasting's limit", limit_s), lift(generator), lift(also))
 
 
 def sleep(interval_s: float) -> Generator:

@@ -90,6 +90,12 @@ def faults(run_directory: Path) -> list[dict[str, Any]]:
     return found
 
 
+def begun(run_directory: Path) -> list[tuple[str, object]]:
+    """Every fault op that a recorded run began, in order: its f and the value that was asked."""
+    ops = [json.loads(line) for line in (run_directory / "history.jsonl").read_text().splitlines()]
+    return [(op["f"], op.get("value")) for op in ops if op.get("process") == "nemesis" and op["type"] == "invoke"]
+
+
 def traces(*, with_living: bool = False) -> frozenset[str]:
     """Whatever runs could leave in the kernel and in the engine, a line each; without the networks of runs that others have
     going on this machine just now, unless with_living."""

@@ -105,6 +105,17 @@ def test_order(generator: Generatable, expected: str) -> None:
             [(0, "a"), (10, "b"), (20, "b")],
             id="time-limit counts from its own first op",
         ),
+        pytest.param(
+            gen.lasting(15 * NS, gen.delay(10 * NS, forever(A)), also=None),
+            [(0, "a"), (10, "a")],
+            id="lasting with nothing beside it is time-limit",
+        ),
+        pytest.param(
+            gen.lasting(25 * NS, gen.delay(10 * NS, gen.limit(2, A)), also=gen.timed((5 * NS, B), (12 * NS, C))),
+            [(0, "a"), (5, "b"), (12, "c")],
+            id="lasting goes on beside what ends early",
+        ),
+        pytest.param(gen.lasting(0, None, also=None), [], id="lasting of nothing"),
         pytest.param(gen.timed((20 * NS, A), (30 * NS, B)), [(20, "a"), (30, "b")], id="timed"),
         pytest.param(
             gen.any_of(gen.timed((20 * NS, A)), gen.timed((5 * NS, B), (30 * NS, C))),
@@ -121,6 +132,20 @@ def test_times(generator: Generatable, expected: list[tuple[int, str]]) -> None:
 def test_delay_never_brings_ops_closer_when_threads_were_busy() -> None:
     slow = run(gen.clients(gen.limit(4, gen.delay(3 * NS, forever(A)))), concurrency=1)
     assert [op.time for op in slow] == [0, 10, 20, 30]
+
+
+def test_what_lasting_runs_beside_is_never_lost_and_has_company_until_it_is_done() -> None:
+    """Two nemesis ops that are due within the limit but take longer than it."""
+
+    def slow_nemesis(op: Op) -> Ending:
+        return Ending(latency_ns=40 if op.process == NEMESIS else 1)
+
+    strikes = gen.timed((5 * NS, B), (10 * NS, C))
+    ops = run(
+        gen.lasting(20 * NS, gen.clients(gen.delay(10 * NS, forever(A))), also=gen.nemesis(strikes)), slow_nemesis
+    )
+    assert [(op.time, op.f) for op in ops if op.process == NEMESIS] == [(5, "b"), (45, "c")]
+    assert [op.time for op in ops if op.process != NEMESIS] == [0, 10, 20, 30, 40]
 
 
 def test_stagger_keeps_its_mean_and_its_spread() -> None:
@@ -366,6 +391,7 @@ def test_streams_are_uniform_enough() -> None:
         (lambda: gen.limit(-1, A), "limit is -1"),
         (lambda: gen.repeat(A, -2), "repeat is -2"),
         (lambda: gen.time_limit(-1, A), "time-limit is -1"),
+        (lambda: gen.lasting(-1, A, B), "lasting's limit is -1"),
         (lambda: gen.delay(float("nan"), A), "delay's interval is nan"),
         (lambda: gen.rate(Random(1), float("inf"), A), "rate is inf"),
         (lambda: gen.sleep(-0.5), "sleep is -0.5"),
