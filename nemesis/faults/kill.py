@@ -7,23 +7,12 @@ Ops: `kill` (nodes, or "primary"): as by kill -9. `start` (nodes, or None for al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from histories.op import Op
 from nemesis.capabilities import Cluster, NodeId, ProcessState
-from nemesis.family import Entry, Needs, Planned, Window
 from nemesis.fault import FaultResult
-from nemesis.faults.processes import (
-    NOT_DEAD,
-    TARGETS,
-    ProcessFault,
-    check_return,
-    check_target,
-    choose,
-    judged,
-    returning,
-)
+from nemesis.faults.processes import NOT_DEAD, DownFamily, ProcessFault, judged
 
 KILL, START, RESTART_ALL, RESTART = "kill", "start", "restart-all", "restart"
 
@@ -68,39 +57,12 @@ class Kill(ProcessFault):
         return judged(did, evidence, after, nodes, ("running",)) if went_down.status == "installed" else went_down
 
 
-class KillFamily:
+class KillFamily(DownFamily):
     """`kill[:target]`."""
 
     name = "kill"
     summary = "kill -9 some nodes (one, a minority, a majority, all, the primary), and start them again on their disks"
-    variants: tuple[str, ...] = TARGETS
-    fs = frozenset({KILL, START})
-    begins = frozenset({KILL})
-    ends = frozenset({START})
-
-    def needs(self, variant: str) -> Needs:
-        return Needs(capabilities=("processes",))
-
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name, f"{self.name}/{variant}")
-
-    def nodes_min(self, variant: str) -> int:
-        return 1
+    down, back = KILL, START
 
     def build(self, cluster: Cluster) -> Kill:
         return Kill(cluster)
-
-    def plan(self, variant: str, window: Window) -> Planned | None:
-        chosen = choose(variant, window)
-        if chosen is None:
-            return None
-        value, count = chosen
-        return Planned(
-            (Entry(window.start_ns, KILL, value), Entry(window.end_ns, START, returning(value))), down_count=count
-        )
-
-    def final_ops(self) -> Sequence[tuple[str, Any]]:
-        return ((START, None),)
-
-    def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
-        return check_target(value, nodes) if f == KILL else check_return(value, nodes)

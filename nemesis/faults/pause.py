@@ -6,22 +6,10 @@ A paused process keeps its sockets and its memory: its peers see silence, and it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
-
 from histories.op import Op
-from nemesis.capabilities import Cluster, NodeId
-from nemesis.family import Entry, Needs, Planned, Window
+from nemesis.capabilities import Cluster
 from nemesis.fault import FaultResult
-from nemesis.faults.processes import (
-    NOT_PAUSED,
-    TARGETS,
-    ProcessFault,
-    check_return,
-    check_target,
-    choose,
-    returning,
-)
+from nemesis.faults.processes import NOT_PAUSED, DownFamily, ProcessFault
 
 PAUSE, RESUME = "pause", "resume"
 
@@ -46,39 +34,12 @@ class Pause(ProcessFault):
         return result
 
 
-class PauseFamily:
+class PauseFamily(DownFamily):
     """`pause[:target]`."""
 
     name = "pause"
     summary = "stop the processes of some nodes (one, a minority, a majority, all, the primary), and let them go on"
-    variants: tuple[str, ...] = TARGETS
-    fs = Pause.fs
-    begins = frozenset({PAUSE})
-    ends = frozenset({RESUME})
-
-    def needs(self, variant: str) -> Needs:
-        return Needs(capabilities=("processes",))
-
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name, f"{self.name}/{variant}")
-
-    def nodes_min(self, variant: str) -> int:
-        return 1
+    down, back = PAUSE, RESUME
 
     def build(self, cluster: Cluster) -> Pause:
         return Pause(cluster)
-
-    def plan(self, variant: str, window: Window) -> Planned | None:
-        chosen = choose(variant, window)
-        if chosen is None:
-            return None
-        value, count = chosen
-        return Planned(
-            (Entry(window.start_ns, PAUSE, value), Entry(window.end_ns, RESUME, returning(value))), down_count=count
-        )
-
-    def final_ops(self) -> Sequence[tuple[str, Any]]:
-        return ((RESUME, None),)
-
-    def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
-        return check_target(value, nodes) if f == PAUSE else check_return(value, nodes)

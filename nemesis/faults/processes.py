@@ -1,16 +1,17 @@
-"""What kill, pause and restart share: choosing nodes, acting on them, and looking at each process afterwards.
+"""What kill, pause and restart share: choosing nodes, acting on them, looking at each process afterwards, and being planned.
 
 Values: a list of nodes; "primary", resolved when it fires; None for all nodes, where an op brings nodes back.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nemesis.capabilities import Cluster, NodeId, Processes, ProcessState
-from nemesis.family import Window, check_nodes
-from nemesis.fault import FaultResult
+from nemesis.family import Entry, Needs, Planned, Window, check_nodes
+from nemesis.fault import Fault, FaultResult
 
 PRIMARY = "primary"
 TARGETS = ("one", "minority", "majority", "all", PRIMARY)
@@ -118,14 +119,6 @@ def choose(target: str, window: Window) -> tuple[Any, int] | None:
     return sorted(window.rng.sample(sorted(window.nodes), size)), size
 
 
-def check_target(value: Any, nodes: Collection[NodeId]) -> str:
-    """`value` is "primary" or a list of nodes; which variant it is, if that shows. Raises ValueError with the rule."""
-    if value == PRIMARY:
-        return PRIMARY
-    check_nodes(value, nodes)
-    return ""
-
-
 def check_return(value: Any, nodes: Collection[NodeId]) -> str:
     """`value` is None for all nodes, or a list of nodes. Raises ValueError with the broken rule."""
     if value is not None:
@@ -133,7 +126,50 @@ def check_return(value: Any, nodes: Collection[NodeId]) -> str:
     return ""
 
 
-def returning(value: Any) -> Any:
-    """The value of the op that brings back what an op of `value` took down: None (all) where only the run knows
-    what it was."""
-    return None if value == PRIMARY else value
+class DownFamily(ABC):
+    """Takes some nodes down by one op, and brings them back by another; implements nemesis.family.Family but for its names."""
+
+    name: str
+    summary: str
+    down: str
+    """The op that takes nodes down (value: nodes, or "primary")..."""
+    back: str
+    """... and the one that brings them back (value: nodes, or None for all)."""
+    variants: tuple[str, ...] = TARGETS
+
+    def __init__(self) -> None:
+        self.begins = frozenset({self.down})
+        self.ends = frozenset({self.back})
+        self.fs = self.begins | self.ends
+
+    @abstractmethod
+    def build(self, cluster: Cluster) -> Fault: ...
+
+    def needs(self, variant: str) -> Needs:
+        return Needs(capabilities=("processes",))
+
+    def claims(self, variant: str) -> Sequence[str]:
+        return (self.name, f"{self.name}/{variant}")
+
+    def nodes_min(self, variant: str) -> int:
+        return 1
+
+    def plan(self, variant: str, window: Window) -> Planned | None:
+        chosen = choose(variant, window)
+        if chosen is None:
+            return None
+        value, count = chosen
+        # Only the run knows which node the primary was: then all are brought back.
+        back = Entry(window.end_ns, self.back, None if value == PRIMARY else value)
+        return Planned((Entry(window.start_ns, self.down, value), back), down_count=count)
+
+    def final_ops(self) -> Sequence[tuple[str, Any]]:
+        return ((self.back, None),)
+
+    def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
+        if f == self.back:
+            return check_return(value, nodes)
+        if value == PRIMARY:
+            return PRIMARY
+        check_nodes(value, nodes)
+        return ""
