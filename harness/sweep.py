@@ -103,6 +103,14 @@ def simulate(prepared: Plan, directory: Path = Path(), *, with_check: bool = Tru
 
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
     """One seed, in this process."""
+    with collecting_seldom():
+        result = _run_seed(spec, with_digests)
+        # A world's parts know each other in circles. All of it is still young, so that the collector need look at nothing else.
+        gc.collect(0)
+    return result
+
+
+def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
     began_s = time.thread_time()
     simulated = simulate(plan.prepare(spec))
     cpu_s = time.thread_time() - began_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.environments.sim.capabilities import KILL_WAIT_NS_MAX
@@ -161,11 +162,49 @@ def test_a_kill_may_wait_for_the_next_record_and_lands_right_behind_it() -> None
     environment, target = world_of(script, fsync_ms_min=1, fsync_ms_mean=1, delay="constant")
     run_for(environment, 0.1)
     node = environment.by_name["n1"]
-    node.doom(0, after_record=True)
+    node.doom_after_record(0)
     run_for(environment, 0.1)
     assert node.state == "dead"
     assert texts(target.cores["n2"][0])[-2:] == ["b", "a"]
     assert len(node.disk.unsynced) == 1
+
+
+def test_a_kill_may_wait_for_a_record_of_a_rare_kind() -> None:
+    class Rare(msgspec.Struct, frozen=True, tag=True):
+        text: str
+
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        if core.node != "n1" or not isinstance(event, Started | TimerFired):
+            return ()
+        number = len(core.seen)
+        record = Rare("r") if number % 7 == 3 else Word("r")
+        return [Persist(record), Send("n2", Word(type(record).__name__)), SetTimer("next", 10 * MS)]
+
+    environment, target = world_of(script, fsync_ms_min=1, fsync_ms_mean=1, delay="constant")
+    run_for(environment, 0.045)
+    node = environment.by_name["n1"]
+    assert {kind.__name__ for kind in node.disk.kinds} == {"Word", "Rare"}
+    node.doom_after_record(0, rare=True)
+    run_for(environment, 1.0)
+    assert node.state == "dead"
+    assert [type(record).__name__ for record in node.disk.unsynced] == ["Rare"]
+    assert texts(target.cores["n2"][0])[-1] == "Word"
+
+
+def test_what_is_sent_waits_for_the_records_before_it_and_not_for_those_behind_it() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        if core.node != "n1" or not isinstance(event, Started):
+            return ()
+        return [Persist(Word("first")), Send("n2", Word("said")), Persist(Word("second"))]
+
+    environment, _ = world_of(script, fsync_ms_min=1, fsync_ms_mean=1, messages=True)
+    run_for(environment, 0.1)
+    assert environment.world.messages is not None
+    done = [entry.kind for entry in environment.world.messages.entries if entry.node == "n1"]
+    assert [kind for kind in done if kind in ("persist", "send", "sync")] == [
+        *("persist", "persist"),
+        *("sync", "send", "sync"),
+    ]
 
 
 def test_kills_of_the_nemesis_land_inside_steps_and_between_them() -> None:

@@ -72,7 +72,8 @@ class SimProcesses:
         for node in victims:
             draw = self._rng.random()
             if node.state == "running" and draw < self._kill_inside_step / 2:
-                node.doom(self._rng.randrange(KILL_AFTER_RECORD_MAX), after_record=True)
+                rare = draw < self._kill_inside_step / 4
+                node.doom_after_record(self._rng.randrange(KILL_AFTER_RECORD_MAX), rare=rare)
                 wait_ns = KILL_WAIT_NS_MAX
             elif node.state == "running" and draw < self._kill_inside_step:
                 node.doom(self._rng.randrange(KILL_EFFECTS_MAX))

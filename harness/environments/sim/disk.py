@@ -8,7 +8,7 @@ beyond that (a lost or flipped byte of a synced record, a lost file) is damage, 
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 
 from harness.environments.sim.delays import QUANTILES
 from targets.core import Record
@@ -20,6 +20,7 @@ class Disk:
     """Synced and unsynced records. The node starts syncs and tells when they are over.
 
     is_damaged: something was done to it that a crash cannot do.
+    kinds: how many records of each type were ever written.
     Invariant: positions count records since the disk was first used, losses included; `synced_position` never falls.
     """
 
@@ -29,6 +30,7 @@ class Disk:
         "in_flight",
         "is_damaged",
         "is_full",
+        "kinds",
         "latencies_ns",
         "loses_unsynced",
         "position",
@@ -44,6 +46,7 @@ class Disk:
         self.latencies_ns = latencies_ns
         self.records: list[Record] = []
         self.unsynced: list[Record] = []
+        self.kinds: Counter[type[Record]] = Counter()
         self.tokens: deque[tuple[int, int]] = deque()
         self.position = 0
         self.synced_position = 0
@@ -57,10 +60,15 @@ class Disk:
     def append(self, record: Record, token: int | None) -> int:
         """The record stands behind all others, not yet durable; its position."""
         self.unsynced.append(record)
+        self.kinds[record.__class__] += 1
         self.position += 1
         if token is not None:
             self.tokens.append((self.position, token))
         return self.position
+
+    def commonest_kind(self) -> type[Record] | None:
+        """The type of most records that were ever written here; None while there is but one."""
+        return self.kinds.most_common(1)[0][0] if len(self.kinds) > 1 else None
 
     def latency_ns(self) -> int:
         """How long the sync that starts now will take."""

@@ -30,7 +30,7 @@ from histories.op import NEMESIS, Op
 from histories.tracing import TraceRecord
 from nemesis.capabilities import NodeId
 from targets.core import Core
-from targets.target import Client, Outcome
+from targets.target import Client, Connect, CoreTarget, Outcome
 
 BOOT_NS_MAX = 5 * NS_PER_MS
 """Nodes start at different moments within this time, as processes do."""
@@ -117,6 +117,7 @@ class SimEnvironment:
 
         def build(incarnation: int) -> Core:
             rng = self.world.rng(f"node/{name}/{incarnation}")
+            assert isinstance(deployment.target, CoreTarget), "refused by check"
             return deployment.target.core(name, deployment.nodes, deployment.options, deployment.bugs, rng)
 
         return build
@@ -125,7 +126,7 @@ class SimEnvironment:
 
     def check(self) -> None:
         """Raises EnvironmentUnavailable for a target that is not written as a core."""
-        if not callable(getattr(self.deployment.target, "core", None)):
+        if not isinstance(self.deployment.target, CoreTarget):
             raise EnvironmentUnavailable(
                 f"target {self.deployment.target.name!r} has no core: the simulation can only run targets written against "
                 "targets/core.py; choose another environment with --env"
@@ -147,8 +148,9 @@ class SimEnvironment:
     def _boot(self, node: Node) -> None:
         node.start()
 
-    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client) -> None:
+    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client | Connect) -> None:
         """Run the interpreter to its end, or to the step that violated an invariant; then ask for liveness."""
+        assert isinstance(client, Client), "refused by check"
         self._interpreter = interpreter
         self.clients.client = client
         if self.world.violation is not None:

@@ -108,6 +108,7 @@ class Node:
         self._doom: int | None = None
         """How many effects it may still perform before it dies; None: no one wants it dead."""
         self._doom_after_record: int | None = None
+        self._doom_wants_rare = False
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -147,15 +148,21 @@ class Node:
             self._reset(flight, why)
         self.world.trace(self.name, "crashed", {"incarnation": self.incarnation})
 
-    def doom(self, effects: int, *, after_record: bool = False) -> None:
-        """Let the process die on its own account after so many more effects, also in the middle of a step's list.
+    def doom(self, effects: int) -> None:
+        """Let the process die on its own account after so many more effects, also in the middle of a step's list."""
+        assert effects >= 0
+        if self.state == "running":
+            self._doom, self._doom_after_record = effects, None
 
-        after_record: counted from the next record that it writes, when there is most to lose.
+    def doom_after_record(self, effects: int, *, rare: bool = False) -> None:
+        """As `doom`, counted from the next record that it writes, when there is most to lose.
+
+        rare: from the next of a kind that is not its commonest: most of a log is one kind, and what stands between seldom
+        meets a crash.
         """
         assert effects >= 0
         if self.state == "running":
-            self._doom = NEVER if after_record else effects
-            self._doom_after_record = effects if after_record else None
+            self._doom, self._doom_after_record, self._doom_wants_rare = NEVER, effects, rare
 
     def pause(self) -> None:
         """It keeps everything and does nothing until `resume`."""
@@ -229,12 +236,17 @@ class Node:
             self._perform_doomed(effects, local_ns)
             return
         waits = self.disk.position > self.disk.synced_position
+        is_unsynced = False
         links = self._links
         for effect in effects:
             kind = effect.__class__
             if kind is SetTimer:
                 self._set_timer(effect, local_ns)  # type: ignore[arg-type]
             elif waits and kind is not Persist and kind is not CancelTimer and kind is not Halt:
+                if is_unsynced and kind is not Trace:
+                    # What is to be said waits for these records, and not for those that the step writes after it.
+                    self._begin_sync()
+                    is_unsynced = False
                 self._waiting.append((self.disk.position, effect))
             elif kind is Send:
                 if self._is_unshown:
@@ -249,7 +261,7 @@ class Node:
             elif kind is Persist:
                 if not self._persist(effect):  # type: ignore[arg-type]
                     return
-                waits = True
+                waits = is_unsynced = True
             elif kind is Reply:
                 self._reply(effect)  # type: ignore[arg-type]
             elif kind is CancelTimer:
@@ -257,7 +269,7 @@ class Node:
             else:
                 self._halt(effect)  # type: ignore[arg-type]
                 return
-        if waits:
+        if is_unsynced:
             self._begin_sync()
 
     def _perform_doomed(self, effects: Sequence[Effect], local_ns: int) -> None:
@@ -280,6 +292,8 @@ class Node:
                 if not self._persist(effect):  # type: ignore[arg-type]
                     return
             elif self.disk.position > self.disk.synced_position:
+                if kind is not Trace:
+                    self._begin_sync()
                 self._waiting.append((self.disk.position, effect))
             else:
                 self._perform(effect)
@@ -335,7 +349,9 @@ class Node:
             self.step(DiskFailed(FULL))
             return False
         disk.append(effect.record, effect.token)
-        if self._doom_after_record is not None:
+        if self._doom_after_record is not None and not (
+            self._doom_wants_rare and disk.commonest_kind() is type(effect.record)
+        ):
             self._doom, self._doom_after_record = self._doom_after_record, None
         messages = self.world.messages
         if messages is not None:
