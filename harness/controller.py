@@ -13,6 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from checkers import Verdict, guarded, merge
 from checkers.availability import availability
@@ -79,7 +82,7 @@ def run(plan: Plan, store: Store) -> tuple[RunDirectory, Result]:
         try:
             findings = lived(plan, environment, choices, faults, directory, failures, interruption)
             store.point("latest", directory)
-            result = judged(directory, plan, findings, failures, interruption.is_asked)
+            result = judged(directory, plan, faults, findings, failures, interruption.is_asked)
         except KeyboardInterrupt:
             if not interruption.is_aborted:
                 raise
@@ -188,9 +191,14 @@ def drive(
 
 
 def judged(
-    directory: RunDirectory, plan: Plan, findings: dict[str, Verdict], failures: Failures, interrupted: bool
+    directory: RunDirectory,
+    plan: Plan,
+    faults: Schedule | None,
+    findings: dict[str, Verdict],
+    failures: Failures,
+    interrupted: bool,
 ) -> Result:
-    """All checkers' verdicts on what the folder holds, merged."""
+    """All checkers' verdicts on what the folder holds, merged. faults: what was planned, where that is known."""
     try:
         loaded = jsonl.read(directory.history)
     except (MalformedHistory, OSError) as error:
@@ -213,8 +221,18 @@ def judged(
         run_id=directory.run_id,
         interrupted=interrupted,
         harness=tuple(failures.found),
-        counts=counted(history),
+        counts=counted(history)
+        | ({} if faults is None else {"faults_missed": missed(history, phases.due(plan, faults))}),
     )
+
+
+def missed(history: History, due: Sequence[tuple[int, str, Any]]) -> int:
+    """How many of the fault ops that were due were never begun."""
+    begun = [(op.f, op.value) for op in history.nemesis() if op.type == "invoke"]
+    # As JSON has them: a plan that was never read from a file may hold tuples.
+    asked = [(f, msgspec.json.decode(msgspec.json.encode(value))) for _, f, value in due]
+    done = next((number for number, (a, b) in enumerate(zip(asked, begun, strict=False)) if a != b), len(begun))
+    return max(0, len(asked) - done)
 
 
 def counted(history: History) -> dict[str, int]:
@@ -237,7 +255,7 @@ def analyze(directory: RunDirectory, spec: RunSpec) -> Result:
     if old is not None:
         failures.found += [failure for failure in old.harness if failure.phase in ("heal", "tear down", "collect")]
     kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS} if old else {}
-    result = judged(directory, plan, kept, failures, old.interrupted if old else True)
+    result = judged(directory, plan, saved, kept, failures, old.interrupted if old else True)
     write_json(directory.verdict, result)
     return result
 

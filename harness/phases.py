@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from harness import generators as gen
 from harness.generators import Generator, Invocation
@@ -17,17 +18,25 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
     """What happens in a run of `plan` under `faults`, from its first op to its last."""
     spec, rng = plan.spec, plan.rng("generator")
     ops = gen.rate(rng, spec.rate_hz, plan.workload.generator(plan.context, rng))
-    # A saved schedule may be for a longer run than this one. What is due in time is done, however late the nemesis is:
-    # a schedule means the same faults on a slow machine.
-    limit_ns = spec.time_limit_s * NS_PER_S
-    strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in faults.ops() if time_ns < limit_ns]
+    strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in due(plan, faults)]
     heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
     return gen.phases(
-        gen.main_phase(gen.lasting(spec.time_limit_s, gen.clients(ops), also=gen.nemesis(strikes))),
+        gen.main_phase(gen.lasting(spec.time_limit_s, gen.clients(ops), gen.nemesis(strikes), late_s_max(plan))),
         gen.nemesis(heals),
         gen.sleep(spec.quiet_s),
         gen.clients(plan.workload.final_generator(plan.context)),
     )
+
+
+def due(plan: Plan, faults: Schedule) -> list[tuple[int, str, Any]]:
+    """Its fault ops that are due within the time limit; a saved schedule may be for a longer run."""
+    return [op for op in faults.ops() if op[0] < plan.spec.time_limit_s * NS_PER_S]
+
+
+def late_s_max(plan: Plan) -> float | None:
+    """How long the main phase waits for faults that are late: a replay means the same faults on a slow machine, and waits
+    for all of them; faults of a plan that is too much for this machine do not make the run more than twice as long."""
+    return None if plan.saved is not None else plan.spec.time_limit_s
 
 
 def interpreter(

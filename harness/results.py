@@ -46,6 +46,11 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec) -> str:
     if counts:
         told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "fail", "info") if name in counts)
         lines.append(f"  {counts.get('invoke', 0)} operations ({told}), {counts.get('faults', 0)} faults installed")
+    if (count := counts.get("faults_missed", 0)) and not result.interrupted:
+        lines.append(
+            f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
+            "--nemesis-interval, fit this machine; --schedule does them all, however long that takes"
+        )
     if result.interrupted:
         lines.append("  interrupted: the verdict is on what was recorded until then")
     for failure in result.harness:

@@ -137,7 +137,8 @@ def time_limit(limit_s: float, generator: Generatable) -> Generator:
 
 
 class Lasting(Generator, frozen=True):
-    """`inner` beside `also`; exhausted when `limit_ns` have passed since its first op and `also` is exhausted as well.
+    """`inner` beside `also`; exhausted when `limit_ns` have passed since its first op and `also` is exhausted as well, or
+    `late_ns_max` after that at the latest.
 
     also: None once it is exhausted. cutoff_ns: None before the first op.
     """
@@ -145,10 +146,13 @@ class Lasting(Generator, frozen=True):
     limit_ns: int
     inner: Generator
     also: Generator | None
+    late_ns_max: int | None
     cutoff_ns: int | None = None
 
     def op(self, context: Context) -> Step:
         cutoff, inner, also = self.cutoff_ns, self.inner, self.also
+        if cutoff is not None and self.late_ns_max is not None and context.now_ns >= cutoff + self.late_ns_max:
+            return None
         other = None if also is None else also.op(context)
         if other is None:
             if cutoff is not None and context.now_ns >= cutoff:
@@ -170,24 +174,25 @@ class Lasting(Generator, frozen=True):
                 return None
         if inner is self.inner and also is self.also and cutoff == self.cutoff_ns:
             return invocation, self
-        return invocation, Lasting(self.limit_ns, inner, also, cutoff)
+        return invocation, Lasting(self.limit_ns, inner, also, self.late_ns_max, cutoff)
 
     def update(self, context: Context, event: Op) -> Generator:
         inner = self.inner.update(context, event)
         also = None if self.also is None else self.also.update(context, event)
         if inner is self.inner and also is self.also:
             return self
-        return Lasting(self.limit_ns, inner, also, self.cutoff_ns)
+        return Lasting(self.limit_ns, inner, also, self.late_ns_max, self.cutoff_ns)
 
     @property
     def is_attentive(self) -> bool:
         return self.inner.is_attentive or (self.also is not None and self.also.is_attentive)
 
 
-def lasting(limit_s: float, generator: Generatable, also: Generatable) -> Generator:
+def lasting(limit_s: float, generator: Generatable, also: Generatable, late_s_max: float | None = None) -> Generator:
     """Ops of `generator` for `limit_s` from the first op on, and for as long as `also` beside it has some: none of `also`
-    is lost when its thread is late."""
-    return Lasting(nanoseconds("lasting's limit", limit_s), lift(generator), lift(also))
+    is lost when its thread is late. late_s_max: how much longer than `limit_s` it may take; None: as long as it takes."""
+    late_ns_max = None if late_s_max is None else nanoseconds("lasting's lateness", late_s_max)
+    return Lasting(nanoseconds("lasting's limit", limit_s), lift(generator), lift(also), late_ns_max)
 
 
 def sleep(interval_s: float) -> Generator:

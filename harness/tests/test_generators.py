@@ -148,6 +148,22 @@ def test_what_lasting_runs_beside_is_never_lost_and_has_company_until_it_is_done
     assert [op.time for op in ops if op.process != NEMESIS] == [0, 10, 20, 30, 40]
 
 
+def test_lasting_waits_no_longer_than_it_is_told() -> None:
+    def slow_nemesis(op: Op) -> Ending:
+        return Ending(latency_ns=40 if op.process == NEMESIS else 1)
+
+    def until(late_ns: int | None) -> list[int]:
+        strikes = gen.nemesis(gen.timed((5 * NS, B), (10 * NS, B), (15 * NS, B)))
+        late_s = None if late_ns is None else late_ns * NS
+        ops = run(gen.lasting(20 * NS, gen.clients(gen.delay(10 * NS, forever(A))), strikes, late_s), slow_nemesis)
+        return [op.time for op in ops if op.process == NEMESIS]
+
+    assert until(None) == [5, 45, 85]
+    assert until(65) == [5, 45]
+    assert until(66) == [5, 45, 85]
+    assert until(0) == [5]
+
+
 def test_stagger_keeps_its_mean_and_its_spread() -> None:
     ops = run(gen.clients(gen.limit(2000, gen.stagger(Random(3), 0.001, forever(A)))), concurrency=5)
     gaps_ns = [later.time - earlier.time for earlier, later in pairwise(ops)]
