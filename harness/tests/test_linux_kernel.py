@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -168,36 +169,79 @@ def test_a_narrow_link_carries_so_much_and_no_more(running: LinuxEnvironment) ->
     assert 1.2 < float(seconds) < 8
 
 
-def test_what_is_duplicated_arrives_twice(running: LinuxEnvironment) -> None:
-    packets = running.cluster.packets
-    if "duplicate" not in packets.kinds:
-        with pytest.raises(FaultError, match="cannot duplicate"):
-            packets.disturb("duplicate", [("n1", "n2")], {"probability": 1.0})
-        return
+def arrivals(environment: LinuxEnvironment, count: int = 100) -> list[tuple[int, float]]:
+    """(number, delay in ms) of each datagram that n2 gets, of those that n1 sends it 10 ms apart, in order of arrival."""
     receive = (
-        "import socket,sys\n"
-        "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind((sys.argv[1],7008)); s.settimeout(20)\n"
-        "n=0\n"
-        "while s.recv(10)!=b'end': n+=1\n"
-        "print(n)\n"
+        "import socket,sys,time\n"
+        "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind((sys.argv[1],7008)); s.settimeout(30)\n"
+        "while (d:=s.recv(50))!=b'end':\n"
+        "  n,t=d.split(); print(int(n), (time.monotonic_ns()-int(t))/1e6)\n"
     )
     send = (
         "import socket,sys,time\n"
         "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
-        "for _ in range(50): time.sleep(0.01); s.sendto(b'', (sys.argv[1],7009))\n"
-        "for _ in range(50): time.sleep(0.01); s.sendto(b'more', (sys.argv[1],7008))\n"
+        "time.sleep(float(sys.argv[3]))\n"  # Until the other one listens.
+        "for n in range(int(sys.argv[2])): time.sleep(0.01); s.sendto(b'%d %d' % (n, time.monotonic_ns()), (sys.argv[1],7008))\n"
+        "time.sleep(0.5)\n"
         "for _ in range(50): time.sleep(0.01); s.sendto(b'end', (sys.argv[1],7008))\n"
     )
-    agents, host = running.agents(), running.hosts["n2"]
-    packets.disturb("duplicate", [("n1", "n2")], {"probability": 1.0})
+    agents, host = environment.agents(), environment.hosts["n2"]
+    began_s = time.monotonic()
+    agents.run("n2", [environment.python("n2"), "-c", "import socket"]).checked()
+    startup_s = 2 * (time.monotonic() - began_s) + 0.5
+    there = [environment.python("n2"), "-c", receive, host]
+    here = [environment.python("n1"), "-c", send, host, str(count), str(startup_s)]
     done = at_once(
         {
-            "n2": lambda: agents.run("n2", [running.python("n2"), "-c", receive, host], timeout_s=25).checked().text,
-            "n1": lambda: agents.run("n1", [running.python("n1"), "-c", send, host], timeout_s=25).checked().text,
+            "n2": lambda: agents.run("n2", there, timeout_s=40).checked().text,
+            "n1": lambda: agents.run("n1", here, timeout_s=40).checked().text,
         }
     )
-    packets.heal()
-    assert int(done["n2"]) == 100
+    lines = (line.split() for line in done["n2"].splitlines())
+    return [(int(number), float(delay_ms)) for number, delay_ms in lines]
+
+
+def disturbed(environment: LinuxEnvironment, kind: str, parameters: dict[str, float]) -> list[tuple[int, float]] | None:
+    """The arrivals while the link from n1 to n2 is so disturbed; None, and the refusal was seen, where the kernel cannot."""
+    packets = environment.cluster.packets
+    if kind not in packets.kinds:
+        with pytest.raises(FaultError, match=f"cannot {kind}"):
+            packets.disturb(kind, [("n1", "n2")], parameters)
+        return None
+    packets.disturb(kind, [("n1", "n2")], parameters)
+    try:
+        return arrivals(environment)
+    finally:
+        packets.heal()
+
+
+def test_what_is_duplicated_arrives_twice(running: LinuxEnvironment) -> None:
+    if (found := disturbed(running, "duplicate", {"probability": 1.0})) is not None:
+        assert sorted(number for number, _ in found) == [number for number in range(100) for _ in "ab"]
+
+
+def test_a_slow_link_takes_its_time_in_one_direction(running: LinuxEnvironment) -> None:
+    if (found := disturbed(running, "slow", {"delay_ms": 80, "jitter_ms": 0})) is not None:
+        delays_ms = sorted(delay_ms for _, delay_ms in found)
+        assert len(found) == 100
+        assert delays_ms[0] >= 80
+        assert delays_ms[50] < 160
+        assert sorted(delay_ms for _, delay_ms in arrivals(running))[50] < 40, "healed"
+
+
+def test_a_reordering_link_lets_some_overtake_others_and_loses_none(running: LinuxEnvironment) -> None:
+    if (found := disturbed(running, "reorder", {"probability": 0.3})) is not None:
+        numbers = [number for number, _ in found]
+        assert sorted(numbers) == list(range(100))
+        assert 5 <= sum(later < earlier for earlier, later in pairwise(numbers)) <= 60
+
+
+def test_a_corrupting_link_delivers_nothing_that_is_wrong(running: LinuxEnvironment) -> None:
+    """The checksum of UDP catches a flipped bit: such a datagram is lost."""
+    if (found := disturbed(running, "corrupt", {"probability": 0.3})) is not None:
+        numbers = [number for number, _ in found]
+        assert 40 <= len(numbers) <= 90
+        assert numbers == sorted(set(numbers))
 
 
 def test_clocks_move_and_come_back(running: LinuxEnvironment) -> None:
