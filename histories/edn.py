@@ -95,6 +95,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_DIGITS_MAX = 4000
+"""Python itself takes a few more, and no history has a use for them."""
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)N?")
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?")
 _RATIO = re.compile(r"[+-]?[0-9]+/[0-9]+")
@@ -250,6 +252,8 @@ def _atom(word: str, offset: int, start: int, is_last: bool) -> Any:
             raise EdnError("a colon without a name", offset, start, is_end=is_last)
         return Keyword(word[1:])
     if first in "0123456789" or (first in "+-" and word[1:2].isdigit()):
+        if len(word) > _DIGITS_MAX:
+            raise EdnError(f"a number of more than {_DIGITS_MAX} digits", offset, start, is_end=is_last)
         if _INTEGER.fullmatch(word):
             return int(word.removesuffix("N"))
         if _DECIMAL.fullmatch(word):

@@ -17,9 +17,9 @@ What differs from ours, and what is made of it:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -27,12 +27,13 @@ from msgspec.structs import force_setattr
 from histories import edn
 from histories.edn import Keyword
 from histories.history import History
-from histories.jepsen_maps import read_maps
+from histories.jepsen_maps import UNKNOWN, read_maps
 from histories.loaded import Loaded, paused_gc
 from histories.op import NEMESIS, Op, OpType
 from histories.wellformed import MalformedHistory, Problem, problems
 
 _STEP_NS = 1_000_000
+_NO_KEYS = (list, dict, type(None))
 
 
 def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loaded:
@@ -44,31 +45,21 @@ def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loade
     **Raises** OSError when the file cannot be read, MalformedHistory with every broken rule and its line when it is not
     a well-formed history.
     """
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise MalformedHistory([Problem(0, "syntax", f"not UTF-8: {error.reason}", line)], path) from None
     with paused_gc():
-        items, lines, truncated = parse(text)
+        items, lines, truncated = _parse(_text(path))
         if independent or (independent is None and _is_independent(items)):
             _split_pairs(items)
         broken = problems(items, lines)
     if broken:
         raise MalformedHistory(broken, path)
-    ops = [item for item in items if isinstance(item, Op)]
-    return Loaded(History(ops), {}, truncated, "edn", nil_reads_are_wildcards=True, lines=lines)
+    # No problem among them: it would have been reported.
+    return Loaded(History(cast(list[Op], items)), {}, truncated, "edn", nil_reads_are_wildcards=True, lines=lines)
 
 
 def parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:
     """Each op of the text, or what is wrong with it; the line of each; whether the last one was cut (and left out)."""
-    items, lines, truncated = read_maps(text)
-    if not items:
-        items, lines = [Problem(0, "syntax", "no op in it", 1)], [1]
-    items, lines = as_ours(items, lines)
-    return items, lines, truncated
+    items, lines, truncated = _parse(text)
+    return items, list(lines), truncated
 
 
 def as_ours(items: list[Op | Problem], lines: list[int]) -> tuple[list[Op | Problem], list[int]]:
@@ -76,9 +67,28 @@ def as_ours(items: list[Op | Problem], lines: list[int]) -> tuple[list[Op | Prob
 
     The ops given are used up: they are changed.
     """
+    items, paired_lines = _pair_nemesis(items, lines)
+    _number(items)
+    return items, list(paired_lines)
+
+
+def _text(path: str | PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise MalformedHistory([Problem(0, "syntax", f"not UTF-8: {error.reason}", line)], path) from None
+
+
+def _parse(text: str) -> tuple[list[Op | Problem], Sequence[int], bool]:
+    items, lines, truncated = read_maps(text)
+    if not items:
+        items, lines = [Problem(0, "syntax", "no op in it", 1)], [1]
     items, lines = _pair_nemesis(items, lines)
     _number(items)
-    return items, lines
+    return items, lines, truncated
 
 
 def write(path: str | PathLike[str], ops: Iterable[Op]) -> None:
@@ -92,25 +102,29 @@ def write(path: str | PathLike[str], ops: Iterable[Op]) -> None:
             file.write(f"{edn.dumps(_form(op))}\n")
 
 
-def _pair_nemesis(items: list[Op | Problem], lines: list[int]) -> tuple[list[Op | Problem], list[int]]:
+def _pair_nemesis(items: list[Op | Problem], lines: Sequence[int]) -> tuple[list[Op | Problem], Sequence[int]]:
     """The same ops, the nemesis's ones as pairs of invoke and info."""
+    ends: list[tuple[int, Op]] = []  # To be put in behind that position.
+    begun: tuple[int, Op] | None = None
+    for position, item in enumerate(items):
+        if item.__class__ is not Op or item.process != NEMESIS:
+            continue
+        is_end = begun is not None and item.type != "invoke" and begun[1].f == item.f
+        if begun is not None and not is_end:
+            # Nothing ended the one before. Its effect lasts, but as an op it is over, or this one could not begin.
+            ends.append((begun[0], _retyped(begun[1], "info")))
+        begun = None if is_end else (position, item)
+        force_setattr(item, "type", "info" if is_end else "invoke")
+    if not ends:
+        return items, lines
     paired: list[Op | Problem] = []
     paired_lines: list[int] = []
-    begun: int | None = None
-    for item, line in zip(items, lines, strict=True):
-        if isinstance(item, Op) and item.process == NEMESIS:
-            previous = None if begun is None else paired[begun]
-            is_end = item.type != "invoke" and isinstance(previous, Op) and previous.f == item.f
-            if begun is not None and not is_end:
-                # Nothing ended the one before. Its effect lasts, but as an op it is over, or this one could not begin.
-                assert isinstance(previous, Op)
-                paired.insert(begun + 1, _retyped(previous, "info"))
-                paired_lines.insert(begun + 1, paired_lines[begun])
-            begun = None if is_end else len(paired)
-            force_setattr(item, "type", "info" if is_end else "invoke")
-        paired.append(item)
-        paired_lines.append(line)
-    return paired, paired_lines
+    start = 0
+    for position, end in ends:
+        paired += (*items[start : position + 1], end)
+        paired_lines += (*lines[start : position + 1], lines[position])
+        start = position + 1
+    return [*paired, *items[start:]], [*paired_lines, *lines[start:]]
 
 
 def _retyped(op: Op, type: OpType) -> Op:
@@ -119,33 +133,39 @@ def _retyped(op: Op, type: OpType) -> Op:
 
 def _number(items: list[Op | Problem]) -> None:
     """Indices count the ops; times never go backwards. The ops are this module's own until it hands them out."""
+    times_ns = [item.time for item in items if isinstance(item, Op)]
+    has_times = max(times_ns, default=UNKNOWN) >= 0
     last_ns = 0
-    has_times = any(isinstance(item, Op) and item.time >= 0 for item in items)
     for position, item in enumerate(items):
         if isinstance(item, Op):
-            last_ns = max(last_ns, item.time if has_times else position * _STEP_NS)
-            force_setattr(item, "index", position)
-            force_setattr(item, "time", last_ns)
-
-
-def _clients(items: Iterable[Op | Problem]) -> Iterator[Op]:
-    return (item for item in items if isinstance(item, Op) and item.is_client)
+            time_ns = item.time if has_times else position * _STEP_NS
+            if time_ns > last_ns:
+                last_ns = time_ns
+            if item.index != position:
+                force_setattr(item, "index", position)
+            if item.time != last_ns:
+                force_setattr(item, "time", last_ns)
 
 
 def _is_independent(items: list[Op | Problem]) -> bool:
     has_open_read = False
-    for op in _clients(items):
+    for op in items:
+        if op.__class__ is not Op or op.process == NEMESIS:
+            continue
         value = op.value
-        if not (isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list | dict | None)):
+        if value.__class__ is not list or len(value) != 2 or value[0].__class__ in _NO_KEYS:
             return False
-        has_open_read = has_open_read or (op.type == "invoke" and value[1] is None)
+        if value[1] is None and op.type == "invoke":
+            has_open_read = True
     return has_open_read
 
 
 def _split_pairs(items: list[Op | Problem]) -> None:
     """A [key value] pair becomes the op's key and value; a completion without a pair has its invocation's key."""
     keys: dict[Any, Any] = {}
-    for op in _clients(items):
+    for op in items:
+        if op.__class__ is not Op or op.process == NEMESIS:
+            continue
         if isinstance(op.value, list) and len(op.value) == 2:
             force_setattr(op, "key", op.value[0])
             force_setattr(op, "value", op.value[1])

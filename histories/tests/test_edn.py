@@ -95,6 +95,7 @@ BAD = {
     "{[1] 1 (1) 2}": "a map has a key twice",
     ":": "a colon without a name",
     "12ab": "12ab is not a number",
+    "9" * 5000: "a number of more than 4000 digits",
     "007": "007 is not a number",
     "1/0": "1/0 is not a number",
     "##Big": "##Big is not a number",

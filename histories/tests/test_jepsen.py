@@ -1,15 +1,14 @@
-"""Jepsen's and Knossos's histories: what is made of their ways, and that both ways of reading a map agree."""
+"""Jepsen's and Knossos's histories: what is made of their ways."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histories import NEMESIS, Loaded, MalformedHistory, Op, edn, h, jepsen, jepsen_maps
+from histories import Loaded, MalformedHistory, Op, h, jepsen
 from histories.tests import strategies
 
 
@@ -222,30 +221,3 @@ def test_writes_micro_operations_as_elle_wants_them(path: Path) -> None:
         '{:index 0, :time 0, :type :invoke, :process 0, :f :txn, :value [[:append "x" 1] [:r "y" nil]]}',
         '{:index 1, :time 1000000, :type :info, :process :nemesis, :f :kill, :value ["n1"]}',
     ]
-
-
-words = st.from_regex(r"[a-z]{1,5}", fullmatch=True)
-edn_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.integers() | words.map(edn.Keyword) | words | st.booleans() | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=2),
-    max_leaves=6,
-)
-maps = st.fixed_dictionaries(
-    {
-        edn.Keyword("type"): st.sampled_from(["invoke", "ok", "fail", "info"]).map(edn.Keyword),
-        edn.Keyword("process"): st.integers(0, 3) | st.just(edn.Keyword(NEMESIS)),
-        edn.Keyword("f"): words.map(edn.Keyword) | words,
-    },
-    optional={edn.Keyword(name): edn_values for name in ("value", "error", "node", "key", "exception")}
-    | {edn.Keyword("time"): st.integers() | st.none(), edn.Keyword("index"): st.integers(0, 50)},
-)
-
-
-@strategies.unhurried
-@given(st.lists(maps.flatmap(lambda form: st.permutations(list(form.items())).map(dict)), max_size=6))
-def test_the_quick_way_reads_what_the_edn_reader_reads(forms: list[dict[Any, Any]]) -> None:
-    text = "\n".join(edn.dumps(form) for form in forms * 2)
-    quick = jepsen_maps.read_maps(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jepsen_maps, "_SHAPES_MAX", 0)
-        assert jepsen_maps.read_maps(text) == quick
