@@ -176,7 +176,8 @@ def test_any_text_is_a_value_or_an_edn_error(text: str) -> None:
     except EdnError as caught:
         error = caught
     if error is None:
-        assert loads(dumps(value)) == value
+        again = loads(dumps(value))
+        assert again == value or ("##NaN" in text and dumps(again) == dumps(value))  # NaN is not even itself.
     else:
         assert 0 <= error.start <= error.offset <= len(text)
 
