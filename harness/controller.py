@@ -156,6 +156,7 @@ def bound(plan: Plan, directory: RunDirectory) -> Environment:
                 seed=plan.spec.seed,
                 client_timeout_s=plan.spec.client_timeout_s,
                 env_options=plan.spec.env_options,
+                moves_clocks=plan.moves_clocks,
             )
         )
         environment.check()

@@ -12,6 +12,8 @@ import msgspec
 
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
+from harness.environments.linux import faketime
+from harness.environments.linux.executor import run_here
 from harness.plan import find_target
 
 NEEDS_HOSTS = frozenset({"ssh"})
@@ -30,7 +32,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def examine() -> list[Finding]:
     """Look at everything; nothing is started or changed."""
-    return [python(), cores(), native_core(), *map(environment, environments.names())]
+    return [python(), cores(), native_core(), faked_clocks(), *map(environment, environments.names())]
 
 
 def python() -> Finding:
@@ -61,6 +63,15 @@ def native_core() -> Finding:
         "not built: the pure twin works, some hundred times slower",
         "install a C++ compiler (Debian: apt-get install g++), then: pip install --force-reinstall --no-deps -e .",
     )
+
+
+def faked_clocks() -> Finding:
+    """Whether the clocks of programs outside the project can be moved in `local` and `netns`; our own nodes need nothing."""
+    try:
+        library = faketime.installed_library(run_here, "this machine")
+    except EnvironmentUnavailable:
+        return Finding("libfaketime", False, "clock faults of programs outside the project need it", faketime.INSTALL)
+    return Finding("libfaketime", True, library)
 
 
 def environment(name: str) -> Finding:

@@ -42,7 +42,7 @@ class Caller(Protocol):
     """What carries a client's call to a node; bound to the running loop."""
 
     async def call(self, call: Call, node: str) -> tuple[Outcome, str]: ...
-    def close(self) -> None: ...
+    def close(self) -> Awaitable[None] | None: ...
 
 
 def drive(
@@ -99,7 +99,8 @@ class _Driver:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            caller.close()
+            if (closing := caller.close()) is not None:
+                await closing
 
     async def _rest(self) -> None:
         """Until a completion, the interpreter's next wish, or a look."""

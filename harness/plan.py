@@ -18,10 +18,10 @@ from harness.workloads import registry as workloads
 from harness.workloads.base import Workload, WorkloadContext
 from nemesis import planner, schedule
 from nemesis.capabilities import Cluster
-from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, parse_nemesis
+from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule
 from targets import registry as targets
-from targets.target import CoreTarget
+from targets.target import Target
 
 NS_PER_S = 1_000_000_000
 
@@ -34,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     spec: RunSpec
-    target: CoreTarget
+    target: Target
     target_options: msgspec.Struct
     workload: Workload
     workload_options: msgspec.Struct
@@ -48,6 +48,11 @@ class Plan(msgspec.Struct, frozen=True):
     def claimed_model(self) -> str:
         """The consistency model that the target claims under its options."""
         return self.target.claimed_model(self.workload.interface, self.target_options)
+
+    @property
+    def moves_clocks(self) -> bool:
+        """Whether a fault of this run moves clocks."""
+        return any(needs_clocks(choice) for choice in self.choices)
 
     @property
     def context(self) -> WorkloadContext:
@@ -72,7 +77,8 @@ class Plan(msgspec.Struct, frozen=True):
             choices = available(cluster, self.choices, f"environment {spec.env}")
         except Unavailable as error:
             # An environment of machines knows why it is so; see harness.environments.linux.environment.
-            lacking = "".join(f"\n  {what}" for what in getattr(cluster, "lacking", ()))
+            reasons = (*getattr(cluster, "lacking", ()), *getattr(cluster, "clocks_lacking", ()))
+            lacking = "".join(f"\n  {what}" for what in reasons)
             raise UsageError(f"{error}{lacking}") from error
         if self.saved is not None:
             return choices, self.saved
@@ -141,6 +147,12 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
     )
 
 
+def needs_clocks(choice: FaultChoice) -> bool:
+    """Whether a variant of this choice does something to clocks."""
+    family = families()[choice.name]
+    return any("clocks" in family.needs(variant).capabilities for variant in choice.variants or ("",))
+
+
 def chosen_faults(spec: RunSpec) -> list[FaultChoice]:
     """The faults of the spec's names. Raises UsageError with the nearest known name."""
     try:
@@ -159,7 +171,7 @@ def load_schedule(path: Path, spec: RunSpec) -> Schedule:
         raise UsageError(f"the schedule {path} cannot be read: {error.strerror or error}") from error
 
 
-def find_target(name: str) -> CoreTarget:
+def find_target(name: str) -> Target:
     """The target called `name`, or at package.module:Name. Raises UsageError."""
     try:
         return targets.find(name)

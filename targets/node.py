@@ -365,11 +365,14 @@ def parse_options(target: CoreTarget, values: Mapping[str, str]) -> msgspec.Stru
 
 def _target(name: str) -> CoreTarget:
     try:
-        return registry.find(name)
+        target = registry.find(name)
     except LookupError:
         raise Refusal(f"--target {name}: known are {', '.join(registry.names())}") from None
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise Refusal(f"--target {name}: {error}") from None
+    if not isinstance(target, CoreTarget):
+        raise Refusal(f"--target {name}: it is a program of its own and has no core that a node could run")
+    return target
 
 
 def _named(option: str, text: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 
-from targets.target import CoreTarget
+from targets.target import CoreTarget, Program, Target
 
 BUILT_IN = {"raft": "targets.raft.target:TARGET"}
 
@@ -15,15 +15,30 @@ def names() -> list[str]:
     return sorted(BUILT_IN | {point.name: point.value for point in metadata.entry_points(group="themis.targets")})
 
 
-def find(name: str) -> CoreTarget:
+def find(name: str) -> Target:
     """The target called `name`, or at `package.module:Name`.
 
-    Raises LookupError when there is no such target; ImportError or AttributeError when its module cannot be loaded.
+    Raises LookupError when there is no such target; ImportError or AttributeError when its module cannot be loaded;
+    ValueError, naming what it lacks, when what is there is no target.
     """
     known = {point.name: point.value for point in metadata.entry_points(group="themis.targets")} | BUILT_IN
     path = known.get(name, name)
     if ":" not in path:
         raise LookupError(name)
     module, _, attribute = path.partition(":")
-    target: CoreTarget = getattr(importlib.import_module(module), attribute)
-    return target
+    target: object = getattr(importlib.import_module(module), attribute)
+    if isinstance(target, (CoreTarget, Program)):
+        return target
+    kind = CoreTarget if hasattr(target, "core") else Program
+    lacking = sorted(member for member in _members(kind) if not hasattr(target, member))
+    raise ValueError(f"it is no {kind.__name__} (targets.target), for it lacks {', '.join(lacking)}")
+
+
+def _members(protocol: type) -> set[str]:
+    """The names that a class must have to follow the protocol."""
+    found: set[str] = set()
+    for base in protocol.__mro__:
+        if base.__module__ == protocol.__module__:
+            found |= {*vars(base).get("__annotations__", {})}
+            found |= {name for name in vars(base) if not name.startswith("_")}
+    return found

@@ -1,14 +1,15 @@
 """What a system under test tells the harness about itself: how to start it, how to talk to it, what it claims to survive.
 
 Environments know only these types, never a target by name. `CoreTarget` is for systems written against targets.core, which can
-also run in the simulation; `Program` is for systems outside the project, which are started by a command line.
+also run in the simulation; `Program` is for systems outside the project, which are started by a command line. `System` is what
+the two have in common, and `Target` is either.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -97,6 +98,7 @@ class NoReply(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+@runtime_checkable
 class Client(Protocol):
     """Sans-IO client of a CoreTarget: the environment carries the bodies."""
 
@@ -120,8 +122,8 @@ class Route(msgspec.Struct, frozen=True):
     response: type[msgspec.Struct] | None = None
 
 
-class CoreTarget(Protocol):
-    """A target written as a core: runs in every environment, the simulation included."""
+class System(Protocol):
+    """What every target says of itself."""
 
     name: str
     summary: str
@@ -132,7 +134,26 @@ class CoreTarget(Protocol):
     option_type: type[msgspec.Struct]
     """Typed options with defaults; a misspelt or ill-typed one is refused."""
     bugs: Mapping[str, Bug]
+    """May be empty."""
     fault_model: FaultModel
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        """The consistency model claimed under these options: "linearizable", "sequential", "eventual"..."""
+        ...
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        """Which node leads, judging by the statuses that could be had; None when no one claims to."""
+        ...
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        """The command line that starts this node as a foreground process, on the node's machine."""
+        ...
+
+
+@runtime_checkable
+class CoreTarget(System, Protocol):
+    """A target written as a core: runs in every environment, the simulation included."""
+
     routes: Sequence[Route]
     """Peer RPCs."""
     client_path: str
@@ -157,14 +178,63 @@ class CoreTarget(Protocol):
         """A client for one of `interfaces`."""
         ...
 
-    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
-        """The consistency model claimed under these options: "linearizable", "sequential", "eventual"..."""
+
+class ProgramClient(Protocol):
+    """Carries calls to the nodes of a Program. Belongs to one event loop; several calls are under way at once."""
+
+    async def call(self, call: Call, node: NodeId) -> Outcome:
+        """How the call ended that was put to this node. It is cancelled when the client's time-out has passed.
+
+        Raises OSError or EOFError for what the network did. The harness makes that and the time-out `info`, or `fail` where
+        `call.f` is one of the Program's `reads`: a client that knows better (the connection was refused, say) returns it.
+        """
         ...
 
-    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
-        """Which node leads, judging by the statuses that could be had; None when no one claims to."""
+    async def close(self) -> None:
+        """No connection is left."""
         ...
 
-    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
-        """The command line that starts this node as a foreground process."""
+
+class Connect(Protocol):
+    """Makes a ProgramClient. nodes: where each node is reached. Called in the running loop."""
+
+    def __call__(self, nodes: Mapping[NodeId, Address], /) -> ProgramClient: ...
+
+
+@runtime_checkable
+class Program(System, Protocol):
+    """A target outside the project: its nodes are started by a command line, and it speaks a protocol of its own.
+
+    Its process is not ours, so it has no clock hook (libfaketime moves its clock where it can), no trace, and no core that
+    could be simulated. What it prints, and what it writes below `place.log_dir`, is collected; what it must not lose is below
+    `place.data_dir`, and nowhere else: disk faults strike there.
+    """
+
+    installed: Sequence[str]
+    """A command that ends with status 0 on a machine that has the program; empty: there is nothing to look for."""
+    install: str
+    """How a machine comes to have it, such as "apt-get install etcd-server": told where `installed` fails."""
+    asks_libc_for_time: bool
+    """libfaketime can move its clock. Not so for what is linked statically or asks the kernel, such as Go programs."""
+    reads: frozenset[str]
+    """The operations that change nothing: one that was not answered has failed, where another may have happened."""
+
+    def environment(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
+        """Environment variables to add for the process of this node. PYTHONPATH leads to our packages unless it is here."""
         ...
+
+    async def status(self, address: Address) -> Mapping[str, Any]:
+        """What the node says of itself, a plain mapping: it answers. Cancelled after a time-out.
+
+        clock_ns, where it is there, must be the program's own wall clock in ns: clock faults are then measured by it, and
+        else by a `date` that is started as the program was.
+        Raises OSError, EOFError or ValueError when the node does not answer, or not sensibly.
+        """
+        ...
+
+    def client(self, interface: str) -> Connect:
+        """What makes a client for one of `interfaces`."""
+        ...
+
+
+Target = CoreTarget | Program

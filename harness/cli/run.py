@@ -58,7 +58,13 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option("--nodes", default="5", show_default=True, help="How many, or their names, comma separated.")
 @click.option("--concurrency", default="2n", show_default=True, help="Clients: 10, or 3n for three a node.")
 @click.option("--rate", type=float, default=100.0, show_default=True, help="Operations a second in all; 0: no limit.")
-@click.option("--time-limit", type=float, default=30.0, show_default=True, help="Seconds of the main phase; it goes on until the last planned fault is done.")
+@click.option(
+    "--time-limit",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Seconds of the main phase, or until its faults are done.",
+)
 @click.option(
     "--quiet-period", type=float, default=1.0, show_default=True, help="Seconds between heal and final reads."
 )

@@ -14,7 +14,7 @@ from harness.interpreter import Interpreter
 from histories.op import Op
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.fault import FaultResult
-from targets.target import Client, CoreTarget
+from targets.target import Client, Connect, Target
 
 
 class EnvironmentUnavailable(Exception):
@@ -25,18 +25,20 @@ class Deployment(msgspec.Struct, frozen=True):
     """What is to run, and where its files go.
 
     run_id: labels everything that the environment makes. directory: the run directory; node files go below nodes/<n>/.
-    client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment.
+    client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment. moves_clocks: a
+    fault of the run needs clocks; else programs outside the project are started without what moves theirs.
     """
 
     run_id: str
     directory: Path
-    target: CoreTarget
+    target: Target
     options: msgspec.Struct
     bugs: frozenset[str]
     nodes: tuple[NodeId, ...]
     seed: int
     client_timeout_s: float = 2.0
     env_options: Mapping[str, Any] = {}
+    moves_clocks: bool = False
 
 
 class NemesisWorker(Protocol):
@@ -63,9 +65,10 @@ class Environment(Protocol):
         """Start every node; returns when each answers its status route. Raises when one does not, with the end of its log."""
         ...
 
-    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client) -> None:
+    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client | Connect) -> None:
         """Run the interpreter to its end in this environment's time: start the invocations that `poll` gives, complete each
-        exactly once. Client calls go to node `nodes[process % len(nodes)]` first and follow at most 3 redirects."""
+        exactly once. client: what the target's `client` gave. Its calls go to node `nodes[process % len(nodes)]` first; those
+        of a CoreTarget follow at most 3 redirects."""
         ...
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:

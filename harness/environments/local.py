@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from random import Random
@@ -18,20 +17,29 @@ import msgspec
 
 from checkers.verdict import Verdict
 from harness import driver
-from harness.environments import calls, endings, processes
+from harness.environments import contact, endings, processes, programs
 from harness.environments.base import Deployment, EnvironmentUnavailable, NemesisWorker
-from harness.environments.local_capabilities import LocalClocks, LocalDisks, LocalLinks, LocalPackets, LocalProcesses
+from harness.environments.linux.agent import ClockFiles
+from harness.environments.linux.executor import run_here
+from harness.environments.linux.faketime import FaketimeClocks
+from harness.environments.local_capabilities import (
+    LocalClocks,
+    LocalDisks,
+    LocalLinks,
+    LocalPackets,
+    LocalProcesses,
+    NodeClocks,
+)
 from harness.environments.nursery import Spawn
 from harness.environments.supervision import Supervision, SupervisorFailed, import_path
 from harness.environments.supervisor import Ended, Plan, reserve
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Address, Client, Place
+from targets.target import Address, Client, Connect, CoreTarget, Place
 from targets.timekeeping import Reading
 
 HOST = "127.0.0.1"
 UP_TIMEOUT_S = 20.0
-STATUS_TIMEOUT_S = 0.5
 LOG_TAIL_BYTES = 2000
 
 
@@ -58,16 +66,22 @@ class LocalCluster:
         self.links = LocalLinks(environment.supervised, self.nodes)
         self.packets = LocalPackets(environment.supervised)
         self.processes = LocalProcesses(environment.supervised, self.nodes, environment.start, self._resumed)
-        self.clocks = LocalClocks(environment.addresses, environment.origin, self.processes)
+        self.clocks: NodeClocks | None = None
+        """The hook of our own nodes; of a program outside the project what `check` finds that moves its clock."""
+        if isinstance(deployment.target, CoreTarget):
+            self.clocks = LocalClocks(environment.addresses, environment.origin, self.processes)
+        self.lacking: tuple[str, ...] = ()
+        """In words, what this machine lacks and how it is had: said when a fault is refused."""
         data_dirs = {node: environment.node_directory(node) / "data" for node in self.nodes}
         self.disks = LocalDisks(data_dirs, self.processes, Random(f"{deployment.seed}/disks"))
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
-        return self._environment.deployment.target.primary(self._environment.statuses())
+        return self._environment.contact.primary()
 
     def _resumed(self, nodes: Collection[NodeId]) -> None:
-        self.clocks.resumed(nodes)
+        if self.clocks is not None:
+            self.clocks.resumed(nodes)
 
 
 class LocalEnvironment:
@@ -82,9 +96,12 @@ class LocalEnvironment:
         self.addresses: dict[NodeId, Address] = {node: Address(HOST, 0) for node in deployment.nodes}
         """Where each node listens; filled in by `up`."""
         self.cluster = LocalCluster(self)
+        self.contact = contact.contact(
+            deployment, self.origin, self.addresses, self.cluster.processes.states, self._log_end
+        )
         self._supervision: Supervision | None = None
         self._ended: list[Ended] = []
-        self._epoch_ns: int | None = None
+        self._clock_files = ClockFiles()
         self._incarnations: dict[NodeId, int] = {}
 
     def node_directory(self, node: NodeId) -> Path:
@@ -111,6 +128,11 @@ class LocalEnvironment:
                     f"port {port}, wanted for {node}, is in use ({error.strerror or error}): "
                     "choose another base_port, or leave it out"
                 ) from None
+        found = programs.admit(self.deployment, run_here, "this machine")
+        if found.lacking:
+            self.cluster.lacking = (found.lacking,)
+        if found.library:
+            self.cluster.clocks = self._faketime(found.library)
 
     def up(self) -> None:
         """Every node answers. Raises HarnessError with the end of the log of one that does not."""
@@ -132,43 +154,17 @@ class LocalEnvironment:
     def start(self, nodes: Collection[NodeId]) -> None:
         """Start these nodes; each answers, or has ended by itself, on return. Raises FaultError when neither happens."""
         supervision = self.supervised()
-        pids = {node: supervision.spawn(self._spawn(node)) for node in nodes}
-        waiting = set(pids)
-        deadline_s = time.monotonic() + UP_TIMEOUT_S
-        while waiting:
-            answering = calls.ask_statuses({node: self.addresses[node] for node in sorted(waiting)}, STATUS_TIMEOUT_S)
-            states = supervision.states()
-            waiting -= {node for node in waiting if node in answering or states[node] == "dead"}
-            if waiting and time.monotonic() > deadline_s:
-                node = min(waiting)
-                raise FaultError(
-                    f"{node} does not answer after {UP_TIMEOUT_S:g} s; its log ends:\n{self._log_end(node)}"
-                )
-            if waiting:
-                time.sleep(0.01)
+        for node in nodes:
+            supervision.spawn(self._spawn(node))
+        self.contact.await_answers(nodes, UP_TIMEOUT_S)
 
-    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client) -> None:
+    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client | Connect) -> None:
         """Run the interpreter to its end; its time zero is now."""
-        deployment = self.deployment
-        began_ns = time.monotonic_ns()
-        self._epoch_ns = self.origin.wall_ns + began_ns - self.origin.monotonic_ns
-        # A node that is dead now is given it when it starts.
-        running = [node for node, state in self.cluster.processes.states().items() if state == "running"]
-        told = calls.tell(self.addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
-        silent = sorted(node for node, answer in told.items() if answer is None)
-        if silent:
-            raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
-
-        def make_clients() -> calls.Clients:
-            return calls.Clients(deployment.target, client, self.addresses, deployment.client_timeout_s)
-
-        driver.drive(interpreter, nemesis, make_clients, deployment.nodes, began_ns)
+        self.contact.drive(interpreter, nemesis, client)
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
         """The status of each node that answers. Paused ones are not waited for."""
-        states = self.cluster.processes.states()
-        running = {node: address for node, address in self.addresses.items() if states[node] == "running"}
-        return calls.ask_statuses(running, STATUS_TIMEOUT_S)
+        return self.contact.statuses()
 
     def crashed_nodes(self) -> list[Ended]:
         """The node processes that ended although nobody killed them, in order."""
@@ -178,7 +174,7 @@ class LocalEnvironment:
 
     def findings(self) -> Mapping[str, Verdict]:
         """nodes: see endings.verdict."""
-        return {endings.CHECKER: endings.verdict(self.crashed_nodes(), self._log_end)}
+        return self.contact.findings(self.crashed_nodes())
 
     def collect(self) -> None:
         """Logs and traces are written to their place from the start."""
@@ -221,11 +217,34 @@ class LocalEnvironment:
             **processes.labels(deployment.run_id),
             "PYTHONPATH": import_path(),
             "THEMIS_CLOCK": str(self.origin),
-            "THEMIS_CLOCK_SKEW": self.cluster.clocks.skew(node),
-            "THEMIS_EPOCH_NS": "pending" if self._epoch_ns is None else str(self._epoch_ns),
+            **self.contact.variables(place),
+            **({} if self.cluster.clocks is None else self.cluster.clocks.variables(node)),
         }
-        argv = list(deployment.target.argv(place, deployment.options, deployment.bugs))
-        return Spawn(node, argv, environment, str(directory), str(directory / "node.log"))
+        return Spawn(node, self.contact.argv(place), environment, str(directory), str(directory / "node.log"))
+
+    def _faketime(self, library: str) -> FaketimeClocks:
+        assert isinstance(self.contact, contact.ProgramContact)
+        nodes = self.deployment.nodes
+
+        def file(node: NodeId) -> str:
+            return str(self.node_directory(node) / "faketime")
+
+        def keep(settings: Mapping[NodeId, tuple[int | None, float | None]]) -> None:
+            for node, (offset_ns, rate) in settings.items():
+                try:
+                    self._clock_files.set(file(node), offset_ns, rate)
+                except OSError as error:
+                    raise FaultError(f"the clock of {node} could not be set: {error}") from error
+
+        return FaketimeClocks(
+            libraries=dict.fromkeys(nodes, library),
+            file=file,
+            keep=keep,
+            run=lambda _, argv: run_here(argv),
+            states=self.cluster.processes.states,
+            contact=self.contact,
+            origin=self.origin,
+        )
 
     def _log_end(self, node: NodeId) -> str:
         try:

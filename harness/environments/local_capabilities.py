@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from harness.environments import calls
 from harness.environments.proxy import KINDS
 from harness.environments.supervision import Supervision
-from nemesis.capabilities import FaultError, Grudge, NodeId, Processes, ProcessState, Reach
+from nemesis.capabilities import Clocks, FaultError, Grudge, NodeId, Processes, ProcessState, Reach
 from targets.target import Address
 from targets.timekeeping import NodeClock, Reading
 
@@ -131,9 +132,23 @@ class LocalProcesses:
         return states
 
 
+class NodeClocks(Clocks, Protocol):
+    """Clocks, and what an environment has to do so that a clock that is wrong stays wrong over a restart and a pause."""
+
+    def variables(self, node: NodeId) -> Mapping[str, str]:
+        """What must be in the environment of a node that starts now."""
+        ...
+
+    def resumed(self, nodes: Collection[NodeId]) -> None:
+        """These run again after a pause."""
+        ...
+
+
 class LocalClocks:
-    """Implements nemesis.capabilities.Clocks by the nodes' clock hook. A clock that is wrong stays wrong over a restart:
-    `skew` is what a node that starts now must be given."""
+    """Implements NodeClocks by the nodes' clock hook."""
+
+    has_hook = True
+    """Whether the nodes can be told; a program outside the project cannot."""
 
     def __init__(self, addresses: Mapping[NodeId, Address], origin: Reading, processes: Processes) -> None:
         self._addresses = addresses
@@ -179,14 +194,18 @@ class LocalClocks:
             rates[node] = None if then is None or now is None else 1 + (now[0] - then[0]) / (now[1] - then[1])
         return rates
 
+    def variables(self, node: NodeId) -> Mapping[str, str]:
+        """See NodeClocks."""
+        return {"THEMIS_CLOCK_SKEW": self.skew(node)} if self.has_hook else {}
+
     def skew(self, node: NodeId) -> str:
-        """Offset and rate for THEMIS_CLOCK_SKEW of a node that starts now."""
+        """Offset and rate of a node that starts now."""
         self._untold.discard(node)
         clock = self._wanted[node]
         return f"{clock.now_ns() - clock.true_ns()}@{clock.rate}"
 
     def resumed(self, nodes: Collection[NodeId]) -> None:
-        """These run again: tell them what they missed."""
+        """See NodeClocks: tells them what they missed."""
         missed = self._untold.intersection(nodes)
         bodies = {
             node: {
@@ -199,6 +218,8 @@ class LocalClocks:
         self._tell(bodies)
 
     def _tell(self, bodies: Mapping[NodeId, Mapping[str, float]]) -> None:
+        if not self.has_hook:
+            return
         states = self._processes.states()
         self._untold.update(node for node in bodies if states[node] == "paused")
         running = {node: body for node, body in bodies.items() if states[node] == "running"}

@@ -26,6 +26,7 @@ import msgspec
 import uvloop
 
 from harness.environments import processes
+from harness.environments.linux.agent import forget_faketime
 from harness.environments.nursery import LIBC, PR_SET_PDEATHSIG, Forked, Nursery, Spawn, is_ours
 from harness.environments.proxy import Network
 from targets.target import Address
@@ -91,8 +92,10 @@ class Supervisor:
     def spawn(self, spawn: Spawn) -> int:
         """Start a node's process; its pid."""
         child = self.children.get(spawn.node)
-        if child is not None and child.poll() is None:
-            return child.pid
+        if child is not None:
+            if child.poll() is None:
+                return child.pid
+            forget_faketime(child.pid)
         self.look()
         Path(spawn.output).parent.mkdir(parents=True, exist_ok=True)
         child = self._nursery.spawn(spawn) if is_ours(spawn.argv) else _start(spawn)
@@ -143,6 +146,7 @@ class Supervisor:
                 os.killpg(child.pid, signal.SIGKILL)
         for child in self.children.values():
             child.wait()
+            forget_faketime(child.pid)
         self._nursery.end()
         left = processes.end([process.pid for process in processes.labelled(self.plan.run_id)])
         if left:

@@ -3,6 +3,7 @@ from a script."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from harness.environments.ssh.executor import MARK
 from harness.environments.ssh.options import Machine
 
 Answer = tuple[int, bytes, bytes]
@@ -40,7 +42,10 @@ class _Session(paramiko.ServerInterface):
 
 
 class Server:
-    """commands: the command lines that were sent, in order. `close` ends it and every connection."""
+    """commands: the command lines that were sent, in order. greeting: what the login shell runs before each. `close` ends it
+    and every connection."""
+
+    greeting = ""
 
     def __init__(self, directory: Path, answer: Callable[[str], Answer] | None = None) -> None:
         self.host_key = paramiko.Ed25519Key.from_private_key_file(str(new_key(directory / "host")))
@@ -84,22 +89,25 @@ class Server:
         """Answer from the script, or let a shell run it with the channel as its standard streams."""
         if self._answer is not None:
             status, out, errors = self._answer(command)
+            out, errors = MARK + out, MARK + errors
             while channel.recv(1 << 15):
                 continue
         else:
             given = b""
             while piece := channel.recv(1 << 15):
                 given += piece
-            ended = subprocess.run(["sh", "-c", command], input=given, capture_output=True, check=False)
+            line = f"{self.greeting}{command}"
+            ended = subprocess.run(["sh", "-c", line], input=given, capture_output=True, check=False)
             status, out, errors = ended.returncode, ended.stdout, ended.stderr
         try:
             channel.sendall(out)
             channel.sendall_stderr(errors)
             channel.send_exit_status(status)
-        except OSError:
+        except (paramiko.SSHException, EOFError, OSError):
             return  # Nobody waits any more.
         finally:
-            channel.close()
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+                channel.close()
 
     def _serve(self) -> None:
         while True:

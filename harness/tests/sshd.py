@@ -1,16 +1,23 @@
-"""Machines for tests: an sshd of its own in a network namespace of its own each. Network apart they are this machine: files
-and processes are shared."""
+"""Machines for tests: an sshd of its own in a network namespace of its own each, and users. Network apart they are this machine:
+files, users and processes are shared."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import os
+import pwd
+import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from harness.environments.linux import labels, subnets
 from harness.environments.linux.executor import run_here
@@ -31,15 +38,19 @@ class Machines:
         self.known_hosts = directory / "known_hosts"
         self.tag = hashlib.sha256(f"{directory}{os.getpid()}".encode()).hexdigest()[: labels.TAG_LENGTH]
         self.addresses: dict[str, str] = {}
+        self.addresses_v6: dict[str, str] = {}
+        """After `up_v6`."""
+        self.confinement: tuple[str, ...] = ()
+        """What the sshds that start from now on are started by."""
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
 
-    def arguments(self, *more: str) -> list[str]:
+    def arguments(self, *more: str, username: str = "root") -> list[str]:
         """What `themis test` needs to run on them."""
         return [
             "--env",
             "ssh",
             "--username",
-            "root",
+            username,
             "--ssh-private-key",
             str(self.key),
             "--nodes",
@@ -70,6 +81,19 @@ class Machines:
         space = network.namespace_name(self.tag, self.names.index(name) + 1)
         return run_here(["nsenter", f"--net=/run/netns/{space}", "--", *argv]).checked(name).text
 
+    def is_clean(self) -> bool:
+        """Whether nothing of any run is on the machines."""
+        kernel = "".join(
+            self.inside(name, "iptables", "-S") + self.inside(name, "tc", "qdisc", "show", "dev", "eth0")
+            for name in self.names
+        )
+        mounts = Path("/proc/self/mounts").read_text()
+        return "THEMIS" not in kernel and "htb" not in kernel and self.remote not in mounts and not self.is_used()
+
+    def is_used(self) -> bool:
+        """Whether there are files of runs on the machines."""
+        return os.path.exists(self.remote)
+
     def start(self, name: str) -> None:
         """Its sshd answers."""
         self._servers[name] = self._started(name, self.host_key(name))
@@ -92,6 +116,19 @@ class Machines:
             kind, key = self.host_key(name).with_suffix(".pub").read_text().split()[:2]
             lines.append(f"{address} {kind} {key}\n")
         self.known_hosts.write_text("".join(lines))
+
+    def up_v6(self) -> None:
+        """They are reached by IPv6 too, known under those addresses as well."""
+        prefix = f"fd{self.tag[:2]}:{self.tag[2:6]}::"
+        run_here(["ip", "addr", "add", f"{prefix}1/64", "dev", network.bridge_name(self.tag), "nodad"]).checked()
+        for number, name in enumerate(self.names, start=2):
+            self.addresses_v6[name] = str(ipaddress.IPv6Address(f"{prefix}{number}"))
+            self.inside(name, "ip", "addr", "add", f"{prefix}{number}/64", "dev", "eth0", "nodad")
+            self.stop(name)
+            self.start(name)
+        with self.known_hosts.open("a") as file:
+            for name, address in self.addresses_v6.items():
+                file.write(f"{address} {' '.join(self.host_key(name).with_suffix('.pub').read_text().split()[:2])}\n")
 
     def rekey(self, name: str) -> None:
         """It has a new host key, as after an installation."""
@@ -126,9 +163,9 @@ class Machines:
 
     def _started(self, name: str, host_key: Path) -> subprocess.Popen[bytes]:
         settings = {
-            "ListenAddress": self.addresses[name],
             "HostKey": host_key,
-            "AuthorizedKeysFile": self.directory / "authorized_keys",
+            # The second is read as the user, who cannot read what is in this directory.
+            "AuthorizedKeysFile": f"{self.directory / 'authorized_keys'} .ssh/authorized_keys",
             "PidFile": "none",
             "StrictModes": "no",
             "UsePAM": "no",
@@ -137,11 +174,14 @@ class Machines:
             "KbdInteractiveAuthentication": "no",
         }
         config = self.directory / f"sshd-{name}.conf"
-        config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+        listening = [self.addresses[name], *filter(None, [self.addresses_v6.get(name)])]
+        lines = [f"ListenAddress {address}" for address in listening]
+        lines += [f"{key} {value}" for key, value in settings.items()]
+        config.write_text("".join(f"{line}\n" for line in lines))
         space = network.namespace_name(self.tag, self.names.index(name) + 1)
         with (self.directory / f"sshd-{name}.log").open("ab") as log:
             return subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{space}", "--", SSHD, "-D", "-e", "-f", str(config)],
+                ["nsenter", f"--net=/run/netns/{space}", "--", *self.confinement, SSHD, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -156,6 +196,110 @@ class Machines:
             except OSError:
                 assert time.monotonic() < deadline_s, f"no sshd at {address}"
                 time.sleep(0.02)
+
+
+class User:
+    """A user of this machine who is not root, let in with the key of these machines. rules: lines of /etc/sudoers without the
+    user's name. shell_files: name in the home directory -> text."""
+
+    def __init__(
+        self,
+        made: Machines,
+        rules: Sequence[str] = ("{user} ALL=(ALL) NOPASSWD: ALL",),
+        shell: str = "/bin/bash",
+        shell_files: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = f"themis-{made.tag}"
+        self.home = Path(f"/home/{self.name}")
+        self._sudoers = Path(f"/etc/sudoers.d/{self.name}")
+        self._made = made
+        self._rules = rules
+        self._shell = shell
+        self._shell_files = shell_files or {}
+
+    def up(self) -> None:
+        """The user can log in."""
+        # Without a password but not locked: sshd lets nobody in who is.
+        run_here(["useradd", "--create-home", "--password", "*", "--shell", self._shell, self.name]).checked()
+        ssh = self.home / ".ssh"
+        ssh.mkdir(mode=0o700)
+        shutil.copy(self._made.key.with_suffix(".pub"), ssh / "authorized_keys")
+        for name, text in self._shell_files.items():
+            (self.home / name).write_text(text)
+        run_here(["chown", "--recursive", f"{self.name}:", str(self.home)]).checked()
+        if self._rules:
+            # sudo passes over names with a dot: it is looked at before it counts.
+            new = self._sudoers.with_suffix(".new")
+            new.write_text("".join(f"{rule.format(user=self.name)}\n" for rule in self._rules))
+            new.chmod(0o440)
+            try:
+                run_here(["visudo", "--check", "--file", str(new)]).checked()
+                new.replace(self._sudoers)
+            finally:
+                new.unlink(missing_ok=True)
+
+    def down(self) -> None:
+        """There is no such user, and nothing of theirs. Idempotent."""
+        self._sudoers.unlink(missing_ok=True)
+        end(self.processes())
+        run_here(["userdel", "--force", "--remove", self.name])
+        for kept in ("/run/sudo/ts", "/var/lib/sudo/lectured"):
+            Path(kept, self.name).unlink(missing_ok=True)
+        with contextlib.suppress(KeyError):
+            pytest.fail(f"the user {pwd.getpwnam(self.name).pw_name} is still there")
+        assert not self.home.exists()
+
+    def processes(self) -> list[int]:
+        """The living processes that run as them."""
+        try:
+            uid = pwd.getpwnam(self.name).pw_uid
+        except KeyError:
+            return []
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and entry.stat().st_uid == uid:
+                    found.append(int(entry.name))
+        return found
+
+    def files(self) -> list[str]:
+        """Everything of theirs where users may write, and everything in their home that was not there at first."""
+        uid = pwd.getpwnam(self.name).pw_uid
+        places = [self.home, "/tmp", "/var/tmp", "/var/lib", "/run", "/dev/shm"]
+        found = run_here(["find", *map(str, places), "-xdev", "-uid", str(uid)]).text.split("\n")
+        return sorted(set(filter(None, found)) | {str(path) for path in self.home.rglob("*")})
+
+
+@contextlib.contextmanager
+def user(made: Machines, **options: Any) -> Iterator[User]:
+    """A user for the time of a test: see User."""
+    found = User(made, **options)
+    try:
+        found.up()
+        yield found
+    finally:
+        found.down()
+
+
+def themis(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def in_background(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    """Run the command; what it says is not kept."""
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def awaited(is_so: Callable[[], bool], timeout_s: float, controller: subprocess.Popen[bytes] | None = None) -> None:
+    """It is so; a controller that is given must live until then."""
+    deadline_s = time.monotonic() + timeout_s
+    while not is_so():
+        assert controller is None or controller.poll() is None, "the run ended before"
+        assert time.monotonic() < deadline_s, "it never was so"
+        time.sleep(0.02)
 
 
 def keygen(path: Path) -> None:

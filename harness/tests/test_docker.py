@@ -1,10 +1,9 @@
-"""Containers: what they may do, what is collected, what is refused before anything is started, and libfaketime in them."""
+"""Containers: what they may do, what is collected, and what is refused before anything is started."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,11 @@ from harness.environments.base import EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.environment import DockerEnvironment, LeftRun, find_leftovers
 from harness.environments.linux.environment import LinuxEnvironment
-from harness.environments.linux.faketime import FaketimeClocks
 from harness.environments.registry import find
 from harness.errors import UsageError
 from harness.tests import kernel
-from targets.timekeeping import Reading
 
 pytestmark = [pytest.mark.linux, pytest.mark.real, pytest.mark.timeout(300)]
-
-NS_PER_S = 1_000_000_000
 
 
 def inspected(environment: LinuxEnvironment) -> list[dict[str, Any]]:
@@ -112,51 +107,6 @@ def test_a_target_of_the_users_own_runs_without_a_change(tmp_path: Path, monkeyp
         finally:
             environment.down()
     sys.modules.pop("their_target")
-
-
-def test_libfaketime_moves_the_clock_of_a_program_that_is_not_ours(tmp_path: Path) -> None:
-    with kernel.up("docker", tmp_path) as environment:
-        clocks = FaketimeClocks(
-            environment.agents,
-            {node: f"/tmp/clock-{node}" for node in kernel.NODES},
-            lambda: kernel.NODES,
-            Reading.now(),
-        )
-        assert all(ns is not None and abs(ns) < NS_PER_S // 5 for ns in clocks.offsets_ns().values())
-        clocks.set_offset({"n1": -3600 * NS_PER_S, "n2": 5 * NS_PER_S // 2})
-        found = clocks.offsets_ns()
-        for node, expected_ns in {"n1": -3600 * NS_PER_S, "n2": 5 * NS_PER_S // 2, "n3": 0}.items():
-            ns = found[node]
-            assert ns is not None
-            assert abs(ns - expected_ns) < NS_PER_S // 5
-        clocks.heal()
-        assert all(ns is not None and abs(ns) < NS_PER_S // 5 for ns in clocks.offsets_ns().values())
-
-
-def test_the_clock_of_a_program_that_runs_moves_too(tmp_path: Path) -> None:
-    with kernel.up("docker", tmp_path) as environment:
-        clocks = FaketimeClocks(environment.agents, {"n1": "/tmp/clock"}, lambda: ["n1"], Reading.now())
-        # Waits by select: libfaketime moves absolute sleeps, which Python's time.sleep does, with the clock.
-        watch = (
-            "import select,time\nwhile 1: open('/tmp/seen','w').write(str(time.time())); select.select([],[],[],0.05)"
-        )
-        program = {"node": "watch", "argv": ["python3", "-c", watch], "environment": clocks.environment("n1")}
-        environment.agents().ask("spawn", {"n1": {**program, "directory": "/tmp", "output": "/tmp/watch.log"}})
-
-        def seen_s() -> float:
-            return float(environment.agents().run("n1", ["cat", "/tmp/seen"]).text or 0)
-
-        def eventually_near(offset_s: float) -> None:
-            deadline_s = time.monotonic() + 10
-            while not abs(seen_s() - time.time() - offset_s) < 1:
-                assert time.monotonic() < deadline_s, seen_s() - time.time()
-                time.sleep(0.05)
-
-        eventually_near(0)
-        clocks.set_offset({"n1": 100 * NS_PER_S})
-        eventually_near(100)
-        clocks.heal()
-        eventually_near(0)
 
 
 @pytest.mark.parametrize(

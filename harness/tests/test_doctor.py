@@ -12,6 +12,7 @@ import pytest
 from harness import doctor, leftovers
 from harness.environments import processes
 from harness.environments import registry as environments
+from harness.environments.linux import faketime
 
 
 def test_every_environment_is_examined_and_the_embedded_ones_can_run() -> None:
@@ -27,6 +28,16 @@ def test_the_pure_twin_is_named_when_it_is_forced(monkeypatch: pytest.MonkeyPatc
     finding = doctor.native_core()
     assert not finding.is_ok
     assert "CHECKERS_PURE" in finding.remedy
+
+
+def test_libfaketime_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faketime, "FOLDERS", (str(tmp_path),))
+    finding = doctor.faked_clocks()
+    assert (finding.is_ok, finding.remedy) == (False, "apt-get install libfaketime")
+    (tmp_path / "libfaketime.so.1").touch()
+    assert doctor.faked_clocks() == doctor.Finding("libfaketime", True, str(tmp_path / "libfaketime.so.1"))
 
 
 @pytest.mark.real

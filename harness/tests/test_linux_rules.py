@@ -12,7 +12,6 @@ import pytest
 
 from harness.environments.linux import features, firewall, labels, packing, shaping, subnets
 from harness.environments.linux.executor import ExecutorFailed, Ran
-from harness.environments.linux.faketime import setting
 from harness.environments.linux.firewall import Firewall, Rules
 from harness.environments.linux.shaping import Shaping
 from harness.environments.netns import network
@@ -281,14 +280,6 @@ def test_the_bridge_is_removed_last_and_what_is_not_there_is_not_asked_for() -> 
     assert lines == ["link delete thabc1234v1", "netns delete thabc1234-1", "netns delete thabc1234-2"]
     assert [argv[:3] for argv, _ in rest] == [["iptables", "-w", "5"], ["ip", "link", "delete"]]
     assert network.removal("thabc1234", dict.fromkeys(found, ())) == []
-
-
-@pytest.mark.parametrize(
-    ("offset_ns", "rate", "text"),
-    [(0, 1.0, "+0.000000000\n"), (-1_500_000_000, 1.0, "-1.500000000\n"), (7, 2.0, "+0.000000007 x2\n")],
-)
-def test_libfaketime_is_told(offset_ns: int, rate: float, text: str) -> None:
-    assert setting(offset_ns, rate) == text
 
 
 def test_a_target_brings_its_own_package() -> None:

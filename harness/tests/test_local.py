@@ -165,34 +165,35 @@ def test_processes_are_killed_started_paused_and_resumed(shared: LocalEnvironmen
 
 
 def test_clocks_are_moved_measured_and_restored_also_over_a_restart_and_a_pause(shared: LocalEnvironment) -> None:
-    cluster = shared.cluster
+    cluster, clocks = shared.cluster, shared.cluster.clocks
+    assert clocks is not None
     hour_ns = 3600 * SECOND
 
     def reads(node: str, offset_ns: int) -> bool:
-        found = cluster.clocks.offsets_ns()[node]
+        found = clocks.offsets_ns()[node]
         return found is not None and abs(found - offset_ns) < SECOND // 10
 
-    cluster.clocks.set_offset({"n1": hour_ns, "n2": -hour_ns})
+    clocks.set_offset({"n1": hour_ns, "n2": -hour_ns})
     assert reads("n1", hour_ns)
     assert reads("n2", -hour_ns)
     assert reads("n3", 0)
     cluster.processes.kill(["n1"])
-    assert cluster.clocks.offsets_ns()["n1"] is None
+    assert clocks.offsets_ns()["n1"] is None
     cluster.processes.start(["n1"])
     assert reads("n1", hour_ns), "the machine's clock is still wrong"
     cluster.processes.pause(["n2"])
-    cluster.clocks.heal()
-    assert cluster.clocks.rates()["n2"] is None
+    clocks.heal()
+    assert clocks.rates()["n2"] is None
     cluster.processes.resume(["n2"])
     assert all(reads(node, 0) for node in NODES)
-    cluster.clocks.set_rate({"n3": 1.5})
-    rates = cluster.clocks.rates()
+    clocks.set_rate({"n3": 1.5})
+    rates = clocks.rates()
     assert rates["n1"] == pytest.approx(1.0, abs=0.05)
     assert rates["n3"] == pytest.approx(1.5, abs=0.05)
     with pytest.raises(FaultError, match="n3: rate: 0 is not between"):
-        cluster.clocks.set_rate({"n3": 0})
-    cluster.clocks.heal()
-    assert cluster.clocks.rates()["n3"] == pytest.approx(1.0, abs=0.05)
+        clocks.set_rate({"n3": 0})
+    clocks.heal()
+    assert clocks.rates()["n3"] == pytest.approx(1.0, abs=0.05)
     assert all(reads(node, 0) for node in NODES)
 
 

@@ -16,18 +16,19 @@ import pytest
 
 from harness.cli import options as flags
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.linux import labels
+from harness.environments.linux import belated, labels
 from harness.environments.linux.agents import Agents
 from harness.environments.linux.capabilities import LinuxProcesses
 from harness.environments.linux.executor import ExecutorFailed, Ran
 from harness.environments.ssh import bundle, connection, facts, options, sites
 from harness.environments.ssh.clocks import SystemClocks, shared_origin
-from harness.environments.ssh.environment import unpacked
+from harness.environments.ssh.collecting import unpacked
 from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.facts import Facts, Unfit
 from harness.environments.ssh.options import SshOptions
 from harness.environments.ssh.sites import Site, Sites
 from harness.errors import UsageError
+from harness.store import RunDirectory
 from harness.tests.ssh_server import Answer, Server, new_key
 from targets.target import Address
 from targets.timekeeping import Reading
@@ -66,12 +67,15 @@ def scripted(tmp_path: Path) -> Iterator[Callable[[Callable[[str], Answer]], Ser
         ({"port": 0}, "port is 0"),
         ({"node_port": 70000}, "node_port is 70000"),
         ({"hosts": "a,-b"}, "'-b' is no host name"),
+        ({"hosts": "fd00::1::2"}, "'fd00::1::2' is no host name"),
         ({"addresses": "10.0.0.300"}, "no IPv4 address"),
         ({"python": "python3; reboot"}, "no absolute path"),
         ({"remote_directory": "/var/../etc"}, "no absolute path"),
         ({"remote_directory": "/"}, "no absolute path"),
         ({"silence_s": 1.0}, "silence_s is 1"),
         ({"data_mib": 1}, "data_mib is 1"),
+        ({"as_root": False, "data_mib": 16}, "data_mib cannot be had without root"),
+        ({"as_root": False, "allow_system_clock": True}, "allow_system_clock cannot be had without root"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(given: dict[str, object], said: str) -> None:
@@ -84,6 +88,10 @@ def test_nodes_are_machines_by_name_or_by_the_list_of_hosts() -> None:
     assert [(machine.host, str(machine)) for machine in by_name.values()] == [("a", "u@a"), ("b", "u@b")]
     listed = options.machines(SshOptions(username="u", hosts="10.0.0.1, 10.0.0.2", port=2222), NODES)
     assert [str(machine) for machine in listed.values()] == ["a (u@10.0.0.1:2222)", "b (u@10.0.0.2:2222)"]
+    listed = options.machines(SshOptions(username="u", hosts="fd00:0::01,fe80::2%eth0", port=2222), NODES)
+    assert [str(machine) for machine in listed.values()] == ["a (u@[fd00::1]:2222)", "b (u@[fe80::2%eth0]:2222)"]
+    with pytest.raises(ValueError, match="nodes: 'fd00::1' is no host name; give addresses with hosts"):
+        options.machines(SshOptions(), ("fd00::1",))
     with pytest.raises(ValueError, match="hosts: 1 of them for 2 nodes"):
         options.machines(SshOptions(hosts="x"), NODES)
     with pytest.raises(ValueError, match="addresses: one is named twice"):
@@ -205,6 +213,39 @@ def test_input_output_and_status_come_through(server: Server) -> None:
     assert sink.getvalue() == b"far"
 
 
+def test_what_the_login_shell_prints_is_not_the_commands(server: Server) -> None:
+    server.greeting = "echo Welcome; echo Mind the gap >&2; printf 'no end'; "
+    client, executor = opened(server)
+    data = bytes(range(256)) * 2000
+    with client:
+        ran = executor.run("n1", ["sh", "-c", "cat; echo oops >&2; exit 7"], stdin=data)
+        sink = io.BytesIO()
+        assert executor.fetch("n1", ["printf", "%s", "far"], sink, 10).exit_code == 0
+        channel = executor.open("n1", ["sh", "-c", "echo last >&2; printf 'a line\\n'"])
+        channel._channel.shutdown_write()  # This server runs a command when it has all its input.
+        assert channel.receive(10) == b"a line"
+        assert channel.receive(10) == b""
+        assert channel.last_words() == "last"
+        assert channel.last_words() == ""
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (7, data, b"oops\n")
+    assert sink.getvalue() == b"far"
+
+
+def test_a_login_shell_that_runs_nothing_is_said(server: Server) -> None:
+    server.greeting = "echo This account is currently not available.; exit 1; "
+    client, executor = opened(server)
+    said = "runs no commands; it ended with 1 and says: This account is currently"
+    with client, pytest.raises(ExecutorFailed, match=said):
+        executor.run("n1", ["id", "-u"])
+
+
+def test_a_login_shell_without_end_is_given_up(server: Server) -> None:
+    server.greeting = "head -c 3000000 /dev/zero; "
+    client, executor = opened(server)
+    with client, pytest.raises(ExecutorFailed, match="prints more than 1048576 bytes"):
+        executor.run("n1", ["id", "-u"])
+
+
 def test_a_command_that_does_not_end_is_given_up(server: Server) -> None:
     client, executor = opened(server)
     with client, pytest.raises(ExecutorFailed, match="did not end within"):
@@ -237,7 +278,10 @@ def fit(**changed: object) -> Facts:
         node_port="",
         probe_port="",
         unsafe="",
+        is_noexec=False,
         timekeepers=(),
+        may_set_clock=True,
+        boot_id="one",
     )
     return msgspec.structs.replace(good, **changed)
 
@@ -263,6 +307,12 @@ def test_a_machine_that_will_do() -> None:
         ({"node_port": "Address already in use"}, {}, "port 7000 of it cannot be used"),
         ({"probe_port": "Address already in use"}, {"probe_port": 9}, "port 9 of it cannot be used"),
         ({"unsafe": "/x can be written by others"}, {}, "remote_directory"),
+        (
+            {"is_noexec": True, "modules": {"aiohttp": None, "msgspec": "1", "uvloop": "1"}},
+            {},
+            "/var/lib/themis is mounted noexec",
+        ),
+        ({"may_set_clock": False}, {"allow_system_clock": True}, "its clock cannot be set"),
         ({"timekeepers": ("chronyd",)}, {"allow_system_clock": True}, "chronyd would set the clock back"),
     ],
 )
@@ -304,7 +354,9 @@ class Scripted:
     ("answers", "said"),
     [
         ({"id": (0, "1000"), "sudo": (1, "sudo: a password is required")}, "a password is required. Allow it without"),
-        ({"id": (0, "1000"), "sudo": (127, "sh: sudo: not found")}, "there is no sudo"),
+        ({"id": (0, "1000"), "sudo": (127, "sh: sudo: not found")}, "there is no sudo: install it, or log in as root"),
+        ({"id": (0, "1000"), "sudo": (1, "sudo: sorry, you must have a tty to run sudo")}, "`Defaults:u !requiretty`"),
+        ({"id": (0, "1000"), "sudo": (0, "1001")}, "Allow it without a password"),
         ({"id": (0, "0")}, "there is no Python of at least 3.11. Install one"),
         ({"id": (0, "0"), "python3": (0, "3.9.2")}, "python3 is 3.9.2"),
     ],
@@ -427,6 +479,22 @@ def test_only_runs_without_a_controller_are_left(
     server.know()
     assert found[0].remove() is None
     assert not gone.path.exists()
+
+
+def test_files_go_late_only_where_the_run_has_none(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "store" / "raft" / "20260101T000000.000Z")
+    assert belated.place(run.run_id, str(run.path), "n1") is None, "the folder is gone"
+    run.nodes.mkdir(parents=True)
+    run.spec.write_text("{}")
+    assert belated.place(run.run_id, str(run.path), "n1") == run.nodes / "n1"
+    (run.nodes / "n1").mkdir()
+    assert belated.place(run.run_id, str(run.path), "n1") == run.nodes / "n1"
+    (run.nodes / "n1" / "node.log").write_text("collected")
+    assert belated.place(run.run_id, str(run.path), "n1") is None
+    assert belated.place(run.run_id, "", "n2") is None, "nothing was noted"
+    assert belated.place("another", str(run.path), "n2") is None
+    for node in ("", "..", "../n2", "a/b"):
+        assert belated.place(run.run_id, str(run.path), node) is None
 
 
 @pytest.mark.parametrize(

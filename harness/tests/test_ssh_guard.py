@@ -159,9 +159,12 @@ class FakeMachine:
     def __init__(self) -> None:
         self.steady_ns = 50 * SECOND_NS
         self.ahead_ns = 1_000_000 * SECOND_NS
+        self.boot_id = "first"
 
     def clock(self, path: Path) -> SystemClock:
-        return SystemClock(path, lambda: self.steady_ns + self.ahead_ns, lambda: self.steady_ns, self._set)
+        return SystemClock(
+            path, lambda: self.steady_ns + self.ahead_ns, lambda: self.steady_ns, self._set, lambda: self.boot_id
+        )
 
     def _set(self, ns: int) -> None:
         self.ahead_ns = ns - self.steady_ns
@@ -188,6 +191,33 @@ def test_another_process_can_restore_the_system_clock(tmp_path: Path) -> None:
     machine.clock(tmp_path / "clock.json").shift(9 * SECOND_NS)
     machine.clock(tmp_path / "clock.json").restore()
     assert machine.ahead_ns == 1_000_000 * SECOND_NS
+
+
+def test_after_a_new_start_of_the_machine_there_is_no_clock_to_restore(tmp_path: Path) -> None:
+    machine = FakeMachine()
+    machine.clock(tmp_path / "clock.json").shift(9 * SECOND_NS)
+    machine.steady_ns, machine.boot_id, machine.ahead_ns = SECOND_NS, "second", 1_000_060 * SECOND_NS
+    machine.clock(tmp_path / "clock.json").restore()
+    assert machine.ahead_ns == 1_000_060 * SECOND_NS
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_that_cannot_be_restored_keeps_nothing_else_from_being_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: SystemClock) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(SystemClock, "restore", refused)
+    (tmp_path / guard.UNDO).write_text(json.dumps(undo(tmp_path)))
+    held = guard.Guard(tmp_path, "run-1")
+    with pytest.raises(PermissionError):
+        held.close()
+    assert not (tmp_path / "rule").exists()
+    (tmp_path / guard.GUARD_PID).unlink()  # This process, which the sweep would end.
+    (tmp_path / guard.UNDO).write_text(json.dumps(undo(tmp_path)))
+    assert guard.swept(tmp_path) == ["the clock cannot be put right: Operation not permitted"]
+    assert not (tmp_path / "rule").exists()
 
 
 def test_the_system_clock_drifts_by_small_steps_and_is_restored(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from harness.environments.ssh.environment import SshEnvironment
 from harness.leftovers import processes_of_run
 from harness.plan import find_target
 from harness.store import RunDirectory
-from harness.tests.sshd import Machines, keygen, machines
+from harness.tests.sshd import Machines, keygen, machines, themis
 from histories import jsonl
 from nemesis.shapes import all_links, grudge_of
 
@@ -51,12 +50,6 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def themis(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 def one_run(made: Machines, store: Path, seed: int, *more: str) -> dict[str, Any]:
     """What `themis test --json` says of Raft under faults."""
     common = made.arguments("--nemesis", FAULTS, "--rate", "200", "--seed", str(seed), "--store", str(store), "--json")
@@ -64,15 +57,6 @@ def one_run(made: Machines, store: Path, seed: int, *more: str) -> dict[str, Any
     assert ended.stdout, ended.stderr
     data: dict[str, Any] = json.loads(ended.stdout)
     return data
-
-
-def is_clean(made: Machines) -> bool:
-    """Whether nothing of any run is on the machines."""
-    kernel = "".join(
-        made.inside(name, "iptables", "-S") + made.inside(name, "tc", "qdisc", "show", "dev", "eth0")
-        for name in made.names
-    )
-    return "THEMIS" not in kernel and "htb" not in kernel and not os.path.exists(made.remote)
 
 
 def environment(made: Machines, directory: Path, run_id: str, **more: str) -> SshEnvironment:
@@ -107,7 +91,7 @@ def test_raft_survives_every_fault_and_nothing_is_left(five: Machines, tmp_path:
     for name in five.names:
         assert (Path(data["run"]) / "nodes" / name / "trace.jsonl").stat().st_size
         assert (Path(data["run"]) / "nodes" / name / "node.log").stat().st_size
-    assert is_clean(five)
+    assert five.is_clean()
     secret = five.key.read_text().splitlines()[1]
     kept = [path for path in Path(data["run"]).rglob("*") if path.is_file()]
     assert not [path for path in kept if secret.encode() in path.read_bytes()]
@@ -173,7 +157,7 @@ def test_the_matrix_measured_is_the_grudge_one_way_ones_included(five: Machines,
         found.collect()
     finally:
         found.down()
-    assert is_clean(five)
+    assert five.is_clean()
 
 
 def test_a_full_disk_is_full_and_everything_is_unmounted(three: Machines, tmp_path: Path) -> None:
@@ -187,8 +171,7 @@ def test_a_full_disk_is_full_and_everything_is_unmounted(three: Machines, tmp_pa
         assert bounded.cluster.disks.measure()["in_force"] == {}
     finally:
         bounded.down()
-    assert is_clean(three)
-    assert three.remote not in Path("/proc/self/mounts").read_text()
+    assert three.is_clean()
 
 
 def refused(made: Machines, store: Path, *more: str) -> str:
@@ -197,7 +180,7 @@ def refused(made: Machines, store: Path, *more: str) -> str:
     assert ended.returncode == 254, (ended.stdout, ended.stderr)
     assert "Traceback" not in ended.stderr
     assert not list(store.glob("*/*/spec.json"))
-    assert is_clean(made)
+    assert made.is_clean()
     return ended.stderr
 
 
@@ -262,6 +245,25 @@ def test_host_keys_are_checked(three: Machines, tmp_path: Path) -> None:
     assert "ssh-keygen -R" in said
 
 
+def test_machines_are_reached_by_ipv6_where_nodes_have_ipv4(three: Machines, tmp_path: Path) -> None:
+    three.up_v6()
+    hosts = ",".join(three.addresses_v6.values())
+    said = refused(three, tmp_path / "store", "-e", f"hosts={hosts}")
+    assert f"no interface of it has the address {three.addresses_v6['n1']}; it has" in said
+    assert three.addresses["n1"] in said
+    assert "addresses=" in said
+    assert f"no SSH server can be reached at [{three.addresses_v6['n2']}]:2222" in refused(
+        three, tmp_path / "store", "-e", f"hosts={hosts}", "--ssh-port", "2222"
+    )
+    addresses = ",".join(three.addresses.values())
+    data = one_run(
+        three, tmp_path / "store", 3, "-e", f"hosts={hosts}", "-e", f"addresses={addresses}", "--time-limit", "8"
+    )
+    assert data["exit_code"] in (0, 2), data
+    assert not data["result"].get("harness"), data
+    assert three.is_clean()
+
+
 @pytest.mark.parametrize("is_guard_killed", [False, True])
 def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path, is_guard_killed: bool) -> None:
     store = tmp_path / "store"
@@ -294,15 +296,15 @@ def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path
         while "THEMIS" in "".join(three.inside(name, "iptables", "-S") for name in three.names):
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
-    assert not is_clean(three)
+    assert not three.is_clean()
     # The command itself is only asked what it sees: it would also remove what others on this machine have left.
     dry = themis("cleanup", "--dry-run")
     assert f"run {RunDirectory(run).run_id} on n1 (root@" in dry.stdout
-    assert not is_clean(three)
+    assert not three.is_clean()
     found = sites.find_leftovers()  # In this test's own state directory: of this run alone.
     assert [left.sites.run_id for left in found] == [RunDirectory(run).run_id]
     assert found[0].remove() is None
-    assert is_clean(three)
+    assert three.is_clean()
     assert sites.find_leftovers() == []
 
 
@@ -322,14 +324,14 @@ def test_the_next_run_finds_what_was_left(three: Machines, tmp_path: Path) -> No
     finally:
         controller.kill()
         controller.wait()
-    assert not is_clean(three)
+    assert not three.is_clean()
     deadline_s = time.monotonic() + GONE_S_MAX
     while any(socket_answers(address) for address in three.addresses.values()):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
     ended = themis("test", *three.arguments("--time-limit", "3", "--store", str(store)))
     assert ended.returncode in (0, 2), ended.stderr
-    assert is_clean(three)
+    assert three.is_clean()
 
 
 def socket_answers(address: str) -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+import tarfile
+from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import click
 import docker
 import msgspec
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, ContainerError, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool, NetworkingConfig
@@ -25,16 +27,19 @@ from docker.types import IPAMConfig, IPAMPool, NetworkingConfig
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.engine import ENGINE_ERRORS, ContainerChannel, ContainerExecutor, explained, reach
-from harness.environments.linux import features, labels, packing, subnets
+from harness.environments.linux import belated, features, labels, packing, subnets
 from harness.environments.linux.agents import Agents, at_once
 from harness.environments.linux.environment import PORT, LinuxEnvironment, typed_options
-from harness.environments.linux.executor import ExecutorFailed
+from harness.environments.linux.executor import ExecutorFailed, Ran
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
 from targets.target import Address
 
 RUN_LABEL = "themis.run"
 CONTROLLER_LABEL = "themis.controller"
+NODE_LABEL = "themis.node"
+DIRECTORY_LABEL = "themis.directory"
+"""Of the run, on this machine: there the files of the nodes go, however late."""
 KEPT_LABEL = "themis.kept"
 
 ROOT = "/themis"
@@ -103,6 +108,7 @@ class DockerEnvironment(LinuxEnvironment):
             )
         if self.options.subnet:
             self._range(())
+        self.admit(self._run_in_image, f"the image {self.options.image or image.wanted()}")
 
     def features(self) -> frozenset[str]:
         """See LinuxEnvironment; found out in a container of its own, without a network. Builds the image where it is missing."""
@@ -155,33 +161,9 @@ class DockerEnvironment(LinuxEnvironment):
 
     def collect(self) -> None:
         """See Environment. Raises HarnessError when the files of a node could not be had."""
-        executor = ContainerExecutor(
-            self._engine(), {node: str(container.id) for node, container in self._containers.items()}
-        )
-
-        def fetching(node: NodeId) -> Callable[[], None]:
-            place = self.deployment.directory / "nodes" / node
-
-            def work() -> None:
-                container = self._containers[node]
-                try:
-                    container.reload()
-                    if container.status != "running":
-                        # Its disk in memory is gone; logs and traces are not.
-                        pieces, _ = container.get_archive(NODE_DIRECTORY)
-                        packing.unpack(b"".join(pieces), place, outer="node")
-                        return
-                except ENGINE_ERRORS as error:
-                    raise ExecutorFailed(explained(error)) from error
-                ran = executor.run(node, ["tar", "-C", NODE_DIRECTORY, "-cf", "-", "."], timeout_s=120)
-                if ran.exit_code not in (0, 1):  # 1: a file grew while it was read.
-                    ran.checked(node)
-                packing.unpack(ran.stdout, place)
-
-            return work
-
+        client, nodes = self._engine(), self.deployment.directory / "nodes"
         try:
-            at_once({node: fetching(node) for node in self._containers})
+            at_once({node: partial(_fetch, client, made, nodes / node) for node, made in self._containers.items()})
         except FaultError as error:
             raise HarnessError(f"logs and traces could not be collected: {error}") from error
 
@@ -207,9 +189,30 @@ class DockerEnvironment(LinuxEnvironment):
     def _image(self) -> str:
         return self.options.image or image.ensure(self._engine(), lambda line: click.echo(f"themis: {line}", err=True))
 
+    def _run_in_image(self, argv: Sequence[str]) -> Ran:
+        """A command, run to its end in a container of its own, without a network. Builds the image where it is missing.
+
+        Raises EnvironmentUnavailable when no container can be run."""
+        try:
+            # By env: a container whose own command is not there cannot be started, and is not removed either.
+            printed = self._engine().containers.run(
+                self._image(), ["env", *argv], remove=True, network_mode="none", **self._confined()
+            )
+        except ContainerError as error:
+            said = error.stderr or b""
+            return Ran(tuple(argv), error.exit_status, b"", said if isinstance(said, bytes) else said.encode())
+        except ENGINE_ERRORS as error:
+            raise EnvironmentUnavailable(f"no container can be run: {explained(error)}") from error
+        return Ran(tuple(argv), 0, bytes(printed))
+
     def _labels(self) -> dict[str, str]:
         kept = {KEPT_LABEL: "yes"} if self.options.leave_running else {}
-        return {RUN_LABEL: self.deployment.run_id, CONTROLLER_LABEL: labels.controller(), **kept}
+        return {
+            RUN_LABEL: self.deployment.run_id,
+            CONTROLLER_LABEL: labels.controller(),
+            DIRECTORY_LABEL: str(self.deployment.directory.resolve()),
+            **kept,
+        }
 
     def _confined(self) -> dict[str, Any]:
         """What every container of ours is made with."""
@@ -292,7 +295,7 @@ class DockerEnvironment(LinuxEnvironment):
                 name=f"themis-{self.tag}-{node}",
                 hostname=node,
                 stdin_open=True,
-                labels=confined["labels"],
+                labels={**confined["labels"], NODE_LABEL: node},
                 host_config=host_config,
                 networking_config=endpoints,
             )
@@ -313,6 +316,24 @@ class DockerEnvironment(LinuxEnvironment):
             container.wait(timeout=timeout_s)
         except ENGINE_ERRORS:
             _log.warning("the container %s does not stop by itself", container.name)
+
+
+def _fetch(client: docker.DockerClient, container: Container, place: Path) -> None:
+    """The files of the container's node are below `place`. Raises ExecutorFailed, OSError or TarError."""
+    try:
+        container.reload()
+        if container.status != "running":
+            # Its disk in memory is gone; logs and traces are not.
+            pieces, _ = container.get_archive(NODE_DIRECTORY)
+            packing.unpack(b"".join(pieces), place, outer="node")
+            return
+    except ENGINE_ERRORS as error:
+        raise ExecutorFailed(explained(error)) from error
+    executor = ContainerExecutor(client, {"": str(container.id)})
+    ran = executor.run("", ["tar", "-C", NODE_DIRECTORY, "-cf", "-", "."], timeout_s=120)
+    if ran.exit_code not in (0, 1):  # 1: a file grew while it was read.
+        ran.checked(str(container.name))
+    packing.unpack(ran.stdout, place)
 
 
 def _remove_container(container: Container) -> None:
@@ -351,10 +372,18 @@ class LeftRun(msgspec.Struct, frozen=True):
         return f"{', '.join(parts)} of run {self.run_id}{why}"
 
     def remove(self) -> str | None:
-        """See harness.leftovers.Leftover."""
+        """See harness.leftovers.Leftover. The nodes' files come into the run's directory first."""
         client = reach()
         problems: list[str] = []
         for container in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={self.run_id}"}):
+            tags = container.labels
+            place = belated.place(self.run_id, tags.get(DIRECTORY_LABEL, ""), tags.get(NODE_LABEL, ""))
+            try:
+                if place is not None:
+                    _fetch(client, container, place)
+            except (ExecutorFailed, OSError, tarfile.TarError) as error:
+                # What is left must go all the same.
+                _log.warning("the files of the container %s cannot be had: %s", container.name, error)
             try:
                 _remove_container(container)
             except ExecutorFailed as error:

@@ -38,6 +38,70 @@ BALLAST = ".themis-ballast"
 """The file that fills a disk."""
 FILL_BYTES_MAX = 4 << 30
 """A larger disk is not filled: it is the machine's own, not one of the run's."""
+DRIFT_TICK_S = 0.01
+"""How often a drifting clock is moved on: a rate of 2 is a step of 10 ms each time, below what a reading can tell."""
+
+
+class ClockFiles:
+    """The files that tell libfaketime what to add to programs' clocks: each holds an offset in seconds, with its sign.
+
+    A clock that runs at another rate has its file rewritten every DRIFT_TICK_S. The library has rates of its own, but counts
+    them from the start of each program, and lets them speed up and slow down time-outs as well.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._anchors: dict[str, tuple[int, int, float]] = {}
+        """Path -> the offset, when it was that on the monotonic clock, and the rate since."""
+        self._thread: threading.Thread | None = None
+
+    def set(self, path: str, offset_ns: int | None, rate: float | None) -> None:
+        """The clock of this file jumps to the offset, or runs at the rate from now on without a jump; None: as it was."""
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            _, _, old_rate = self._anchors.get(path, (0, now_ns, 1.0))
+            offset = self._offset_ns(path, now_ns) if offset_ns is None else offset_ns
+            self._anchors[path] = (offset, now_ns, old_rate if rate is None else rate)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _put(path, offset)
+            if self._thread is None and self._drifting():
+                self._thread = threading.Thread(target=self._drift, name="drift", daemon=True)
+                self._thread.start()
+
+    def _offset_ns(self, path: str, now_ns: int) -> int:
+        offset_ns, since_ns, rate = self._anchors.get(path, (0, now_ns, 1.0))
+        return offset_ns + int((now_ns - since_ns) * (rate - 1.0))
+
+    def _drifting(self) -> list[str]:
+        return [path for path, (_, _, rate) in self._anchors.items() if rate != 1.0]
+
+    def _drift(self) -> None:
+        while True:
+            time.sleep(DRIFT_TICK_S)
+            with self._lock:
+                drifting = self._drifting()
+                if not drifting:
+                    self._thread = None
+                    return
+                for path in drifting:
+                    with contextlib.suppress(OSError):  # A full disk: the next tick tries again, and readings tell.
+                        _put(path, self._offset_ns(path, time.monotonic_ns()))
+
+
+def _put(path: str, offset_ns: int) -> None:
+    seconds, ns = divmod(abs(offset_ns), 10**9)
+    with open(f"{path}.new", "w") as file:
+        file.write(f"{'-' if offset_ns < 0 else '+'}{seconds}.{ns:09d}\n")
+    # Renamed into place: the library opens the file at every reading of a clock, and an empty one would be no offset.
+    os.replace(f"{path}.new", path)
+
+
+def forget_faketime(pid: int) -> None:
+    """The shared memory that libfaketime makes for each program is gone: one that was killed leaves it behind."""
+    # In this order: with the memory there and the semaphore gone, the next program of this pid would refuse to start.
+    for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"/dev/shm/{name}")
 
 
 class Agent:
@@ -49,14 +113,17 @@ class Agent:
         self._wanted_dead: set[int] = set()
         self._heard: dict[tuple[str, str], float] = {}
         self._socket: socket.socket | None = None
+        self._clock_files = ClockFiles()
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def do_spawn(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> int:
         """Start the node's process unless it runs; its pid. `output` gets what it prints. environment is added to ours."""
         child = self.children.get(node)
-        if child is not None and child.poll() is None:
-            return child.pid
+        if child is not None:
+            if child.poll() is None:
+                return child.pid
+            forget_faketime(child.pid)
         self.look()
         agent_pid = os.getpid()
 
@@ -125,6 +192,7 @@ class Agent:
                     continue
         for child in self.children.values():
             child.wait()
+            forget_faketime(child.pid)
 
     def do_run(self, argv: list[str], stdin: str, timeout_s: float) -> dict[str, Any]:
         """Run a command to its end: exit_code, stdout, stderr; the streams in base64."""
@@ -237,6 +305,10 @@ class Agent:
         """The bytes that can still be written below `directory`."""
         found = os.statvfs(directory)
         return found.f_bavail * found.f_frsize
+
+    def do_clock_file(self, path: str, offset_ns: int | None, rate: float | None) -> None:
+        """See ClockFiles.set."""
+        self._clock_files.set(path, offset_ns, rate)
 
     # --- the channel --------------------------------------------------------------------------------------------------
 

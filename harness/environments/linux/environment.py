@@ -16,28 +16,26 @@ import msgspec
 
 from checkers.verdict import Verdict
 from harness import driver
-from harness.environments import calls as http
-from harness.environments import endings
+from harness.environments import contact, endings, programs
 from harness.environments.base import Deployment, NemesisWorker
 from harness.environments.linux.agents import Agents
 from harness.environments.linux.capabilities import LinuxDisks, LinuxLinks, LinuxPackets, LinuxProcesses
+from harness.environments.linux.faketime import FaketimeClocks, Run
 from harness.environments.linux.firewall import Firewall
 from harness.environments.linux.labels import tag
 from harness.environments.linux.shaping import Shaping
-from harness.environments.local_capabilities import LocalClocks
+from harness.environments.local_capabilities import LocalClocks, NodeClocks
 from harness.environments.nursery import Spawn
 from harness.environments.supervisor import Ended
 from harness.errors import HarnessError, UsageError
-from harness.interpreter import Interpreter
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Address, Client, Place
+from targets.target import Address, Client, Connect, CoreTarget, Place
 from targets.timekeeping import Reading
 
 PORT = 7000
 """Every node listens there: each has an address of its own."""
 PROBE_PORT = 7001
 UP_TIMEOUT_S = 30.0
-STATUS_TIMEOUT_S = 0.5
 LOG_TAIL_BYTES = 2000
 
 Options = TypeVar("Options", bound=msgspec.Struct)
@@ -59,6 +57,8 @@ class LinuxCluster:
         self._environment = environment
         self.lacking: tuple[str, ...] = ()
         """In words, what the machines lack and how it is had: said when a fault is refused."""
+        self.clocks_lacking: tuple[str, ...] = ()
+        """The same, of what would move the clock of a program outside the project."""
         self.nodes: tuple[NodeId, ...] = deployment.nodes
         agents = environment.agents
         firewall = Firewall(agents, environment.hosts, f"THEMIS-{tag(deployment.run_id)}")
@@ -68,17 +68,21 @@ class LinuxCluster:
         self.links: LinuxLinks | None = self.prober
         """None where there is no firewall; the links can be probed all the same."""
         self.processes = LinuxProcesses(agents, self.nodes, environment.start, self._resumed)
-        self.clocks = LocalClocks(environment.addresses, environment.origin, self.processes)
+        self.clocks: NodeClocks | None = None
+        """The hook of our own nodes; of a program outside the project what `admit` finds that moves its clock."""
+        if isinstance(deployment.target, CoreTarget):
+            self.clocks = LocalClocks(environment.addresses, environment.origin, self.processes)
         rng = Random(f"{deployment.seed}/disks")
         self.disks = LinuxDisks(agents, environment.data_dirs, self.processes, rng, is_disk_bounded)
         self.firewall = firewall
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
-        return self._environment.deployment.target.primary(self._environment.statuses())
+        return self._environment.contact.primary()
 
     def _resumed(self, nodes: Collection[NodeId]) -> None:
-        self.clocks.resumed(nodes)
+        if self.clocks is not None:
+            self.clocks.resumed(nodes)
 
 
 class LinuxEnvironment(ABC):
@@ -99,15 +103,18 @@ class LinuxEnvironment(ABC):
         self.addresses: dict[NodeId, Address] = {node: Address("", 0) for node in deployment.nodes}
         """Where the controller reaches each node; filled in by `make`."""
         self.cluster = LinuxCluster(self, is_disk_bounded)
+        self.contact = contact.contact(
+            deployment, self.origin, self.addresses, self.cluster.processes.states, self._log_end
+        )
         self._agents: Agents | None = None
         self._ended: list[Ended] = []
-        self._epoch_ns: int | None = None
+        self._libraries: dict[NodeId, str] = {}
 
     # --- what a kind of machine says ----------------------------------------------------------------------------------
 
     @abstractmethod
     def check(self) -> None:
-        """Raises EnvironmentUnavailable before anything is started."""
+        """Raises EnvironmentUnavailable before anything is started. Calls `admit` for every machine."""
 
     @abstractmethod
     def make(self) -> Agents:
@@ -141,6 +148,18 @@ class LinuxEnvironment(ABC):
     def device(self, node: NodeId) -> str:
         """The network interface that leads from the node to the others."""
         return "eth0"
+
+    def admit(self, run: Run, where: str, nodes: Collection[NodeId] = ()) -> None:
+        """What the target needs of the machine where `run` runs, which is these nodes' (all, when none are named), is there.
+        To be called by `check`, for every machine. Raises EnvironmentUnavailable with what to do."""
+        found = programs.admit(self.deployment, run, where)
+        if found.lacking:
+            self.cluster.clocks_lacking += (found.lacking,)
+        if found.library:
+            self._libraries.update(dict.fromkeys(nodes or self.deployment.nodes, found.library))
+        # The system's own clock, where it may be moved, was chosen before.
+        if self.cluster.clocks is None and len(self._libraries) == len(self.deployment.nodes):
+            self.cluster.clocks = self._faketime()
 
     # --- Environment --------------------------------------------------------------------------------------------------
 
@@ -178,44 +197,19 @@ class LinuxEnvironment(ABC):
         """Start these nodes; each answers, or has ended by itself, on return. Raises FaultError when neither happens."""
         agents = self.agents()
         agents.spawn([self._spawn(node) for node in nodes])
-        waiting = set(nodes)
-        deadline_s = time.monotonic() + UP_TIMEOUT_S
-        while waiting:
-            answering = http.ask_statuses({node: self.addresses[node] for node in sorted(waiting)}, STATUS_TIMEOUT_S)
-            states = agents.states()
-            waiting -= {node for node in waiting if node in answering or states[node] == "dead"}
-            if waiting and time.monotonic() > deadline_s:
-                node = min(waiting)
-                raise FaultError(
-                    f"{node} does not answer after {UP_TIMEOUT_S:g} s; its log ends:\n{self._log_end(node)}"
-                )
-            if waiting:
-                time.sleep(0.02)
+        self.contact.await_answers(nodes, UP_TIMEOUT_S)
 
-    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client) -> None:
+    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client | Connect) -> None:
         """Run the interpreter to its end; its time zero is now."""
-        deployment = self.deployment
-        began_ns = time.monotonic_ns()
-        self._epoch_ns = self.origin.wall_ns + began_ns - self.origin.monotonic_ns
-        told = http.tell(self.addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in deployment.nodes})
-        silent = sorted(node for node, answer in told.items() if answer is None)
-        if silent:
-            raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
-
-        def make_clients() -> http.Clients:
-            return http.Clients(deployment.target, client, self.addresses, deployment.client_timeout_s)
-
-        driver.drive(interpreter, nemesis, make_clients, deployment.nodes, began_ns)
+        self.contact.drive(interpreter, nemesis, client)
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
         """The status of each node that answers. Paused ones are not waited for."""
-        states = self.cluster.processes.states()
-        running = {node: address for node, address in self.addresses.items() if states[node] == "running"}
-        return http.ask_statuses(running, STATUS_TIMEOUT_S)
+        return self.contact.statuses()
 
     def findings(self) -> Mapping[str, Verdict]:
         """nodes: see endings.verdict."""
-        return {endings.CHECKER: endings.verdict(self._look(), self._log_end)}
+        return self.contact.findings(self._look())
 
     def down(self) -> None:
         """Nothing of this run is left on its machines, and no machine that was made for it."""
@@ -245,11 +239,35 @@ class LinuxEnvironment(ABC):
         )
         environment = {
             **self.node_environment(node),
-            "THEMIS_CLOCK_SKEW": self.cluster.clocks.skew(node),
-            "THEMIS_EPOCH_NS": "pending" if self._epoch_ns is None else str(self._epoch_ns),
+            **self.contact.variables(place),
+            **({} if self.cluster.clocks is None else self.cluster.clocks.variables(node)),
         }
-        argv = list(deployment.target.argv(place, deployment.options, deployment.bugs))
-        return Spawn(node, argv, environment, directory, f"{directory}/node.log")
+        return Spawn(node, self.contact.argv(place), environment, directory, f"{directory}/node.log")
+
+    def _faketime(self) -> FaketimeClocks:
+        assert isinstance(self.contact, contact.ProgramContact)
+
+        def file(node: NodeId) -> str:
+            return f"{self.node_directory(node)}/faketime"
+
+        def keep(settings: Mapping[NodeId, tuple[int | None, float | None]]) -> None:
+            self.agents().ask(
+                "clock_file",
+                {
+                    node: {"path": file(node), "offset_ns": offset_ns, "rate": rate}
+                    for node, (offset_ns, rate) in settings.items()
+                },
+            )
+
+        return FaketimeClocks(
+            libraries=self._libraries,
+            file=file,
+            keep=keep,
+            run=lambda node, argv: self.agents().run(node, argv),
+            states=self.cluster.processes.states,
+            contact=self.contact,
+            origin=self.origin,
+        )
 
     def _look(self) -> list[Ended]:
         if self._agents is not None:

@@ -74,6 +74,7 @@ class NetnsEnvironment(LinuxEnvironment):
                 "iptables cannot drop packets in a network namespace here: the kernel lacks netfilter, or this is a "
                 "container without the privilege; use --env local"
             )
+        self.admit(run_here, "this machine")
         self._range()
 
     def features(self) -> frozenset[str]:

@@ -37,7 +37,8 @@ class SystemClocks(LocalClocks):
     """Implements nemesis.capabilities.Clocks by the machines' own clocks, which every program there sees.
 
     The nodes of this project read their machine's clock once and carry it on by the monotonic one: they are told the same
-    by their clock hook. What is measured is the machines' clocks. The guards put them right, however the run ends.
+    by their clock hook (`has_hook`; a program outside the project sees the machine's clock and has none). What is measured
+    is the machines' clocks. The guards put them right, however the run ends.
     """
 
     def __init__(

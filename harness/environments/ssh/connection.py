@@ -84,7 +84,7 @@ def connect(machine: Machine, key: paramiko.PKey | None) -> paramiko.SSHClient:
     """
     # Without a handler of its own, paramiko's tracebacks would go to the terminal.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    place = f"{machine.host}:{machine.port}"
+    place = machine.place
     stream = _stream(machine)
     client = paramiko.SSHClient()
     try:
@@ -125,23 +125,28 @@ def ends(client: paramiko.SSHClient) -> tuple[str, str]:
 
 
 def _stream(machine: Machine) -> socket.socket:
-    place = f"{machine.host}:{machine.port}"
+    place = machine.place
     try:
-        # IPv4: the firewall's rules name IPv4 addresses.
-        found = socket.getaddrinfo(machine.host, machine.port, socket.AF_INET, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(machine.host, machine.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise EnvironmentUnavailable(
-            f"{machine}: the name {machine.host} has no IPv4 address ({error.strerror or error}); name the machines with "
+            f"{machine}: the name {machine.host} has no address ({error.strerror or error}); name the machines with "
             "--nodes HOST,HOST,... or with --env-option hosts=..."
         ) from None
+    # IPv4 where there is a choice: nodes see each other by it, for the firewall's rules name IPv4 addresses.
+    family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    stream = socket.socket(family, kind, protocol)
     try:
-        return socket.create_connection((str(found[0][4][0]), machine.port), machine.timeout_s)
+        stream.settimeout(machine.timeout_s)
+        stream.connect(address)
     except OSError as error:
+        stream.close()
         why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise EnvironmentUnavailable(
             f"{machine}: no SSH server can be reached at {place} ({why}); is the machine up, does sshd run on it, and is "
             "that its port (--ssh-port)?"
         ) from None
+    return stream
 
 
 def _explained(error: Exception, machine: Machine, place: str) -> str:

@@ -2,19 +2,16 @@
 
 Each machine is sent our packages and gets a guard, which is the parent of its node and holds it and the kernel's faults for as
 long as the SSH session lives: see `guard`. The controller needs SSH and the nodes' ports; the machines need Linux, Python and
-root (or sudo without a password), and for faults iptables and tc.
+root (or sudo without a password; without either, only what needs no root: as_root=false), and for faults iptables and tc.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import tarfile
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import BinaryIO
 
 import paramiko
 
@@ -23,7 +20,7 @@ from harness.environments.linux import firewall, labels
 from harness.environments.linux.agents import Agents, at_once
 from harness.environments.linux.environment import LinuxEnvironment, typed_options
 from harness.environments.linux.executor import ExecutorFailed
-from harness.environments.ssh import bundle, connection, facts, guard, sites
+from harness.environments.ssh import bundle, collecting, connection, facts, guard, sites, systemclock
 from harness.environments.ssh import options as machine_options
 from harness.environments.ssh.clocks import SystemClocks, shared_origin
 from harness.environments.ssh.executor import SshChannel, SshExecutor
@@ -32,11 +29,10 @@ from harness.environments.ssh.options import Machine, SshOptions
 from harness.environments.ssh.sites import MODULE, Site, Sites
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Address
+from targets.target import Address, CoreTarget
 
 BEAT_S = 5.0
 UPLOAD_TIMEOUT_S = 120.0
-COLLECT_TIMEOUT_S = 300.0
 PROBLEMS_MAX = 5
 
 _log = logging.getLogger("themis.ssh")
@@ -66,6 +62,7 @@ class SshEnvironment(LinuxEnvironment):
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
         if self.options.allow_system_clock:
             self.cluster.clocks = SystemClocks(self.agents, self.addresses, self.origin, self.cluster.processes)
+            self.cluster.clocks.has_hook = isinstance(deployment.target, CoreTarget)
 
     # --- before the run -----------------------------------------------------------------------------------------------
 
@@ -103,7 +100,10 @@ class SshEnvironment(LinuxEnvironment):
         try:
             there, here = connection.ends(client)
             address = self._inner.get(machine.node) or there
-            found = facts.examine(SshExecutor({machine.node: client}), machine, address, self.options)
+            executor = SshExecutor({machine.node: client})
+            found = facts.examine(executor, machine, address, self.options)
+            as_root = (*found.sudo, *facts.PLAIN)
+            self.admit(lambda argv: executor.run(machine.node, [*as_root, *argv]), str(machine), [machine.node])
         except (Unfit, ExecutorFailed) as error:
             raise EnvironmentUnavailable(f"{machine}: {error}") from None
         finally:
@@ -122,12 +122,30 @@ class SshEnvironment(LinuxEnvironment):
                     f"{seen[address]} and {node} are one machine ({address}); two nodes on one cannot be parted"
                 )
             seen[address] = node
+        if self.options.allow_system_clock:
+            problems += self._shared_clocks()
         for node, caller in callers.items():
             if caller in seen and len(self.hosts) > 1:
                 problems.append(
                     f"this machine reaches {node} from {caller}, which is the node {seen[caller]}: a partition would cut "
                     "the controller off. Run it on a machine that is no node"
                 )
+        return problems
+
+    def _shared_clocks(self) -> list[str]:
+        """In words, which nodes cannot have their clocks moved one by one: kernels have one each, and containers none."""
+        problems = []
+        ticking: dict[str, NodeId] = {}
+        for node in self.deployment.nodes:
+            first = ticking.setdefault(self.facts[node].boot_id, node)
+            if first != node:
+                problems.append(
+                    f"the machines of {first} and {node} share one kernel and with it one clock (their boot id is the same): "
+                    "moving one's would move the other's. Leave --allow-system-clock out, or give each node a machine"
+                )
+        with contextlib.suppress(OSError):
+            if mine := ticking.get(systemclock.boot_id()):
+                _log.warning("%s has this machine's clock: clock faults move it here as well", self.machines[mine])
         return problems
 
     # --- up and down --------------------------------------------------------------------------------------------------
@@ -202,7 +220,7 @@ class SshEnvironment(LinuxEnvironment):
             environment = [f"PYTHONPATH={root}/lib", "PYTHONSAFEPATH=1"]
             prefix = (*self.facts[node].sudo, *facts.PLAIN, *environment)
             found[node] = Site(machine, root, self.facts[node].python, prefix)
-        return Sites(self.deployment.run_id, labels.controller(), found)
+        return Sites(self.deployment.run_id, labels.controller(), found, str(self.deployment.directory.resolve()))
 
     def _packages(self) -> dict[bool, bytes]:
         """What to send to a machine, by whether it lacks what a node imports."""
@@ -233,6 +251,8 @@ class SshEnvironment(LinuxEnvironment):
                 argv = ["mount", "-t", "tmpfs", "-o", size, name, f"{site.root}/{guard.DATA}"]
                 executor.run(node, argv).checked(where)
             modules = ["targets.node", "targets.serving", type(self.deployment.target).__module__]
+            if not isinstance(self.deployment.target, CoreTarget):
+                modules = [guard.__name__]  # A program needs nothing of ours; its driver runs here.
             ran = executor.run(node, [site.python, "-c", f"import {', '.join(modules)}"], timeout_s=UPLOAD_TIMEOUT_S)
             if ran.exit_code:
                 said = ran.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
@@ -270,14 +290,8 @@ class SshEnvironment(LinuxEnvironment):
 
     def _fetching(self, node: NodeId) -> Callable[[], None]:
         def work() -> None:
-            with tempfile.TemporaryFile() as file:
-                argv = ["tar", "-czf", "-", "-C", self.node_directory(node), "."]
-                ran = self._executor.fetch(node, argv, file, COLLECT_TIMEOUT_S)
-                # 1: a file changed while it was read, as the log of a node that runs does.
-                if ran.exit_code > 1:
-                    ran.checked(node)
-                file.seek(0)
-                unpacked(file, self.deployment.directory / "nodes" / node)
+            there = self.node_directory(node)
+            collecting.fetch(self._executor, node, there, self.deployment.directory / "nodes" / node)
 
         return work
 
@@ -298,21 +312,3 @@ class SshEnvironment(LinuxEnvironment):
     def node_environment(self, node: NodeId) -> dict[str, str]:
         """See LinuxEnvironment. The machine's monotonic clock is not ours: it is measured against it."""
         return {"THEMIS_CLOCK": str(shared_origin(self.agents(), node, self.origin))}
-
-
-def unpacked(archive: BinaryIO, directory: Path) -> None:
-    """The regular files of a gzipped tar are below `directory`; whatever else is in it, or would lie elsewhere, is not.
-
-    Raises OSError or tarfile.TarError.
-    """
-    with tarfile.open(fileobj=archive, mode="r:gz") as tar:
-        for member in tar:
-            parts = [part for part in member.name.split("/") if part not in ("", ".")]
-            source = tar.extractfile(member) if member.isreg() and ".." not in parts else None
-            if source is None:
-                continue
-            path = directory.joinpath(*parts)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                while piece := source.read(1 << 20):
-                    file.write(piece)

@@ -1,4 +1,5 @@
-"""What a machine has, as JSON on the standard output. Sent there as text and run as root, before anything is uploaded.
+"""What a machine has, as JSON on the standard output. Sent there as text and run as whom the node will run as, before anything
+is uploaded.
 
     python3 -I - SETTINGS < examine.py
 
@@ -20,8 +21,12 @@ import sysconfig
 from collections.abc import Iterable, Sequence
 from importlib import metadata, util
 
-TIMEKEEPERS = ("chronyd", "ntpd", "ntpd-rs", "openntpd", "systemd-timesyn")
-"""Programs that keep the clock, by the first 15 bytes of their names."""
+TIMEKEEPERS = ("chronyd", "ntpd", "ntp-daemon", "phc2sys", "systemd-timesyn")
+"""Programs that keep the clock, by the first 15 bytes of their processes' names: ntp-daemon is that of ntpd-rs."""
+CAP_SYS_TIME = 25
+"""The number of the capability: linux/capability.h."""
+WHOLE_UID_MAP = ["0", "0", "4294967295"]
+"""What the first user namespace maps; in others nobody may set the clock."""
 COMMAND_TIMEOUT_S = 15
 
 
@@ -78,7 +83,8 @@ def bound(address: str, port: int, kind: socket.SocketKind) -> str:
 
 
 def unsafe(directory: str) -> str:
-    """Why files of root cannot be kept below this directory: somebody else could change them. Empty when they can."""
+    """Why this user's files cannot be kept below this directory: somebody else could change them, or they cannot be written.
+    Empty when they can."""
     path, is_below_there = directory, False
     while True:
         try:
@@ -86,18 +92,30 @@ def unsafe(directory: str) -> str:
         except FileNotFoundError:
             path = os.path.dirname(path)
             continue
+        except PermissionError:
+            path = os.path.dirname(path)
+            return f"{path} cannot be read"
         if stat.S_ISLNK(found.st_mode):
             return f"{path} is a symbolic link"
         if not stat.S_ISDIR(found.st_mode):
             return f"{path} is not a directory"
-        if found.st_uid != 0:
-            return f"{path} does not belong to root"
+        if found.st_uid not in (0, os.geteuid()):
+            return f"{path} belongs to somebody else"
         # In a sticky directory, such as /tmp, what is there already is safe; what is not could be made by anyone first.
         if found.st_mode & 0o022 and not (found.st_mode & stat.S_ISVTX and is_below_there):
             return f"{path} can be written by others"
+        if not is_below_there and not os.access(path, os.W_OK | os.X_OK):
+            return f"{path} cannot be written"
         if path == "/":
             return ""
         path, is_below_there = os.path.dirname(path), True
+
+
+def is_noexec(directory: str) -> bool:
+    """Whether nothing below this directory can be executed or loaded as a compiled module, by the way it is mounted."""
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    return bool(os.statvfs(directory).f_flag & os.ST_NOEXEC)
 
 
 def timekeepers() -> list[str]:
@@ -115,9 +133,24 @@ def timekeepers() -> list[str]:
     return sorted(found)
 
 
+def may_set_clock() -> bool:
+    """Whether this process may set the machine's clock; tried without setting it."""
+    with open("/proc/self/status") as file:
+        held = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    with open("/proc/self/uid_map") as file:
+        return bool(held >> CAP_SYS_TIME & 1) and file.read().split() == WHOLE_UID_MAP
+
+
+def boot_id() -> str:
+    """The same for all that share one kernel."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
 def main() -> None:
     """Look at everything and print it."""
     settings = json.loads(sys.argv[1])
+    is_linux = platform.system() == "Linux"
     addresses = interfaces()
     device = addresses.get(settings["address"], "")
     print(  # noqa: T201
@@ -136,7 +169,10 @@ def main() -> None:
                 "node_port": bound(settings["address"], settings["node_port"], socket.SOCK_STREAM),
                 "probe_port": bound(settings["address"], settings["probe_port"], socket.SOCK_DGRAM),
                 "unsafe": unsafe(settings["directory"]),
-                "timekeepers": timekeepers(),
+                "is_noexec": is_noexec(settings["directory"]),
+                "timekeepers": timekeepers() if is_linux else [],
+                "may_set_clock": is_linux and may_set_clock(),
+                "boot_id": boot_id() if is_linux else "",
             }
         )
     )

@@ -1,4 +1,8 @@
-"""Commands on machines by SSH. What goes over the wire is an argv list, quoted word by word for the login shell there."""
+"""Commands on machines by SSH. What goes over the wire is an argv list, quoted word by word for the login shell there.
+
+Many a login shell greets on both outputs before it runs anything: what comes before a mark is the shell's and not the
+command's.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,10 @@ from nemesis.capabilities import NodeId
 OPEN_TIMEOUT_S = 10.0
 PIECE_BYTES = 1 << 15
 LINE_BYTES_MAX = 64 << 20
+GREETING_BYTES_MAX = 1 << 20
+MARK = b"themis-of-here-on-it-is-the-command\n"
+_MARKED = f'echo {MARK.decode().strip()}; echo {MARK.decode().strip()} >&2; exec "$@"'
+"""For sh and not for the login shell, which may be one that redirects in a way of its own."""
 
 
 class SshChannel:
@@ -25,6 +33,9 @@ class SshChannel:
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
         self._held = bytearray()
+        self._ungreeted = _Ungreeted(self._held)
+        self._said = bytearray()
+        self._last = _Ungreeted(self._said)
         self._closing = threading.Lock()
 
     def send(self, line: bytes) -> None:
@@ -46,16 +57,17 @@ class SshChannel:
                 raise TimeoutError(f"no answer within {timeout_s:g} s") from None
             if not piece:
                 return b""
-            self._held += piece
+            self._ungreeted.write(piece)
         found = bytes(self._held[:end])
         del self._held[: end + 1]
         return found
 
     def last_words(self) -> str:
         """What the command has said on its standard error and nobody has read yet."""
-        said = b""
         while self._channel.recv_stderr_ready():
-            said += self._channel.recv_stderr(PIECE_BYTES)
+            self._last.write(self._channel.recv_stderr(PIECE_BYTES))
+        said = bytes(self._said if self._last.is_over else self._last.greeting)
+        self._said.clear()
         return said.decode(errors="replace").strip()
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -83,9 +95,9 @@ class SshExecutor:
 
     def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
         """See Executor."""
-        kept = _Kept()
+        kept = bytearray()
         status, errors = self._run(node, argv, stdin, timeout_s, kept)
-        return Ran(tuple(argv), status, bytes(kept.data), errors)
+        return Ran(tuple(argv), status, bytes(kept), errors)
 
     def fetch(self, node: NodeId, argv: Sequence[str], sink: BinaryIO, timeout_s: float) -> Ran:
         """As `run`, but the command's output goes to `sink` as it comes."""
@@ -98,7 +110,7 @@ class SshExecutor:
 
     def command_line(self, node: NodeId, argv: Sequence[str]) -> str:
         """What the login shell of the machine is given: every word quoted."""
-        return shlex.join([*self._prefixes.get(node, ()), *argv])
+        return shlex.join(["exec", "sh", "-c", _MARKED, "sh", *self._prefixes.get(node, ()), *argv])
 
     def _started(self, node: NodeId, argv: Sequence[str]) -> paramiko.Channel:
         transport = self._clients[node].get_transport()
@@ -117,7 +129,7 @@ class SshExecutor:
         return channel
 
     def _run(
-        self, node: NodeId, argv: Sequence[str], stdin: bytes, timeout_s: float, sink: _Kept | BinaryIO
+        self, node: NodeId, argv: Sequence[str], stdin: bytes, timeout_s: float, sink: bytearray | BinaryIO
     ) -> tuple[int, bytes]:
         channel = self._started(node, argv)
         deadline_s = time.monotonic() + timeout_s
@@ -125,7 +137,8 @@ class SshExecutor:
         def left_s() -> float:
             return max(0.001, deadline_s - time.monotonic())
 
-        errors = b""
+        out, kept_errors = _Ungreeted(sink), bytearray()
+        errors = _Ungreeted(kept_errors)
         try:
             for start in range(0, len(stdin), PIECE_BYTES):
                 channel.settimeout(left_s())
@@ -141,13 +154,19 @@ class SshExecutor:
                 piece = channel.recv(PIECE_BYTES)
                 if not piece:
                     break
-                sink.write(piece)
+                out.write(piece)
             while piece := channel.recv_stderr(PIECE_BYTES):
-                errors += piece
+                errors.write(piece)
                 channel.settimeout(left_s())
             if not channel.status_event.wait(left_s()):
                 raise TimeoutError
-            return channel.recv_exit_status(), errors
+            if not out.is_over:
+                greeting = (bytes(out.greeting) + bytes(errors.greeting)).decode(errors="replace").strip()
+                raise ExecutorFailed(
+                    f"the login shell runs no commands; it ended with {channel.recv_exit_status()} and says: "
+                    f"{greeting[-300:] or 'nothing'}"
+                )
+            return channel.recv_exit_status(), bytes(kept_errors)
         except TimeoutError:
             raise ExecutorFailed(f"`{' '.join(argv)[:200]}` did not end within {timeout_s:g} s on {node}") from None
         except (SSHException, OSError, EOFError) as error:
@@ -156,11 +175,24 @@ class SshExecutor:
             channel.close()
 
 
-class _Kept:
-    """A sink that keeps everything."""
+class _Ungreeted:
+    """Passes on what comes behind the mark. Raises OSError when too much comes before it."""
 
-    def __init__(self) -> None:
-        self.data = bytearray()
+    def __init__(self, sink: bytearray | BinaryIO) -> None:
+        self._write = sink.extend if isinstance(sink, bytearray) else sink.write
+        self.greeting = bytearray()
+        """What came before it, or until now."""
+        self.is_over = False
 
     def write(self, piece: bytes) -> None:
-        self.data += piece
+        if self.is_over:
+            self._write(piece)
+            return
+        self.greeting += piece
+        end = self.greeting.find(MARK)
+        if end >= 0:
+            self.is_over = True
+            self._write(self.greeting[end + len(MARK) :])
+            del self.greeting[end:]
+        elif len(self.greeting) > GREETING_BYTES_MAX:
+            raise OSError(f"the login shell prints more than {GREETING_BYTES_MAX} bytes")

@@ -33,7 +33,9 @@ class Facts(msgspec.Struct, frozen=True):
     """One machine. abi: what compiled modules must be made for. modules: name -> version, None
     where it is missing. features: as linux.features names them. device: the interface of the node's address, "" when
     no interface has it. own_qdisc: what shapes that interface already. node_port, probe_port, unsafe: why it cannot be
-    used, "" when it can. timekeepers: programs that would set the clock back. sudo: the words that make a root."""
+    used, "" when it can. is_noexec: where files are kept, no compiled module can be loaded. timekeepers: programs that would
+    set the clock back. boot_id: the same for all that share a kernel, and with it one clock. sudo: the words that make a
+    root. is_root: whether the node runs as root."""
 
     python: str
     abi: str
@@ -48,8 +50,12 @@ class Facts(msgspec.Struct, frozen=True):
     node_port: str
     probe_port: str
     unsafe: str
+    is_noexec: bool
     timekeepers: tuple[str, ...]
+    may_set_clock: bool
+    boot_id: str
     sudo: tuple[str, ...] = ()
+    is_root: bool = True
 
     @property
     def needs_bundle(self) -> bool:
@@ -63,6 +69,8 @@ class Facts(msgspec.Struct, frozen=True):
 
     def lacking(self) -> list[str]:
         """In words, what faults need and the machine has not."""
+        if not self.is_root:
+            return ["the nodes do not run as root there (as_root=false), which faults of the network need"]
         found = [f"{name} is missing (apt-get install {TOOLS[name]})" for name in self.missing_tools]
         if "iptables" not in self.missing_tools and "unshare" not in self.missing_tools and "drop" not in self.features:
             found.append("iptables cannot drop packets: its kernel lacks netfilter, or this is a container without it")
@@ -80,7 +88,7 @@ class Unfit(Exception):
 def examine(executor: Executor, machine: Machine, address: str, options: SshOptions) -> Facts:
     """What the machine has. executor: as the user who logs in. Raises Unfit or ExecutorFailed."""
     node = machine.node
-    sudo = _root(executor, machine)
+    sudo = _root(executor, machine) if options.as_root else ()
     settings = {
         "address": address,
         "node_port": options.node_port,
@@ -106,10 +114,8 @@ def examine(executor: Executor, machine: Machine, address: str, options: SshOpti
         try:
             facts = msgspec.json.decode(ran.stdout, type=Facts)
         except msgspec.DecodeError as error:
-            raise Unfit(
-                f"what it says of itself cannot be read ({error}); does its shell print something at log-in?"
-            ) from None
-        return msgspec.structs.replace(facts, sudo=sudo)
+            raise Unfit(f"what it says of itself cannot be read: {error}") from None
+        return msgspec.structs.replace(facts, sudo=sudo, is_root=options.as_root)
     found = f": {'; '.join(old)}" if old else ""
     wanted = options.python or "Python"
     least = ".".join(map(str, PYTHON_MIN))
@@ -143,8 +149,19 @@ def unfitness(facts: Facts, options: SshOptions, address: str) -> list[str]:
                 found.append(f"port {port} of it cannot be used ({why}): choose another with --env-option {name}=...")
     if facts.unsafe:
         found.append(
-            f"{options.remote_directory} cannot hold what runs as root, for {facts.unsafe}: choose another with --env-option "
-            "remote_directory=..."
+            f"{options.remote_directory} cannot hold what the nodes run, for {facts.unsafe}: choose another with "
+            "--env-option remote_directory=..."
+        )
+    elif facts.is_noexec and facts.needs_bundle:
+        found.append(
+            f"{options.remote_directory} is mounted noexec, so that the modules that {facts.python} lacks cannot be loaded from "
+            "there: choose another with --env-option remote_directory=..., or install them for it: "
+            f"{' '.join(MODULES)}"
+        )
+    if options.allow_system_clock and not facts.may_set_clock:
+        found.append(
+            "its clock cannot be set: this needs root, and in a container the capability SYS_TIME; leave --allow-system-clock "
+            "out, and clock faults move the nodes' own clocks alone"
         )
     if options.allow_system_clock and facts.timekeepers:
         found.append(
@@ -162,17 +179,28 @@ def together(found: Mapping[NodeId, Facts]) -> frozenset[str]:
 
 def _root(executor: Executor, machine: Machine) -> tuple[str, ...]:
     """The words before a command that make it run as root: none for root. Raises Unfit."""
-    who = executor.run(machine.node, ["id", "-u"])
+    user = machine.username
+    otherwise = (
+        "or log in as root (--username root), or run the nodes without root, which rules faults of the network out "
+        "(--env-option as_root=false --env-option remote_directory=... in a directory of that user)"
+    )
+    who = executor.run(machine.node, ["id", "-u"]).checked(str(machine))
     if who.text.strip() == "0":
         return ()
-    tried = executor.run(machine.node, [*SUDO, "true"])
-    if tried.exit_code == 0:
+    # What is run later: a sudo that allows some commands alone is not enough, nor one that makes somebody else of the user.
+    tried = executor.run(machine.node, [*SUDO, *PLAIN, "id", "-u"])
+    if tried.exit_code == 0 and tried.text.strip() == "0":
         return SUDO
     if tried.exit_code == 127:
-        raise Unfit(f"{machine.username} is not root, and there is no sudo: log in as root (--username root)")
+        raise Unfit(f"{user} is not root, and there is no sudo: install it, {otherwise}")
+    said = _last_line(tried)
+    if "tty" in said:
+        rule, why = f"Defaults:{user} !requiretty", "Allow it without a terminal"
+    else:
+        rule, why = f"{user} ALL=(ALL) NOPASSWD: ALL", "Allow it without a password"
     raise Unfit(
-        f"{machine.username} is not root, and `sudo -n true` says: {_last_line(tried)}. Allow it without a password (a "
-        f"file in /etc/sudoers.d with `{machine.username} ALL=(ALL) NOPASSWD: ALL`), or log in as root (--username root)"
+        f"{user} is not root, and `sudo -n` says: {said}. {why} (`{rule}` in a file below /etc/sudoers.d, which `visudo -c` "
+        f"examines), {otherwise}"
     )
 
 

@@ -16,6 +16,7 @@ Standard library and msgspec only: that is what the machine has.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -87,10 +88,11 @@ class Guard(Agent):
 
     def close(self) -> None:
         """The machine is as it was, but for the files below the root. Idempotent."""
-        with self._closing:
-            self.kill_all()
-            self.clock.restore()
-            undone(self.root)
+        # One that cannot be done must not keep the others from being done.
+        with self._closing, contextlib.ExitStack() as last:
+            last.callback(undone, self.root)
+            last.callback(self.clock.restore)
+            last.callback(self.kill_all)
 
     def watch(self, silence_s: float) -> None:
         """End the process when nothing was heard for so long."""
@@ -147,7 +149,10 @@ def swept(root: Path) -> list[str]:
             continue
         if not _ended(pid, is_group=name == NODE_PID):
             problems.append(f"process {pid} does not end")
-    SystemClock(root / CLOCK).restore()
+    try:
+        SystemClock(root / CLOCK).restore()
+    except OSError as error:
+        problems.append(f"the clock cannot be put right: {error.strerror or error}")
     problems += undone(root)
     if os.path.ismount(root / DATA) and _run(["umount", str(root / DATA)]).returncode:
         problems.append(f"{root / DATA} is still mounted")

@@ -26,8 +26,10 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     username: empty: that of this process. private_key: a file; empty: those of the SSH agent and of ~/.ssh. port: of the
     SSH servers. accept_new: add unknown host keys to known_hosts; changed ones are refused all the same.
     allow_system_clock: clock faults move the machines' own clocks. known_hosts: a file in place of the user's and the
-    system's. hosts: the machines of the nodes in order, comma separated, where nodes are not named after them. addresses:
-    likewise, the IPv4 addresses under which the nodes see each other; empty: those that SSH reaches them under.
+    system's. hosts: the machines of the nodes in order, comma separated, where nodes are not named after them: names or
+    addresses, IPv6 as well. addresses: likewise, the IPv4 addresses under which the nodes see each other; empty: those that
+    SSH reaches them under. as_root: by sudo where the user is not root; false: the nodes run as the user who logs in,
+    without faults of the network.
     python: the interpreter there; empty: the first of the usual names that will do. remote_directory: what is uploaded
     and written there is below it. node_port (TCP) and probe_port (UDP): where nodes and their agents listen. data_mib:
     the size of each node's disk, which is then a file system of its own (tmpfs) so that it can be full; 0: the
@@ -44,6 +46,7 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     hosts: str = ""
     addresses: str = ""
     python: str = ""
+    as_root: bool = True
     remote_directory: str = "/var/lib/themis"
     node_port: int = PORT
     probe_port: int = PROBE_PORT
@@ -58,8 +61,8 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             if not 1 <= getattr(self, name) <= 65535:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to 65535")
         for host in _listed(self.hosts):
-            if not _HOST.match(host):
-                raise ValueError(f"hosts: {host!r} is no host name or IPv4 address")
+            if not _HOST.match(host) and ":" not in _canonical(host):
+                raise ValueError(f"hosts: {host!r} is no host name or address")
         for address in _listed(self.addresses):
             try:
                 ipaddress.IPv4Address(address)
@@ -75,6 +78,10 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"silence_s is {self.silence_s:g}; it must be from 30 to 86400")
         if self.data_mib and not 4 <= self.data_mib <= 4096:
             raise ValueError(f"data_mib is {self.data_mib}; it must be 0 or from 4 to 4096")
+        if not self.as_root and (self.data_mib or self.allow_system_clock):
+            raise ValueError(
+                f"as_root is false; {'data_mib' if self.data_mib else 'allow_system_clock'} cannot be had without root"
+            )
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -90,13 +97,21 @@ class Machine(msgspec.Struct, frozen=True):
     timeout_s: float
 
     def __str__(self) -> str:
-        place = f"{self.username}@{self.host}" + ("" if self.port == 22 else f":{self.port}")
+        place = f"{self.username}@{self.host if self.port == 22 else self.place}"
         return place if self.node == self.host else f"{self.node} ({place})"
+
+    @property
+    def place(self) -> str:
+        """Host and port, as they are written together."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def machines(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, Machine]:
-    """Each node's machine. Raises ValueError when there are not as many as nodes, or one twice."""
-    hosts = _listed(options.hosts) or list(nodes)
+    """Each node's machine. Raises ValueError when there are not as many as nodes, one twice, or a node has no proper name."""
+    for node in nodes:
+        if ":" in node:  # Python's path on the machine, which the node's name is part of, is parted by colons.
+            raise ValueError(f"nodes: {node!r} is no host name; give addresses with hosts=... and a number of --nodes")
+    hosts = [_canonical(host) for host in _listed(options.hosts)] or list(nodes)
     for name, found in (("hosts", hosts), ("addresses", _listed(options.addresses) or list(nodes))):
         if len(found) != len(nodes):
             raise ValueError(f"{name}: {len(found)} of them for {len(nodes)} nodes")
@@ -121,6 +136,16 @@ def machines(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, Machi
 def addresses(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, str]:
     """The addresses that were given for the nodes; empty when none were."""
     return dict(zip(nodes, _listed(options.addresses), strict=False))
+
+
+def _canonical(host: str) -> str:
+    """An IPv6 address in the one spelling that known_hosts has; what is none, as it is, and empty where it has a colon."""
+    if ":" not in host:
+        return host
+    try:
+        return str(ipaddress.IPv6Address(host))
+    except ValueError:
+        return ""
 
 
 def _listed(text: str) -> list[str]:

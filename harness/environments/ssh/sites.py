@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import tarfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,15 +21,17 @@ import msgspec
 import paramiko
 
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.linux import labels
+from harness.environments.linux import belated, labels
 from harness.environments.linux.executor import ExecutorFailed
-from harness.environments.ssh import connection
+from harness.environments.ssh import collecting, connection
 from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.options import Machine
 from nemesis.capabilities import NodeId
 
 SWEEP_TIMEOUT_S = 40.0
 MODULE = "harness.environments.ssh.guard"
+
+_log = logging.getLogger("themis.ssh")
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -41,11 +45,12 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Sites(msgspec.Struct, frozen=True):
-    """A run's machines. controller: the label of the process that wants them."""
+    """A run's machines. controller: the label of the process that wants them. directory: of the run, on this machine."""
 
     run_id: str
     controller: str
     sites: Mapping[NodeId, Site]
+    directory: str = ""
 
     @property
     def path(self) -> Path:
@@ -77,8 +82,9 @@ class LeftOnMachines(msgspec.Struct, frozen=True):
         return f"run {self.sites.run_id} on {places}"
 
     def remove(self) -> str | None:
-        """See Leftover. A machine that cannot be reached is kept in mind."""
-        problems = sweep_anew(self.sites)
+        """See Leftover. The nodes' files come into the run's directory first; a machine that cannot be reached is kept in
+        mind."""
+        problems = sweep_anew(self.sites, is_collecting=True)
         if not problems:
             self.sites.forget()
         return "; ".join(problems) or None
@@ -102,16 +108,21 @@ def find_leftovers() -> list[LeftOnMachines]:
     return found
 
 
-def sweep_anew(sites: Sites) -> list[str]:
-    """Nothing of the run is left on its machines, each reached by a connection of its own; in words, what is."""
+def sweep_anew(sites: Sites, *, is_collecting: bool = False) -> list[str]:
+    """Nothing of the run is left on its machines, each reached by a connection of its own; in words, what is.
+
+    is_collecting: with the nodes' files in the run's directory before, as far as they are not there.
+    """
 
     def swept(site: Site) -> list[str]:
+        node = site.machine.node
+        place = belated.place(sites.run_id, sites.directory, node) if is_collecting else None
         try:
             client = connection.connect(site.machine, connection.private_key(site.machine.private_key))
         except EnvironmentUnavailable as error:
             return [str(error)]
         try:
-            return sweep(client, site)
+            return sweep(client, site, place)
         finally:
             client.close()
 
@@ -119,13 +130,19 @@ def sweep_anew(sites: Sites) -> list[str]:
         return [problem for problems in pool.map(swept, sites.sites.values()) for problem in problems]
 
 
-def sweep(client: paramiko.SSHClient, site: Site) -> list[str]:
-    """Nothing of the run is left on the machine; in words, what is. Idempotent."""
+def sweep(client: paramiko.SSHClient, site: Site, place: Path | None = None) -> list[str]:
+    """Nothing of the run is left on the machine; in words, what is. Idempotent. place: where the node's files go before."""
     node = site.machine.node
     executor = SshExecutor({node: client}, {node: site.prefix})
     try:
         if executor.run(node, ["test", "-d", site.root]).exit_code:
             return []
+        if place is not None:
+            try:
+                collecting.fetch(executor, node, f"{site.root}/node", place)
+            except (ExecutorFailed, OSError, tarfile.TarError) as error:
+                # What is left must go all the same.
+                _log.warning("%s: the files of the node cannot be had: %s", site.machine, error)
         ran = executor.run(node, [site.python, "-m", MODULE, "sweep", site.root], timeout_s=SWEEP_TIMEOUT_S)
         if ran.exit_code == 0:
             return [f"{site.machine}: {problem}" for problem in json.loads(ran.stdout)]

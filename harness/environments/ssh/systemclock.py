@@ -1,4 +1,7 @@
-"""The machine's own clock, moved against the one that counts since its start, and put back. Standard library only."""
+"""The machine's own clock, moved against the one that counts since its start, and put back. Standard library only.
+
+After a new start of the machine there is nothing to put back: it has read its hardware clock, and the counting began anew.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 STEP_S = 0.02
 """A clock that runs fast or slow is set so often."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def _read_ns() -> int:
@@ -17,11 +22,17 @@ def _read_ns() -> int:
 
 
 def _steady_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # Unlike the monotonic clock, nobody slews it.
+    # Nobody sets it; it is slewed as the wall clock is, so that the two stay as far apart; and it counts on in a suspension.
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _set_ns(ns: int) -> None:
     time.clock_settime_ns(time.CLOCK_REALTIME, ns)
+
+
+def boot_id() -> str:
+    """Which start of which kernel this is: all that have the same one share one clock."""
+    return BOOT_ID.read_text().strip()
 
 
 class SystemClock:
@@ -36,12 +47,14 @@ class SystemClock:
         read_ns: Callable[[], int] = _read_ns,
         steady_ns: Callable[[], int] = _steady_ns,
         set_ns: Callable[[int], None] = _set_ns,
+        boot_id: Callable[[], str] = boot_id,
     ) -> None:
         """path: the file, which is there as long as the clock may be wrong."""
         self._path = path
         self._read_ns = read_ns
         self._steady_ns = steady_ns
         self._set_ns = set_ns
+        self._boot_id = boot_id
         self._lock = threading.Lock()
         self._rate = 1.0
         self._anchor = (0, 0)
@@ -76,19 +89,28 @@ class SystemClock:
         self._end_drift()
         with self._lock:
             self._rate = 1.0
-            if self._path.exists():
-                self._set_ns(self._difference_ns() + self._steady_ns())
+            if (noted := self._noted()) is not None:
+                if noted["boot_id"] == self._boot_id():
+                    self._set_ns(noted["difference_ns"] + self._steady_ns())
                 self._path.unlink()
 
     def _difference_ns(self) -> int:
         """What the true clock shows more than the steady one, as it was before the first move."""
-        try:
-            found: int = json.loads(self._path.read_text())["difference_ns"]
-        except FileNotFoundError:
-            found = self._read_ns() - self._steady_ns()
+        noted = self._noted()
+        if noted is None:
+            noted = {"boot_id": self._boot_id(), "difference_ns": self._read_ns() - self._steady_ns()}
             new = self._path.with_suffix(".new")
-            new.write_text(json.dumps({"difference_ns": found}))
+            new.write_text(json.dumps(noted))
             new.replace(self._path)
+        found: int = noted["difference_ns"]
+        return found
+
+    def _noted(self) -> dict[str, Any] | None:
+        """What the file holds; None when there is none."""
+        try:
+            found: dict[str, Any] = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return None
         return found
 
     def _drive(self) -> None:

@@ -1,0 +1,148 @@
+"""outside_server.py as a target: all that it takes to test a program that was not written for this project."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from targets.target import Address, Bug, Call, Connect, FaultModel, Outcome, Place
+
+SERVER = "harness.tests.outside_server"
+LEASE_MS = 300
+
+
+class OutsideOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """lease_ms: how long a node may answer from memory, under the bug."""
+
+    lease_ms: int = LEASE_MS
+
+
+class OutsideClient:
+    """Implements ProgramClient: one connection a call at a time, kept for the next call."""
+
+    def __init__(self, nodes: Mapping[str, Address]) -> None:
+        self._nodes = nodes
+        self._idle: dict[str, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {node: [] for node in nodes}
+
+    async def call(self, call: Call, node: str) -> Outcome:
+        line = _line(call)
+        try:
+            connection = self._idle[node].pop() if self._idle[node] else await _open(self._nodes[node])
+        except OSError as error:
+            return Outcome("fail", call.value, ["not-sent", type(error).__name__])
+        is_kept = False
+        try:
+            answer = await _asked(connection, line)
+            is_kept = True
+        finally:
+            if is_kept:
+                self._idle[node].append(connection)
+            else:
+                connection[1].close()
+        return _outcome(call, answer)
+
+    async def close(self) -> None:
+        for connections in self._idle.values():
+            for _, writer in connections:
+                writer.close()
+            connections.clear()
+
+
+class OutsideTarget:
+    """Implements targets.target.Program."""
+
+    name = "outside"
+    summary = "a key-value server outside the project: one node holds the data, the others pass on to it"
+    interfaces = frozenset({"kv"})
+    consistency: Mapping[str, str] = {"kv": "linearizable"}
+    option_type: type[msgspec.Struct] = OutsideOptions
+    bugs: Mapping[str, Bug] = {
+        "clock-lease": Bug(
+            "clock-lease",
+            "reads are answered from memory under leases that trust all wall clocks to agree",
+            "a stale read",
+            ("clock",),
+        )
+    }
+    fault_model = FaultModel(
+        survives=frozenset({"partition", "kill", "pause", "restart-all", "clock", "slow", "loss", "rate"}),
+        notes="One copy: safe under whatever leaves its disk alone; serves while the home is up and reached.",
+    )
+    installed: Sequence[str] = ("python3", "--version")
+    install = "apt-get install python3"
+    asks_libc_for_time = True
+    reads = frozenset({"read"})
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        assert isinstance(options, OutsideOptions)
+        argv = [place.python, "-m", SERVER, "--id", place.node, "--listen", str(place.listen), "--data", place.data_dir]
+        for node, address in sorted(place.peers.items()):
+            argv += ["--peer", f"{node}={address}"]
+        return [*argv, "--lease-ms", str(options.lease_ms)] if "clock-lease" in bugs else argv
+
+    def environment(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
+        return {"OUTSIDE_NODE": place.node}
+
+    async def status(self, address: Address) -> Mapping[str, Any]:
+        connection = await _open(address)
+        try:
+            answer = await _asked(connection, "STATUS")
+        finally:
+            connection[1].close()
+        status: dict[str, Any] = json.loads(answer.removeprefix("VALUE "))
+        return status
+
+    def client(self, interface: str) -> Connect:
+        assert interface in self.interfaces
+        return OutsideClient
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        return self.consistency[interface]
+
+    def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
+        return next((node for node, status in sorted(statuses.items()) if status["role"] == "home"), None)
+
+
+async def _open(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(address.host, address.port)
+
+
+async def _asked(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], line: str) -> str:
+    reader, writer = connection
+    writer.write(f"{line}\n".encode())
+    answer = (await reader.readline()).decode()
+    if not answer.endswith("\n"):
+        raise EOFError("it closed the connection")
+    return answer.strip()
+
+
+def _line(call: Call) -> str:
+    match call.f, call.value:
+        case "read", _:
+            return f"GET {call.key}"
+        case "write", value:
+            return f"SET {call.key} {json.dumps(value)}"
+        case "cas", [old, new]:
+            return f"CAS {call.key} {json.dumps(old)} {json.dumps(new)}"
+    raise ValueError(f"it does read, write and cas, not {call}")
+
+
+def _outcome(call: Call, answer: str) -> Outcome:
+    word, _, rest = answer.partition(" ")
+    match word:
+        case "VALUE":
+            return Outcome("ok", json.loads(rest))
+        case "OK":
+            return Outcome("ok", call.value)
+        case "MISMATCH":
+            return Outcome("fail", call.value, "cas-mismatch")
+        case "UNSENT":
+            return Outcome("fail", call.value, answer)
+    return Outcome("fail" if call.f == "read" else "info", call.value, answer)
+
+
+TARGET = OutsideTarget()
