@@ -270,8 +270,8 @@ def test_a_node_that_ends_by_itself_is_a_finding_and_a_killed_one_is_not(tmp_pat
 def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        environment = LocalEnvironment(deployment(tmp_path, base_port=str(port - 1)))
-        with pytest.raises(EnvironmentUnavailable, match=rf"port {port}, wanted for n2, is in use"):
+        environment = LocalEnvironment(deployment(tmp_path, base_port=str(port)))
+        with pytest.raises(EnvironmentUnavailable, match=rf"port {port}, wanted for n1, is in use"):
             environment.check()
         with pytest.raises(HarnessError, match="in use"):
             environment.up()
