@@ -59,6 +59,13 @@ def up(name: str, directory: Path, options: Mapping[str, Any] | None = None) -> 
         made.down()
 
 
+def await_statuses(environment: LinuxEnvironment, timeout_s: float = 15.0) -> None:
+    """Every node answers: on a busy machine not always within the time that one question waits."""
+    deadline_s = time.monotonic() + timeout_s
+    while silent := set(NODES) - set(environment.statuses()):
+        assert time.monotonic() < deadline_s, f"{', '.join(sorted(silent))} did not answer within {timeout_s:g} s"
+
+
 def themis(*arguments: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
     return subprocess.run(

@@ -62,7 +62,7 @@ def test_a_partition_never_cuts_the_controllers_own_access(running: LinuxEnviron
     links = running.cluster.links
     assert links is not None
     links.drop({node: frozenset(kernel.NODES) - {node} for node in kernel.NODES})
-    assert sorted(running.statuses()) == sorted(kernel.NODES)
+    kernel.await_statuses(running)
     links.heal()
 
 
@@ -80,7 +80,7 @@ def test_links_to_dead_and_paused_nodes_are_measured_too(running: LinuxEnvironme
     processes.resume(["n2"])
     processes.start(["n1"])
     assert set(processes.states().values()) == {"running"}
-    assert sorted(running.statuses()) == sorted(kernel.NODES)
+    kernel.await_statuses(running)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_full_disk_takes_no_byte_more_until_it_heals(running: LinuxEnvironment
     agents.run("n5", ["rm", f"{data}/more"]).checked("n5")
     # Raft halts when its disk refuses; it starts again on what it has.
     running.cluster.processes.start(["n5"])
-    assert sorted(running.statuses()) == sorted(kernel.NODES)
+    kernel.await_statuses(running)
 
 
 @pytest.mark.parametrize("name", kernel.ENVIRONMENTS)
