@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Protocol
 
 from harness.environments import calls
+from harness.environments.clockreadings import ClockReader, ClockReading
 from harness.environments.proxy import KINDS
 from harness.environments.supervision import Supervision
 from nemesis.capabilities import Clocks, FaultError, Grudge, NodeId, Processes, ProcessState, Reach
 from targets.target import Address
 from targets.timekeeping import NodeClock, Reading
 
-READINGS_APART_S = 0.3
 """Between the two clock readings that a rate is measured from: a round trip of 1 ms is then an error of 0.3%."""
 
 
@@ -144,7 +143,7 @@ class NodeClocks(Clocks, Protocol):
         ...
 
 
-class LocalClocks:
+class LocalClocks(ClockReader):
     """Implements NodeClocks by the nodes' clock hook."""
 
     has_hook = True
@@ -178,21 +177,6 @@ class LocalClocks:
             clock.set_rate(1.0)
             clock.set_offset_ns(0)
         self._tell({node: {"rate": 1.0, "offset_ns": 0} for node in self._wanted})
-
-    def offsets_ns(self) -> Mapping[NodeId, int | None]:
-        """See Clocks."""
-        return {node: None if reading is None else reading[0] for node, reading in self._read().items()}
-
-    def rates(self) -> Mapping[NodeId, float | None]:
-        """See Clocks."""
-        first = self._read()
-        time.sleep(READINGS_APART_S)
-        second = self._read()
-        rates: dict[NodeId, float | None] = {}
-        for node, then in first.items():
-            now = second[node]
-            rates[node] = None if then is None or now is None else 1 + (now[0] - then[0]) / (now[1] - then[1])
-        return rates
 
     def variables(self, node: NodeId) -> Mapping[str, str]:
         """See NodeClocks."""
@@ -228,7 +212,7 @@ class LocalClocks:
         if silent:
             raise FaultError(f"the clock of {', '.join(silent)} could not be set: no answer")
 
-    def _read(self) -> Mapping[NodeId, tuple[int, int] | None]:
+    def _read(self) -> Mapping[NodeId, ClockReading | None]:
         states = self._processes.states()
         running = {node: address for node, address in self._addresses.items() if states[node] == "running"}
         found = calls.read_clocks(running, self._origin)

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from harness.environments.base import EnvironmentUnavailable
+from harness.environments.clockreadings import ClockReading
 from harness.environments.linux import faketime
 from harness.environments.linux.agent import ClockFiles, forget_faketime
 from harness.environments.linux.executor import ExecutorFailed, Ran, run_here
-from harness.environments.linux.faketime import ClockReading, FaketimeClocks
+from harness.environments.linux.faketime import FaketimeClocks
 from harness.tests.outside import TARGET, OutsideTarget
 from nemesis.capabilities import FaultError
 from targets.timekeeping import Reading

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from harness.environments.base import EnvironmentUnavailable
+from harness.environments.clockreadings import ClockReader, ClockReading
 from harness.environments.linux.agents import at_once
 from harness.environments.linux.executor import ExecutorFailed, Ran
 from nemesis.capabilities import FaultError, NodeId, ProcessState
@@ -30,7 +31,6 @@ from targets.timekeeping import Reading
 FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib")
 LIBRARY = "libfaketime.so.1"
 INSTALL = "apt-get install libfaketime"
-READINGS_APART_S = 0.5
 DATES_MAX = 3
 DATE_NS_MAX = 30_000_000
 """A `date` that took longer is asked again."""
@@ -38,9 +38,6 @@ RATE_MIN, RATE_MAX = 0.001, 1000.0
 
 Run = Callable[[Sequence[str]], Ran]
 """A command, run to its end where the nodes will be. Raises ExecutorFailed when it could not be started."""
-
-ClockReading = tuple[int, int]
-"""A clock minus true time, and when that was so on the monotonic clock; both in ns."""
 
 
 Keeper = Callable[[Mapping[NodeId, tuple[int | None, float | None]]], None]
@@ -87,9 +84,10 @@ class Told(Protocol):
     def clocks(self, nodes: Collection[NodeId]) -> Mapping[NodeId, ClockReading]: ...
 
 
-class FaketimeClocks:
-    """Implements nemesis.capabilities.Clocks for programs that were started with `variables`. A clock that is wrong stays
-    wrong over a restart and a pause."""
+class FaketimeClocks(ClockReader):
+    """Implements NodeClocks of harness.environments.local_capabilities for programs that were started with `variables`."""
+
+    apart_s = 0.5
 
     def __init__(
         self,
@@ -134,22 +132,8 @@ class FaketimeClocks:
         """See Clocks."""
         self._keep(dict.fromkeys(self._libraries, (0, 1.0)))
 
-    def offsets_ns(self) -> Mapping[NodeId, int | None]:
-        """See Clocks: by what the program itself says its clock shows, or else by a `date` that sees what it sees."""
-        return {node: None if reading is None else reading[0] for node, reading in self._read().items()}
-
-    def rates(self) -> Mapping[NodeId, float | None]:
-        """See Clocks."""
-        first = self._read()
-        time.sleep(READINGS_APART_S)
-        second = self._read()
-        rates: dict[NodeId, float | None] = {}
-        for node, then in first.items():
-            now = second[node]
-            rates[node] = None if then is None or now is None else 1 + (now[0] - then[0]) / (now[1] - then[1])
-        return rates
-
     def _read(self) -> dict[NodeId, ClockReading | None]:
+        # By what the program itself says its clock shows, or else by a `date` that sees what it sees.
         states = self._states()
         running = [node for node in self._libraries if states[node] == "running"]
         told = self._contact.clocks(running)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from harness.environments.clockreadings import ClockReading
 from harness.environments.linux.agents import Agents, at_once
 from harness.environments.linux.capabilities import LinuxProcesses
-from harness.environments.local_capabilities import READINGS_APART_S, LocalClocks, LocalProcesses
+from harness.environments.local_capabilities import LocalClocks, LocalProcesses
 from nemesis.capabilities import NodeId
 from targets.target import Address
 from targets.timekeeping import Reading
@@ -66,28 +67,15 @@ class SystemClocks(LocalClocks):
         self._agents().ask("clock_restore", {node: {} for node in self._addresses})
         super().heal()
 
-    def offsets_ns(self) -> Mapping[NodeId, int | None]:
-        """See Clocks; of the machines, so dead nodes have one as well."""
-        origin = self._origin
-        return {
-            node: there.wall_ns - origin.wall_ns - (here_ns - origin.monotonic_ns)
-            for node, (there, here_ns) in self._readings().items()
-        }
-
-    def rates(self) -> Mapping[NodeId, float | None]:
-        """See Clocks; of the machines."""
-        first = self._readings()
-        time.sleep(READINGS_APART_S)
-        second = self._readings()
-        return {
-            node: (second[node][0].wall_ns - then.wall_ns) / (second[node][1] - then_ns)
-            for node, (then, then_ns) in first.items()
-        }
-
-    def _readings(self) -> dict[NodeId, tuple[Reading, int]]:
-        agents = self._agents()
+    def _read(self) -> Mapping[NodeId, ClockReading | None]:
+        # Of the machines, so that dead nodes have one as well.
+        agents, origin = self._agents(), self._origin
 
         def reading(node: NodeId) -> Callable[[], tuple[Reading, int]]:
             return lambda: read(agents, node)
 
-        return at_once({node: reading(node) for node in sorted(self._addresses)})
+        found = at_once({node: reading(node) for node in sorted(self._addresses)})
+        return {
+            node: (there.wall_ns - origin.wall_ns - (here_ns - origin.monotonic_ns), here_ns)
+            for node, (there, here_ns) in found.items()
+        }
