@@ -71,7 +71,8 @@ class NetnsEnvironment(LinuxEnvironment):
             )
         if "drop" not in self.features():
             raise EnvironmentUnavailable(
-                "iptables cannot drop packets in a network namespace here: the kernel lacks netfilter, or this is a "
+                "iptables cannot drop packets in a network namespace here: the kernel lacks netfilter (or only what "
+                "iptables speaks to: update-alternatives --config iptables chooses between nft and legacy), or this is a "
                 "container without the privilege; use --env local"
             )
         self.admit(run_here, "this machine")
