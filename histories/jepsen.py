@@ -28,7 +28,7 @@ from histories import edn
 from histories.edn import Keyword
 from histories.history import History
 from histories.jepsen_maps import UNKNOWN, read_maps
-from histories.loaded import Loaded, paused_gc
+from histories.loaded import Loaded, paused_gc, read_text
 from histories.op import NEMESIS, Op, OpType
 from histories.wellformed import MalformedHistory, Problem, problems
 
@@ -46,7 +46,7 @@ def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loade
     a well-formed history.
     """
     with paused_gc():
-        items, lines, truncated = _parse(_text(path))
+        items, lines, truncated = _parse(read_text(path))
         if independent or (independent is None and _is_independent(items)):
             _split_pairs(items)
         broken = problems(items, lines)
@@ -70,16 +70,6 @@ def as_ours(items: list[Op | Problem], lines: list[int]) -> tuple[list[Op | Prob
     items, paired_lines = _pair_nemesis(items, lines)
     _number(items)
     return items, list(paired_lines)
-
-
-def _text(path: str | PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise MalformedHistory([Problem(0, "syntax", f"not UTF-8: {error.reason}", line)], path) from None
 
 
 def _parse(text: str) -> tuple[list[Op | Problem], Sequence[int], bool]:

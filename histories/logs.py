@@ -21,7 +21,7 @@ from histories import edn, jepsen
 from histories.edn import EdnError, Keyword
 from histories.history import History
 from histories.jepsen_maps import UNKNOWN, plain
-from histories.loaded import Loaded, paused_gc
+from histories.loaded import Loaded, paused_gc, read_text
 from histories.op import NEMESIS, Op, OpType, Process
 from histories.wellformed import MalformedHistory, Problem, problems
 
@@ -41,7 +41,7 @@ def read_jepsen_log(path: str | PathLike[str]) -> Loaded:
     items: list[Op | Problem] = []
     lines: list[int] = []
     truncated = False
-    text = _text(path)
+    text = read_text(path)
     with paused_gc():
         for number, line in enumerate(text.splitlines(), 1):
             if (start := _LOG_START.search(line)) is None:
@@ -65,7 +65,7 @@ def read_kv_log(path: str | PathLike[str]) -> Loaded:
     broken rule and its line.
     """
     with paused_gc():
-        items, lines, truncated = jepsen.parse(_text(path))
+        items, lines, truncated = jepsen.parse(read_text(path))
         return _loaded(path, items, lines, Loaded(History(()), {"initial": ""}, truncated, "kv-log"))
 
 
@@ -74,16 +74,6 @@ def _loaded(path: str | PathLike[str], items: list[Op | Problem], lines: list[in
         raise MalformedHistory(broken, path)
     history = History(item for item in items if isinstance(item, Op))
     return Loaded(history, about.metadata, about.truncated, about.format, lines=lines)
-
-
-def _text(path: str | PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise MalformedHistory([Problem(0, "syntax", f"not UTF-8: {error.reason}", line)], path) from None
 
 
 def _log_op(line: str, start: int, position: int, number: int) -> Op | Problem:
