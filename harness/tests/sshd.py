@@ -158,6 +158,10 @@ class Machines:
         """Nothing of them is left."""
         for name in list(self._servers):
             self.stop(name)
+        # A session outlives its server, and stays where its client was killed and said no goodbye.
+        for number in range(1, len(self.names) + 1):
+            there = run_here(["ip", "netns", "pids", network.namespace_name(self.tag, number)])
+            end([int(pid) for pid in there.text.split()])
         problems = network.remove(self.tag)
         assert not problems, problems
 
