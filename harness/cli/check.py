@@ -10,9 +10,9 @@ import click
 from checkers import Validity
 from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
-from harness import results
 from harness.cli import options
 from harness.errors import UsageError, unknown_name
+from harness.report import summary
 from histories.files import load
 from histories.loaded import Format, Loaded
 from histories.wellformed import MalformedHistory
@@ -82,7 +82,7 @@ def check(
     if as_json:
         options.echo_json(verdict)
     else:
-        click.echo(results.verdict_text(verdict, str(history)))
+        click.echo(summary.verdict_text(verdict, str(history)))
     return {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}[verdict.validity]
 
 

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from harness import doctor as diagnosis
-from harness import leftovers
+from harness.cli import doctor as diagnosis
 from harness.cli import options
+from harness.environments import leftovers
 from targets.node import main as node_main
 
 

@@ -12,12 +12,13 @@ import click
 import msgspec
 
 from checkers import Validity
-from harness import controller, plan, results
+from harness.campaign.sweep import sweep
 from harness.cli import options
 from harness.errors import VALID, UsageError, exit_code
+from harness.report import summary
+from harness.run import execute, plan
 from harness.spec import RunSpec
-from harness.store import Result, RunDirectory, Store
-from harness.sweep import sweep
+from harness.store.runs import Result, RunDirectory, Store
 
 STORE = click.option(
     "--store",
@@ -168,17 +169,17 @@ def test(
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
         prepared = plan.prepare(numbered, schedule)
-        run, result = controller.run(prepared, Store(store))
+        run, result = execute.run(prepared, Store(store))
         ran.append((run, result))
         if not as_json:
-            click.echo(results.summary(run, result, prepared.spec))
-        if result.interrupted or (fail_fast and results.code(result) != VALID):
+            click.echo(summary.summary(run, result, prepared.spec))
+        if result.interrupted or (fail_fast and summary.code(result) != VALID):
             break
     if as_json:
         options.echo_json([as_data(run, result) for run, result in ran] if test_count > 1 else as_data(*ran[0]))
     elif test_count > 1:
-        click.echo(results.tally([result for _, result in ran]))
-    return exit_code(results.code(result) for _, result in ran)
+        click.echo(summary.tally([result for _, result in ran]))
+    return exit_code(summary.code(result) for _, result in ran)
 
 
 def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Path | None, as_json: bool) -> int:
@@ -212,12 +213,12 @@ def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Pat
     else:
         words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count)
         click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s")
-    return exit_code(results.CODES[validity] for validity in counted)
+    return exit_code(summary.CODES[validity] for validity in counted)
 
 
 def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:
     """What `--json` prints for one run."""
-    return {"run": str(run.path), "exit_code": results.code(result), "result": msgspec.to_builtins(result)}
+    return {"run": str(run.path), "exit_code": summary.code(result), "result": msgspec.to_builtins(result)}
 
 
 @click.command()
@@ -240,12 +241,12 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
         check_states=check_states or spec.check_states,
         check_time_limit_s=check_time_limit or spec.check_time_limit_s,
     )
-    result = controller.analyze(directory, budget)
+    result = execute.analyze(directory, budget)
     if as_json:
         options.echo_json(as_data(directory, result))
     else:
-        click.echo(results.summary(directory, result, spec))
-    return results.code(result)
+        click.echo(summary.summary(directory, result, spec))
+    return summary.code(result)
 
 
 COMMANDS = (test, analyze)

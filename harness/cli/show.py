@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from harness import inspection, results
 from harness.cli import options
 from harness.cli.run import JSON, STORE
-from harness.store import RunDirectory, Store
+from harness.report import inspection, summary
+from harness.store.runs import RunDirectory, Store
 
 
 @click.command("list")
@@ -39,7 +39,7 @@ def row(run: RunDirectory) -> dict[str, str]:
     """One run of the list: name, time, verdict ("unfinished" when it was cut off or still runs), reason."""
     result = run.read_result()
     verdict = result.verdict.validity.value if result else "unfinished"
-    reason = results.first_reason(result) if result else "no verdict; `themis analyze` makes one"
+    reason = summary.first_reason(result) if result else "no verdict; `themis analyze` makes one"
     return {
         "name": run.path.parent.name,
         "time": run.path.name,

@@ -10,10 +10,9 @@ from typing import Any, Protocol
 import msgspec
 
 from checkers.verdict import Verdict
-from harness.interpreter import Interpreter
-from histories.op import Op
+from harness.clients.driver import NemesisWorker
+from harness.generators.interpreter import Interpreter
 from nemesis.capabilities import Cluster, NodeId
-from nemesis.fault import FaultResult
 from targets.target import Client, Connect, Target
 
 
@@ -39,12 +38,6 @@ class Deployment(msgspec.Struct, frozen=True):
     client_timeout_s: float = 2.0
     env_options: Mapping[str, Any] = {}
     moves_clocks: bool = False
-
-
-class NemesisWorker(Protocol):
-    """The nemesis as the driver sees it: takes a nemesis invocation, answers with what was done."""
-
-    def invoke(self, op: Op) -> FaultResult: ...
 
 
 class Environment(Protocol):

@@ -11,7 +11,7 @@ from harness.environments.base import Deployment, Environment
 BUILT_IN = {
     "ssh": "harness.environments.ssh.environment:SshEnvironment",
     "sim": "harness.environments.sim.environment:SimEnvironment",
-    "local": "harness.environments.local:LocalEnvironment",
+    "local": "harness.environments.local.environment:LocalEnvironment",
     "docker": "harness.environments.docker:DockerEnvironment",
     "netns": "harness.environments.netns:NetnsEnvironment",
 }

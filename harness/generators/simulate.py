@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.generators.core import Generatable
-from harness.interpreter import Interpreter
+from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op, OpType
 
 LATENCY_NS = 10

@@ -22,7 +22,7 @@ import pytest
 from harness.environments.linux import labels, subnets
 from harness.environments.linux.executor import run_here
 from harness.environments.netns import network
-from harness.environments.processes import end
+from harness.environments.real.labelled_processes import end
 
 SSHD = "/usr/sbin/sshd"
 UP_TIMEOUT_S = 20.0

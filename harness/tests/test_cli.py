@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.leftovers import processes_of_run
+from harness.environments.leftovers import processes_of_run
 from harness.tests.broken_target import MODULE as BROKEN
 from histories import jsonl
 from histories.builder import h

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.environments.calls import Clients
+from harness.clients.node_http import Clients
 from targets.target import Address, Call, Outcome
 from targets.tests.echo import TARGET, EchoClient
 

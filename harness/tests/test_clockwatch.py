@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from checkers import Validity
-from harness.clockwatch import ClockSample, sampled, series
+from harness.run.clock_series import ClockSample, sampled, series
 from nemesis.capabilities import FaultError
 
 

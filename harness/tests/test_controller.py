@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.controller import missed
+from harness.run.execute import missed
 from histories.history import History
 from histories.op import NEMESIS, Op
 

@@ -11,7 +11,7 @@ import docker
 import msgspec
 import pytest
 
-from harness.environments import calls
+from harness.clients import node_http
 from harness.environments.base import EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.environment import DockerEnvironment, LeftRun, find_leftovers
@@ -63,7 +63,7 @@ def test_containers_that_are_left_running_are_found_and_removed_later(tmp_path: 
     environment.collect()
     environment.down()
     assert sum(line.startswith("container") for line in kernel.traces() - before) == len(kernel.NODES)
-    assert sorted(calls.ask_statuses(environment.addresses)) == sorted(kernel.NODES), "the nodes still serve"
+    assert sorted(node_http.ask_statuses(environment.addresses)) == sorted(kernel.NODES), "the nodes still serve"
     # This process lives, so that they are not leftovers yet.
     assert run_id not in {left.run_id for left in find_leftovers()}
     assert LeftRun(run_id, (), (), True).remove() is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.environments.docker.environment import find_leftovers
-from harness.store import RunDirectory
+from harness.store.runs import RunDirectory
 from harness.tests import kernel
 from harness.tests.sshd import awaited, in_background
 

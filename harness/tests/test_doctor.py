@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import doctor, leftovers
-from harness.environments import processes
+from harness.cli import doctor
+from harness.environments import leftovers
 from harness.environments import registry as environments
 from harness.environments.linux import faketime
+from harness.environments.real import labelled_processes
 
 
 def test_every_environment_is_examined_and_the_embedded_ones_can_run() -> None:
@@ -45,9 +46,10 @@ def test_a_process_whose_controller_is_gone_is_found_and_removed(tmp_path: Path)
     # A controller that starts a labelled process, tells its pid, and is gone.
     program = (
         "import os, subprocess, sys\n"
-        "from harness.environments import processes\n"
+        "from harness.environments.real import labelled_processes\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],\n"
-        "    env=os.environ | processes.labels('themis-test-orphan'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "    env=os.environ | labelled_processes.labels('themis-test-orphan'),\n"
+        "    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
         "print(child.pid)\n"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
@@ -56,7 +58,7 @@ def test_a_process_whose_controller_is_gone_is_found_and_removed(tmp_path: Path)
         mine = [found for found in leftovers.find() if f"process {pid} " in found.description]
         assert len(mine) == 1
         assert mine[0].remove() is None
-        assert processes.state(pid) == "dead"
+        assert labelled_processes.state(pid) == "dead"
     finally:
-        if processes.state(pid) != "dead":
+        if labelled_processes.state(pid) != "dead":
             os.kill(pid, 9)

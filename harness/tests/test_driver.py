@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.driver import drive
+from harness.clients.driver import drive
 from harness.tests.scripted import Scripted
 from histories.op import Op
 from nemesis.fault import FaultResult

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.leftovers import processes_of_run
+from harness.environments.leftovers import processes_of_run
 from histories import jsonl
 
 pytestmark = [pytest.mark.long, pytest.mark.real]

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.clockreadings import ClockReading
 from harness.environments.linux import faketime
 from harness.environments.linux.agent import ClockFiles, forget_faketime
 from harness.environments.linux.executor import ExecutorFailed, Ran, run_here
 from harness.environments.linux.faketime import FaketimeClocks
+from harness.environments.real.clock_offsets import ClockReading
 from harness.tests.outside import TARGET, OutsideTarget
 from nemesis.capabilities import FaultError
 from targets.timekeeping import Reading
@@ -150,7 +150,7 @@ class Bench:
             keep=self._keep,
             run=lambda _, argv: run(argv),
             states=lambda: {node: "running" if node in self.running else "dead" for node in ("n1", "n2")},
-            contact=self.telling,
+            access=self.telling,
             origin=self.origin,
         )
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import generators as gen
-from harness.bench_interpreter import measure
+from harness.bench.interpreter import measure
 from harness.generators import Context, Generator, GeneratorError, Invocation, Step
+from harness.generators.interpreter import Interpreter, InvalidCompletion
 from harness.generators.simulate import Ending, simulate
-from harness.interpreter import Interpreter, InvalidCompletion
 from harness.workloads.base import WorkloadContext
 from harness.workloads.register import RegisterOptions, RegisterWorkload
 from histories.op import NEMESIS, Op

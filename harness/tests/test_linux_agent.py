@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.environments import processes
-from harness.environments.linux.agents import Agents
+from harness.environments.linux.agent_clients import Agents
 from harness.environments.linux.executor import ExecutorFailed, PipeChannel, run_here
 from harness.environments.linux.packing import AGENT
-from harness.environments.nursery import Spawn
+from harness.environments.real import labelled_processes
+from harness.environments.real.fork_server import Spawn
 
 pytestmark = pytest.mark.real
 
@@ -49,7 +49,7 @@ def test_a_process_lives_as_it_is_told(agents: Agents, tmp_path: Path) -> None:
     assert agents.states() == {"n1": "running", "n2": "running"}
     eventually(lambda: "here" in (agents.tail("n1", str(tmp_path / "n1.log"), 100) or ""))
     agents.signal(["n1"], "SIGSTOP")
-    assert agents.states()["n1"] == processes.state(pids["n1"]) == "paused"
+    assert agents.states()["n1"] == labelled_processes.state(pids["n1"]) == "paused"
     agents.signal(["n1"], "SIGCONT")
     assert agents.states()["n1"] == "running"
     agents.signal(["n1", "n2"], "SIGKILL")
@@ -74,7 +74,7 @@ def test_the_end_of_the_channel_ends_everything(tmp_path: Path) -> None:
     pid = agents.spawn([spawn("n1", tmp_path)])["n1"]
     agents.signal(["n1"], "SIGSTOP")
     channel.close()
-    assert processes.state(pid) == "dead"
+    assert labelled_processes.state(pid) == "dead"
     with pytest.raises(ExecutorFailed, match="n1"):
         agents.run("n1", ["true"])
 
@@ -83,7 +83,7 @@ def test_a_killed_agent_takes_its_node_along(tmp_path: Path) -> None:
     channel = opened(tmp_path / "log")
     pid = Agents({"n1": channel}).spawn([spawn("n1", tmp_path)])["n1"]
     os.kill(channel.pid, 9)
-    eventually(lambda: processes.state(pid) == "dead")
+    eventually(lambda: labelled_processes.state(pid) == "dead")
     channel.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.environments.linux.agents import at_once
+from harness.environments.linux.agent_clients import at_once
 from harness.environments.linux.environment import LinuxEnvironment
 from harness.errors import HarnessError
 from harness.tests import kernel

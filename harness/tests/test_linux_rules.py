@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from harness.environments.linux import features, firewall, labels, packing, shaping, subnets
+from harness.environments.linux import firewall, kernel_features, labels, packing, shaping, subnets
 from harness.environments.linux.executor import ExecutorFailed, Ran
 from harness.environments.linux.firewall import Firewall, Rules
 from harness.environments.linux.shaping import Shaping
@@ -226,8 +226,8 @@ def test_a_tree_stands_only_while_there_is_something_to_do(kernels: FakeKernels)
     ],
 )
 def test_kinds_of_bad_links_follow_from_what_the_kernel_has(found: str, kinds: set[str], complaints: int) -> None:
-    assert features.kinds(found.split()) == kinds
-    assert len(features.lacking(found.split())) == complaints
+    assert kernel_features.kinds(found.split()) == kinds
+    assert len(kernel_features.lacking(found.split())) == complaints
 
 
 def test_address_ranges_are_taken_only_where_nobody_is() -> None:

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from harness import live
-from harness.live import Progress, View, watched
+from harness.run import live
+from harness.run.live import Progress, View, watched
 from histories.builder import h
 
 

@@ -19,12 +19,12 @@ import msgspec
 import pytest
 
 from checkers.verdict import Validity
-from harness.environments import processes
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.local import LocalEnvironment
-from harness.environments.nursery import Spawn
-from harness.environments.supervision import Supervision
-from harness.environments.supervisor import Plan
+from harness.environments.local.environment import LocalEnvironment
+from harness.environments.local.supervisor import Plan
+from harness.environments.local.supervisor_client import Supervision
+from harness.environments.real import labelled_processes
+from harness.environments.real.fork_server import Spawn
 from harness.errors import HarnessError, UsageError
 from harness.tests.scripted import Scripted
 from histories.op import Op
@@ -60,7 +60,7 @@ def up(directory: Path) -> Iterator[LocalEnvironment]:
         yield environment
     finally:
         environment.down()
-        assert processes.labelled(environment.deployment.run_id) == []
+        assert labelled_processes.labelled(environment.deployment.run_id) == []
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +298,7 @@ def test_a_node_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_path
             environment.up()
     finally:
         environment.down()
-    assert processes.labelled(environment.deployment.run_id) == []
+    assert labelled_processes.labelled(environment.deployment.run_id) == []
 
 
 def test_a_process_is_dead_only_when_all_of_its_threads_are(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_process_is_dead_only_when_all_of_its_threads_are(tmp_path: Path) -> N
     try:
         spawn = Spawn("n1", [sys.executable, "-c", program], dict(os.environ), str(tmp_path), str(tmp_path / "log"))
         pid = supervision.spawn(spawn)
-        until(lambda: processes.state(pid) == "dead")
+        until(lambda: labelled_processes.state(pid) == "dead")
         assert supervision.states() == {"n1": "running"}
         assert supervision.spawn(spawn) == pid
         supervision.signal(["n1"], "SIGKILL")
@@ -347,12 +347,14 @@ def test_nothing_outlives_a_controller_or_supervisor_that_is_killed(tmp_path: Pa
     assert controller.stdin is not None
     try:
         run_id = controller.stdout.readline().strip()
-        found = processes.labelled(run_id)
-        assert len(found) == 2 + len(NODES), found  # The supervisor and the nursery.
+        found = labelled_processes.labelled(run_id)
+        assert len(found) == 2 + len(NODES), found  # The supervisor and the fork server.
         assert not any(process.is_orphan for process in found)
-        supervisor = next(process.pid for process in found if "harness.environments.supervisor" in process.command)
+        supervisor = next(
+            process.pid for process in found if "harness.environments.local.supervisor" in process.command
+        )
         os.kill(supervisor if victim == "supervisor" else controller.pid, signal.SIGKILL)
-        until(lambda: not processes.labelled(run_id), timeout_s=5.0)
+        until(lambda: not labelled_processes.labelled(run_id), timeout_s=5.0)
     finally:
         controller.kill()
         controller.wait()
@@ -363,22 +365,22 @@ def test_nothing_outlives_a_controller_or_supervisor_that_is_killed(tmp_path: Pa
 def test_what_a_killed_controller_left_is_found_by_its_label_and_ended() -> None:
     """Were the supervisor itself stopped when its controller died, nobody would clean up: `themis cleanup` does."""
     program = (
-        "import subprocess, sys\nfrom harness.environments import processes\n"
+        "import subprocess, sys\nfrom harness.environments.real import labelled_processes\n"
         "quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}\n"
-        "child = subprocess.Popen(['sleep', '60'], env=processes.labels('left-over'), **quiet)\n"
+        "child = subprocess.Popen(['sleep', '60'], env=labelled_processes.labels('left-over'), **quiet)\n"
         "print(child.pid)"
     )
     orphan = int(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout)
-    own = subprocess.Popen(["sleep", "60"], env=processes.labels("not-left-over"))
+    own = subprocess.Popen(["sleep", "60"], env=labelled_processes.labels("not-left-over"))
     try:
-        found = processes.find_leftovers()
+        found = labelled_processes.find_leftovers()
         assert (orphan, "left-over", "sleep 60") in [
             (process.pid, process.run_id, process.command) for process in found
         ]
         assert own.pid not in [process.pid for process in found]
         os.kill(orphan, signal.SIGSTOP)
-        assert processes.end([orphan]) == []
-        assert orphan not in [process.pid for process in processes.labelled()]
+        assert labelled_processes.end([orphan]) == []
+        assert orphan not in [process.pid for process in labelled_processes.labelled()]
     finally:
         own.kill()
         own.wait()

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from checkers.verdict import Validity
-from harness import sweep
-from harness.bench_sim import STANDARD
+from harness.bench.simulation import STANDARD
+from harness.campaign import sweep
 from harness.spec import RunSpec
 from harness.tests import mutants
 

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from checkers.verdict import Validity
-from harness import controller, plan
-from harness.environments import contact, programs
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.contact import ProgramCaller, ProgramContact
-from harness.environments.linux import faketime
+from harness.environments.linux import faketime, requirements
 from harness.environments.linux.executor import ExecutorFailed, Ran
-from harness.environments.supervisor import Ended
+from harness.environments.real import node_access
+from harness.environments.real.labelled_processes import Ended
+from harness.environments.real.node_access import ProgramAccess, ProgramCaller
 from harness.errors import UsageError
+from harness.run import execute, plan
 from harness.spec import RunSpec
-from harness.store import Store
+from harness.store.runs import Store
 from harness.tests.outside import TARGET, OutsideTarget
 from targets import registry
 from targets.node import main as node_main
@@ -140,17 +140,17 @@ class Answering(OutsideTarget):
         return answer
 
 
-def answering(*answers: Mapping[str, Any] | Exception | None) -> ProgramContact:
+def answering(*answers: Mapping[str, Any] | Exception | None) -> ProgramAccess:
     addresses = {f"n{port}": Address("127.0.0.1", port) for port in range(1, len(answers) + 1)}
     target = Answering(dict(enumerate(answers, start=1)))
-    made = contact.contact(
+    made = node_access.access_to(
         deployment(target),
         ORIGIN,
         addresses,
         lambda: dict.fromkeys(addresses, "running"),
         lambda node: f"log of {node}",
     )
-    assert isinstance(made, ProgramContact)
+    assert isinstance(made, ProgramAccess)
     return made
 
 
@@ -201,21 +201,21 @@ class Machine:
 
 def test_a_program_that_is_not_there_is_refused_with_how_it_is_had() -> None:
     with pytest.raises(EnvironmentUnavailable, match=r"n1: outside is not installed .*: apt-get install python3"):
-        programs.admit(deployment(), Machine().run, "n1")
+        requirements.admit(deployment(), Machine().run, "n1")
     broken = Machine(python3=(127, "no such thing\nreally"))
     with pytest.raises(EnvironmentUnavailable, match=r"`python3 --version` ends with status 127: really"):
-        programs.admit(deployment(), broken.run, "n1")
+        requirements.admit(deployment(), broken.run, "n1")
 
 
 def test_libfaketime_is_looked_for_only_where_clocks_are_moved() -> None:
     machine = Machine(python3=(0, "Python 3"), find=(0, "/usr/lib/libfaketime.so.1\n"))
-    assert programs.admit(deployment(moves_clocks=False), machine.run, "n1") == programs.Admission()
+    assert requirements.admit(deployment(moves_clocks=False), machine.run, "n1") == requirements.Admission()
     assert machine.asked == ["python3"]
-    assert programs.admit(deployment(), machine.run, "n1").library == "/usr/lib/libfaketime.so.1"
+    assert requirements.admit(deployment(), machine.run, "n1").library == "/usr/lib/libfaketime.so.1"
 
 
 def test_without_libfaketime_it_is_admitted_but_its_clock_is_not_moved() -> None:
-    found = programs.admit(deployment(), Machine(python3=(0, "Python 3"), find=(0, "")).run, "n1")
+    found = requirements.admit(deployment(), Machine(python3=(0, "Python 3"), find=(0, "")).run, "n1")
     assert not found.library
     assert found.lacking.endswith("apt-get install libfaketime")
 
@@ -223,7 +223,7 @@ def test_without_libfaketime_it_is_admitted_but_its_clock_is_not_moved() -> None
 def test_nothing_is_asked_of_a_machine_for_a_core() -> None:
     raft = registry.find("raft")
     core = Deployment("test", Path(), raft, raft.option_type(), frozenset(), NODES, 1, moves_clocks=True)
-    assert programs.admit(core, Machine().run, "n1") == programs.Admission()
+    assert requirements.admit(core, Machine().run, "n1") == requirements.Admission()
 
 
 def spec(**more: Any) -> RunSpec:
@@ -243,13 +243,13 @@ def test_a_clock_fault_is_refused_before_the_run_where_libfaketime_is_missing(
     monkeypatch.setattr(faketime, "FOLDERS", (str(tmp_path),))
     prepared = plan.prepare(spec(env="local", nemesis=("clock",), concurrency=2))
     with pytest.raises(UsageError, match=r"(?s)local: it has no clocks.*apt-get install libfaketime"):
-        controller.run(prepared, Store(tmp_path / "store"))
+        execute.run(prepared, Store(tmp_path / "store"))
     assert not list((tmp_path / "store").glob("*/*/nodes"))
 
 
 def test_the_simulation_refuses_what_has_no_core(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="target 'outside' has no core"):
-        controller.run(plan.prepare(spec(env="sim", concurrency=2)), Store(tmp_path))
+        execute.run(plan.prepare(spec(env="sim", concurrency=2)), Store(tmp_path))
 
 
 # --- what tells them apart --------------------------------------------------------------------------------------------

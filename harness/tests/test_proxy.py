@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from harness.environments.proxy import HELD_BYTES_MAX, Network
+from harness.environments.local.link_proxies import HELD_BYTES_MAX, Network
 from targets.target import Address
 
 HOST = "127.0.0.1"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from checkers.verdict import Validity
-from harness import plan, sweep
+from harness.campaign import sweep
 from harness.environments.sim.guard import deterministic
+from harness.run import plan
 from harness.spec import RunSpec
 from histories.tracing import TraceRecord
 from nemesis.registry import families
@@ -104,7 +105,7 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     """collect() writes each node's trace and log, and the message log when it is on."""
     import msgspec
 
-    from harness.environments.sim import messagelog
+    from harness.environments.sim import message_log
 
     prepared = plan.prepare(of(4, time_limit_s=3.0, env_options={"messages": True}))
     environment = sweep.simulate(prepared, directory=tmp_path).environment
@@ -115,7 +116,7 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     records = [msgspec.json.decode(line, type=TraceRecord) for line in lines]
     assert records == [TraceRecord(*row) for row in environment.world.traces if row[1] == "n1"]
     assert "started" in (tmp_path / "nodes" / "n1" / "node.log").read_text()
-    entries = messagelog.read(tmp_path / "messages.jsonl")
+    entries = message_log.read(tmp_path / "messages.jsonl")
     kinds = {entry.kind for entry in entries}
     assert {"send", "deliver", "timer", "persist", "sync", "start", "request", "reply"} <= kinds
     sent = {entry.number for entry in entries if entry.kind == "send"}
@@ -157,7 +158,7 @@ def _entry(fields: dict[str, Any]) -> Any:
 
 PROGRAM = """
 import sys
-from harness import sweep
+from harness.campaign import sweep
 from harness.tests.test_sim_raft import EVERYTHING
 from harness.spec import RunSpec
 for seed in range(int(sys.argv[1]), int(sys.argv[2])):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.environments.sim.messagelog import LogEntry
-from harness.spacetime import diagram
+from harness.environments.sim.message_log import LogEntry
+from harness.report.space_time import diagram
 
 MS = 1_000_000
 ENTRIES = [

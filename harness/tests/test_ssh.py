@@ -16,19 +16,19 @@ import pytest
 
 from harness.cli import options as flags
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.linux import belated, labels
-from harness.environments.linux.agents import Agents
+from harness.environments.linux import labels, late_files
+from harness.environments.linux.agent_clients import Agents
 from harness.environments.linux.capabilities import LinuxProcesses
 from harness.environments.linux.executor import ExecutorFailed, Ran
-from harness.environments.ssh import bundle, connection, facts, options, sites
-from harness.environments.ssh.clocks import SystemClocks, shared_origin
+from harness.environments.ssh import bundle, connection, host_facts, options, remote_directories
 from harness.environments.ssh.collecting import unpacked
 from harness.environments.ssh.executor import SshExecutor
-from harness.environments.ssh.facts import Facts, Unfit
+from harness.environments.ssh.host_clocks import SystemClocks, shared_origin
+from harness.environments.ssh.host_facts import Facts, Unfit
 from harness.environments.ssh.options import SshOptions
-from harness.environments.ssh.sites import Site, Sites
+from harness.environments.ssh.remote_directories import Site, Sites
 from harness.errors import UsageError
-from harness.store import RunDirectory
+from harness.store.runs import RunDirectory
 from harness.tests.ssh_server import Answer, Server, new_key
 from targets.target import Address
 from targets.timekeeping import Reading
@@ -287,7 +287,7 @@ def fit(**changed: object) -> Facts:
 
 
 def test_a_machine_that_will_do() -> None:
-    assert facts.unfitness(fit(), SshOptions(), "10.0.0.1") == []
+    assert host_facts.unfitness(fit(), SshOptions(), "10.0.0.1") == []
     assert fit().lacking() == []
     assert not fit().needs_bundle
     assert fit(modules={"aiohttp": None, "msgspec": "0.19", "uvloop": "1"}).needs_bundle
@@ -317,13 +317,13 @@ def test_a_machine_that_will_do() -> None:
     ],
 )
 def test_why_a_machine_will_not_do(changed: dict[str, object], given: dict[str, object], said: str) -> None:
-    found = facts.unfitness(fit(**changed), msgspec.convert(given, SshOptions), "10.0.0.1")
+    found = host_facts.unfitness(fit(**changed), msgspec.convert(given, SshOptions), "10.0.0.1")
     assert len(found) == 1
     assert said in found[0]
 
 
 def test_timekeepers_matter_only_to_the_system_clock() -> None:
-    assert facts.unfitness(fit(timekeepers=("chronyd",)), SshOptions(), "10.0.0.1") == []
+    assert host_facts.unfitness(fit(timekeepers=("chronyd",)), SshOptions(), "10.0.0.1") == []
 
 
 def test_what_faults_lack_is_said_and_what_all_have_is_had() -> None:
@@ -331,8 +331,8 @@ def test_what_faults_lack_is_said_and_what_all_have_is_had() -> None:
     shaped = fit(own_qdisc="htb 8001:")
     assert "apt-get install iptables" in bare.lacking()[0]
     assert any("qdisc of its own" in said for said in shaped.lacking())
-    assert facts.together({"a": fit(), "b": shaped}) == {"drop", "statistic"}
-    assert facts.together({"a": fit(), "b": bare}) == frozenset()
+    assert host_facts.together({"a": fit(), "b": shaped}) == {"drop", "statistic"}
+    assert host_facts.together({"a": fit(), "b": bare}) == frozenset()
 
 
 class Scripted:
@@ -364,7 +364,7 @@ class Scripted:
 def test_machines_that_cannot_be_examined(answers: dict[str, tuple[int, str]], said: str) -> None:
     machine = options.machines(SshOptions(username="u"), ("a",))["a"]
     with pytest.raises(Unfit, match=said):
-        facts.examine(Scripted(**answers), machine, "10.0.0.1", SshOptions())  # type: ignore[arg-type]
+        host_facts.examine(Scripted(**answers), machine, "10.0.0.1", SshOptions())  # type: ignore[arg-type]
 
 
 # --- what is sent and fetched ---------------------------------------------------------------------------------------------
@@ -462,16 +462,16 @@ def test_only_runs_without_a_controller_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert sites.find_leftovers() == []
+    assert remote_directories.find_leftovers() == []
     site = Site(server.machine(), "/var/lib/themis/r/n1", "python3", ("env", "A=1"))
     living = Sites("living", labels.controller(), {"n1": site})
     space = labels.controller().partition("@")[2]
     gone = Sites("gone", f"1:1@{space}", {"n1": site})
     living.save()
     gone.save()
-    (sites.folder() / "torn.json").write_text("{")
+    (remote_directories.folder() / "torn.json").write_text("{")
     assert oct(gone.path.stat().st_mode & 0o777) == "0o600"
-    found = sites.find_leftovers()
+    found = remote_directories.find_leftovers()
     assert [left.sites for left in found] == [gone]
     assert "run gone on n1 (tester@127.0.0.1" in found[0].description
     assert found[0].remove() is not None, "its host key is not known: it could not be looked at"
@@ -483,18 +483,18 @@ def test_only_runs_without_a_controller_are_left(
 
 def test_files_go_late_only_where_the_run_has_none(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "store" / "raft" / "20260101T000000.000Z")
-    assert belated.place(run.run_id, str(run.path), "n1") is None, "the folder is gone"
+    assert late_files.place(run.run_id, str(run.path), "n1") is None, "the folder is gone"
     run.nodes.mkdir(parents=True)
     run.spec.write_text("{}")
-    assert belated.place(run.run_id, str(run.path), "n1") == run.nodes / "n1"
+    assert late_files.place(run.run_id, str(run.path), "n1") == run.nodes / "n1"
     (run.nodes / "n1").mkdir()
-    assert belated.place(run.run_id, str(run.path), "n1") == run.nodes / "n1"
+    assert late_files.place(run.run_id, str(run.path), "n1") == run.nodes / "n1"
     (run.nodes / "n1" / "node.log").write_text("collected")
-    assert belated.place(run.run_id, str(run.path), "n1") is None
-    assert belated.place(run.run_id, "", "n2") is None, "nothing was noted"
-    assert belated.place("another", str(run.path), "n2") is None
+    assert late_files.place(run.run_id, str(run.path), "n1") is None
+    assert late_files.place(run.run_id, "", "n2") is None, "nothing was noted"
+    assert late_files.place("another", str(run.path), "n2") is None
     for node in ("", "..", "../n2", "a/b"):
-        assert belated.place(run.run_id, str(run.path), node) is None
+        assert late_files.place(run.run_id, str(run.path), node) is None
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_sweeping(
     server = scripted(lambda command: next((a for part, a in answers.items() if part in command), (0, b"", b"")))
     client, _ = opened(server)
     with client:
-        found = sites.sweep(client, Site(server.machine(), "/r", "python3", ("env", "A=1")))
+        found = remote_directories.sweep(client, Site(server.machine(), "/r", "python3", ("env", "A=1")))
     assert len(found) == len(left)
     assert all(part in said for said, part in zip(found, left, strict=True))
     assert any(command.endswith("rm -rf -- /r") for command in server.commands) == ("test -e" in answers)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from harness.environments import processes
 from harness.environments.linux.executor import run_here
-from harness.environments.ssh import examine, sites
+from harness.environments.real import labelled_processes
+from harness.environments.ssh import examine, remote_directories
 from harness.tests.sshd import Machines, awaited, in_background, machines, themis
 from histories import jsonl
 
@@ -194,7 +194,7 @@ def test_after_kill_9_of_the_controller_the_guard_puts_the_clock_back(
 ) -> None:
     moved.kill()
     awaited(clock.is_right, BACK_S_MAX)
-    (left,) = sites.find_leftovers()
+    (left,) = remote_directories.find_leftovers()
     assert left.remove() is None
     assert clock.is_right()
     assert one.is_clean()
@@ -214,7 +214,7 @@ def test_a_controller_that_falls_silent_leaves_the_clock_to_the_guard(
     finally:
         controller.kill()
         controller.wait()
-    for left in sites.find_leftovers():
+    for left in remote_directories.find_leftovers():
         assert left.remove() is None
     assert one.is_clean()
 
@@ -224,11 +224,11 @@ def test_after_kill_9_of_both_the_sweep_puts_the_clock_back(
 ) -> None:
     moved.send_signal(signal.SIGSTOP)  # It must not see its guard end, and end the run in good order.
     (pid_file,) = Path(one.remote).glob("*/*/guard.pid")
-    assert processes.end([int(pid_file.read_text().partition(":")[0])]) == []
+    assert labelled_processes.end([int(pid_file.read_text().partition(":")[0])]) == []
     moved.kill()
     moved.wait()
     assert clock.is_moved(), "nobody is there to put it back"
-    (left,) = sites.find_leftovers()
+    (left,) = remote_directories.find_leftovers()
     assert left.remove() is None
     assert clock.is_right()
     assert one.is_clean()

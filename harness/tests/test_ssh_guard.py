@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness.environments import processes
+from harness.environments.real import labelled_processes
 from harness.environments.ssh import guard
-from harness.environments.ssh.systemclock import SystemClock
+from harness.environments.ssh.system_clock import SystemClock
 
 SECOND_NS = 1_000_000_000
 
@@ -78,13 +78,13 @@ def sweep(root: Path) -> list[str]:
 def test_with_its_channel_end_the_node_the_rules_and_the_guard(served: Served, tmp_path: Path) -> None:
     served.do("undo", undo=undo(tmp_path))
     pid = served.spawn()
-    assert (served.root / guard.NODE_PID).read_text() == processes.identity(pid)
-    assert (served.root / guard.GUARD_PID).read_text() == processes.identity(served.process.pid)
-    assert [(found.pid, found.is_orphan) for found in processes.labelled("run-1")] == [(pid, False)]
+    assert (served.root / guard.NODE_PID).read_text() == labelled_processes.identity(pid)
+    assert (served.root / guard.GUARD_PID).read_text() == labelled_processes.identity(served.process.pid)
+    assert [(found.pid, found.is_orphan) for found in labelled_processes.labelled("run-1")] == [(pid, False)]
     served.do("signal", node="n1", name="SIGSTOP")
     served.close()
     assert served.process.returncode == 0
-    assert processes.state(pid) == "dead"
+    assert labelled_processes.state(pid) == "dead"
     assert not (tmp_path / "rule").exists()
     assert sweep(served.root) == []
     assert list(tmp_path.iterdir()) == []
@@ -96,7 +96,7 @@ def test_a_silence_ends_it_although_its_channel_stands(tmp_path: Path) -> None:
     quiet.do("undo", undo=undo(tmp_path))
     pid = quiet.spawn()
     assert quiet.process.wait(20) == guard.SILENT
-    assert processes.state(pid) == "dead"
+    assert labelled_processes.state(pid) == "dead"
     assert not (tmp_path / "rule").exists()
     quiet.close()
 
@@ -118,9 +118,9 @@ def test_after_a_kill_9_of_the_guard_its_node_dies_and_a_sweep_takes_back_the_re
 ) -> None:
     served.do("undo", undo=undo(tmp_path))
     pid = served.spawn()
-    assert processes.end([served.process.pid]) == []
+    assert labelled_processes.end([served.process.pid]) == []
     deadline_s = time.monotonic() + 5
-    while processes.state(pid) != "dead":
+    while labelled_processes.state(pid) != "dead":
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
     assert (tmp_path / "rule").exists()
@@ -134,7 +134,7 @@ def test_a_sweep_ends_a_guard_that_lives_on_and_its_node(served: Served) -> None
     pid = served.spawn()
     assert sweep(served.root) == []
     assert served.process.wait(5) != 0
-    assert processes.state(pid) == "dead"
+    assert labelled_processes.state(pid) == "dead"
 
 
 def test_a_pid_that_is_used_again_is_left_alone(tmp_path: Path) -> None:

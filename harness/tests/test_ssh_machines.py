@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from harness.environments import processes
 from harness.environments.base import Deployment
-from harness.environments.ssh import sites
+from harness.environments.leftovers import processes_of_run
+from harness.environments.real import labelled_processes
+from harness.environments.ssh import remote_directories
 from harness.environments.ssh.environment import SshEnvironment
-from harness.leftovers import processes_of_run
-from harness.plan import find_target
-from harness.store import RunDirectory
+from harness.run.plan import find_target
+from harness.store.runs import RunDirectory
 from harness.tests.sshd import Machines, keygen, machines, themis
 from histories import jsonl
 from nemesis.shapes import all_links, grudge_of
@@ -283,7 +283,7 @@ def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path
             time.sleep(0.05)
         if is_guard_killed:
             for path in Path(three.remote).glob("*/*/guard.pid"):
-                processes.end([int(path.read_text().partition(":")[0])])
+                labelled_processes.end([int(path.read_text().partition(":")[0])])
     finally:
         controller.kill()
         controller.wait()
@@ -301,11 +301,11 @@ def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path
     dry = themis("cleanup", "--dry-run")
     assert f"run {RunDirectory(run).run_id} on n1 (root@" in dry.stdout
     assert not three.is_clean()
-    found = sites.find_leftovers()  # In this test's own state directory: of this run alone.
+    found = remote_directories.find_leftovers()  # In this test's own state directory: of this run alone.
     assert [left.sites.run_id for left in found] == [RunDirectory(run).run_id]
     assert found[0].remove() is None
     assert three.is_clean()
-    assert sites.find_leftovers() == []
+    assert remote_directories.find_leftovers() == []
 
 
 def test_the_next_run_finds_what_was_left(three: Machines, tmp_path: Path) -> None:

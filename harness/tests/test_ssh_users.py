@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness.environments.ssh import sites
-from harness.leftovers import processes_of_run
-from harness.store import RunDirectory
+from harness.environments.leftovers import processes_of_run
+from harness.environments.ssh import remote_directories
+from harness.store.runs import RunDirectory
 from harness.tests.sshd import Machines, User, awaited, in_background, machines, themis, user
 from histories import jsonl
 
@@ -110,14 +110,14 @@ def test_after_kill_9_in_a_partition_cleanup_collects_and_removes_by_sudo_too(th
         awaited(lambda: not processes_of_run(run), 10)
         awaited(lambda: not any("THEMIS" in three.inside(name, "iptables", "-S") for name in three.names), 10)
         assert three.is_used()
-        (left,) = sites.find_leftovers()
+        (left,) = remote_directories.find_leftovers()
         assert left.sites.run_id == RunDirectory(run).run_id
         cleaned = themis("cleanup")
         assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
         assert f"run {left.sites.run_id} on n1 ({who.name}@" in cleaned.stdout
         assert is_collected(three, run)
         assert three.is_clean()
-        assert sites.find_leftovers() == []
+        assert remote_directories.find_leftovers() == []
         awaited(lambda: not who.processes(), 10)
         assert who.files() == before
 

@@ -9,7 +9,7 @@ import pytest
 from checkers import Verdict
 from harness.errors import UsageError
 from harness.spec import RunSpec, decode_spec
-from harness.store import HarnessFailure, Result, RunDirectory, Store, write_atomically, write_json
+from harness.store.runs import HarnessFailure, Result, RunDirectory, Store, write_atomically, write_json
 
 
 def test_a_run_gets_a_folder_of_its_own_and_current_leads_to_it(tmp_path: Path) -> None:

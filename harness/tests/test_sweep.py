@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checkers.verdict import Validity
-from harness import sweep
+from harness.campaign import sweep
 from harness.errors import UsageError
 from harness.spec import RunSpec
 

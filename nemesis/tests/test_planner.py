@@ -7,8 +7,8 @@ from random import Random
 import msgspec
 import pytest
 
-from nemesis import planner, registry
-from nemesis.planner import plan, random_subset
+from nemesis import fault_planner, registry
+from nemesis.fault_planner import plan, random_subset
 from nemesis.registry import Unavailable, families, family_of, parse_nemesis
 from nemesis.schedule import Schedule, check, outside_model
 
@@ -24,7 +24,7 @@ def of_family(schedule: Schedule, name: str) -> list[tuple[int, str, object]]:
 
 def test_the_same_seed_gives_the_same_plan_whatever_the_hash_seed() -> None:
     program = (
-        "import msgspec; from nemesis.planner import plan; from nemesis.registry import *;"
+        "import msgspec; from nemesis.fault_planner import plan; from nemesis.registry import *;"
         f"print(msgspec.json.encode(plan(parse_nemesis(list(families())), {NODES}, 7, 60 * 10**9)).hex())"
     )
     outputs = {
@@ -193,9 +193,9 @@ def test_random_subsets() -> None:
 
 
 def test_the_shares_are_shares() -> None:
-    for low, high in (planner.FIRST_QUIET, planner.QUIET, planner.FAULT):
+    for low, high in (fault_planner.FIRST_QUIET, fault_planner.QUIET, fault_planner.FAULT):
         assert 0 < low < high < 1
-    assert sum(planner.QUIET) / 2 + sum(planner.FAULT) / 2 == pytest.approx(1)
+    assert sum(fault_planner.QUIET) / 2 + sum(fault_planner.FAULT) / 2 == pytest.approx(1)
 
 
 def test_flapping_cuts_the_same_links_several_times() -> None:

@@ -8,8 +8,8 @@ import pytest
 from histories.op import NEMESIS, Op
 from nemesis.capabilities import NodeId
 from nemesis.family import Entry
+from nemesis.fault_planner import plan
 from nemesis.nemesis import Nemesis
-from nemesis.planner import plan
 from nemesis.registry import build_faults, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule, load, outside_model, recorded, save
 from nemesis.tests.fake_cluster import FakeCluster

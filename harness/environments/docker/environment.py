@@ -27,8 +27,8 @@ from docker.types import IPAMConfig, IPAMPool, NetworkingConfig
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.engine import ENGINE_ERRORS, ContainerChannel, ContainerExecutor, explained, reach
-from harness.environments.linux import belated, features, labels, packing, subnets
-from harness.environments.linux.agents import Agents, at_once
+from harness.environments.linux import kernel_features, labels, late_files, packing, subnets
+from harness.environments.linux.agent_clients import Agents, at_once
 from harness.environments.linux.environment import PORT, LinuxEnvironment, typed_options
 from harness.environments.linux.executor import ExecutorFailed, Ran
 from harness.errors import HarnessError, UsageError
@@ -115,14 +115,14 @@ class DockerEnvironment(LinuxEnvironment):
         if self._features is None:
             try:
                 printed = self._engine().containers.run(
-                    self._image(), list(features.ARGV), remove=True, network_mode="none", **self._confined()
+                    self._image(), list(kernel_features.ARGV), remove=True, network_mode="none", **self._confined()
                 )
             except EnvironmentUnavailable as error:
                 raise UsageError(f"environment docker: {error}") from error
             except ENGINE_ERRORS as error:
                 raise UsageError(f"environment docker: no container can be run: {explained(error)}") from error
             self._features = frozenset(bytes(printed).decode().split())
-            self.cluster.lacking = features.lacking(self._features)
+            self.cluster.lacking = kernel_features.lacking(self._features)
         return self._features
 
     def make(self) -> Agents:
@@ -365,19 +365,19 @@ class LeftRun(msgspec.Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """See harness.leftovers.Leftover."""
+        """See harness.environments.leftovers.Leftover."""
         why = ", left running as it was asked" if self.is_kept else ""
         parts = [f"{len(self.containers)} containers"] if self.containers else []
         parts += [f"network {name}" for name in self.networks]
         return f"{', '.join(parts)} of run {self.run_id}{why}"
 
     def remove(self) -> str | None:
-        """See harness.leftovers.Leftover. The nodes' files come into the run's directory first."""
+        """See harness.environments.leftovers.Leftover. The nodes' files come into the run's directory first."""
         client = reach()
         problems: list[str] = []
         for container in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={self.run_id}"}):
             tags = container.labels
-            place = belated.place(self.run_id, tags.get(DIRECTORY_LABEL, ""), tags.get(NODE_LABEL, ""))
+            place = late_files.place(self.run_id, tags.get(DIRECTORY_LABEL, ""), tags.get(NODE_LABEL, ""))
             try:
                 if place is not None:
                     _fetch(client, container, place)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 
-from harness.environments.linux import features
-from harness.environments.linux.agents import Agents
+from harness.environments.linux import kernel_features
+from harness.environments.linux.agent_clients import Agents
 from harness.environments.linux.firewall import Firewall, Link
 from harness.environments.linux.shaping import Shaping, unavailable
 from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
@@ -45,7 +45,7 @@ class LinuxPackets:
     """Implements nemesis.capabilities.Packets by iptables (loss, and duplicate where the kernel has TEE) and tc (the rest)."""
 
     def __init__(self, firewall: Firewall, shaping: Shaping, find_features: Callable[[], frozenset[str]]) -> None:
-        """find_features: what the kernel has, as harness.environments.linux.features names it; asked once."""
+        """find_features: what the kernel has, as harness.environments.linux.kernel_features names it; asked once."""
         self._firewall = firewall
         self._shaping = shaping
         self._find_features = find_features
@@ -54,7 +54,7 @@ class LinuxPackets:
     @property
     def kinds(self) -> frozenset[str]:
         """See Packets; without sch_netem in the kernel there are only loss and rate, and duplicate with xt_TEE."""
-        return features.kinds(self._known_features())
+        return kernel_features.kinds(self._known_features())
 
     def disturb(self, kind: str, links: Sequence[Link], parameters: Mapping[str, float]) -> None:
         """See Packets."""

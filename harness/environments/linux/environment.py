@@ -15,18 +15,20 @@ from typing import Any, TypeVar
 import msgspec
 
 from checkers.verdict import Verdict
-from harness import driver
-from harness.environments import contact, endings, programs
-from harness.environments.base import Deployment, NemesisWorker
-from harness.environments.linux.agents import Agents
+from harness.clients import driver
+from harness.clients.driver import NemesisWorker
+from harness.environments.base import Deployment
+from harness.environments.linux import requirements
+from harness.environments.linux.agent_clients import Agents
 from harness.environments.linux.capabilities import LinuxDisks, LinuxLinks, LinuxPackets, LinuxProcesses
 from harness.environments.linux.faketime import FaketimeClocks, Run
 from harness.environments.linux.firewall import Firewall
 from harness.environments.linux.labels import tag
 from harness.environments.linux.shaping import Shaping
-from harness.environments.local_capabilities import LocalClocks, NodeClocks
-from harness.environments.nursery import Spawn
-from harness.environments.supervisor import Ended
+from harness.environments.real import ended_nodes, node_access
+from harness.environments.real.fork_server import Spawn
+from harness.environments.real.labelled_processes import Ended
+from harness.environments.real.node_clocks import HookClocks, NodeClocks
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
 from targets.target import Address, Client, Connect, CoreTarget, Place
@@ -71,14 +73,14 @@ class LinuxCluster:
         self.clocks: NodeClocks | None = None
         """The hook of our own nodes; of a program outside the project what `admit` finds that moves its clock."""
         if isinstance(deployment.target, CoreTarget):
-            self.clocks = LocalClocks(environment.addresses, environment.origin, self.processes)
+            self.clocks = HookClocks(environment.addresses, environment.origin, self.processes)
         rng = Random(f"{deployment.seed}/disks")
         self.disks = LinuxDisks(agents, environment.data_dirs, self.processes, rng, is_disk_bounded)
         self.firewall = firewall
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
-        return self._environment.contact.primary()
+        return self._environment.access.primary()
 
     def _resumed(self, nodes: Collection[NodeId]) -> None:
         if self.clocks is not None:
@@ -103,7 +105,7 @@ class LinuxEnvironment(ABC):
         self.addresses: dict[NodeId, Address] = {node: Address("", 0) for node in deployment.nodes}
         """Where the controller reaches each node; filled in by `make`."""
         self.cluster = LinuxCluster(self, is_disk_bounded)
-        self.contact = contact.contact(
+        self.access = node_access.access_to(
             deployment, self.origin, self.addresses, self.cluster.processes.states, self._log_end
         )
         self._agents: Agents | None = None
@@ -131,7 +133,7 @@ class LinuxEnvironment(ABC):
 
     @abstractmethod
     def features(self) -> frozenset[str]:
-        """What the machines' kernel and tools can do, as harness.environments.linux.features names it."""
+        """What the machines' kernel and tools can do, as harness.environments.linux.kernel_features names it."""
 
     @abstractmethod
     def node_directory(self, node: NodeId) -> str:
@@ -152,7 +154,7 @@ class LinuxEnvironment(ABC):
     def admit(self, run: Run, where: str, nodes: Collection[NodeId] = ()) -> None:
         """What the target needs of the machine where `run` runs, which is these nodes' (all, when none are named), is there.
         To be called by `check`, for every machine. Raises EnvironmentUnavailable with what to do."""
-        found = programs.admit(self.deployment, run, where)
+        found = requirements.admit(self.deployment, run, where)
         if found.lacking:
             self.cluster.clocks_lacking += (found.lacking,)
         if found.library:
@@ -186,7 +188,7 @@ class LinuxEnvironment(ABC):
         except FaultError as error:
             raise HarnessError(str(error)) from error
         if ended := self._agents.ended():
-            raise HarnessError(endings.epitaph(ended[0], self._log_end))
+            raise HarnessError(ended_nodes.epitaph(ended[0], self._log_end))
         if silent:
             raise HarnessError(
                 f"no packet arrives from {silent[0]} ({len(silent)} links in all) although no fault was begun: "
@@ -197,19 +199,19 @@ class LinuxEnvironment(ABC):
         """Start these nodes; each answers, or has ended by itself, on return. Raises FaultError when neither happens."""
         agents = self.agents()
         agents.spawn([self._spawn(node) for node in nodes])
-        self.contact.await_answers(nodes, UP_TIMEOUT_S)
+        self.access.await_answers(nodes, UP_TIMEOUT_S)
 
     def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client | Connect) -> None:
         """Run the interpreter to its end; its time zero is now."""
-        self.contact.drive(interpreter, nemesis, client)
+        self.access.drive(interpreter, nemesis, client)
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
         """The status of each node that answers. Paused ones are not waited for."""
-        return self.contact.statuses()
+        return self.access.statuses()
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: see endings.verdict."""
-        return self.contact.findings(self._look())
+        """nodes: see ended_nodes.verdict."""
+        return self.access.findings(self._look())
 
     def down(self) -> None:
         """Nothing of this run is left on its machines, and no machine that was made for it."""
@@ -239,13 +241,13 @@ class LinuxEnvironment(ABC):
         )
         environment = {
             **self.node_environment(node),
-            **self.contact.variables(place),
+            **self.access.variables(place),
             **({} if self.cluster.clocks is None else self.cluster.clocks.variables(node)),
         }
-        return Spawn(node, self.contact.argv(place), environment, directory, f"{directory}/node.log")
+        return Spawn(node, self.access.argv(place), environment, directory, f"{directory}/node.log")
 
     def _faketime(self) -> FaketimeClocks:
-        assert isinstance(self.contact, contact.ProgramContact)
+        assert isinstance(self.access, node_access.ProgramAccess)
 
         def file(node: NodeId) -> str:
             return f"{self.node_directory(node)}/faketime"
@@ -265,7 +267,7 @@ class LinuxEnvironment(ABC):
             keep=keep,
             run=lambda node, argv: self.agents().run(node, argv),
             states=self.cluster.processes.states,
-            contact=self.contact,
+            access=self.access,
             origin=self.origin,
         )
 

@@ -21,9 +21,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.clockreadings import ClockReader, ClockReading
-from harness.environments.linux.agents import at_once
+from harness.environments.linux.agent_clients import at_once
 from harness.environments.linux.executor import ExecutorFailed, Ran
+from harness.environments.real.clock_offsets import ClockReader, ClockReading
 from nemesis.capabilities import FaultError, NodeId, ProcessState
 from targets.target import Program
 from targets.timekeeping import Reading
@@ -79,13 +79,13 @@ def variables(library: str, file: str) -> dict[str, str]:
 
 
 class Told(Protocol):
-    """See harness.environments.contact.ProgramContact.clocks."""
+    """See harness.environments.real.node_access.ProgramAccess.clocks."""
 
     def clocks(self, nodes: Collection[NodeId]) -> Mapping[NodeId, ClockReading]: ...
 
 
 class FaketimeClocks(ClockReader):
-    """Implements NodeClocks of harness.environments.local_capabilities for programs that were started with `variables`."""
+    """Implements NodeClocks of harness.environments.real.node_clocks for programs that were started with `variables`."""
 
     apart_s = 0.5
 
@@ -96,7 +96,7 @@ class FaketimeClocks(ClockReader):
         keep: Keeper,
         run: Callable[[NodeId, Sequence[str]], Ran],
         states: Callable[[], Mapping[NodeId, ProcessState]],
-        contact: Told,
+        access: Told,
         origin: Reading,
     ) -> None:
         """file: the path of the node's file, on its machine; nobody else writes it. run: a command, on a node's machine.
@@ -106,7 +106,7 @@ class FaketimeClocks(ClockReader):
         self._keep = keep
         self._run = run
         self._states = states
-        self._contact = contact
+        self._access = access
         self._origin = origin
 
     def variables(self, node: NodeId) -> dict[str, str]:
@@ -136,7 +136,7 @@ class FaketimeClocks(ClockReader):
         # By what the program itself says its clock shows, or else by a `date` that sees what it sees.
         states = self._states()
         running = [node for node in self._libraries if states[node] == "running"]
-        told = self._contact.clocks(running)
+        told = self._access.clocks(running)
         asked = at_once({node: self._asking(node) for node in running if node not in told})
         return {node: told.get(node) or asked.get(node) for node in self._libraries}
 

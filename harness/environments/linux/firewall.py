@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.environments.linux.agents import at_once
+from harness.environments.linux.agent_clients import at_once
 from harness.environments.linux.executor import RUN_TIMEOUT_S, Ran
 from nemesis.capabilities import Grudge, NodeId
 

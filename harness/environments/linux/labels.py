@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from harness.environments import processes
+from harness.environments.real import labelled_processes
 
 TAG_LENGTH = 7
 
@@ -18,7 +18,7 @@ def tag(run_id: str) -> str:
 def controller() -> str:
     """This process as a label: its identity, and the namespace of pids that it holds in. A controller in a container of
     its own cannot be looked up from outside."""
-    return f"{processes.identity(os.getpid())}@{_pid_namespace()}"
+    return f"{labelled_processes.identity(os.getpid())}@{_pid_namespace()}"
 
 
 def is_orphan(label: str) -> bool:
@@ -28,7 +28,7 @@ def is_orphan(label: str) -> bool:
         return False
     pid = identity.partition(":")[0]
     try:
-        return processes.identity(int(pid)) != identity or processes.state(int(pid)) == "dead"
+        return labelled_processes.identity(int(pid)) != identity or labelled_processes.state(int(pid)) == "dead"
     except (OSError, ValueError):
         return True
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from harness.environments.linux.agents import at_once
+from harness.environments.linux.agent_clients import at_once
 from harness.environments.linux.firewall import Link, Runner
 from nemesis.capabilities import FaultError, NodeId
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from harness.environments import processes
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import features, labels, subnets
-from harness.environments.linux.agents import Agents
+from harness.environments.linux import kernel_features, labels, subnets
+from harness.environments.linux.agent_clients import Agents
 from harness.environments.linux.environment import PORT, LinuxEnvironment, typed_options
 from harness.environments.linux.executor import ExecutorFailed, NamespaceExecutor, PipeChannel, run_here
 from harness.environments.netns import network
-from harness.environments.supervision import import_path
+from harness.environments.real import labelled_processes
+from harness.environments.real.import_path import import_path
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId
 from targets.target import Address
@@ -81,10 +81,10 @@ class NetnsEnvironment(LinuxEnvironment):
     def features(self) -> frozenset[str]:
         """See LinuxEnvironment."""
         try:
-            found = frozenset(run_here(["unshare", "--net", *features.ARGV]).text.split())
+            found = frozenset(run_here(["unshare", "--net", *kernel_features.ARGV]).text.split())
         except ExecutorFailed:
             found = frozenset()
-        self.cluster.lacking = features.lacking(found)
+        self.cluster.lacking = kernel_features.lacking(found)
         return found
 
     def make(self) -> Agents:
@@ -101,7 +101,7 @@ class NetnsEnvironment(LinuxEnvironment):
                 data = Path(self.node_directory(node)) / "data"
                 network.mount(network.mount_name(self.tag, number), data, self.options.data_mib)
         namespaces = {node: network.namespace_name(self.tag, i) for i, node in enumerate(nodes, start=1)}
-        environment = {**os.environ, **processes.labels(deployment.run_id)}
+        environment = {**os.environ, **labelled_processes.labels(deployment.run_id)}
         executor = NamespaceExecutor(namespaces, environment, deployment.directory / "agents.log")
         channels: dict[NodeId, PipeChannel] = {}
         try:
@@ -117,7 +117,7 @@ class NetnsEnvironment(LinuxEnvironment):
         if not self._is_made:
             return
         self._is_made = False
-        left = processes.end([process.pid for process in processes.labelled(self.deployment.run_id)])
+        left = labelled_processes.end([process.pid for process in labelled_processes.labelled(self.deployment.run_id)])
         problems = [f"process {pid} does not end" for pid in left]
         problems += take_away(self.tag)
         if problems:
@@ -170,16 +170,16 @@ class LeftNetwork(msgspec.Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """See harness.leftovers.Leftover."""
+        """See harness.environments.leftovers.Leftover."""
         counted = ", ".join(f"{count} {what}" for what, count in self.parts.items() if count)
         return f"network {self.bridge} of run {self.run_id or '(unknown)'}: {counted}"
 
     def remove(self) -> str | None:
-        """See harness.leftovers.Leftover."""
+        """See harness.environments.leftovers.Leftover."""
         if os.geteuid() != 0:
             return "removing it needs root"
         if self.run_id:
-            processes.end([process.pid for process in processes.labelled(self.run_id)])
+            labelled_processes.end([process.pid for process in labelled_processes.labelled(self.run_id)])
         return "; ".join(take_away(self.bridge.removeprefix("th"))) or None
 
 

@@ -13,19 +13,20 @@ import msgspec
 
 from checkers.invariants import Observers
 from checkers.verdict import Verdict
-from harness.environments.base import Deployment, EnvironmentUnavailable, NemesisWorker
+from harness.clients.driver import NemesisWorker
+from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.sim import liveness
 from harness.environments.sim.capabilities import SimClocks, SimDisks, SimLinks, SimPackets, SimProcesses
 from harness.environments.sim.clients import Clients
 from harness.environments.sim.delays import quantiles_ns
 from harness.environments.sim.disk import Disk
-from harness.environments.sim.messagelog import MessageLog
+from harness.environments.sim.message_log import MessageLog
 from harness.environments.sim.network import Network
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
 from harness.environments.sim.world import NS_PER_MS, InvariantViolated, World
 from harness.errors import HarnessError, UsageError
-from harness.interpreter import Interpreter
+from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op
 from histories.tracing import TraceRecord
 from nemesis.capabilities import NodeId

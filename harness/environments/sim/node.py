@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
-from harness.environments.sim.clocks import NodeClock
 from harness.environments.sim.disk import FULL, Disk
+from harness.environments.sim.node_clock import NodeClock
 from harness.environments.sim.world import World
 from nemesis.capabilities import ProcessState
 from targets.core import (

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from checkers.invariants import Observers, Violation
-from harness.environments.sim.messagelog import MessageLog
+from harness.environments.sim.message_log import MessageLog
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000

@@ -17,16 +17,16 @@ import paramiko
 
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.linux import firewall, labels
-from harness.environments.linux.agents import Agents, at_once
+from harness.environments.linux.agent_clients import Agents, at_once
 from harness.environments.linux.environment import LinuxEnvironment, typed_options
 from harness.environments.linux.executor import ExecutorFailed
-from harness.environments.ssh import bundle, collecting, connection, facts, guard, sites, systemclock
+from harness.environments.ssh import bundle, collecting, connection, guard, host_facts, remote_directories, system_clock
 from harness.environments.ssh import options as machine_options
-from harness.environments.ssh.clocks import SystemClocks, shared_origin
 from harness.environments.ssh.executor import SshChannel, SshExecutor
-from harness.environments.ssh.facts import MODULES, Facts, Unfit
+from harness.environments.ssh.host_clocks import SystemClocks, shared_origin
+from harness.environments.ssh.host_facts import MODULES, Facts, Unfit
 from harness.environments.ssh.options import Machine, SshOptions
-from harness.environments.ssh.sites import MODULE, Site, Sites
+from harness.environments.ssh.remote_directories import MODULE, Site, Sites
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
 from targets.target import Address, CoreTarget
@@ -92,7 +92,7 @@ class SshEnvironment(LinuxEnvironment):
 
     def features(self) -> frozenset[str]:
         """See LinuxEnvironment."""
-        return facts.together(self.facts)
+        return host_facts.together(self.facts)
 
     def _examined(self, machine: Machine, key: paramiko.PKey | None) -> tuple[str, str, Facts]:
         """The node's address, the controller's as the machine is reached from, and what the machine has."""
@@ -101,14 +101,14 @@ class SshEnvironment(LinuxEnvironment):
             there, here = connection.ends(client)
             address = self._inner.get(machine.node) or there
             executor = SshExecutor({machine.node: client})
-            found = facts.examine(executor, machine, address, self.options)
-            as_root = (*found.sudo, *facts.PLAIN)
+            found = host_facts.examine(executor, machine, address, self.options)
+            as_root = (*found.sudo, *host_facts.PLAIN)
             self.admit(lambda argv: executor.run(machine.node, [*as_root, *argv]), str(machine), [machine.node])
         except (Unfit, ExecutorFailed) as error:
             raise EnvironmentUnavailable(f"{machine}: {error}") from None
         finally:
             client.close()
-        if problems := facts.unfitness(found, self.options, address):
+        if problems := host_facts.unfitness(found, self.options, address):
             raise EnvironmentUnavailable("\n".join(f"{machine}: {problem}" for problem in problems))
         return address, here, found
 
@@ -144,7 +144,7 @@ class SshEnvironment(LinuxEnvironment):
                     "moving one's would move the other's. Leave --allow-system-clock out, or give each node a machine"
                 )
         with contextlib.suppress(OSError):
-            if mine := ticking.get(systemclock.boot_id()):
+            if mine := ticking.get(system_clock.boot_id()):
                 _log.warning("%s has this machine's clock: clock faults move it here as well", self.machines[mine])
         return problems
 
@@ -190,7 +190,7 @@ class SshEnvironment(LinuxEnvironment):
                 _log.warning("the guard of %s said: %s", node, words)
         self._channels.clear()
         # By connections of their own: those of the run may have broken, and that may be why it ends.
-        problems = sites.sweep_anew(self._sites)
+        problems = remote_directories.sweep_anew(self._sites)
         for client in self._clients.values():
             client.close()
         self._clients.clear()
@@ -208,7 +208,7 @@ class SshEnvironment(LinuxEnvironment):
     def _sweep_up_before(self) -> None:
         """What earlier runs left on these machines is gone."""
         wanted = {(machine.host, machine.port) for machine in self.machines.values()}
-        for left in sites.find_leftovers():
+        for left in remote_directories.find_leftovers():
             if wanted & {(site.machine.host, site.machine.port) for site in left.sites.sites.values()}:
                 problem = left.remove()
                 _log.warning("found %s: %s", left.description, problem or "removed")
@@ -218,7 +218,7 @@ class SshEnvironment(LinuxEnvironment):
         for node, machine in self.machines.items():
             root = f"{self.options.remote_directory}/{self.deployment.run_id}/{node}"
             environment = [f"PYTHONPATH={root}/lib", "PYTHONSAFEPATH=1"]
-            prefix = (*self.facts[node].sudo, *facts.PLAIN, *environment)
+            prefix = (*self.facts[node].sudo, *host_facts.PLAIN, *environment)
             found[node] = Site(machine, root, self.facts[node].python, prefix)
         return Sites(self.deployment.run_id, labels.controller(), found, str(self.deployment.directory.resolve()))
 

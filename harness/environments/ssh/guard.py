@@ -29,9 +29,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.environments import processes
 from harness.environments.linux.agent import Agent
-from harness.environments.ssh.systemclock import SystemClock
+from harness.environments.real import labelled_processes
+from harness.environments.ssh.system_clock import SystemClock
 
 GUARD_PID, NODE_PID, UNDO, CLOCK = "guard.pid", "node.pid", "undo.json", "clock.json"
 DATA = "node/data"
@@ -49,16 +49,16 @@ class Guard(Agent):
     def __init__(self, root: Path, run_id: str) -> None:
         super().__init__()
         self.root = root
-        self.labels = processes.labels(run_id)
+        self.labels = labelled_processes.labels(run_id)
         self.clock = SystemClock(root / CLOCK)
         self.heard_s = time.monotonic()
         self._closing = threading.Lock()
-        (root / GUARD_PID).write_text(processes.identity(os.getpid()))
+        (root / GUARD_PID).write_text(labelled_processes.identity(os.getpid()))
 
     def do_spawn(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> int:
         """See Agent; labelled, with a pid file."""
         pid = super().do_spawn(node, argv, {**environment, **self.labels}, directory, output)
-        (self.root / NODE_PID).write_text(processes.identity(pid))
+        (self.root / NODE_PID).write_text(labelled_processes.identity(pid))
         return pid
 
     def do_beat(self) -> None:
@@ -143,7 +143,7 @@ def swept(root: Path) -> list[str]:
             identity = (root / name).read_text()
             pid = int(identity.partition(":")[0])
             # The start time goes with it: a pid file whose process has ended must not cost another its life.
-            if processes.identity(pid) != identity:
+            if labelled_processes.identity(pid) != identity:
                 continue
         except (OSError, ValueError):
             continue
@@ -165,7 +165,7 @@ def _ended(pid: int, is_group: bool) -> bool:
             os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return True
-    return not processes.end([pid], END_TIMEOUT_S)
+    return not labelled_processes.end([pid], END_TIMEOUT_S)
 
 
 def _has_tree(device: str) -> bool:

@@ -1,0 +1,1 @@
+"""`make bench`: how fast the harness is on this machine."""

@@ -1,0 +1,261 @@
+"""Many seeds of one simulated run, over processes, in memory: the loop of a bug hunt.
+
+A run here is the run of `themis test --env sim` without its folder: the same plan, interpreter, environment and checkers, so that
+the same seed gives the same history, byte for byte, when it is run again with a folder to look into.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import math
+import multiprocessing
+import shlex
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from checkers import Verdict, guarded, merge
+from checkers.vacuity import vacuity
+from checkers.verdict import Validity
+from harness.environments.base import Deployment
+from harness.environments.sim.environment import SimEnvironment, collecting_seldom
+from harness.errors import UsageError
+from harness.run import phases, plan
+from harness.run.plan import Plan
+from harness.spec import RunSpec
+from histories.history import History
+from histories.op import Op
+from nemesis.nemesis import Nemesis
+from nemesis.registry import build_faults
+
+AHEAD = 4
+"""Seeds handed out per process beyond those whose turn it is: enough that none waits, few enough to stop soon."""
+
+
+class Simulated(msgspec.Struct, frozen=True):
+    """One simulated run and its verdict."""
+
+    history: History
+    verdict: Verdict
+    environment: SimEnvironment
+
+
+class SeedResult(msgspec.Struct, frozen=True):
+    """What one seed came to. virtual_s, cpu_s: how long it was, and what it cost (one thread's CPU). history_digest, trace_digest:
+    SHA-256 of the lines that the files would hold; empty when not asked for. command: runs it again, into a folder."""
+
+    seed: int
+    validity: Validity
+    reason: str
+    counts: dict[str, int]
+    virtual_s: float
+    cpu_s: float
+    command: str
+    history_digest: str = ""
+    trace_digest: str = ""
+
+
+def simulate(prepared: Plan, directory: Path = Path(), *, with_check: bool = True) -> Simulated:
+    """Run `prepared` in virtual time, from boot to verdict, without a file. Raises UsageError when it cannot be started.
+
+    directory: where the environment's `collect`, which is not called here, would write. with_check: also what only looks at the
+    history (the workload's checker, vacuity).
+    """
+    spec = prepared.spec
+    if spec.env != "sim":
+        raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
+    environment = SimEnvironment(
+        Deployment(
+            run_id=f"seed-{spec.seed}",
+            directory=directory,
+            target=prepared.target,
+            options=prepared.target_options,
+            bugs=frozenset(spec.bugs),
+            nodes=spec.nodes,
+            seed=spec.seed,
+            client_timeout_s=spec.client_timeout_s,
+            env_options=spec.env_options,
+        )
+    )
+    environment.check()
+    choices, faults = prepared.faults(environment.cluster)
+    ops: list[Op] = []
+    interpreter = phases.interpreter(prepared, choices, faults, ops.append)
+    nemesis = Nemesis(environment.cluster, build_faults(choices, environment.cluster))
+    with collecting_seldom():
+        environment.up()
+        environment.drive(interpreter, nemesis, prepared.target.client(prepared.workload.interface))
+        history = History(ops)
+        parts = dict(environment.findings())
+        if with_check:
+            name = prepared.workload.name
+            parts[name] = guarded(name, lambda: prepared.workload.check(history, prepared.context))
+            parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, prepared.thresholds))
+    return Simulated(history, merge(parts), environment)
+
+
+def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
+    """One seed, in this process."""
+    with collecting_seldom():
+        result = _run_seed(spec, with_digests)
+        # A world's parts know each other in circles. All of it is still young, so that the collector need look at nothing else.
+        gc.collect(0)
+    return result
+
+
+def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
+    began_s = time.thread_time()
+    simulated = simulate(plan.prepare(spec))
+    cpu_s = time.thread_time() - began_s
+    verdict, history, world = simulated.verdict, simulated.history, simulated.environment.world
+    counts: Counter[str] = Counter(op.type for op in history if op.is_client)
+    return SeedResult(
+        seed=spec.seed,
+        validity=verdict.validity,
+        reason=verdict.reason,
+        counts=dict(counts),
+        virtual_s=world.now_ns / 1e9,
+        cpu_s=cpu_s,
+        command=command(spec),
+        history_digest=digest(history) if with_digests else "",
+        trace_digest=digest(world.traces or ()) if with_digests else "",
+    )
+
+
+def digest(rows: Sequence[Any]) -> str:
+    """SHA-256 of the rows' JSON lines."""
+    encoder = msgspec.json.Encoder(order="deterministic")
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(encoder.encode(row) + b"\n")
+    return total.hexdigest()
+
+
+def sweep(
+    spec: RunSpec, seeds: Sequence[int], jobs: int = 1, *, fail_fast: bool = False, with_digests: bool = False
+) -> Iterator[SeedResult]:
+    """The result of each seed, in order; with `fail_fast` none after the first that is not VALID.
+
+    jobs: processes; 1 runs everything in this one. Raises UsageError when the spec cannot be run or there are no seeds.
+    """
+    if not seeds:
+        raise UsageError("no seeds: give a range such as 1..1000")
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least one process is needed")
+    plan.prepare(spec)
+    if jobs == 1:
+        for seed in seeds:
+            result = run_seed(numbered(spec, seed), with_digests)
+            yield result
+            if fail_fast and result.validity is not Validity.VALID:
+                return
+        return
+    # Spawned, not forked: a worker owes nothing to this process, not even its hash seed.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=freeze_imports) as executor:
+        yield from over(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests)
+
+
+def numbered(spec: RunSpec, seed: int) -> RunSpec:
+    """The spec of one seed of a sweep: with a mean fault interval of its own, from an eighth of the spec's to all of it.
+
+    A sweep looks for what one configuration would not show (swarm testing: Groce et al., ISSTA 2012): long faults for slow
+    recoveries, rapid ones for races. `command` names the interval, so the run can be had again.
+    """
+    interval_s = round(spec.interval_s * 2 ** Random(f"{seed}/sweep").uniform(-3, 0), 3)
+    return msgspec.structs.replace(spec, seed=seed, interval_s=max(0.05, interval_s))
+
+
+def over(
+    executor: Executor,
+    spec: RunSpec,
+    seeds: Sequence[int],
+    jobs: int,
+    *,
+    fail_fast: bool = False,
+    with_digests: bool = False,
+) -> Iterator[SeedResult]:
+    """As `sweep`, on the workers of `executor`, of which there are `jobs`."""
+    left = iter(seeds)
+    waiting: deque[Future[SeedResult]] = deque()
+    try:
+        while True:
+            while len(waiting) < jobs * AHEAD and (seed := next(left, None)) is not None:
+                waiting.append(executor.submit(run_seed, numbered(spec, seed), with_digests))
+            if not waiting:
+                return
+            result = waiting.popleft().result()
+            yield result
+            if fail_fast and result.validity is not Validity.VALID:
+                return
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def freeze_imports() -> None:
+    """What was imported lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def command(spec: RunSpec) -> str:
+    """The command line that runs `spec` again, with everything that is not as by default."""
+    usual = RunSpec()
+    words = ["themis", "test", "--env", spec.env, "--target", spec.target, "--workload", spec.workload]
+    for flag, options in (
+        ("--target-option", spec.target_options),
+        ("--workload-option", spec.workload_options),
+        ("--env-option", spec.env_options),
+        ("--vacuity", spec.vacuity),
+    ):
+        for name, value in options.items():
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            words += [flag, f"{name}={text}"]
+    for bug in spec.bugs:
+        words += ["--bug", bug]
+    words += ["--nemesis", ",".join(spec.nemesis) or "none", "--nodes", _nodes(spec.nodes)]
+    words += ["--concurrency", str(spec.concurrency)]
+    if spec.beyond_model:
+        words.append("--beyond-model")
+    for flag, value, default in (
+        ("--nemesis-interval", spec.interval_s, usual.interval_s),
+        ("--rate", spec.rate_hz, usual.rate_hz),
+        ("--time-limit", spec.time_limit_s, math.nan),
+        ("--quiet-period", spec.quiet_s, usual.quiet_s),
+        ("--client-timeout", spec.client_timeout_s, usual.client_timeout_s),
+        ("--check-states", spec.check_states, usual.check_states),
+        ("--check-time-limit", spec.check_time_limit_s, usual.check_time_limit_s),
+    ):
+        if value is not None and value != default:
+            words += [flag, f"{value:g}"]
+    return shlex.join([*words, "--seed", str(spec.seed)])
+
+
+def _nodes(names: Sequence[str]) -> str:
+    counted = tuple(f"n{number}" for number in range(1, len(names) + 1))
+    return str(len(names)) if tuple(names) == counted else ",".join(names)
+
+
+def first_difference(before: bytes, after: bytes, name: str = "history") -> str | None:
+    """Where two runs of one spec part, in words: the number and the text of the first line that differs; None when every byte is
+    the same."""
+    if before == after:
+        return None
+    old, new = before.splitlines(), after.splitlines()
+    for number, (was, is_now) in enumerate(zip(old, new, strict=False), 1):
+        if was != is_now:
+            return f"{name} line {number} was\n  {_text(was)}\nand is now\n  {_text(is_now)}"
+    return f"{name} had {len(old)} lines and has {len(new)} now, the first {min(len(old), len(new))} of them the same"
+
+
+def _text(line: bytes) -> str:
+    text = line.decode(errors="replace")
+    return text if len(text) <= 300 else text[:300] + "..."

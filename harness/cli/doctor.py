@@ -1,0 +1,100 @@
+"""What this machine can run: Python, the native core, each environment; what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from harness.environments import registry as environments
+from harness.environments.base import Deployment, EnvironmentUnavailable
+from harness.environments.linux import faketime
+from harness.environments.linux.executor import run_here
+from harness.run.plan import find_target
+
+NEEDS_HOSTS = frozenset({"ssh"})
+"""Environments whose nodes are machines that only a run names."""
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing looked at. is_essential: without it not even the embedded default runs."""
+
+    subject: str
+    is_ok: bool
+    detail: str
+    remedy: str = ""
+    is_essential: bool = False
+
+
+def examine() -> list[Finding]:
+    """Look at everything; nothing is started or changed."""
+    return [python(), cores(), native_core(), faked_clocks(), *map(environment, environments.names())]
+
+
+def python() -> Finding:
+    """The interpreter is new enough."""
+    good = sys.version_info >= (3, 11)
+    remedy = "" if good else "install Python 3.11 or newer and make the virtual environment anew"
+    return Finding("python", good, f"{platform.python_version()} on {platform.system()}", remedy, is_essential=True)
+
+
+def cores() -> Finding:
+    """How many processors there are."""
+    count = os.cpu_count() or 1
+    remedy = "" if count > 1 else "real runs at more than about 100 ops/s want two cores; env sim runs well on one"
+    return Finding("processors", count > 1, f"{count}", remedy)
+
+
+def native_core() -> Finding:
+    """Which search core the linearizability checker will use."""
+    from checkers.linearizability import native
+
+    if native.is_pure_forced():
+        return Finding("native core", False, "switched off: CHECKERS_PURE=1", "unset CHECKERS_PURE")
+    if native.core is not None:
+        return Finding("native core", True, "the compiled search core is in use")
+    return Finding(
+        "native core",
+        False,
+        "not built: the pure twin works, some hundred times slower",
+        "install a C++ compiler (Debian: apt-get install g++), then: pip install --force-reinstall --no-deps -e .",
+    )
+
+
+def faked_clocks() -> Finding:
+    """Whether the clocks of programs outside the project can be moved in `local` and `netns`; our own nodes need nothing."""
+    try:
+        library = faketime.installed_library(run_here, "this machine")
+    except EnvironmentUnavailable:
+        return Finding("libfaketime", False, "clock faults of programs outside the project need it", faketime.INSTALL)
+    return Finding("libfaketime", True, library)
+
+
+def environment(name: str) -> Finding:
+    """Whether the environment can run here, judged by its own check."""
+    if name in NEEDS_HOSTS:
+        environments.find(name)
+        return Finding(f"env {name}", True, "the client side is there; hosts are examined when a run names them")
+    target = find_target("raft")
+    with tempfile.TemporaryDirectory(prefix="themis-doctor-") as directory:
+        deployment = Deployment(
+            run_id="doctor",
+            directory=Path(directory),
+            target=target,
+            options=target.option_type(),
+            bugs=frozenset(),
+            nodes=("n1", "n2", "n3", "n4", "n5"),
+            seed=0,
+        )
+        essential = name in ("local", "sim")
+        try:
+            environments.find(name)(deployment).check()
+        except EnvironmentUnavailable as error:
+            return Finding(f"env {name}", False, str(error), is_essential=essential)
+        except (ImportError, OSError) as error:
+            return Finding(f"env {name}", False, f"{type(error).__name__}: {error}", is_essential=essential)
+    return Finding(f"env {name}", True, "can run here", is_essential=essential)

@@ -1,0 +1,66 @@
+"""`themis replay`: a stored run once more."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from harness.campaign.sweep import first_difference
+from harness.cli.run import STORE
+from harness.errors import INVALID, VALID, UsageError
+from harness.report import summary
+from harness.run import execute, plan
+from harness.store.runs import Store
+from nemesis import schedule
+from nemesis.schedule import BadSchedule
+
+
+@click.command()
+@click.argument("run", default="latest")
+@STORE
+def replay(run: str, store: Path) -> int:
+    """Run a stored spec again with the faults that were saved with it.
+
+    A simulated run must give the same bytes: its history is compared, and the first difference is shown. Elsewhere time is
+    real, so the run is new: the same plan, operations and faults, kept in the store, with a verdict of its own.
+
+    Exit code in the simulation: 0 the same bytes, 1 not the same. Elsewhere: as for `themis test`.
+
+    \b
+    Example:
+      themis replay latest
+    """
+    directory = Store(store).find(run)
+    spec = directory.read_spec()
+    try:
+        saved = schedule.load(directory.schedule, spec.nodes)
+    except (BadSchedule, OSError) as error:
+        raise UsageError(str(error)) from error
+    prepared = plan.prepare(spec, saved=saved)
+    if spec.env != "sim":
+        again, result = execute.run(prepared, Store(store))
+        click.echo(summary.summary(again, result, prepared.spec))
+        return summary.code(result)
+    with tempfile.TemporaryDirectory(prefix="themis-replay-") as temporary:
+        again, result = execute.run(prepared, Store(Path(temporary)))
+        difference = first_difference(ops(directory.history), ops(again.history))
+    if result.interrupted:
+        raise UsageError("the replay was interrupted, so there is nothing to compare")
+    if difference is None:
+        click.echo(f"the same, byte by byte: {directory.history}")
+        return VALID
+    click.echo(f"NOT the same as {directory.history}: {difference}")
+    return INVALID
+
+
+def ops(history: Path) -> bytes:
+    """The history's lines without its header, which names the run's folder. Raises UsageError when it cannot be read."""
+    try:
+        return history.read_bytes().partition(b"\n")[2]
+    except OSError as error:
+        raise UsageError(f"{history}: {error.strerror or error}") from error
+
+
+COMMANDS = (replay,)

@@ -1,0 +1,1 @@
+"""The environment `local`: nodes are processes on loopback."""

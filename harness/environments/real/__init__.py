@@ -1,0 +1,1 @@
+"""What environments of real processes share, wherever the processes are."""

@@ -1,0 +1,39 @@
+"""What nodes that ended by themselves make of a run (docs/decisions/nodes-that-end-by-themselves.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from checkers.verdict import Verdict
+from harness.environments.real.labelled_processes import Ended
+from nemesis.capabilities import NodeId
+from targets.node import CRASHED, HALTED
+
+CHECKER = "nodes"
+
+LogEnd = Callable[[NodeId], str]
+"""The last lines of a node's log."""
+
+
+def epitaph(ended: Ended, log_end: LogEnd) -> str:
+    """How it ended, and what it said last."""
+    how = f"with status {ended.status}" if ended.status >= 0 else f"by signal {-ended.status}"
+    return f"{ended.node} ended by itself {how}; its log ends:\n{log_end(ended.node)}"
+
+
+def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verdict:
+    """INVALID when a core raised, UNKNOWN when a process ended by itself otherwise; a core that halted is in the evidence.
+
+    has_cores: the nodes are ours, so that their exit statuses mean what targets.node says; a program's own mean nothing here.
+    """
+    evidence = {"ended": msgspec.to_builtins(list(ended))} if ended else None
+    crashed = [end for end in ended if end.status == CRASHED and has_cores]
+    if crashed:
+        reason = f"the core of {crashed[0].node} raised: {log_end(crashed[0].node).splitlines()[-1]}"
+        return Verdict.invalid(reason, CHECKER, evidence=evidence)
+    unexplained = [end for end in ended if end.status != HALTED or not has_cores]
+    if unexplained:
+        return Verdict.unknown(epitaph(unexplained[0], log_end), CHECKER, evidence=evidence)
+    return Verdict.valid(CHECKER, evidence=evidence)

@@ -1,0 +1,102 @@
+"""Clocks of nodes that are real processes: the hook of our own nodes, and what else may move one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from harness.clients import node_http
+from harness.environments.real.clock_offsets import ClockReader, ClockReading
+from nemesis.capabilities import Clocks, FaultError, NodeId, Processes
+from targets.target import Address
+from targets.timekeeping import NodeClock, Reading
+
+"""Between the two clock readings that a rate is measured from: a round trip of 1 ms is then an error of 0.3%."""
+
+
+class NodeClocks(Clocks, Protocol):
+    """Clocks, and what an environment has to do so that a clock that is wrong stays wrong over a restart and a pause."""
+
+    def variables(self, node: NodeId) -> Mapping[str, str]:
+        """What must be in the environment of a node that starts now."""
+        ...
+
+    def resumed(self, nodes: Collection[NodeId]) -> None:
+        """These run again after a pause."""
+        ...
+
+
+class HookClocks(ClockReader):
+    """Implements NodeClocks by the nodes' clock hook."""
+
+    has_hook = True
+    """Whether the nodes can be told; a program outside the project cannot."""
+
+    def __init__(self, addresses: Mapping[NodeId, Address], origin: Reading, processes: Processes) -> None:
+        self._addresses = addresses
+        self._origin = origin
+        self._processes = processes
+        self._wanted = {node: NodeClock(origin) for node in addresses}
+        self._untold: set[NodeId] = set()
+
+    def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
+        """See Clocks. Takes effect on a dead or paused node when it runs again."""
+        for node, ns in offset_ns.items():
+            self._wanted[node].set_offset_ns(ns)
+        self._tell({node: {"offset_ns": ns} for node, ns in offset_ns.items()})
+
+    def set_rate(self, rate: Mapping[NodeId, float]) -> None:
+        """See Clocks. Takes effect on a dead or paused node when it runs again."""
+        for node, by in rate.items():
+            try:
+                self._wanted[node].set_rate(by)
+            except ValueError as error:
+                raise FaultError(f"{node}: {error}") from None
+        self._tell({node: {"rate": by} for node, by in rate.items()})
+
+    def heal(self) -> None:
+        """See Clocks."""
+        for clock in self._wanted.values():
+            clock.set_rate(1.0)
+            clock.set_offset_ns(0)
+        self._tell({node: {"rate": 1.0, "offset_ns": 0} for node in self._wanted})
+
+    def variables(self, node: NodeId) -> Mapping[str, str]:
+        """See NodeClocks."""
+        return {"THEMIS_CLOCK_SKEW": self.skew(node)} if self.has_hook else {}
+
+    def skew(self, node: NodeId) -> str:
+        """Offset and rate of a node that starts now."""
+        self._untold.discard(node)
+        clock = self._wanted[node]
+        return f"{clock.now_ns() - clock.true_ns()}@{clock.rate}"
+
+    def resumed(self, nodes: Collection[NodeId]) -> None:
+        """See NodeClocks: tells them what they missed."""
+        missed = self._untold.intersection(nodes)
+        bodies = {
+            node: {
+                "rate": self._wanted[node].rate,
+                "offset_ns": self._wanted[node].now_ns() - self._wanted[node].true_ns(),
+            }
+            for node in sorted(missed)
+        }
+        self._untold -= missed
+        self._tell(bodies)
+
+    def _tell(self, bodies: Mapping[NodeId, Mapping[str, float]]) -> None:
+        if not self.has_hook:
+            return
+        states = self._processes.states()
+        self._untold.update(node for node in bodies if states[node] == "paused")
+        running = {node: body for node, body in bodies.items() if states[node] == "running"}
+        answers = node_http.tell(self._addresses, "/clock", running)
+        silent = sorted(node for node, answer in answers.items() if answer is None)
+        if silent:
+            raise FaultError(f"the clock of {', '.join(silent)} could not be set: no answer")
+
+    def _read(self) -> Mapping[NodeId, ClockReading | None]:
+        states = self._processes.states()
+        running = {node: address for node, address in self._addresses.items() if states[node] == "running"}
+        found = node_http.read_clocks(running, self._origin)
+        return {node: found.get(node) for node in self._addresses}

@@ -1,0 +1,1 @@
+"""What a run came to, for people: the summary, the inspection of a failure, diagrams."""

@@ -1,0 +1,69 @@
+"""Verdicts and results as text for a terminal, and as exit codes."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+
+from checkers import Validity, Verdict
+from harness.errors import HARNESS, INVALID, UNKNOWN, VALID
+from harness.spec import RunSpec
+from harness.store.runs import Result, RunDirectory
+
+CODES = {Validity.VALID: VALID, Validity.INVALID: INVALID, Validity.UNKNOWN: UNKNOWN}
+
+
+def code(result: Result) -> int:
+    """The exit code of one run: a violation dominates a failed harness, which dominates the rest."""
+    if result.verdict.validity is Validity.INVALID:
+        return INVALID
+    return HARNESS if result.harness else CODES[result.verdict.validity]
+
+
+def first_reason(result: Result) -> str:
+    """Why the verdict is not VALID, or why the harness failed: one line."""
+    if result.verdict.reason:
+        return result.verdict.reason.splitlines()[0]
+    return f"harness failed in {result.harness[0].phase}: {result.harness[0].error}" if result.harness else ""
+
+
+def verdict_text(verdict: Verdict, subject: str) -> str:
+    """A verdict and its parts, the worst first."""
+    lines = [f"{verdict.validity.name}  {subject}"]
+    parts = sorted(verdict.parts.items(), key=lambda item: -item[1].validity.badness)
+    if not parts and verdict.reason:
+        lines.append(f"  {verdict.reason}")
+    for name, part in parts:
+        lines.append(f"  {part.validity.name:<8} {name}" + (f": {part.reason}" if part.reason else ""))
+    return "\n".join(lines)
+
+
+def summary(run: RunDirectory, result: Result, spec: RunSpec) -> str:
+    """What a run came to, for the end of `themis test`."""
+    counts = result.counts
+    lines = [verdict_text(result.verdict, str(run.path))]
+    if counts:
+        told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "fail", "info") if name in counts)
+        lines.append(f"  {counts.get('invoke', 0)} operations ({told}), {counts.get('faults', 0)} faults installed")
+    if (count := counts.get("faults_missed", 0)) and not result.interrupted:
+        lines.append(
+            f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
+            "--nemesis-interval, fit this machine; --schedule does them all, however long that takes"
+        )
+    if result.interrupted:
+        lines.append("  interrupted: the verdict is on what was recorded until then")
+    for failure in result.harness:
+        lines.append(f"  harness failure in {failure.phase}: {failure.error} (themis.log has the traceback)")
+    if code(result) != VALID:
+        lines.append(f"  look closer: themis inspect {shlex.quote(str(run.path))}")
+    lines.append(f"  seed {spec.seed}")
+    return "\n".join(lines)
+
+
+def tally(results: Sequence[Result]) -> str:
+    """How many of several runs ended how."""
+    counted = Counter(result.verdict.validity.name for result in results)
+    failed = sum(1 for result in results if result.harness)
+    text = ", ".join(f"{counted[name]} {name}" for name in ("INVALID", "UNKNOWN", "VALID") if counted[name])
+    return f"{len(results)} runs: {text}" + (f"; {failed} with a harness failure" if failed else "")

@@ -1,0 +1,53 @@
+"""The order of a run: the main phase with its faults, the heal, a quiet period, the final reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness import generators as gen
+from harness.generators import Generator, Invocation
+from harness.generators.interpreter import Interpreter
+from harness.run.plan import NS_PER_S, Plan
+from histories.op import Op
+from nemesis.registry import FaultChoice, final_ops
+from nemesis.schedule import Schedule
+
+
+def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> Generator:
+    """What happens in a run of `plan` under `faults`, from its first op to its last."""
+    spec, rng = plan.spec, plan.rng("generator")
+    ops = gen.rate(rng, spec.rate_hz, plan.workload.generator(plan.context, rng))
+    strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in due(plan, faults)]
+    heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
+    return gen.phases(
+        gen.main_phase(gen.lasting(spec.time_limit_s, gen.clients(ops), gen.nemesis(strikes), late_s_max(plan))),
+        gen.nemesis(heals),
+        gen.sleep(spec.quiet_s),
+        gen.clients(plan.workload.final_generator(plan.context)),
+    )
+
+
+def due(plan: Plan, faults: Schedule) -> list[tuple[int, str, Any]]:
+    """Its fault ops that are due within the time limit; a saved schedule may be for a longer run."""
+    return [op for op in faults.ops() if op[0] < plan.spec.time_limit_s * NS_PER_S]
+
+
+def late_s_max(plan: Plan) -> float | None:
+    """How long the main phase waits for faults that are late: a replay means the same faults on a slow machine, and waits
+    for all of them; faults of a plan that is too much for this machine do not make the run more than twice as long."""
+    return None if plan.saved is not None else plan.spec.time_limit_s
+
+
+def interpreter(
+    plan: Plan, choices: Sequence[FaultChoice], faults: Schedule, record: Callable[[Op], None]
+) -> Interpreter:
+    """The interpreter of that generator; `record` gets each op as it happens."""
+    spec = plan.spec
+    return Interpreter(
+        generator(plan, choices, faults),
+        concurrency=spec.concurrency,
+        nodes=spec.nodes,
+        seed=spec.seed,
+        record=record,
+    )

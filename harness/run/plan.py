@@ -1,0 +1,191 @@
+"""From a spec's names to the objects of a run. Everything that cannot work is refused here, before anything is started."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from checkers.vacuity import VacuityThresholds
+from harness.environments import registry as environments
+from harness.environments.base import Deployment, Environment
+from harness.errors import UsageError, unknown_name
+from harness.spec import RunSpec, typed_options
+from harness.workloads import registry as workloads
+from harness.workloads.base import Workload, WorkloadContext
+from nemesis import fault_planner, schedule
+from nemesis.capabilities import Cluster
+from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, families, parse_nemesis
+from nemesis.schedule import BadSchedule, Schedule
+from targets import registry as targets
+from targets.target import Target
+
+NS_PER_S = 1_000_000_000
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A run with every name resolved and every option typed.
+
+    saved: the schedule to replay; None when faults are planned from the seed. outside_model: in words, where that schedule
+    leaves the target's fault model (only with --beyond-model).
+    """
+
+    spec: RunSpec
+    target: Target
+    target_options: msgspec.Struct
+    workload: Workload
+    workload_options: msgspec.Struct
+    environment: Callable[[Deployment], Environment]
+    choices: tuple[FaultChoice, ...]
+    saved: Schedule | None
+    thresholds: VacuityThresholds
+    outside_model: tuple[str, ...] = ()
+
+    @property
+    def claimed_model(self) -> str:
+        """The consistency model that the target claims under its options."""
+        return self.target.claimed_model(self.workload.interface, self.target_options)
+
+    @property
+    def moves_clocks(self) -> bool:
+        """Whether a fault of this run moves clocks."""
+        return any(needs_clocks(choice) for choice in self.choices)
+
+    @property
+    def context(self) -> WorkloadContext:
+        """The run as its workload sees it."""
+        return WorkloadContext(
+            options=self.workload_options,
+            nodes=self.spec.nodes,
+            concurrency=self.spec.concurrency,
+            claimed_model=self.claimed_model,
+            states_max=self.spec.check_states,
+            check_time_limit_s=self.spec.check_time_limit_s,
+        )
+
+    def rng(self, component: str) -> Random:
+        """The component's own child of the seed: one more draw in one place moves nothing elsewhere."""
+        return Random(f"{self.spec.seed}/{component}")
+
+    def faults(self, cluster: Cluster) -> tuple[list[FaultChoice], Schedule]:
+        """What goes wrong and when, of what `cluster` can do. Raises UsageError when it lacks what a fault needs."""
+        spec, model = self.spec, self.target.fault_model
+        try:
+            choices = available(cluster, self.choices, f"environment {spec.env}")
+        except Unavailable as error:
+            # An environment of machines knows why it is so; see harness.environments.linux.environment.
+            reasons = (*getattr(cluster, "lacking", ()), *getattr(cluster, "clocks_lacking", ()))
+            lacking = "".join(f"\n  {what}" for what in reasons)
+            raise UsageError(f"{error}{lacking}") from error
+        if self.saved is not None:
+            return choices, self.saved
+        try:
+            return choices, fault_planner.plan(
+                choices,
+                spec.nodes,
+                spec.seed,
+                int(spec.time_limit_s * NS_PER_S),
+                interval_ns=int(spec.interval_s * NS_PER_S),
+                survives=model.survives,
+                down_nodes_max=model.down_nodes_max,
+                beyond_model=spec.beyond_model,
+            )
+        except Unavailable as error:
+            raise UsageError(str(error)) from error
+
+
+def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | None = None) -> Plan:
+    """The plan of `spec`; its faults are those of `saved` or `schedule_file`, else they will be planned from the seed.
+
+    Raises UsageError that says what is wrong and what to do.
+    """
+    target = find_target(spec.target)
+    target_options = typed_options(f"target {spec.target}", spec.target_options, target.option_type)
+    for bug in spec.bugs:
+        if bug not in target.bugs:
+            raise unknown_name(f"bug of {spec.target}", bug, target.bugs)
+    workload = find_workload(spec.workload)
+    workload_options = typed_options(f"workload {spec.workload}", spec.workload_options, workload.option_type)
+    if workload.interface not in target.interfaces:
+        raise UsageError(
+            f"the workload {spec.workload} needs a target with the interface {workload.interface!r}; "
+            f"{spec.target} has {', '.join(sorted(target.interfaces))}"
+        )
+    try:
+        environment = environments.find(spec.env)
+    except LookupError:
+        raise unknown_name("environment", spec.env, environments.names()) from None
+    if saved is None and schedule_file is not None:
+        saved = load_schedule(schedule_file, spec)
+    outside: list[str] = []
+    if saved is None:
+        choices = chosen_faults(spec)
+    else:
+        choices = saved.fault_choices()
+        outside = schedule.outside_model(saved, target.fault_model.survives, target.fault_model.down_nodes_max)
+        if outside and not spec.beyond_model:
+            raise UsageError(
+                f"the schedule leaves the fault model of {spec.target}: {'; '.join(outside)}; "
+                "--beyond-model runs it all the same"
+            )
+        digest = hashlib.sha256(msgspec.json.encode(saved, order="sorted")).hexdigest()
+        spec = msgspec.structs.replace(spec, schedule_digest=digest)
+    return Plan(
+        spec=spec,
+        target=target,
+        target_options=target_options,
+        workload=workload,
+        workload_options=workload_options,
+        environment=environment,
+        choices=tuple(choices),
+        saved=saved,
+        thresholds=typed_options("vacuity", spec.vacuity, VacuityThresholds),
+        outside_model=tuple(outside),
+    )
+
+
+def needs_clocks(choice: FaultChoice) -> bool:
+    """Whether a variant of this choice does something to clocks."""
+    family = families()[choice.name]
+    return any("clocks" in family.needs(variant).capabilities for variant in choice.variants or ("",))
+
+
+def chosen_faults(spec: RunSpec) -> list[FaultChoice]:
+    """The faults of the spec's names. Raises UsageError with the nearest known name."""
+    try:
+        return parse_nemesis(spec.nemesis)
+    except UnknownFault as error:
+        raise UsageError(f"--nemesis: {error}") from error
+
+
+def load_schedule(path: Path, spec: RunSpec) -> Schedule:
+    """The schedule in `path`, checked against the spec's nodes."""
+    try:
+        return schedule.load(path, spec.nodes)
+    except BadSchedule as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"the schedule {path} cannot be read: {error.strerror or error}") from error
+
+
+def find_target(name: str) -> Target:
+    """The target called `name`, or at package.module:Name. Raises UsageError."""
+    try:
+        return targets.find(name)
+    except LookupError:
+        raise unknown_name("target", name, targets.names()) from None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"the target {name} cannot be loaded: {error}") from error
+
+
+def find_workload(name: str) -> Workload:
+    """The workload called `name`, or at package.module:Name. Raises UsageError."""
+    try:
+        return workloads.find(name)
+    except LookupError:
+        raise unknown_name("workload", name, workloads.names()) from None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"the workload {name} cannot be loaded: {error}") from error
