@@ -97,14 +97,6 @@ def _fill(streams: Sequence[_Stream], limit: int, node_count: int) -> list[Plann
     return planned
 
 
-def random_subset(choices: Sequence[FaultChoice], rng: Random) -> list[FaultChoice]:
-    """Each choice in or out by a coin, at least one of them (swarm testing: Groce et al., ISSTA 2012)."""
-    if not choices:
-        return []
-    kept = [choice for choice in choices if rng.random() < 0.5]
-    return kept or [rng.choice(list(choices))]
-
-
 class _Stream:
     """The faults of one choice, one after another; each variant comes once before one comes again."""
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from targets.core import Core, NodeId
+from targets.topology import PLAIN, Topology
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -57,12 +58,10 @@ class FaultModel(msgspec.Struct, frozen=True):
 
     survives: fault names of the command line ("partition", "kill", "disk/lose-unsynced", ...).
     down_nodes_max: nodes that may be dead or paused at once while it must still be *safe*, as a share of all (1.0: any).
-    notes: in words, what lies outside and why.
     """
 
     survives: frozenset[str]
     down_nodes_max: float = 1.0
-    notes: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -123,19 +122,28 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class System(Protocol):
-    """What every target says of itself."""
+    """What every target says of itself. `SystemDefaults` has the members that most targets need not write."""
 
     name: str
     summary: str
     interfaces: frozenset[str]
     """What workloads may ask of it: "kv" (read, write, cas by key), ..."""
-    consistency: Mapping[str, str]
-    """Interface -> the consistency model that it claims, such as {"kv": "linearizable"}, under default options."""
     option_type: type[msgspec.Struct]
     """Typed options with defaults; a misspelt or ill-typed one is refused."""
     bugs: Mapping[str, Bug]
     """May be empty."""
     fault_model: FaultModel
+    invariants: Sequence[str]
+    """The rules of checkers.invariants that its traces must obey, by name, or a user's own as module:Name. A target that names
+    none gets no verdict on invariants."""
+
+    def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
+        """Which node plays which role and holds which shard; `PLAIN` where all are alike."""
+        ...
+
+    def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
+        """Whether the nodes of a healed, idle cluster agree, judging by their statuses."""
+        ...
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """The consistency model claimed under these options: "linearizable", "sequential", "eventual"..."""
@@ -150,6 +158,21 @@ class System(Protocol):
         ...
 
 
+class SystemDefaults:
+    """What holds for a target that says nothing else. Inherit from it, and write only what differs."""
+
+    invariants: Sequence[str] = ()
+    durable_before_send: frozenset[str] = frozenset()
+
+    def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
+        """All nodes are alike."""
+        return PLAIN
+
+    def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
+        """True: such a target does not say what its nodes have to agree on."""
+        return True
+
+
 @runtime_checkable
 class CoreTarget(System, Protocol):
     """A target written as a core: runs in every environment, the simulation included."""
@@ -162,6 +185,9 @@ class CoreTarget(System, Protocol):
     reply_type: type[msgspec.Struct]
     record_type: Any
     """The union of durable record Structs, for decoding the write-ahead log."""
+    durable_before_send: frozenset[str]
+    """Kinds of trace that tell what must be on disk before the node sends its next message, such as "vote": the simulation
+    then traces that the others may know it."""
 
     def core(
         self,

@@ -14,6 +14,7 @@ from harness.clients.driver import NemesisWorker
 from harness.generators.interpreter import Interpreter
 from nemesis.capabilities import Cluster, NodeId
 from targets.target import Client, Connect, Target
+from targets.topology import PLAIN, Topology
 
 
 class EnvironmentUnavailable(Exception):
@@ -25,7 +26,8 @@ class Deployment(msgspec.Struct, frozen=True):
 
     run_id: labels everything that the environment makes. directory: the run directory; node files go below nodes/<n>/.
     client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment. moves_clocks: a
-    fault of the run needs clocks; else programs outside the project are started without what moves theirs.
+    fault of the run needs clocks; else programs outside the project are started without what moves theirs. topology: the
+    target's, for these nodes and options.
     """
 
     run_id: str
@@ -38,6 +40,15 @@ class Deployment(msgspec.Struct, frozen=True):
     client_timeout_s: float = 2.0
     env_options: Mapping[str, Any] = {}
     moves_clocks: bool = False
+    topology: Topology = PLAIN
+
+
+class EnvironmentClass(Protocol):
+    """What the registry gives for an environment's name: its class."""
+
+    is_virtual: bool
+
+    def __call__(self, deployment: Deployment, /) -> Environment: ...
 
 
 class Environment(Protocol):
@@ -48,6 +59,8 @@ class Environment(Protocol):
     """
 
     name: str
+    is_virtual: bool
+    """Whether its time is virtual: nothing in it takes real time, and the same seed gives the same run. A fact of the class."""
     cluster: Cluster
 
     def check(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import cast
 
-from harness.environments.base import Deployment, Environment
+from harness.environments.base import EnvironmentClass
 
 BUILT_IN = {
     "ssh": "harness.environments.ssh.environment:SshEnvironment",
@@ -22,7 +21,7 @@ def names() -> list[str]:
     return sorted(BUILT_IN)
 
 
-def find(name: str) -> Callable[[Deployment], Environment]:
+def find(name: str) -> EnvironmentClass:
     """The environment's class. Raises LookupError when there is none of that name."""
     module, _, attribute = BUILT_IN[name].partition(":")
-    return cast(Callable[[Deployment], Environment], getattr(importlib.import_module(module), attribute))
+    return cast(EnvironmentClass, getattr(importlib.import_module(module), attribute))

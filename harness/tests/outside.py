@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from targets.target import Address, Bug, Call, Connect, FaultModel, Outcome, Place
+from targets.target import Address, Bug, Call, Connect, FaultModel, Outcome, Place, SystemDefaults
 
 SERVER = "harness.tests.outside_server"
 LEASE_MS = 300
@@ -52,13 +52,12 @@ class OutsideClient:
             connections.clear()
 
 
-class OutsideTarget:
+class OutsideTarget(SystemDefaults):
     """Implements targets.target.Program."""
 
     name = "outside"
     summary = "a key-value server outside the project: one node holds the data, the others pass on to it"
     interfaces = frozenset({"kv"})
-    consistency: Mapping[str, str] = {"kv": "linearizable"}
     option_type: type[msgspec.Struct] = OutsideOptions
     bugs: Mapping[str, Bug] = {
         "clock-lease": Bug(
@@ -69,8 +68,7 @@ class OutsideTarget:
         )
     }
     fault_model = FaultModel(
-        survives=frozenset({"partition", "kill", "pause", "restart-all", "clock", "slow", "loss", "rate"}),
-        notes="One copy: safe under whatever leaves its disk alone; serves while the home is up and reached.",
+        survives=frozenset({"partition", "kill", "pause", "restart-all", "clock", "slow", "loss", "rate"})
     )
     installed: Sequence[str] = ("python3", "--version")
     install = "apt-get install python3"
@@ -101,7 +99,7 @@ class OutsideTarget:
         return OutsideClient
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
-        return self.consistency[interface]
+        return "linearizable"
 
     def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
         return next((node for node, status in sorted(statuses.items()) if status["role"] == "home"), None)

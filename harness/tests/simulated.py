@@ -12,7 +12,7 @@ import msgspec
 from harness.environments.base import Deployment
 from harness.environments.sim.environment import SimEnvironment
 from targets.core import Effect, Event, NodeId
-from targets.target import Bug, Call, Client, FaultModel, NoReply, Outcome, Place, Redirect, Route
+from targets.target import Bug, Call, Client, FaultModel, NoReply, Outcome, Place, Redirect, Route, SystemDefaults
 
 Script = Callable[["Scripted", Event], Sequence[Effect]]
 
@@ -40,13 +40,12 @@ class Scripted:
         return {"role": "follower", "term": 0, "leader": None, "commit_index": 0, "log_length": 0, "bugs": []}
 
 
-class ScriptedTarget:
+class ScriptedTarget(SystemDefaults):
     """A CoreTarget whose cores are `Scripted`; `cores[node]` are a node's lives, in order."""
 
     name = "scripted"
     summary = "for tests"
     interfaces = frozenset({"words"})
-    consistency: Mapping[str, str] = {}
     option_type: type[msgspec.Struct] = Word
     bugs: Mapping[str, Bug] = {}
     fault_model = FaultModel(frozenset())

@@ -17,6 +17,7 @@ from harness.run import plan
 from harness.spec import RunSpec
 from histories.tracing import TraceRecord
 from nemesis.registry import families
+from targets.raft.target import RaftTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDARD = RunSpec(
@@ -127,6 +128,14 @@ def test_the_message_log_changes_nothing() -> None:
     with_log = sweep.run_seed(of(5, time_limit_s=10.0, env_options={"messages": True}), with_digests=True)
     without = sweep.run_seed(of(5, time_limit_s=10.0), with_digests=True)
     assert (with_log.history_digest, with_log.trace_digest) == (without.history_digest, without.trace_digest)
+
+
+def test_the_target_says_when_its_nodes_have_converged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RaftTarget, "converged", lambda _self, _statuses: False)
+    prepared = plan.prepare(of(6, time_limit_s=1.0, nemesis=(), env_options={"liveness_s": 1.0}))
+    liveness = sweep.simulate(prepared).verdict.parts["liveness"]
+    assert liveness.validity is Validity.INVALID
+    assert "did not converge within 1 s" in liveness.reason
 
 
 def test_a_run_without_a_majority_at_its_end_is_healed_and_serves() -> None:

@@ -2,13 +2,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from random import Random
 
 import msgspec
 import pytest
 
 from nemesis import fault_planner, registry
-from nemesis.fault_planner import plan, random_subset
+from nemesis.fault_planner import plan
 from nemesis.registry import Unavailable, families, family_of, parse_nemesis
 from nemesis.schedule import Schedule, check, outside_model
 
@@ -181,15 +180,6 @@ def test_nonsense_numbers(arguments: dict[str, int], message: str) -> None:
 
 def test_no_choices_no_faults() -> None:
     assert plan([], NODES, 1, SECOND_NS).entries == ()
-
-
-def test_random_subsets() -> None:
-    drawn = [random_subset(STANDARD, Random(seed)) for seed in range(100)]
-    assert {len(subset) for subset in drawn} == {1, 2, 3}
-    for subset in drawn:
-        assert subset == [choice for choice in STANDARD if choice in subset]
-    assert random_subset([], Random(1)) == []
-    assert random_subset(STANDARD, Random(4)) == random_subset(STANDARD, Random(4))
 
 
 def test_the_shares_are_shares() -> None:

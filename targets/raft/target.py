@@ -23,7 +23,7 @@ from targets.raft.messages import (
 )
 from targets.raft.options import RaftOptions
 from targets.raft.records import RaftRecord
-from targets.target import Bug, Client, FaultModel, Place, Route
+from targets.target import Bug, Client, FaultModel, Place, Route, SystemDefaults
 
 _SURVIVES = frozenset(
     {
@@ -48,21 +48,17 @@ _SURVIVES = frozenset(
 BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in PLANTED}
 
 
-class RaftTarget:
+class RaftTarget(SystemDefaults):
     """Implements targets.target.CoreTarget."""
 
     name = "raft"
     summary = "Raft: a replicated key-value store with one leader at a time"
     interfaces = frozenset({"kv"})
-    consistency: Mapping[str, str] = {"kv": "linearizable"}
     option_type: type[msgspec.Struct] = RaftOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = FaultModel(
-        survives=_SURVIVES,
-        down_nodes_max=1.0,
-        notes="Safe under any crashes and any network as long as what was synced is kept; serves while a majority is "
-        "up and connected. A voter that lost what it had synced may vote twice: outside the model.",
-    )
+    fault_model = FaultModel(survives=_SURVIVES, down_nodes_max=1.0)
+    """Safe under any crashes and any network as long as what was synced is kept; serves while a majority is up and connected.
+    A voter that lost what it had synced may vote twice, which is outside the model."""
     routes: Sequence[Route] = (
         Route("/raft/request_vote", RequestVote, RequestVoteReply),
         Route("/raft/pre_vote", PreVote, PreVoteReply),
@@ -108,6 +104,10 @@ class RaftTarget:
         """The leader of the highest term among those that say they lead; a cut-off one may still believe it."""
         leaders = [(status["term"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
         return max(leaders)[1] if leaders else None
+
+    def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
+        """All nodes know the same entries to be committed."""
+        return len({status["commit_index"] for status in statuses.values()}) <= 1
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
         """The command line of targets.node for this place."""

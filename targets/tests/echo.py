@@ -28,7 +28,7 @@ from targets.core import (
     TimerFired,
     Trace,
 )
-from targets.target import Bug, Call, FaultModel, NoReply, Outcome, Place, Redirect, Route
+from targets.target import Bug, Call, FaultModel, NoReply, Outcome, Place, Redirect, Route, SystemDefaults
 
 
 class Ping(msgspec.Struct, frozen=True):
@@ -171,11 +171,10 @@ class EchoClient:
         return Outcome("ok", call.value if call.f == "write" else reply.value)
 
 
-class EchoTarget:
+class EchoTarget(SystemDefaults):
     name = "targets.tests.echo:TARGET"
     summary = "independent maps that ping each other"
     interfaces = frozenset({"kv"})
-    consistency: Mapping[str, str] = {"kv": "none"}
     option_type: type[msgspec.Struct] = Options
     bugs: Mapping[str, Bug] = {"deaf": Bug("deaf", "does nothing", "nothing")}
     fault_model = FaultModel(frozenset({"kill", "pause", "partition", "clock"}))

@@ -118,6 +118,11 @@ def test_the_primary_leads_the_highest_term() -> None:
     assert TARGET.primary({"n1": leads | {"term": 3}, "n2": leads | {"term": 4}, "n3": follows | {"term": 5}}) == "n2"
 
 
+def test_nodes_with_the_same_commit_index_have_converged() -> None:
+    assert TARGET.converged({"n1": {"commit_index": 4}, "n2": {"commit_index": 4}})
+    assert not TARGET.converged({"n1": {"commit_index": 4}, "n2": {"commit_index": 5}})
+
+
 def test_unknown_bugs_and_interfaces_are_refused() -> None:
     with pytest.raises(ValueError, match="stale-reed"):
         TARGET.core("n1", ("n1",), RaftOptions(), frozenset({"stale-reed"}), random.Random(1))

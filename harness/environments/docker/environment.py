@@ -82,6 +82,7 @@ class DockerEnvironment(LinuxEnvironment):
     """Nodes in containers. Raises UsageError for options that do not fit."""
 
     name = "docker"
+    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, DockerOptions)

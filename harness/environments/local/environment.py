@@ -86,6 +86,7 @@ class LocalEnvironment:
     """Implements harness.environments.base.Environment. Raises UsageError for options that do not fit."""
 
     name = "local"
+    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

@@ -49,6 +49,7 @@ class NetnsEnvironment(LinuxEnvironment):
     """Nodes in namespaces. Raises UsageError for options that do not fit."""
 
     name = "netns"
+    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, NetnsOptions)

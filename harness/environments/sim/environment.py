@@ -75,6 +75,7 @@ class SimEnvironment:
     """Implements harness.environments.base.Environment. Raises UsageError for options that do not fit."""
 
     name = "sim"
+    is_virtual = True
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
@@ -178,11 +179,9 @@ class SimEnvironment:
                     raise InvariantViolated(world.violation.words)
             wake_ns = interpreter.wake_ns
             until_ns = FOREVER_NS if wake_ns is None else wake_ns
-            done = 0
             while heap and heap[0][0] <= until_ns:
                 world.now_ns, _, callback, argument = heappop(heap)
                 callback(argument)
-                done += 1
                 if self._is_poll_due:
                     break
             else:
@@ -190,7 +189,6 @@ class SimEnvironment:
                     raise HarnessError("the interpreter waits for a completion, and nothing is left to happen")
                 world.now_ns = max(world.now_ns, wake_ns)
                 self._is_poll_due = True
-            world.events_done += done
 
     def _poll(self, interpreter: Interpreter) -> list[Op]:
         """Start the clients' ops that are due; the nemesis' ones are left to the caller, since they may take time."""
@@ -242,7 +240,14 @@ class SimEnvironment:
         if self.options.liveness_s and self.world.violation is None:
             probe = liveness.Probe(self.clients, self._probe_op)
             try:
-                found["liveness"] = liveness.check(self.world, self.nodes, self._heal, probe, self.options.liveness_s)
+                found["liveness"] = liveness.check(
+                    self.world,
+                    self.nodes,
+                    self._heal,
+                    probe,
+                    self.options.liveness_s,
+                    self.deployment.target.converged,
+                )
             except InvariantViolated:
                 found["liveness"] = Verdict.unknown("an invariant was violated first", liveness.CHECKER)
         if self.observers is not None:

@@ -50,8 +50,12 @@ def check(
     heal: Callable[[], None],
     probe: Probe,
     bound_s: float,
+    converged: Callable[[Mapping[str, Mapping[str, Any]]], bool],
 ) -> Verdict:
-    """Heal, then run until the cluster serves and agrees, at most `bound_s`. INVALID with each node's state if it does not."""
+    """Heal, then run until the cluster serves and agrees, at most `bound_s`. INVALID with each node's state if it does not.
+
+    converged: the target's word on the statuses of its nodes; it is asked when all of them answer.
+    """
     began_ns = world.now_ns
     heal()
     wanted = [node for node in nodes if not node.disk.is_damaged]
@@ -65,7 +69,8 @@ def check(
         world.advance(min(ends_ns, world.now_ns + LOOK_EVERY_NS), lambda: False)
         if probe.is_served and served_ns is None:
             served_ns = world.now_ns
-        if probe.is_served and is_converged([node.status() for node in wanted]):
+        statuses = {node.name: status for node in wanted if (status := node.status()) is not None}
+        if probe.is_served and len(statuses) == len(wanted) and converged(statuses):
             stats = {"served_after_ns": (served_ns or world.now_ns) - began_ns, "tries": probe.tries}
             return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": world.now_ns - began_ns})
     states = {
@@ -77,14 +82,6 @@ def check(
         CHECKER,
         evidence={"states": states, "last_answer": probe.last_answer, "healed_ns": began_ns},
         stats={"tries": probe.tries},
-    )
-
-
-def is_converged(statuses: Sequence[Mapping[str, Any] | None]) -> bool:
-    """Whether all answer, and with the same commit index."""
-    return (
-        len({None if status is None else status.get("commit_index") for status in statuses}) == 1
-        and None not in statuses
     )
 
 

@@ -43,7 +43,6 @@ class World:
         self._watching = {} if observers is None else observers.handlers
         self.messages = messages
         self.violation: Violation | None = None
-        self.events_done = 0
         self.run: Callable[[int, Callable[[], bool]], None] = self.advance
         """`advance`, with the clients going on where there are any: for faults that take time."""
 
@@ -62,15 +61,11 @@ class World:
         The clock stands at the last entry, or at `until_ns` when that was reached.
         """
         heap = self.heap
-        done = 0
         while heap and heap[0][0] <= until_ns:
             self.now_ns, _, callback, argument = heappop(heap)
             callback(argument)
-            done += 1
             if is_over():
-                self.events_done += done
                 return
-        self.events_done += done
         if until_ns > self.now_ns:
             self.now_ns = until_ns
 

@@ -42,6 +42,7 @@ class SshEnvironment(LinuxEnvironment):
     """Nodes on machines. Raises UsageError for options that do not fit."""
 
     name = "ssh"
+    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, SshOptions)
