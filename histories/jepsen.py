@@ -27,7 +27,8 @@ from msgspec.structs import force_setattr
 from histories import edn
 from histories.edn import Keyword
 from histories.history import History
-from histories.jepsen_maps import UNKNOWN, read_maps
+from histories.jepsen_maps import read_maps
+from histories.jepsen_ops import UNKNOWN
 from histories.loaded import Loaded, paused_gc, read_text
 from histories.op import NEMESIS, Op, OpType
 from histories.wellformed import MalformedHistory, Problem, problems

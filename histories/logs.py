@@ -20,7 +20,8 @@ from typing import Any
 from histories import edn, jepsen
 from histories.edn import EdnError, Keyword
 from histories.history import History
-from histories.jepsen_maps import UNKNOWN, plain
+from histories.jepsen_ops import UNKNOWN
+from histories.jepsen_values import plain
 from histories.loaded import Loaded, paused_gc, read_text
 from histories.op import NEMESIS, Op, OpType, Process
 from histories.wellformed import MalformedHistory, Problem, problems

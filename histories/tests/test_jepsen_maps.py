@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histories import NEMESIS, Op, edn, jepsen_maps
+from histories import NEMESIS, Op, edn, jepsen_maps, jepsen_shapes, jepsen_values
 from histories.tests import strategies
 
 words = st.from_regex(r"[a-z]{1,5}", fullmatch=True)
@@ -153,12 +153,12 @@ def test_the_common_styles_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -
 def test_many_values_are_read_as_one_by_one() -> None:
     rng = random.Random("0/many")
     texts = [text for pair in VALUES for text in pair] + ["nil", "5", ":x", '"a b"', "[]", "[[]]", "[:a [:ab 1] nil]"]
-    texts = [text for text in texts if re.fullmatch(jepsen_maps._ANY_VALUE, text, re.DOTALL)]
-    good = [text for text in texts if jepsen_maps._by_json([text]) is not None]
+    texts = [text for text in texts if re.fullmatch(jepsen_shapes.ANY_VALUE, text, re.DOTALL)]
+    good = [text for text in texts if jepsen_values.by_json([text]) is not None]
     assert len(good) > 10
     for _ in range(300):
         some = rng.choices(good if rng.random() < 0.5 else texts, k=rng.randint(1, 30))
-        values = jepsen_maps._by_json(some)
-        one_by_one = [jepsen_maps.plain(edn.loads(text)) for text in some]
+        values = jepsen_values.by_json(some)
+        one_by_one = [jepsen_values.plain(edn.loads(text)) for text in some]
         assert values is None or repr(values) == repr(one_by_one), some
-        assert repr(jepsen_maps._many(some)) == repr(one_by_one), some
+        assert repr(jepsen_values.many_values(some)) == repr(one_by_one), some
