@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from histories import jepsen, jsonl, logs
 from histories.loaded import Format, Loaded
+from histories.sources import Source, opened
 from histories.wellformed import MalformedHistory, Problem
 
 _HEAD_BYTES = 1 << 16
@@ -20,35 +21,37 @@ _KV_START = re.compile(r"\s*\{[^{}\n]*:f :(?:get|put|append), :key ")
 def load(
     path: str | PathLike[str], format: Format | Literal["auto"] = "auto", *, independent: bool | None = None
 ) -> Loaded:
-    """The history in the file.
+    """The history in the file, which may be packed with gzip; `-` is standard input.
 
     independent: for EDN, whether client values are [key value] pairs; None: as they look (see jepsen.read).
     **Raises** OSError when the file cannot be read; ValueError for an unknown format; MalformedHistory when the file
-    holds no well-formed history, or none at all (empty, binary, some other text).
+    holds no well-formed history, or none at all (empty, binary, some other text, damaged gzip data).
     """
     if format != "auto" and format not in get_args(Format):
         raise ValueError(f"format {format!r}: auto, {', '.join(get_args(Format))} were expected")
-    match detect(path) if format == "auto" else format:
-        case "jsonl":
-            return jsonl.read(path)
-        case "edn":
-            return jepsen.read(path, independent=independent)
-        case "jepsen-log":
-            return logs.read_jepsen_log(path)
-        case "kv-log":
-            return logs.read_kv_log(path)
+    with opened(path) as source:
+        match detect(source) if format == "auto" else format:
+            case "jsonl":
+                return jsonl.read(source)
+            case "edn":
+                return jepsen.read(source, independent=independent)
+            case "jepsen-log":
+                return logs.read_jepsen_log(source)
+            case "kv-log":
+                return logs.read_kv_log(source)
 
 
-def detect(path: str | PathLike[str]) -> Format:
+def detect(path: str | PathLike[str] | Source) -> Format:
     """The format that the file's beginning shows. **Raises** OSError; MalformedHistory when it shows none."""
-    with open(path, "rb") as file:
-        head = file.read(_HEAD_BYTES)
+    with opened(path) as source:
+        head = source.file.read(_HEAD_BYTES)
+        name = source.name
     if not head.strip():
-        raise MalformedHistory([Problem(0, "syntax", "the file is empty", 1)], path)
+        raise MalformedHistory([Problem(0, "syntax", "the file is empty", 1)], name)
     # A character may be cut at the end of the head; binary data has NULs or is no UTF-8 long before.
     text = head.decode(errors="replace")
     if b"\0" in head or text[: _HEAD_BYTES // 8].count("�") > 2:
-        raise MalformedHistory([Problem(0, "syntax", "binary data, not a history", 1)], path)
+        raise MalformedHistory([Problem(0, "syntax", "binary data, not a history", 1)], name)
     if f'"{jsonl.MARK}"' in text.partition("\n")[0] or text.lstrip().startswith('{"'):
         return "jsonl"
     if _KV_START.match(text):
@@ -58,5 +61,5 @@ def detect(path: str | PathLike[str]) -> Format:
     if "jepsen.util" in text:
         return "jepsen-log"
     raise MalformedHistory(
-        [Problem(0, "syntax", f"none of {', '.join(get_args(Format))} begins so: {text.strip()[:60]!r}", 1)], path
+        [Problem(0, "syntax", f"none of {', '.join(get_args(Format))} begins so: {text.strip()[:60]!r}", 1)], name
     )

@@ -29,15 +29,16 @@ from histories.edn import Keyword
 from histories.history import History
 from histories.jepsen_maps import read_maps
 from histories.jepsen_ops import UNKNOWN
-from histories.loaded import Loaded, paused_gc, read_text
+from histories.loaded import Loaded, paused_gc
 from histories.op import NEMESIS, Op, OpType
+from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem, problems
 
 _STEP_NS = 1_000_000
 _NO_KEYS = (list, dict, type(None))
 
 
-def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loaded:
+def read(path: str | PathLike[str] | Source, *, independent: bool | None = None) -> Loaded:
     """The history in the EDN file, without a last map that was cut.
 
     independent: whether client values are [key value] pairs. None: they are when every client's value is a pair with a
@@ -46,13 +47,13 @@ def read(path: str | PathLike[str], *, independent: bool | None = None) -> Loade
     **Raises** OSError when the file cannot be read, MalformedHistory with every broken rule and its line when it is not
     a well-formed history.
     """
-    with paused_gc():
-        items, lines, truncated = _parse(read_text(path))
+    with paused_gc(), opened(path) as source:
+        items, lines, truncated = _parse(read_text(source))
         if independent or (independent is None and _is_independent(items)):
             _split_pairs(items)
         broken = problems(items, lines)
     if broken:
-        raise MalformedHistory(broken, path)
+        raise MalformedHistory(broken, source.name)
     # No problem among them: it would have been reported.
     return Loaded(History(cast(list[Op], items)), {}, truncated, "edn", nil_reads_are_wildcards=True, lines=lines)
 

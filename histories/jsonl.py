@@ -8,7 +8,7 @@ exactly that one cut line.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from io import FileIO
 from itertools import islice
 from os import PathLike
@@ -20,12 +20,16 @@ from msgspec.structs import force_setattr
 
 from histories.history import History
 from histories.loaded import Loaded, paused_gc
-from histories.op import NEMESIS, Op
+from histories.op import NEMESIS, Op, OpType, Process
+from histories.sources import Source, opened
 from histories.wellformed import MalformedHistory, Problem, problems
 
 VERSION = 1
 MARK = "themis-history"
 """The header's key for the version; its presence in the first line is what says that a file is ours."""
+
+_STEP_NS = 1_000_000
+"""How long an op takes in a file without times, as in EDN without times."""
 
 _CHUNK_BYTES = 1 << 22
 """Read at once: large enough that decoding dominates, small beside the ops that come of it."""
@@ -111,18 +115,21 @@ def write(path: str | PathLike[str], ops: Iterable[Op], metadata: Mapping[str, A
             writer.extend(batch)
 
 
-def read(path: str | PathLike[str]) -> Loaded:
+def read(path: str | PathLike[str] | Source) -> Loaded:
     """The history in the file, without a last line that was cut.
+
+    An op without an index has the number of its line's place. An op without a time happens at the time of the one
+    before it; where no op has one, an op takes 1 ms.
 
     **Raises** OSError when the file cannot be read, MalformedHistory with every broken rule and its line when it is not
     a well-formed history.
     """
-    with paused_gc(), open(path, "rb") as file:
-        metadata = _header(file.readline(), path)
-        lines, truncated = _decode(file)
+    with paused_gc(), opened(path) as source:
+        metadata = _header(source.file.readline(), source.name)
+        lines, truncated = _Lines().decode(source.file)
         broken = problems(lines, lines=2)
     if broken:
-        raise MalformedHistory(broken, path)
+        raise MalformedHistory(broken, source.name)
     return Loaded(History(cast(list[Op], lines)), metadata, truncated, lines=range(2, len(lines) + 2))
 
 
@@ -134,50 +141,116 @@ def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:
         header = None
     if not isinstance(header, dict) or MARK not in header:
         said = line[:80].decode(errors="replace").rstrip() or "nothing"
-        raise MalformedHistory([Problem(0, "header", f'{{"{MARK}": {VERSION}}} was due, not {said}', 1)], path)
+        raise MalformedHistory(
+            [
+                Problem(
+                    0,
+                    "header",
+                    f'{{"{MARK}": {VERSION}}} was due, not {said}; the first line names the version of the format',
+                    1,
+                )
+            ],
+            path,
+        )
     version = header.pop(MARK)
     if version != VERSION or isinstance(version, bool):
         raise MalformedHistory([Problem(0, "version", f"version {version!r}; this reader knows {VERSION}", 1)], path)
     return header
 
 
-def _decode(file: BinaryIO) -> tuple[list[Op | Problem], bool]:
-    """What is in each line, and whether the last one was cut (and left out)."""
-    decoder = msgspec.json.Decoder(Op)
-    lines: list[Op | Problem] = []
-    shared: dict[str, str] = {}
-    rest = b""
-    while block := file.read(_CHUNK_BYTES):
-        end = block.rfind(b"\n") + 1
-        if end == 0:
-            rest += block
-            continue
-        whole = rest + block[:end] if rest else block[:end]
-        rest = block[end:]
-        try:
-            ops = decoder.decode_lines(whole)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            ops = None
-        if ops is None or len(ops) != whole.count(b"\n"):  # decode_lines passes over empty lines.
-            lines.extend(_decode_singly(decoder, whole.split(b"\n")[:-1], len(lines)))
-        else:
-            _share_strings(ops, shared)
-            lines.extend(ops)
-    if not rest:
-        return lines, False
-    [last] = _decode_singly(decoder, [rest], len(lines))
-    if isinstance(last, Problem) and _is_cut(rest):
-        return lines, True
-    return [*lines, last], False
+class _LooseOp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An op as others write it: without what the file's order says as well."""
+
+    type: OpType
+    process: Process
+    f: str
+    index: int | None = None
+    time: int | None = None
+    key: Any = None
+    value: Any = None
+    error: Any = None
+    node: str | None = None
 
 
-def _decode_singly(decoder: msgspec.json.Decoder[Op], lines: Iterable[bytes], position: int) -> Iterator[Op | Problem]:
-    for offset, line in enumerate(lines):
-        try:
-            yield decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            rule, detail = _unreadable(line, error)
-            yield Problem(position + offset, rule, detail, position + offset + 2)
+class _Lines:
+    """What is in each line behind the header: an op, or what is wrong with it."""
+
+    def __init__(self) -> None:
+        self._items: list[Op | Problem] = []
+        self._untimed: list[int] = []  # Positions of the ops that say no time.
+        self._shared: dict[str, str] = {}
+        self._op = msgspec.json.Decoder(Op)
+        self._loose_op = msgspec.json.Decoder(_LooseOp)
+
+    def decode(self, file: BinaryIO) -> tuple[list[Op | Problem], bool]:
+        """All lines, and whether the last one was cut (and left out)."""
+        rest = b""
+        while block := file.read(_CHUNK_BYTES):
+            end = block.rfind(b"\n") + 1
+            if end == 0:
+                rest += block
+                continue
+            whole = rest + block[:end] if rest else block[:end]
+            rest = block[end:]
+            try:
+                ops = self._op.decode_lines(whole)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                ops = None
+            if ops is None or len(ops) != whole.count(b"\n"):  # decode_lines passes over empty lines.
+                self._decode_singly(whole.split(b"\n")[:-1])
+            else:
+                _share_strings(ops, self._shared)
+                self._items.extend(ops)
+        is_cut = False
+        if rest:
+            self._decode_singly([rest])
+            is_cut = isinstance(self._items[-1], Problem) and _is_cut(rest)
+            if is_cut:
+                self._items.pop()
+        self._fill_times()
+        return self._items, is_cut
+
+    def _decode_singly(self, lines: Iterable[bytes]) -> None:
+        start = len(self._items)
+        for line in lines:
+            position = len(self._items)
+            try:
+                loose = self._loose_op.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self._items.append(Problem(position, *_unreadable(line, error), position + 2))
+                continue
+            if loose.time is None:
+                self._untimed.append(position)
+            self._items.append(
+                Op(
+                    position if loose.index is None else loose.index,
+                    0 if loose.time is None else loose.time,
+                    loose.type,
+                    loose.process,
+                    loose.f,
+                    loose.key,
+                    loose.value,
+                    loose.error,
+                    loose.node,
+                )
+            )
+        _share_strings((item for item in islice(self._items, start, None) if isinstance(item, Op)), self._shared)
+
+    def _fill_times(self) -> None:
+        """Every op has a time: its own, or that of the op before it, or where none has one, 1 ms an op."""
+        has_times = len(self._untimed) < sum(isinstance(item, Op) for item in self._items)
+        last_ns = 0
+        untimed = iter([*self._untimed, -1])
+        due = next(untimed)
+        if due < 0:
+            return
+        for position, item in enumerate(self._items):
+            if not isinstance(item, Op):
+                continue
+            if position == due:
+                force_setattr(item, "time", last_ns if has_times else position * _STEP_NS)
+                due = next(untimed)
+            last_ns = max(last_ns, item.time)
 
 
 def _unreadable(line: bytes, error: Exception) -> tuple[str, str]:
@@ -201,17 +274,16 @@ def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
-_FIRST_FIELD = b'{"index":'
-
-
 def _is_cut(line: bytes) -> bool:
-    """Whether the unterminated last line is the beginning of one that the writer would have written."""
-    if line[: len(_FIRST_FIELD)] != _FIRST_FIELD[: len(line)]:
+    """Whether the unterminated last line is the beginning of an object."""
+    if not line.startswith(b"{"):
         return False
     try:
         msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         return True
+    except msgspec.DecodeError as error:
+        return "truncated" in str(error)
     except RecursionError:
         return False
     return False

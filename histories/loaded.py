@@ -5,13 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from os import PathLike
 from typing import Any, Literal
 
 import msgspec
 
 from histories.history import History
-from histories.wellformed import MalformedHistory, Problem
 
 Format = Literal["jsonl", "edn", "jepsen-log", "kv-log"]
 """The file formats that histories.files reads."""
@@ -47,14 +45,3 @@ def paused_gc() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def read_text(path: str | PathLike[str]) -> str:
-    """The file's text. **Raises** OSError, and MalformedHistory with the line where it is not UTF-8."""
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise MalformedHistory([Problem(0, "syntax", f"not UTF-8: {error.reason}", line)], path) from None

@@ -22,8 +22,9 @@ from histories.edn import EdnError, Keyword
 from histories.history import History
 from histories.jepsen_ops import UNKNOWN
 from histories.jepsen_values import plain
-from histories.loaded import Loaded, paused_gc, read_text
+from histories.loaded import Loaded, paused_gc
 from histories.op import NEMESIS, Op, OpType, Process
+from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem, problems
 
 _LOG_LINE = re.compile(
@@ -33,7 +34,7 @@ _LOG_LINE = re.compile(
 _LOG_START = re.compile(r"jepsen\.util(?::| -)\s+(?:[0-9]+|:nemesis)\s+:")
 
 
-def read_jepsen_log(path: str | PathLike[str]) -> Loaded:
+def read_jepsen_log(path: str | PathLike[str] | Source) -> Loaded:
     """The history that Jepsen printed.
 
     **Raises** OSError when the file cannot be read, MalformedHistory with every broken rule and its line, also when no
@@ -42,8 +43,8 @@ def read_jepsen_log(path: str | PathLike[str]) -> Loaded:
     items: list[Op | Problem] = []
     lines: list[int] = []
     truncated = False
-    text = read_text(path)
-    with paused_gc():
+    with paused_gc(), opened(path) as source:
+        text = read_text(source)
         for number, line in enumerate(text.splitlines(), 1):
             if (start := _LOG_START.search(line)) is None:
                 continue
@@ -56,23 +57,23 @@ def read_jepsen_log(path: str | PathLike[str]) -> Loaded:
         if not items:
             items, lines = [Problem(0, "syntax", "no line reports an op", 1)], [1]
         items, lines = jepsen.as_ours(items, lines)
-        return _loaded(path, items, lines, Loaded(History(()), {}, truncated, "jepsen-log"))
+        return _loaded(source, items, lines, Loaded(History(()), {}, truncated, "jepsen-log"))
 
 
-def read_kv_log(path: str | PathLike[str]) -> Loaded:
+def read_kv_log(path: str | PathLike[str] | Source) -> Loaded:
     """The history of a key-value store: get, put and append by key. A key that nothing was put into holds "".
 
     `metadata["initial"]` is that "". **Raises** OSError when the file cannot be read, MalformedHistory with every
     broken rule and its line.
     """
-    with paused_gc():
-        items, lines, truncated = jepsen.parse(read_text(path))
-        return _loaded(path, items, lines, Loaded(History(()), {"initial": ""}, truncated, "kv-log"))
+    with paused_gc(), opened(path) as source:
+        items, lines, truncated = jepsen.parse(read_text(source))
+        return _loaded(source, items, lines, Loaded(History(()), {"initial": ""}, truncated, "kv-log"))
 
 
-def _loaded(path: str | PathLike[str], items: list[Op | Problem], lines: list[int], about: Loaded) -> Loaded:
+def _loaded(source: Source, items: list[Op | Problem], lines: list[int], about: Loaded) -> Loaded:
     if broken := problems(items, lines):
-        raise MalformedHistory(broken, path)
+        raise MalformedHistory(broken, source.name)
     history = History(item for item in items if isinstance(item, Op))
     return Loaded(history, about.metadata, about.truncated, about.format, lines=lines)
 

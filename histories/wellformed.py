@@ -18,12 +18,13 @@ from histories.op import NEMESIS, Op
 
 RULES: dict[str, str] = {
     "syntax": "each line is one op: an object with the fields of Op, of their types",
+    "gzip": "a file that begins as gzip data unpacks to its end",
     "header": 'a history file begins with {"themis-history": 1}',
     "version": "the header's version is one that this reader knows",
     "type": "an op's type is invoke, ok, fail or info",
     "process": 'a process is an integer from 0 up, or "nemesis"',
-    "index": "indices count the ops from 0, one by one",
-    "time": "time is an integer from 0 up, and never goes backwards",
+    "index": "indices count the ops from 0, one by one; a file may leave them out",
+    "time": "time is an integer from 0 up, and never goes backwards; a file may leave it out",
     "two-open": "a process has at most one operation open",
     "no-invocation": "a completion ends an operation that its process has open",
     "f": "a completion has the f of its invocation",

@@ -15,6 +15,7 @@ from harness.errors import UsageError, unknown_name
 from harness.report import summary
 from histories.files import load
 from histories.loaded import Format, Loaded
+from histories.sources import name_of
 from histories.wellformed import MalformedHistory
 
 MISFITS_SHOWN = 20
@@ -46,6 +47,8 @@ def check(
 ) -> int:
     """Is this recorded history linearizable? Reads ours, Jepsen's and Knossos's EDN, and Porcupine's logs.
 
+    HISTORY may be packed with gzip; - is standard input. docs/histories.md describes the formats.
+
     Exit code: 0 valid, 1 invalid, 2 unknown, 254 when the history is malformed.
 
     \b
@@ -63,9 +66,9 @@ def check(
     except MalformedHistory as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        raise UsageError(f"{history}: {error.strerror or error}") from error
+        raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
-        click.echo(f"{history}: the last line is cut off; checking what is before it", err=True)
+        click.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
     observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
     try:
         verdict = linearizable(
@@ -78,17 +81,17 @@ def check(
             nil_reads=loaded.nil_reads_are_wildcards,
         )
     except UnfitHistory as error:
-        raise UsageError(unfit(history, loaded, error)) from error
+        raise UsageError(unfit(name_of(history), loaded, error)) from error
     if as_json:
         options.echo_json(verdict)
     else:
-        click.echo(summary.verdict_text(verdict, str(history)))
+        click.echo(summary.verdict_text(verdict, name_of(history)))
     return {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}[verdict.validity]
 
 
-def unfit(path: Path, loaded: Loaded, error: UnfitHistory) -> str:
+def unfit(name: str, loaded: Loaded, error: UnfitHistory) -> str:
     """Which lines of the file the model cannot take, and why: the first of each kind."""
-    lines = [f"{path}: the history does not fit the model {error.model}:"]
+    lines = [f"{name}: the history does not fit the model {error.model}:"]
     for misfit in error.misfits[:MISFITS_SHOWN]:
         where = f"line {loaded.lines[misfit.index]}" if loaded.lines else f"op {misfit.index}"
         lines.append(f"  {where}: {misfit.detail}")

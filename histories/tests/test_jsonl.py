@@ -183,3 +183,49 @@ def test_the_benchmark_measures_what_it_says() -> None:
     assert result["read_seconds"] > 0
     assert result["write_ops_per_s"] > 0
     assert result["read_peak_bytes"] > 1_000_000
+
+
+def read_lines(path: Path, *lines: str) -> tuple[Op, ...]:
+    path.write_bytes(HEADER + "".join(f"{line}\n" for line in lines).encode())
+    return jsonl.read(path).history.ops
+
+
+def test_an_index_that_is_left_out_is_the_place_in_the_file(tmp_path: Path) -> None:
+    ops = read_lines(
+        tmp_path / "a",
+        '{"time":5,"type":"invoke","process":0,"f":"read"}',
+        '{"index":1,"time":6,"type":"ok","process":0,"f":"read","value":2}',
+        '{"time":7,"type":"invoke","process":0,"f":"read"}',
+    )
+    assert [(op.index, op.time, op.value) for op in ops] == [(0, 5, None), (1, 6, 2), (2, 7, None)]
+
+
+def test_times_that_are_left_out_are_those_before_them(tmp_path: Path) -> None:
+    line = '{"type":"invoke","process":%d,"f":"read"%s}'
+    ops = read_lines(tmp_path / "a", *(line % (i, more) for i, more in enumerate(("", ',"time":9', "", ',"time":12'))))
+    assert [op.time for op in ops] == [0, 9, 9, 12]
+    ops = read_lines(tmp_path / "b", *(line % (i, "") for i in range(3)))
+    assert [op.time for op in ops] == [0, 1_000_000, 2_000_000]
+
+
+def test_what_is_given_must_still_be_right(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    line = b'{"type":"invoke","process":%d,"f":"read"%s}\n'
+    path.write_bytes(
+        HEADER
+        + line % (0, b',"time":5')
+        + line % (1, b',"time":3')
+        + line % (2, b',"index":7')
+        + line % (3, b',"time":-1')
+        + b"oops\n"
+    )
+    assert broken(path) == ["3 time", "4 index", "5 index", "5 time", "6 syntax"]
+
+
+def test_the_last_line_of_any_recorder_may_be_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    whole = '{"type":"invoke","process":0,"f":"reäd"}\n'.encode()
+    for size in range(1, len(whole) - 1):
+        path.write_bytes(HEADER + whole + whole[:size])
+        loaded = jsonl.read(path)
+        assert (len(loaded.history), loaded.truncated) == (1, True)
