@@ -32,7 +32,7 @@ def cluster() -> dict[str, float]:
     for seed in range(ROUNDS):
         spec = RunSpec(concurrency=20, rate_hz=0, time_limit_s=10, seed=seed)
         with tempfile.TemporaryDirectory(prefix="themis-bench-") as store:
-            _, result = execute.run(plan.prepare(spec), Store(Path(store)))
+            _, result = execute.run_into(Store(Path(store)), plan.prepare(spec))
         rates.append(result.counts["ok"] / spec.time_limit_s)
     return {"ok_ops_per_s": statistics.median(rates), "least": min(rates), "wanted": 500}
 

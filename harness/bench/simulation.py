@@ -35,7 +35,7 @@ def measure(seeds: int = SEEDS) -> Mapping[str, float]:
     assert not wrong, "; ".join(wrong)
     figures = {
         "sim_virtual_s_per_cpu_s": statistics.median(result.virtual_s / result.cpu_s for result in results),
-        "sim_ok_ops_per_cpu_s": statistics.median(result.counts["ok"] / result.cpu_s for result in results),
+        "sim_ok_ops_per_cpu_s": statistics.median(result.result.counts["ok"] / result.cpu_s for result in results),
     }
     jobs = os.cpu_count() or 1
     one = _seeds_per_s(seeds, 1)

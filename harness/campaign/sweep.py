@@ -1,7 +1,7 @@
 """Many seeds of one simulated run, over processes, in memory: the loop of a bug hunt.
 
-A run here is the run of `themis test --env sim` without its folder: the same plan, interpreter, environment and checkers, so that
-the same seed gives the same history, byte for byte, when it is run again with a folder to look into.
+A run here is the run of `themis test --env sim` with memory for a folder, so that the same seed gives the same history, byte for
+byte, when it is run again with a folder to look into.
 """
 
 from __future__ import annotations
@@ -12,93 +12,54 @@ import math
 import multiprocessing
 import shlex
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from checkers import Verdict, guarded, merge
-from checkers.vacuity import vacuity
 from checkers.verdict import Validity
-from harness.environments.base import Deployment
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
 from harness.errors import UsageError
-from harness.run import phases, plan
-from harness.run.plan import Plan
+from harness.report.summary import first_reason
+from harness.run import plan
+from harness.run.execute import execute
+from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
+from harness.store.runs import Result
 from histories.history import History
-from histories.op import Op
-from nemesis.nemesis import Nemesis
-from nemesis.registry import build_faults
 
 AHEAD = 4
 """Seeds handed out per process beyond those whose turn it is: enough that none waits, few enough to stop soon."""
 
 
-class Simulated(msgspec.Struct, frozen=True):
-    """One simulated run and its verdict."""
-
-    history: History
-    verdict: Verdict
-    environment: SimEnvironment
-
-
 class SeedResult(msgspec.Struct, frozen=True):
-    """What one seed came to. virtual_s, cpu_s: how long it was, and what it cost (one thread's CPU). history_digest, trace_digest:
-    SHA-256 of the lines that the files would hold; empty when not asked for. command: runs it again, into a folder."""
+    """What one seed came to.
+
+    result: as verdict.json would hold it, with the evidence. history: what clients saw, for a seed that is not VALID; None else.
+    virtual_s, cpu_s: how long it was, and what it cost (one thread's CPU). history_digest, trace_digest: SHA-256 of the lines
+    that the files would hold; empty when not asked for. command: runs it again, into a folder.
+    """
 
     seed: int
-    validity: Validity
-    reason: str
-    counts: dict[str, int]
+    result: Result
     virtual_s: float
     cpu_s: float
     command: str
+    history: History | None = None
     history_digest: str = ""
     trace_digest: str = ""
 
+    @property
+    def validity(self) -> Validity:
+        return self.result.verdict.validity
 
-def simulate(prepared: Plan, directory: Path = Path(), *, with_check: bool = True) -> Simulated:
-    """Run `prepared` in virtual time, from boot to verdict, without a file. Raises UsageError when it cannot be started.
-
-    directory: where the environment's `collect`, which is not called here, would write. with_check: also what only looks at the
-    history (the workload's checker, vacuity).
-    """
-    spec = prepared.spec
-    if spec.env != "sim":
-        raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
-    environment = SimEnvironment(
-        Deployment(
-            run_id=f"seed-{spec.seed}",
-            directory=directory,
-            target=prepared.target,
-            options=prepared.target_options,
-            bugs=frozenset(spec.bugs),
-            nodes=spec.nodes,
-            seed=spec.seed,
-            client_timeout_s=spec.client_timeout_s,
-            env_options=spec.env_options,
-        )
-    )
-    environment.check()
-    choices, faults = prepared.faults(environment.cluster)
-    ops: list[Op] = []
-    interpreter = phases.interpreter(prepared, choices, faults, ops.append)
-    nemesis = Nemesis(environment.cluster, build_faults(choices, environment.cluster))
-    with collecting_seldom():
-        environment.up()
-        environment.drive(interpreter, nemesis, prepared.target.client(prepared.workload.interface))
-        history = History(ops)
-        parts = dict(environment.findings())
-        if with_check:
-            name = prepared.workload.name
-            parts[name] = guarded(name, lambda: prepared.workload.check(history, prepared.context))
-            parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, prepared.thresholds))
-    return Simulated(history, merge(parts), environment)
+    @property
+    def reason(self) -> str:
+        """Why it is not VALID, or why the harness failed; empty when all is well."""
+        return first_reason(self.result)
 
 
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
@@ -111,19 +72,20 @@ def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
 
 
 def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
+    if spec.env != "sim":
+        raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
+    sink = MemorySink(f"seed-{spec.seed}")
     began_s = time.thread_time()
-    simulated = simulate(plan.prepare(spec))
+    result = execute(plan.prepare(spec), sink)
     cpu_s = time.thread_time() - began_s
-    verdict, history, world = simulated.verdict, simulated.history, simulated.environment.world
-    counts: Counter[str] = Counter(op.type for op in history if op.is_client)
+    history, world = sink.history(), cast(SimEnvironment, sink.environment).world
     return SeedResult(
         seed=spec.seed,
-        validity=verdict.validity,
-        reason=verdict.reason,
-        counts=dict(counts),
+        result=result,
         virtual_s=world.now_ns / 1e9,
         cpu_s=cpu_s,
         command=command(spec),
+        history=None if result.verdict.validity is Validity.VALID else history,
         history_digest=digest(history) if with_digests else "",
         trace_digest=digest(world.traces or ()) if with_digests else "",
     )

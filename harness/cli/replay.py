@@ -40,11 +40,11 @@ def replay(run: str, store: Path) -> int:
         raise UsageError(str(error)) from error
     prepared = plan.prepare(spec, saved=saved)
     if spec.env != "sim":
-        again, result = execute.run(prepared, Store(store))
+        again, result = execute.run_into(Store(store), prepared)
         click.echo(summary.summary(again, result, prepared.spec))
         return summary.code(result)
     with tempfile.TemporaryDirectory(prefix="themis-replay-") as temporary:
-        again, result = execute.run(prepared, Store(Path(temporary)))
+        again, result = execute.run_into(Store(Path(temporary)), prepared)
         difference = first_difference(ops(directory.history), ops(again.history))
     if result.interrupted:
         raise UsageError("the replay was interrupted, so there is nothing to compare")

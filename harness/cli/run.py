@@ -12,11 +12,11 @@ import click
 import msgspec
 
 from checkers import Validity
-from harness.campaign.sweep import sweep
+from harness.campaign.sweep import SeedResult, sweep
 from harness.cli import options
-from harness.errors import VALID, UsageError, exit_code
+from harness.errors import HARNESS, VALID, UsageError, exit_code
 from harness.report import summary
-from harness.run import execute, plan
+from harness.run import check, execute, plan
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store
 
@@ -169,7 +169,7 @@ def test(
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
         prepared = plan.prepare(numbered, schedule)
-        run, result = execute.run(prepared, Store(store))
+        run, result = execute.run_into(Store(store), prepared)
         ran.append((run, result))
         if not as_json:
             click.echo(summary.summary(run, result, prepared.spec))
@@ -190,16 +190,19 @@ def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Pat
         raise UsageError("--seeds plans the faults of each seed anew; replay a --schedule with --seed")
     counted: Counter[Validity] = Counter()
     virtual_s = cpu_s = 0.0
-    found = []
+    found: list[SeedResult] = []
+    codes: set[int] = set()
     began_s = shown_s = time.monotonic()
     try:
         for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
             counted[result.validity] += 1
             virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
-            if result.validity is not Validity.VALID:
+            codes.add(code := summary.code(result.result))
+            if code != VALID:
                 found.append(result)
                 if not as_json:
-                    click.echo(f"{result.validity.name} seed {result.seed}: {result.reason}\n  {result.command}")
+                    word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
+                    click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
             if sys.stderr.isatty() and time.monotonic() > shown_s + 1:
                 shown_s = time.monotonic()
                 rate = counted.total() / (shown_s - began_s)
@@ -209,11 +212,25 @@ def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Pat
         click.echo(f"\nthemis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
     told = {validity.value: counted[validity] for validity in Validity}
     if as_json:
-        options.echo_json({"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": found})
+        options.echo_json(
+            {"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": [seed_as_data(one) for one in found]}
+        )
     else:
         words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count)
         click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s")
-    return exit_code(summary.CODES[validity] for validity in counted)
+    return exit_code(codes)
+
+
+def seed_as_data(seed: SeedResult) -> dict[str, Any]:
+    """What `--json` prints for one seed that is not VALID: the evidence included, the history left out."""
+    return {
+        "seed": seed.seed,
+        "command": seed.command,
+        "exit_code": summary.code(seed.result),
+        "virtual_s": seed.virtual_s,
+        "cpu_s": seed.cpu_s,
+        "result": msgspec.to_builtins(seed.result),
+    }
 
 
 def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:
@@ -241,7 +258,7 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
         check_states=check_states or spec.check_states,
         check_time_limit_s=check_time_limit or spec.check_time_limit_s,
     )
-    result = execute.analyze(directory, budget)
+    result = check.analyze(Store(store), directory, budget)
     if as_json:
         options.echo_json(as_data(directory, result))
     else:

@@ -6,9 +6,11 @@ In it: spec.json, schedule.json, history.jsonl, verdict.json, themis.log, nodes/
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +111,7 @@ class Store:
         self.root = root
 
     def create(self, spec: RunSpec) -> RunDirectory:
-        """A new folder for a run of `spec`, with the spec in it; `current` points at it.
+        """A new folder for a run of `spec`, with the spec in it. No link leads to it yet.
 
         Raises UsageError when it cannot be written.
         """
@@ -129,12 +131,17 @@ class Store:
             run = RunDirectory(path.resolve())
             run.nodes.mkdir()
             write_json(run.spec, spec)
-            self.point("current", run)
         except OSError as error:
             raise UsageError(
                 f"the store {self.root} cannot be written: {error.strerror or error}; choose another with --store DIR"
             ) from error
         return run
+
+    def remove(self, run: RunDirectory) -> None:
+        """The run's folder is gone, as far as the disk allows."""
+        shutil.rmtree(run.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # Other runs of this name are in it.
+            run.path.parent.rmdir()
 
     def point(self, link: str, run: RunDirectory) -> None:
         """store/`link` and store/<name>/`link` lead to `run`; replaced atomically."""

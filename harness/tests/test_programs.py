@@ -243,13 +243,13 @@ def test_a_clock_fault_is_refused_before_the_run_where_libfaketime_is_missing(
     monkeypatch.setattr(faketime, "FOLDERS", (str(tmp_path),))
     prepared = plan.prepare(spec(env="local", nemesis=("clock",), concurrency=2))
     with pytest.raises(UsageError, match=r"(?s)local: it has no clocks.*apt-get install libfaketime"):
-        execute.run(prepared, Store(tmp_path / "store"))
+        execute.run_into(Store(tmp_path / "store"), prepared)
     assert not list((tmp_path / "store").glob("*/*/nodes"))
 
 
 def test_the_simulation_refuses_what_has_no_core(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="target 'outside' has no core"):
-        execute.run(plan.prepare(spec(env="sim", concurrency=2)), Store(tmp_path))
+        execute.run_into(Store(tmp_path), plan.prepare(spec(env="sim", concurrency=2)))
 
 
 # --- what tells them apart --------------------------------------------------------------------------------------------

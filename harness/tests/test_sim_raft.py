@@ -6,14 +6,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from checkers.verdict import Validity
 from harness.campaign import sweep
+from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
 from harness.run import plan
+from harness.run.execute import execute, perform, prepare_stage
+from harness.run.failures import Failures
+from harness.run.interruption import Interruption
+from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from histories.tracing import TraceRecord
 from nemesis.registry import families
@@ -42,17 +47,18 @@ def of(seed: int, base: RunSpec = STANDARD, **changes: Any) -> RunSpec:
 def test_the_standard_scenario_is_valid_and_not_vacuous() -> None:
     result = sweep.run_seed(of(1))
     assert result.validity is Validity.VALID, result.reason
-    assert result.counts["ok"] > 1000
+    assert result.result.counts["ok"] > 1000
     assert result.virtual_s > 60
 
 
 def test_the_standard_scenario_runs_under_the_guard() -> None:
     prepared = plan.prepare(of(2, time_limit_s=10.0))
-    unguarded = sweep.simulate(prepared)
+    unguarded, guarded = MemorySink("unguarded"), MemorySink("guarded")
+    execute(prepared, unguarded)
     prepared = plan.prepare(of(2, time_limit_s=10.0))
     with deterministic():
-        simulated = sweep.simulate(prepared, with_check=False)
-    assert simulated.history == unguarded.history
+        perform(prepare_stage(prepared, guarded), guarded, Failures(), Interruption())
+    assert guarded.history() == unguarded.history()
 
 
 @pytest.mark.parametrize("transport", ["datagram", "stream"])
@@ -88,9 +94,10 @@ def test_the_track_record(bug: str) -> None:
 
 
 def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
-    simulated = sweep.simulate(plan.prepare(of(SEEDS["vote-twice"][0], bugs=("vote-twice",))))
-    world = simulated.environment.world
-    invariants = simulated.verdict.parts["invariants"]
+    sink = MemorySink("violated")
+    verdict = execute(plan.prepare(of(SEEDS["vote-twice"][0], bugs=("vote-twice",))), sink).verdict
+    world = cast(SimEnvironment, sink.environment).world
+    invariants = verdict.parts["invariants"]
     assert invariants.validity is Validity.INVALID
     assert invariants.evidence["rule"] in ("persistent-state", "election-safety")
     assert invariants.evidence["time"] == world.now_ns
@@ -98,8 +105,8 @@ def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
     assert invariants.evidence["nodes"]
     assert world.traces is not None
     assert world.traces[-1][0] == world.now_ns
-    assert simulated.history[-1].time <= world.now_ns
-    assert simulated.verdict.parts["nodes"].validity is Validity.VALID
+    assert sink.history()[-1].time <= world.now_ns
+    assert verdict.parts["nodes"].validity is Validity.VALID
 
 
 def test_the_files_of_a_run(tmp_path: Path) -> None:
@@ -109,9 +116,10 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     from harness.environments.sim import message_log
 
     prepared = plan.prepare(of(4, time_limit_s=3.0, env_options={"messages": True}))
-    environment = sweep.simulate(prepared, directory=tmp_path).environment
+    sink = MemorySink("files", tmp_path)
+    execute(prepared, sink)
+    environment = cast(SimEnvironment, sink.environment)
     environment.collect()
-    environment.down()
     assert environment.world.traces is not None
     lines = (tmp_path / "nodes" / "n1" / "trace.jsonl").read_bytes().splitlines()
     records = [msgspec.json.decode(line, type=TraceRecord) for line in lines]
@@ -152,7 +160,7 @@ def test_a_run_without_a_majority_at_its_end_is_healed_and_serves() -> None:
         beyond_model=False,
     )
     prepared = plan.prepare(of(6, time_limit_s=5.0, nemesis=("kill",)), saved=saved)
-    liveness = sweep.simulate(prepared).verdict.parts["liveness"]
+    liveness = execute(prepared, MemorySink("healed")).verdict.parts["liveness"]
     assert liveness.validity is Validity.VALID, liveness.reason
     assert liveness.stats["converged_after_ns"] > 0
 

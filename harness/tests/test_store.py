@@ -8,15 +8,19 @@ import pytest
 
 from checkers import Verdict
 from harness.errors import UsageError
+from harness.run.execute import run_into
+from harness.run.plan import prepare
 from harness.spec import RunSpec, decode_spec
 from harness.store.runs import HarnessFailure, Result, RunDirectory, Store, write_atomically, write_json
 
 
-def test_a_run_gets_a_folder_of_its_own_and_current_leads_to_it(tmp_path: Path) -> None:
+def test_a_run_gets_a_folder_of_its_own_and_links_lead_to_it_once_it_exists(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = store.create(RunSpec()), store.create(RunSpec())
     assert first.path != second.path
     assert first.path.parent.name == "raft-register"
+    assert not (store.root / "current").is_symlink()
+    store.point("current", second)
     assert (store.root / "current").resolve() == second.path
     assert (store.root / "raft-register" / "current").resolve() == second.path
     assert second.read_spec() == RunSpec()
@@ -98,3 +102,11 @@ def test_a_spec_that_cannot_be_run_names_the_file_the_field_and_the_rule(text: b
     with pytest.raises(UsageError, match=message) as caught:
         decode_spec(text, "spec.json")
     assert "spec.json" in str(caught.value)
+
+
+def test_a_refused_run_leaves_nothing_and_moves_no_link(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(UsageError):
+        run_into(store, prepare(RunSpec(env="sim", env_options={"transport": "pigeon"})))
+    assert list(store.runs()) == []
+    assert not (store.root / "current").is_symlink()

@@ -1,4 +1,4 @@
-"""What the controller makes of a recorded run."""
+"""What is counted of a recorded run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.run.execute import missed
+from harness.run.check import count_faults_not_begun
 from histories.history import History
 from histories.op import NEMESIS, Op
 
@@ -35,8 +35,8 @@ def as_recorded(value: Any) -> Any:
 @pytest.mark.parametrize("done", range(4))
 def test_planned_faults_that_were_never_begun_are_counted_and_heals_are_none_of_them(done: int) -> None:
     late = [(time_ns + 10, f, value) for time_ns, f, value in DUE[:done]]
-    assert missed(history(*late, *HEALS), DUE) == 3 - done
+    assert count_faults_not_begun(history(*late, *HEALS), DUE) == 3 - done
 
 
 def test_a_run_without_faults_missed_none() -> None:
-    assert missed(history(), []) == 0
+    assert count_faults_not_begun(history(), []) == 0

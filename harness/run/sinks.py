@@ -1,0 +1,164 @@
+"""Where a run goes: into a folder of the store, or into memory. `execute` is the same for both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from harness.environments.base import Environment
+from harness.spec import RunSpec
+from harness.store.runs import Result, RunDirectory, Store, write_json
+from harness.store.traces import read_traces
+from histories import jsonl
+from histories.history import History
+from histories.op import Op
+from histories.tracing import TraceRecord
+from nemesis import schedule
+from nemesis.schedule import Schedule
+
+_log = logging.getLogger("themis")
+
+
+class Record(Protocol):
+    """What a run left, for its checkers."""
+
+    directory: Path
+    """The run's folder; nodes' files stand below nodes/<n>/. Nothing is written there unless `keeps_files`."""
+
+    def history(self) -> History:
+        """Every op that was recorded. Raises MalformedHistory or OSError when it cannot be read."""
+        ...
+
+    def traces(self) -> Iterable[TraceRecord]:
+        """What real nodes traced, in order of time; the simulation checks its traces while they happen."""
+        ...
+
+
+class Sink(Record, Protocol):
+    """Where a run goes while it happens. Used once, in the order of the members."""
+
+    run_id: str
+    """Labels everything that the run makes outside its folder."""
+    is_watched: bool
+    """Somebody looks on: the state of the run is shown while it goes on."""
+    keeps_files: bool
+    """Logs and traces of the nodes are collected; what can only be looked at, such as availability, is measured."""
+
+    def discard(self) -> None:
+        """The run was refused before it began: nothing of it is left."""
+        ...
+
+    def opened(self, environment: Environment, faults: Schedule) -> AbstractContextManager[None]:
+        """The run begins: inside, whatever the harness has to say is kept with it."""
+        ...
+
+    def recording(self) -> AbstractContextManager[Callable[[Op], None]]:
+        """Takes each op as it happens. After it, the history is whole."""
+        ...
+
+    def keep(self, result: Result) -> None:
+        """What the run came to. Called last."""
+        ...
+
+
+class FolderSink:
+    """Implements Sink by a folder of the store. The links `current` and `latest` move once the run really exists."""
+
+    is_watched = True
+    keeps_files = True
+
+    def __init__(self, store: Store, run: RunDirectory) -> None:
+        self.run = run
+        self.directory = run.path
+        self.run_id = run.run_id
+        self._store = store
+
+    @classmethod
+    def create(cls, store: Store, spec: RunSpec) -> FolderSink:
+        """A new folder. Raises UsageError when the store cannot be written."""
+        return cls(store, store.create(spec))
+
+    def discard(self) -> None:
+        self._store.remove(self.run)
+
+    @contextmanager
+    def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
+        schedule.save(faults, self.run.schedule)
+        self._store.point("current", self.run)
+        with logging_to(self.run.log):
+            yield
+
+    @contextmanager
+    def recording(self) -> Iterator[Callable[[Op], None]]:
+        try:
+            with jsonl.Writer(self.run.history, {"run": self.run_id}) as writer:
+                yield writer.append
+        finally:
+            self._store.point("latest", self.run)
+
+    def history(self) -> History:
+        return jsonl.read(self.run.history).history
+
+    def traces(self) -> Iterable[TraceRecord]:
+        return read_traces(self.run.nodes)
+
+    def keep(self, result: Result) -> None:
+        self._store.point("latest", self.run)
+        write_json(self.run.verdict, result)
+
+
+class MemorySink:
+    """Implements Sink without a file: for many runs in one process.
+
+    environment: the one that ran; its simulated world can be looked into afterwards.
+    """
+
+    is_watched = False
+    keeps_files = False
+
+    def __init__(self, run_id: str, directory: Path = Path()) -> None:
+        self.run_id = run_id
+        self.directory = directory
+        self.environment: Environment | None = None
+        self.result: Result | None = None
+        self._ops: list[Op] = []
+
+    def discard(self) -> None:
+        pass
+
+    @contextmanager
+    def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
+        self.environment = environment
+        yield
+
+    @contextmanager
+    def recording(self) -> Iterator[Callable[[Op], None]]:
+        yield self._ops.append
+
+    def history(self) -> History:
+        return History(self._ops)
+
+    def traces(self) -> Iterable[TraceRecord]:
+        return ()
+
+    def keep(self, result: Result) -> None:
+        self.result = result
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """The harness's log goes to `path`, with times in UTC."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = _log.level
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _log.removeHandler(handler)
+        _log.setLevel(level)
+        handler.close()
