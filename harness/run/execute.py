@@ -107,6 +107,7 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
                 client_timeout_s=spec.client_timeout_s,
                 env_options=spec.env_options,
                 moves_clocks=plan.moves_clocks,
+                topology=plan.topology,
             )
         )
         environment.check()

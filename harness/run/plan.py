@@ -22,6 +22,7 @@ from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, 
 from nemesis.schedule import BadSchedule, Schedule
 from targets import registry as targets
 from targets.target import Target
+from targets.topology import Topology
 
 NS_PER_S = 1_000_000_000
 
@@ -43,6 +44,11 @@ class Plan(msgspec.Struct, frozen=True):
     saved: Schedule | None
     thresholds: VacuityThresholds
     outside_model: tuple[str, ...] = ()
+
+    @property
+    def topology(self) -> Topology:
+        """Which node plays which role and holds which shard."""
+        return self.target.topology(self.spec.nodes, self.target_options)
 
     @property
     def claimed_model(self) -> str:

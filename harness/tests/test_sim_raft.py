@@ -141,7 +141,7 @@ def test_the_message_log_changes_nothing() -> None:
 def test_the_target_says_when_its_nodes_have_converged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RaftTarget, "converged", lambda _self, _statuses: False)
     prepared = plan.prepare(of(6, time_limit_s=1.0, nemesis=(), env_options={"liveness_s": 1.0}))
-    liveness = sweep.simulate(prepared).verdict.parts["liveness"]
+    liveness = execute(prepared, MemorySink("unconverged")).verdict.parts["liveness"]
     assert liveness.validity is Validity.INVALID
     assert "did not converge within 1 s" in liveness.reason
 
