@@ -9,11 +9,13 @@ import msgspec
 from targets.target import Place
 
 
-def node_argv(target: str, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
-    """The command line for the node at `place`. Options that have their default value are left out."""
+def node_argv(
+    target: str, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str
+) -> Sequence[str]:
+    """The command line for the node at `place`, which serves `interface`. Options that have their default value are left out."""
     argv = [place.python, "-m", "targets.node", "--target", target, "--id", place.node]
     argv += ["--listen", str(place.listen), "--data-dir", place.data_dir, "--log-dir", place.log_dir]
-    argv += ["--seed", place.seed]
+    argv += ["--seed", place.seed, "--interface", interface]
     for peer, address in sorted(place.peers.items()):
         argv += ["--peer", f"{peer}={address}"]
     defaults = msgspec.to_builtins(type(options)())

@@ -9,32 +9,33 @@ from __future__ import annotations
 import msgspec
 
 from targets.machines.kv import FS, KvCommand, KvReply
-from targets.target import Call, NoReply, Outcome, Redirect
+from targets.session import Ask, Call, NoReply, Outcome
 
-__all__ = ["FS", "KvClient", "KvCommand", "KvReply"]
+REDIRECTS_MAX = 3
 
 
-class KvClient:
-    """Client of a target whose bodies are KvCommand and KvReply."""
+class KvSession:
+    """Session of a target whose bodies are KvCommand and KvReply."""
 
-    def request(self, call: Call) -> KvCommand:
-        """The body for `call`: f read, write or cas (value [old, new]).
-
-        Raises ValueError when f is another, or the value does not fit it.
-        """
+    def begin(self, call: Call) -> Ask:
+        """Ask the home node. f is read, write or cas (value [old, new])."""
+        self._call = call
+        self._redirects_count = 0
         match call.f:
             case "read":
-                return KvCommand("read", call.key)
+                self._body = KvCommand("read", call.key)
             case "write" | "cas":
-                return KvCommand(call.f, call.key, call.value)
+                self._body = KvCommand(call.f, call.key, call.value)
             case _:
                 raise ValueError(f"a kv client does {', '.join(FS)}, not {call.f!r}")
+        return Ask(self._body)
 
-    def outcome(self, call: Call, reply: msgspec.Struct | NoReply) -> Outcome | Redirect:
-        """How `call` ended; its value is that of the call, or what an ok read saw."""
+    def on_reply(self, reply: msgspec.Struct | NoReply) -> Ask | Outcome:
+        """How the op ended; its value is that of the call, or what an ok read saw. Who does not lead names who does."""
+        call = self._call
         if isinstance(reply, NoReply):
             has_failed = call.f == "read" or reply.why == "not-sent"
-            return Outcome("fail" if has_failed else "info", call.value, _error(reply))
+            return Outcome("fail" if has_failed else "info", call.value, reply.error)
         assert isinstance(reply, KvReply)
         match reply.status:
             case "ok":
@@ -46,9 +47,7 @@ class KvClient:
             case "unknown":
                 return Outcome("fail" if call.f == "read" else "info", call.value, "unknown")
             case "not-leader":
-                refused = Outcome("fail", call.value, "not-leader" if reply.leader else "no-leader")
-                return Redirect(reply.leader, refused) if reply.leader else refused
-
-
-def _error(reply: NoReply) -> str | list[str]:
-    return [reply.why, reply.detail] if reply.detail else reply.why
+                if reply.leader is None or self._redirects_count == REDIRECTS_MAX:
+                    return Outcome("fail", call.value, "not-leader" if reply.leader else "no-leader")
+                self._redirects_count += 1
+                return Ask(self._body, reply.leader)

@@ -1,9 +1,9 @@
 """A node as a real process: any CoreTarget behind HTTP, with a disk, a network and a clock.
 
-    python -m targets.node --target raft --id n1 --listen 127.0.0.1:9001 --peer n2=127.0.0.1:9002 --data-dir D
+    python -m targets.node --target raft --interface kv --id n1 --listen 127.0.0.1:9001 --peer n2=127.0.0.1:9002 --data-dir D
 
-Routes: the target's peer routes and client route (POST), `GET /status`, and for the harness `POST /clock` (offset_ns, rate) and
-`POST /epoch` (epoch_ns: when the run began). Bodies are JSON. Errors are {"error": text}.
+Routes: the target's peer routes and the client route /<interface> (POST), `GET /status`, and for the harness `POST /clock`
+(offset_ns, rate) and `POST /epoch` (epoch_ns: when the run began). Bodies are JSON. Errors are {"error": text}.
 
 Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core raised; 254 for a wrong command line, an
 address or a data directory in use.
@@ -55,7 +55,7 @@ from targets.target import Address, CoreTarget
 from targets.timekeeping import NodeClock, Reading, Timers
 from targets.transport import Pool, Response, post, with_body
 from targets.wal import LogInUse, WriteAheadLog
-from targets.wire import BadBody, Codec, Wire, encode
+from targets.wire import BadBody, Codec, Wire, encode, plain
 
 HALTED = 3
 CRASHED = 4
@@ -79,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True):
     options: msgspec.Struct
     bugs: frozenset[str]
     seed: str
+    interface: str
 
 
 class Refusal(Exception):
@@ -92,7 +93,9 @@ class Node:
         self.settings = settings
         self.target = settings.target
         self.peers = frozenset(settings.peers)
-        self.wire = Wire(settings.target.routes)
+        formats = settings.target.formats(settings.interface)
+        self.wire = Wire(formats.routes)
+        self.client_path = f"/{settings.interface}"
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[tuple[int, str]] = self.loop.create_future()
@@ -110,7 +113,7 @@ class Node:
         self._heads: dict[tuple[str, type], bytes] = {}
         for peer in settings.peers:
             for path, route in self.wire.routes.items():
-                self._heads[peer, route.request] = post(path, peer, f"Themis-Node: {settings.node}\r\n")
+                self._heads[peer, plain(route.request)] = post(path, peer, f"Themis-Node: {settings.node}\r\n")
         self.outbox = Outbox(
             append=log.append,
             perform=self._perform,
@@ -118,12 +121,14 @@ class Node:
             on_durable=lambda token: self.step(SyncDone(token)),
             on_failure=self._disk_failed,
         )
-        self.request_codec: Codec[Any] = Codec(settings.target.request_type)
+        self.request_codec: Codec[Any] = Codec(formats.request)
         self._open: dict[int, asyncio.Future[bytes]] = {}
         self._open_count = 0
         members = tuple(sorted({settings.node, *settings.peers}))
         rng = random.Random(settings.seed)
-        self.core: Core = self.target.core(settings.node, members, settings.options, settings.bugs, rng)
+        self.core: Core = self.target.core(
+            settings.node, members, settings.options, settings.bugs, rng, settings.interface
+        )
 
     # --- stepping -----------------------------------------------------------------------------------------------------
 
@@ -220,7 +225,7 @@ class Node:
         """Take a peer's message; the future is the answer's body, None when the core gives none. Raises BadBody."""
         message = self.wire.requests[path].decode(body)
         effects = self._step(Received(source, message))
-        response = self.wire.routes[path].response
+        response = plain(self.wire.routes[path].response)
         if response is not None:
             for index, effect in enumerate(effects):
                 if isinstance(effect, Send) and effect.to == source and type(effect.message) is response:
@@ -258,6 +263,7 @@ class Node:
             **self.core.status(),
             "node": self.settings.node,
             "target": self.target.name,
+            "interface": self.settings.interface,
             "bugs": sorted(self.settings.bugs),
             "pid": os.getpid(),
             "uptime_ns": self.clock.true_ns() - self.started_ns,
@@ -287,7 +293,7 @@ async def run(settings: Settings) -> int:
     from targets.serving import serve  # Here, because it loads aiohttp, which takes longer than all else together.
 
     try:
-        log = WriteAheadLog(settings.data_dir / "wal.log", settings.target.record_type)
+        log = WriteAheadLog(settings.data_dir / "wal.log", settings.target.formats(settings.interface).record)
     except LogInUse as error:
         raise Refusal(str(error)) from None
     except OSError as error:
@@ -327,6 +333,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=HOST:PORT", help="how to reach another node"
     )
+    parser.add_argument("--interface", default="kv", help="what clients may ask of it, and their route")
     parser.add_argument("--data-dir", required=True, type=Path, help="holds the write-ahead log")
     parser.add_argument("--log-dir", type=Path, help="gets node.log and trace.jsonl; without it the log goes to stderr")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the target")
@@ -337,6 +344,8 @@ def parse(arguments: Sequence[str]) -> Settings:
     unknown = sorted(set(given.bug) - set(target.bugs))
     if unknown:
         raise Refusal(f"--bug {unknown[0]}: {target.name} has {', '.join(sorted(target.bugs)) or 'no bugs'}")
+    if given.interface not in target.interfaces:
+        raise Refusal(f"--interface {given.interface}: {target.name} has {', '.join(sorted(target.interfaces))}")
     peers = dict(_named("--peer", text) for text in given.peer)
     return Settings(
         target=target,
@@ -348,6 +357,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         options=parse_options(target, dict(_named("--option", text) for text in given.option)),
         bugs=frozenset(given.bug),
         seed=given.seed,
+        interface=given.interface,
     )
 
 

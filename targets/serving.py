@@ -16,7 +16,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from targets.journal import Journal
-from targets.target import Address, CoreTarget
+from targets.target import Address
 from targets.timekeeping import NodeClock, Timers
 from targets.wire import BadBody, Codec, Wire, encode
 
@@ -44,7 +44,7 @@ class EpochSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Served(Protocol):
     """What the server needs of a node."""
 
-    target: CoreTarget
+    client_path: str
     wire: Wire
     clock: NodeClock
     timers: Timers
@@ -83,7 +83,7 @@ class _Face:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to one request, whatever it is."""
         path = request.path
-        is_known = path in self._node.wire.routes or path in (self._node.target.client_path, "/clock", "/epoch")
+        is_known = path in self._node.wire.routes or path in (self._node.client_path, "/clock", "/epoch")
         if path == "/status":
             if request.method != "GET":
                 return _error(405, f"{path} takes GET, not {request.method}")
@@ -111,7 +111,7 @@ class _Face:
                 raise BadBody(f"header {SOURCE_HEADER}: {source!r} is not a peer of this node")
             answer = self._node.receive(source, path, body)
             return web.Response(status=204) if answer is None else _json(await _in_time(answer))
-        if path == self._node.target.client_path:
+        if path == self._node.client_path:
             return _json(await _in_time(self._node.request(body)))
         if path == "/clock":
             self._set_clock(self._clock_codec.decode(body))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from targets.core import Core, NodeId
+from targets.session import Call, Outcome, Session
 from targets.topology import PLAIN, Topology
 
 
@@ -64,52 +65,6 @@ class FaultModel(msgspec.Struct, frozen=True):
     down_nodes_max: float = 1.0
 
 
-class Call(msgspec.Struct, frozen=True):
-    """What a client wants done: an operation without its history fields."""
-
-    f: str
-    key: Any = None
-    value: Any = None
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `info` whenever it may have happened: when in doubt, indeterminate is the safe answer."""
-
-    type: Literal["ok", "fail", "info"]
-    value: Any = None
-    error: Any = None
-
-
-class Redirect(msgspec.Struct, frozen=True):
-    """The call certainly did not happen here; ask `node` (Raft §8). The environment follows a bounded number of these.
-
-    otherwise: the outcome when no more redirects may be followed.
-    """
-
-    node: NodeId
-    otherwise: Outcome
-
-
-class NoReply(msgspec.Struct, frozen=True):
-    """No answer came. not-sent: it certainly never reached the node (connection refused); else nobody knows."""
-
-    why: Literal["not-sent", "timeout", "reset", "bad-reply"]
-    detail: str = ""
-
-
-@runtime_checkable
-class Client(Protocol):
-    """Sans-IO client of a CoreTarget: the environment carries the bodies."""
-
-    def request(self, call: Call) -> msgspec.Struct:
-        """The request body for this call."""
-        ...
-
-    def outcome(self, call: Call, reply: msgspec.Struct | NoReply) -> Outcome | Redirect:
-        """What the answer, or its absence, means for the call."""
-        ...
-
-
 class Route(msgspec.Struct, frozen=True):
     """POST `path` carries `request`; its HTTP response carries `response` (None: a one-way message, answered 204).
 
@@ -117,8 +72,21 @@ class Route(msgspec.Struct, frozen=True):
     """
 
     path: str
-    request: type[msgspec.Struct]
-    response: type[msgspec.Struct] | None = None
+    request: Any
+    response: Any = None
+
+
+class Formats(msgspec.Struct, frozen=True):
+    """What a node reads and writes, by type; whatever does not fit its type is refused before a core sees it.
+
+    request, reply: bodies of the client route, POST /<interface>. record: the union of durable records, for decoding the
+    write-ahead log. routes: the peer RPCs. A type may be a union of tagged Structs, or a generic Struct with its parameters.
+    """
+
+    request: Any
+    reply: Any
+    record: Any
+    routes: tuple[Route, ...] = ()
 
 
 class System(Protocol):
@@ -153,10 +121,6 @@ class System(Protocol):
         """Which node leads, judging by the statuses that could be had; None when no one claims to."""
         ...
 
-    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
-        """The command line that starts this node as a foreground process, on the node's machine."""
-        ...
-
 
 class SystemDefaults:
     """What holds for a target that says nothing else. Inherit from it, and write only what differs."""
@@ -177,14 +141,6 @@ class SystemDefaults:
 class CoreTarget(System, Protocol):
     """A target written as a core: runs in every environment, the simulation included."""
 
-    routes: Sequence[Route]
-    """Peer RPCs."""
-    client_path: str
-    """Where clients POST `request_type` and get `reply_type`."""
-    request_type: type[msgspec.Struct]
-    reply_type: type[msgspec.Struct]
-    record_type: Any
-    """The union of durable record Structs, for decoding the write-ahead log."""
     durable_before_send: frozenset[str]
     """Kinds of trace that tell what must be on disk before the node sends its next message, such as "vote": the simulation
     then traces that the others may know it."""
@@ -196,12 +152,22 @@ class CoreTarget(System, Protocol):
         options: msgspec.Struct,
         bugs: frozenset[str],
         rng: random.Random,
+        interface: str,
     ) -> Core:
-        """A fresh core that has not yet seen `Started`."""
+        """A fresh core that has not yet seen `Started`, and serves `interface`, one of `interfaces`."""
         ...
 
-    def client(self, interface: str) -> Client:
-        """A client for one of `interfaces`."""
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
+        """The command line that starts this node as a foreground process, on the node's machine: what
+        targets.command.node_argv makes of the name or module:NAME by which the node finds this target."""
+        ...
+
+    def formats(self, interface: str) -> Formats:
+        """The types of all that a node sends, takes and stores while it serves `interface`."""
+        ...
+
+    def session(self, interface: str, process: int, topology: Topology) -> Session:
+        """A fresh session for this client process."""
         ...
 
 
@@ -244,6 +210,10 @@ class Program(System, Protocol):
     """libfaketime can move its clock. Not so for what is linked statically or asks the kernel, such as Go programs."""
     reads: frozenset[str]
     """The operations that change nothing: one that was not answered has failed, where another may have happened."""
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        """The command line that starts this node as a foreground process, on the node's machine."""
+        ...
 
     def environment(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
         """Environment variables to add for the process of this node. PYTHONPATH leads to our packages unless it is here."""

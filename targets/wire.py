@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_origin
 
 import msgspec
 
@@ -30,7 +30,7 @@ class BadBody(ValueError):
 
 
 class Codec(Generic[S]):
-    """Decodes bodies of one Struct type."""
+    """Decodes bodies of one type: a Struct, a generic Struct with its parameters, or a union of tagged Structs."""
 
     def __init__(self, type: type[S]) -> None:
         self.type = type
@@ -58,8 +58,13 @@ class Wire:
         self.responses: dict[str, Codec[Any] | None] = {
             route.path: None if route.response is None else Codec(route.response) for route in routes
         }
-        self.path_of = {route.request: route.path for route in routes}
+        self.path_of = {plain(route.request): route.path for route in routes}
         assert len(self.path_of) == len(routes) == len(self.routes), "each path and each request type is routed once"
+
+
+def plain(type: Any) -> Any:
+    """The class of a Struct type that may be a generic one with its parameters."""
+    return get_origin(type) or type
 
 
 def explain(error: msgspec.DecodeError) -> str:

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import msgspec
 import uvloop
 
+from harness.clients.sessions import SessionFailed
 from histories.op import NEMESIS, Op, OpType
 from nemesis.fault import FaultResult
-from targets.target import Call, Outcome
+from targets.session import Call, Outcome
 
 LOOK_S = 0.1
 """The interpreter is polled at least so often: a signal handler may have told it to stop."""
@@ -46,7 +47,10 @@ class NemesisWorker(Protocol):
 class Caller(Protocol):
     """What carries a client's call to a node; bound to the running loop."""
 
-    async def call(self, call: Call, node: str) -> tuple[Outcome, str]: ...
+    async def call(self, call: Call, process: int, home: str) -> tuple[Outcome, str]:
+        """How the call ended, and the node that was asked last. Raises SessionFailed; the call may have happened."""
+        ...
+
     def close(self) -> Awaitable[None] | None: ...
 
 
@@ -57,7 +61,7 @@ def drive(
     nodes: Sequence[str],
     began_ns: int | None = None,
 ) -> None:
-    """Run the interpreter to its end. A client's call goes to `nodes[process % len(nodes)]` first.
+    """Run the interpreter to its end. The home node of a process is `nodes[process % len(nodes)]`.
 
     began_ns: the interpreter's time zero on the monotonic clock; None: now.
     Raises what a caller, the nemesis or the interpreter raised, after everything else under way was cancelled.
@@ -134,7 +138,11 @@ class _Driver:
     async def _call(self, op: Op, caller: Caller) -> None:
         assert isinstance(op.process, int)
         node = self.nodes[op.process % len(self.nodes)]
-        outcome, node = await caller.call(Call(op.f, op.key, op.value), node)
+        try:
+            outcome, node = await caller.call(Call(op.f, op.key, op.value), op.process, node)
+        except SessionFailed as error:
+            self.interpreter.complete(self.now_ns(), op, "info", op.value, ["session", str(error)], node)
+            raise
         self.interpreter.complete(self.now_ns(), op, outcome.type, outcome.value, outcome.error, node)
 
     async def _invoke(self, op: Op) -> None:

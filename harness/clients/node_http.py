@@ -5,48 +5,58 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from targets.target import Address, Call, Client, CoreTarget, NoReply, Outcome, Redirect
+from harness.clients.sessions import PendingCall, SessionRunner
+from targets.session import Call, NoReply, Outcome, Session
+from targets.target import Address
 from targets.timekeeping import Reading
 from targets.transport import BadResponse, Connection, Response, get, post, with_body
 from targets.wire import BadBody, Codec, encode
 
-REDIRECTS_MAX = 3
-
 
 class Clients:
-    """Carries clients' calls to nodes over keep-alive connections. Belongs to one event loop.
+    """Carries what sessions ask to the nodes over keep-alive connections. Belongs to one event loop.
 
     A call has a connection to itself, so that no slow one holds up another; idle ones are kept for the next call.
     """
 
-    def __init__(self, target: CoreTarget, client: Client, nodes: Mapping[str, Address], timeout_s: float) -> None:
-        self._client = client
+    def __init__(
+        self,
+        interface: str,
+        reply_type: Any,
+        open_session: Callable[[int], Session],
+        nodes: Mapping[str, Address],
+        timeout_s: float,
+    ) -> None:
+        self._runner = SessionRunner(open_session, tuple(nodes))
         self._nodes = nodes
         self._timeout_s = timeout_s
-        self._heads = {node: post(target.client_path, node) for node in nodes}
-        self._reply: Codec[Any] = Codec(target.reply_type)
+        self._heads = {node: post(f"/{interface}", node) for node in nodes}
+        self._reply: Codec[Any] = Codec(reply_type)
         self._idle: dict[str, list[Connection]] = {node: [] for node in nodes}
         self._loop = asyncio.get_running_loop()
 
-    async def call(self, call: Call, node: str) -> tuple[Outcome, str]:
-        """How the call ended, and the node that was asked last. `node` is asked first."""
-        client = self._client
-        body = encode(client.request(call))
+    async def call(self, call: Call, process: int, home: str) -> tuple[Outcome, str]:
+        """How the call ended, and the node that was asked last.
+
+        Raises SessionFailed; the call is then `info`.
+        """
+        runner = self._runner
+        pending = PendingCall(process, call, home)
         deadline_s = self._loop.time() + self._timeout_s
-        for _ in range(REDIRECTS_MAX):
-            outcome = client.outcome(call, await self._ask(node, body, deadline_s))
-            if isinstance(outcome, Outcome):
-                return outcome, node
-            if outcome.node not in self._nodes:
-                return outcome.otherwise, node
-            node = outcome.node
-        outcome = client.outcome(call, await self._ask(node, body, deadline_s))
-        return outcome.otherwise if isinstance(outcome, Redirect) else outcome, node
+        runner.begin(pending)
+        while pending.outcome is None:
+            assert pending.body is not None
+            reply = await self._ask(pending.node, encode(pending.body), deadline_s)
+            if self._loop.time() < deadline_s or not isinstance(reply, NoReply):
+                runner.answered(pending, pending.asks_count, reply)
+            else:
+                runner.timed_out(pending, reply)
+        return pending.outcome, pending.node
 
     def close(self) -> None:
         """Close every idle connection."""

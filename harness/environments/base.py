@@ -13,7 +13,7 @@ from checkers.verdict import Verdict
 from harness.clients.driver import NemesisWorker
 from harness.generators.interpreter import Interpreter
 from nemesis.capabilities import Cluster, NodeId
-from targets.target import Client, Connect, Target
+from targets.target import Target
 from targets.topology import PLAIN, Topology
 
 
@@ -27,7 +27,7 @@ class Deployment(msgspec.Struct, frozen=True):
     run_id: labels everything that the environment makes. directory: the run directory; node files go below nodes/<n>/.
     client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment. moves_clocks: a
     fault of the run needs clocks; else programs outside the project are started without what moves theirs. topology: the
-    target's, for these nodes and options.
+    target's, for these nodes and options. interface: what the workload asks of the target.
     """
 
     run_id: str
@@ -41,6 +41,7 @@ class Deployment(msgspec.Struct, frozen=True):
     env_options: Mapping[str, Any] = {}
     moves_clocks: bool = False
     topology: Topology = PLAIN
+    interface: str = "kv"
 
 
 class EnvironmentClass(Protocol):
@@ -71,10 +72,10 @@ class Environment(Protocol):
         """Start every node; returns when each answers its status route. Raises when one does not, with the end of its log."""
         ...
 
-    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client | Connect) -> None:
+    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end in this environment's time: start the invocations that `poll` gives, complete each
-        exactly once. client: what the target's `client` gave. Its calls go to node `nodes[process % len(nodes)]` first; those
-        of a CoreTarget follow at most 3 redirects."""
+        exactly once. The home node of a process is `nodes[process % len(nodes)]`. A client session that breaks its contract
+        raises SessionFailed (harness.clients.sessions)."""
         ...
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:

@@ -108,6 +108,7 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
                 env_options=spec.env_options,
                 moves_clocks=plan.moves_clocks,
                 topology=plan.topology,
+                interface=plan.workload.interface,
             )
         )
         environment.check()
@@ -168,7 +169,7 @@ def drive(
     # Where time is virtual, the faults themselves say exactly what each clock reads; elsewhere it is measured.
     clocks = None if environment.is_virtual else environment.cluster.clocks
     with watching, sampled(clocks) as samples:
-        environment.drive(interpreter, nemesis, plan.target.client(plan.workload.interface))
+        environment.drive(interpreter, nemesis)
     return samples
 
 

@@ -18,7 +18,7 @@ class BrokenTarget(RaftTarget):
 
     name = "broken"
 
-    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         return [sys.executable, "-c", "import sys; sys.exit('no such luck')"]
 
 

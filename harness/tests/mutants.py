@@ -91,6 +91,7 @@ class MutantTarget(RaftTarget):
         options: msgspec.Struct,
         bugs: frozenset[str],
         rng: random.Random,
+        interface: str,
     ) -> original.Raft:
         core = self._raft(node, members, options, bugs, rng)  # type: ignore[arg-type]
         step = core.step

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from targets.target import Address, Bug, Call, Connect, FaultModel, Outcome, Place, SystemDefaults
+from targets.session import Call, Outcome
+from targets.target import Address, Bug, Connect, FaultModel, Place, SystemDefaults
 
 SERVER = "harness.tests.outside_server"
 LEASE_MS = 300

@@ -12,7 +12,9 @@ import msgspec
 from harness.environments.base import Deployment
 from harness.environments.sim.environment import SimEnvironment
 from targets.core import Effect, Event, NodeId
-from targets.target import Bug, Call, Client, FaultModel, NoReply, Outcome, Place, Redirect, Route, SystemDefaults
+from targets.session import Ask, Call, NoReply, Outcome
+from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
+from targets.topology import Topology
 
 Script = Callable[["Scripted", Event], Sequence[Effect]]
 
@@ -49,11 +51,6 @@ class ScriptedTarget(SystemDefaults):
     option_type: type[msgspec.Struct] = Word
     bugs: Mapping[str, Bug] = {}
     fault_model = FaultModel(frozenset())
-    routes: Sequence[Route] = (Route("/word", Word),)
-    client_path = "/ask"
-    request_type: type[msgspec.Struct] = Word
-    reply_type: type[msgspec.Struct] = Word
-    record_type: Any = Word
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -66,13 +63,17 @@ class ScriptedTarget(SystemDefaults):
         options: msgspec.Struct,
         bugs: frozenset[str],
         rng: random.Random,
+        interface: str,
     ) -> Scripted:
         core = Scripted(node, members, self.script)
         self.cores.setdefault(node, []).append(core)
         return core
 
-    def client(self, interface: str) -> Client:
-        return WordClient()
+    def formats(self, interface: str) -> Formats:
+        return Formats(Word, Word, Word, (Route("/word", Word),))
+
+    def session(self, interface: str, process: int, topology: Topology) -> WordSession:
+        return WordSession()
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         return "linearizable"
@@ -80,22 +81,23 @@ class ScriptedTarget(SystemDefaults):
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
         return next(iter(sorted(statuses)), None)
 
-    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         return []
 
 
-class WordClient:
-    """Sends the op's value; a reply "go to X" redirects."""
+class WordSession:
+    """Asks with the op's value; a reply "go to X" redirects."""
 
-    def request(self, call: Call) -> Word:
-        return Word(str(call.value))
+    def begin(self, call: Call) -> Ask:
+        self.word = Word(str(call.value))
+        return Ask(self.word)
 
-    def outcome(self, call: Call, reply: msgspec.Struct | NoReply) -> Outcome | Redirect:
+    def on_reply(self, reply: msgspec.Struct | NoReply) -> Ask | Outcome:
         if isinstance(reply, NoReply):
             return Outcome("fail" if reply.why == "not-sent" else "info", error=[reply.why, reply.detail])
         assert isinstance(reply, Word)
         if reply.text.startswith("go to "):
-            return Redirect(reply.text.removeprefix("go to "), Outcome("fail", error="redirected too often"))
+            return Ask(self.word, reply.text.removeprefix("go to "))
         return Outcome("ok", reply.text)
 
 

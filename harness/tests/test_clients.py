@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from harness.clients.node_http import Clients
-from targets.target import Address, Call, Outcome
-from targets.tests.echo import TARGET, EchoClient
+from targets.session import Call, Outcome
+from targets.target import Address
+from targets.tests.echo import TARGET
+from targets.topology import PLAIN
 
 Answer = Callable[[dict[str, Any]], bytes | None]
 """What a server writes for a body; None: it closes the connection."""
@@ -43,7 +45,7 @@ class Server:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                assert head.startswith("post /echo/ask http/1.1\r\n")
+                assert head.startswith("post /kv http/1.1\r\n")
                 length = int(head.partition("content-length: ")[2].partition("\r")[0])
                 body = json.loads(await reader.readexactly(length))
                 self.bodies.append(body)
@@ -64,7 +66,9 @@ def run(answer: Answer, test: Callable[[Clients, Server], Coroutine[None, None, 
         server = Server(answer)
         address = await server.open()
         nodes = {"n1": address, "n2": address, "dead": Address("127.0.0.1", 1)}
-        clients = Clients(TARGET, EchoClient(), nodes, timeout_s)
+        clients = Clients(
+            "kv", TARGET.formats("kv").reply, lambda process: TARGET.session("kv", process, PLAIN), nodes, timeout_s
+        )
         try:
             await test(clients, server)
         finally:
@@ -79,33 +83,11 @@ def test_calls_share_kept_connections_and_each_gets_its_own_answer() -> None:
     async def test(clients: Clients, server: Server) -> None:
         for batch in range(5):
             values = [10 * batch + number for number in range(3)]
-            found = await asyncio.gather(*(clients.call(Call("read", 1, value), "n1") for value in values))
+            found = await asyncio.gather(*(clients.call(Call("read", 1, value), value, "n1") for value in values))
             assert found == [(Outcome("ok", value), "n1") for value in values]
         assert server.connection_count == 3
 
     run(lambda body: told(body["value"]), test)
-
-
-def test_three_redirects_are_followed_and_no_more() -> None:
-    async def test(clients: Clients, server: Server) -> None:
-        assert await clients.call(Call("go", 1, 3), "n1") == (Outcome("ok", "there"), "n2")
-        server.bodies.clear()
-        assert await clients.call(Call("go", 1, 99), "n1") == (Outcome("fail", error="redirected too often"), "n2")
-        assert len(server.bodies) == 4
-        server.bodies.clear()
-        assert await clients.call(Call("stray", 1), "n1") == (Outcome("fail", error="redirected too often"), "n1")
-        assert len(server.bodies) == 1
-
-    hops = 0
-
-    def answer(body: dict[str, Any]) -> bytes:
-        nonlocal hops
-        if body["f"] == "stray":
-            return told(node="nobody")
-        hops += 1
-        return told("there") if hops > body["value"] else told(node="n2")
-
-    run(answer, test)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +108,7 @@ def test_three_redirects_are_followed_and_no_more() -> None:
 def test_what_is_no_answer_is_indeterminate(answer: bytes | None, why: str, detail: str) -> None:
     async def test(clients: Clients, server: Server) -> None:
         for _ in range(2):  # The second call must not meet what the first one left.
-            outcome, node = await clients.call(Call("write", 1, 7), "n1")
+            outcome, node = await clients.call(Call("write", 1, 7), 0, "n1")
             assert (outcome.type, outcome.value, node) == ("info", 7, "n1")
             assert outcome.error[0] == why
             assert detail in outcome.error[1]
@@ -136,7 +118,7 @@ def test_what_is_no_answer_is_indeterminate(answer: bytes | None, why: str, deta
 
 def test_a_refused_connection_certainly_did_nothing() -> None:
     async def test(clients: Clients, server: Server) -> None:
-        outcome, node = await clients.call(Call("write", 1, 7), "dead")
+        outcome, node = await clients.call(Call("write", 1, 7), 0, "dead")
         assert (outcome.type, outcome.error[0], node) == ("fail", "not-sent", "dead")
 
     run(lambda body: None, test)
@@ -145,7 +127,7 @@ def test_a_refused_connection_certainly_did_nothing() -> None:
 def test_an_answer_in_pieces_is_put_together_and_a_closing_server_is_believed() -> None:
     async def test(clients: Clients, server: Server) -> None:
         for value in (1, 2):
-            assert await clients.call(Call("read", 1, value), "n1") == (Outcome("ok", "x" * 300_000), "n1")
+            assert await clients.call(Call("read", 1, value), 0, "n1") == (Outcome("ok", "x" * 300_000), "n1")
         assert server.connection_count == 2
 
     body = json.dumps({"value": "x" * 300_000}).encode()

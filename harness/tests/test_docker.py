@@ -93,8 +93,8 @@ def test_a_target_of_the_users_own_runs_without_a_change(tmp_path: Path, monkeyp
         "from targets.command import node_argv\n"
         "class Theirs(RaftTarget):\n"
         "    name = 'theirs'\n"
-        "    def argv(self, place, options, bugs):\n"
-        "        return node_argv('their_target:TARGET', place, options, bugs)\n"
+        "    def argv(self, place, options, bugs, interface):\n"
+        "        return node_argv('their_target:TARGET', place, options, bugs, interface)\n"
         "TARGET = Theirs()\n"
     )
     monkeypatch.syspath_prepend(tmp_path / "code")

@@ -14,7 +14,7 @@ from harness.clients.driver import drive
 from harness.tests.scripted import Scripted
 from histories.op import Op
 from nemesis.fault import FaultResult
-from targets.target import Call, Outcome
+from targets.session import Call, Outcome
 
 NODES = ("n1", "n2", "n3")
 SECOND = 10**9
@@ -28,8 +28,8 @@ class Caller:
         self.is_closed = False
         self.cancelled_count = 0
 
-    async def call(self, call: Call, node: str) -> tuple[Outcome, str]:
-        self.asked.append((call, node))
+    async def call(self, call: Call, process: int, home: str) -> tuple[Outcome, str]:
+        self.asked.append((call, home))
         match call.f:
             case "ok" | "info" | "fail":
                 await asyncio.sleep(0)

@@ -82,7 +82,7 @@ def call(environment: LocalEnvironment, f: str, node: str = "n1", key: str = "",
     process = NODES.index(node)
     calls = {process: (f, key, value)}
     interpreter = Scripted(len(NODES), lambda process: calls.pop(process, None), 60 * SECOND)
-    environment.drive(interpreter, Idle(), TARGET.client("kv"))
+    environment.drive(interpreter, Idle())
     assert len(interpreter.history) == 2
     return interpreter.history[1]
 

@@ -25,7 +25,8 @@ from harness.store.runs import Store
 from harness.tests.outside import TARGET, OutsideTarget
 from targets import registry
 from targets.node import main as node_main
-from targets.target import Address, Call, CoreTarget, Outcome, Program
+from targets.session import Call, Outcome
+from targets.target import Address, CoreTarget, Program
 from targets.timekeeping import Reading
 
 NODES = ("n1", "n2")
@@ -65,7 +66,7 @@ class Client:
 
 def ended(call: Call, act: Callable[[Call], Coroutine[Any, Any, Outcome]]) -> Outcome:
     async def ask() -> Outcome:
-        outcome, node = await ProgramCaller(TARGET, Client(act), timeout_s=0.05).call(call, "n2")
+        outcome, node = await ProgramCaller(TARGET, Client(act), timeout_s=0.05).call(call, 1, "n2")
         assert node == "n2"
         return outcome
 

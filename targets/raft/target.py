@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from targets.command import node_argv
 from targets.core import NodeId
-from targets.kv import KvClient
+from targets.kv import KvSession
 from targets.machines.kv import KvCommand, KvReply
 from targets.raft.bugs import PLANTED
 from targets.raft.core import Raft
@@ -23,7 +24,8 @@ from targets.raft.messages import (
 )
 from targets.raft.options import RaftOptions
 from targets.raft.records import RaftRecord
-from targets.target import Bug, Client, FaultModel, Place, Route, SystemDefaults
+from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
+from targets.topology import Topology
 
 _SURVIVES = frozenset(
     {
@@ -59,15 +61,6 @@ class RaftTarget(SystemDefaults):
     fault_model = FaultModel(survives=_SURVIVES, down_nodes_max=1.0)
     """Safe under any crashes and any network as long as what was synced is kept; serves while a majority is up and connected.
     A voter that lost what it had synced may vote twice, which is outside the model."""
-    routes: Sequence[Route] = (
-        Route("/raft/request_vote", RequestVote, RequestVoteReply),
-        Route("/raft/pre_vote", PreVote, PreVoteReply),
-        Route("/raft/append_entries", AppendEntries, AppendEntriesReply),
-    )
-    client_path = "/kv"
-    request_type: type[msgspec.Struct] = KvCommand
-    reply_type: type[msgspec.Struct] = KvReply
-    record_type: Any = RaftRecord
 
     def core(
         self,
@@ -76,6 +69,7 @@ class RaftTarget(SystemDefaults):
         options: msgspec.Struct,
         bugs: frozenset[str],
         rng: random.Random,
+        interface: str,
     ) -> Raft:
         """A fresh core. Raises ValueError for a bug that Raft does not have."""
         assert isinstance(options, RaftOptions)
@@ -84,11 +78,22 @@ class RaftTarget(SystemDefaults):
             raise ValueError(f"raft has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
         return Raft(node, members, options, bugs, rng)
 
-    def client(self, interface: str) -> Client:
-        """A client for "kv". Raises ValueError for another interface."""
-        if interface not in self.interfaces:
-            raise ValueError(f"raft has no interface {interface!r}; it has kv")
-        return KvClient()
+    def formats(self, interface: str) -> Formats:
+        """Bodies of the client route, records, peer RPCs."""
+        return Formats(
+            request=KvCommand,
+            reply=KvReply,
+            record=RaftRecord,
+            routes=(
+                Route("/raft/request_vote", RequestVote, RequestVoteReply),
+                Route("/raft/pre_vote", PreVote, PreVoteReply),
+                Route("/raft/append_entries", AppendEntries, AppendEntriesReply),
+            ),
+        )
+
+    def session(self, interface: str, process: int, topology: Topology) -> KvSession:
+        """A session that follows redirects to the leader."""
+        return KvSession()
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """Linearizable, but only eventual with reads=local.
@@ -109,18 +114,9 @@ class RaftTarget(SystemDefaults):
         """All nodes know the same entries to be committed."""
         return len({status["commit_index"] for status in statuses.values()}) <= 1
 
-    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""
-        arguments = [place.python, "-m", "targets.node", "--target", self.name, "--id", place.node]
-        arguments += ["--listen", str(place.listen), "--data-dir", place.data_dir, "--log-dir", place.log_dir]
-        arguments += ["--seed", place.seed]
-        for node, address in sorted(place.peers.items()):
-            arguments += ["--peer", f"{node}={address}"]
-        for name, value in msgspec.to_builtins(options).items():
-            arguments += ["--option", f"{name}={value}"]
-        for bug in sorted(bugs):
-            arguments += ["--bug", bug]
-        return arguments
+        return node_argv(self.name, place, options, bugs, interface)
 
 
 TARGET = RaftTarget()

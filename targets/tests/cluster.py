@@ -35,7 +35,9 @@ from targets.core import (
     TimerFired,
     Trace,
 )
-from targets.target import Call, CoreTarget, NoReply, Outcome, Redirect
+from targets.session import Ask, Call, NoReply, Outcome
+from targets.target import CoreTarget
+from targets.topology import PLAIN
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -70,7 +72,6 @@ class Attempt(msgspec.Struct):
     invoked_ns: int
     completed_ns: int = 0
     outcome: Outcome | None = None
-    redirects: int = 0
 
 
 class _Node:
@@ -122,7 +123,6 @@ class Cluster:
         self._clients = random.Random(f"{seed}/clients")
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._pushed_count = 0
-        self._client = target.client("kv")
         for name in self.nodes:
             self.start(name)
         if weather.fault_gap_ms_max:
@@ -162,7 +162,7 @@ class Cluster:
             return
         node.life += 1
         rng = random.Random(f"{self.seed}/{name}/{node.life}")
-        node.core = self.target.core(name, sorted(self.nodes), self.options, self.bugs, rng)
+        node.core = self.target.core(name, sorted(self.nodes), self.options, self.bugs, rng, "kv")
         node.halted = None
         self._step(node, Started(tuple(node.durable)))
 
@@ -339,7 +339,7 @@ class Cluster:
     def call(
         self, call: Call, node: NodeId, timeout_ms: int = 1000, then: Callable[[], None] = lambda: None
     ) -> Attempt:
-        """Send `call` to `node`, following up to 3 redirects; `then` is done when it has its outcome."""
+        """Send `call` to `node` first, in a session of its own; `then` is done when it has its outcome."""
         attempt = Attempt(call, self.now_ns)
         self.attempts.append(attempt)
 
@@ -348,29 +348,30 @@ class Cluster:
                 attempt.outcome, attempt.completed_ns = outcome, self.now_ns
                 then()
 
-        def answered(reply: msgspec.Struct | NoReply) -> None:
-            outcome = self._client.outcome(call, reply)
-            if isinstance(outcome, Redirect):
-                if attempt.redirects < 3 and attempt.outcome is None:
-                    attempt.redirects += 1
-                    ask(outcome.node)
-                    return
-                outcome = outcome.otherwise
-            complete(outcome)
+        session = self.target.session("kv", len(self.attempts), PLAIN)
 
-        def ask(name: NodeId) -> None:
-            self.after(self._clients.random() * 2 * MS, lambda: self._request(self.nodes[name], call, answered))
+        def answered(reply: msgspec.Struct | NoReply) -> None:
+            if attempt.outcome is None:
+                go_on(session.on_reply(reply))
+
+        def go_on(answer: Ask | Outcome) -> None:
+            if isinstance(answer, Outcome):
+                complete(answer)
+                return
+            name = self.nodes[answer.node or node]
+            self.after(self._clients.random() * 2 * MS, lambda: self._request(name, answer.body, answered))
 
         def give_up() -> None:
-            outcome = self._client.outcome(call, NoReply("timeout"))
-            assert isinstance(outcome, Outcome)
-            complete(outcome)
+            if attempt.outcome is None:
+                outcome = session.on_reply(NoReply("timeout"))
+                assert isinstance(outcome, Outcome)
+                complete(outcome)
 
-        ask(node)
+        go_on(session.begin(call))
         self.after(timeout_ms * MS, give_up)
         return attempt
 
-    def _request(self, node: _Node, call: Call, answered: Callable[[Any], None]) -> None:
+    def _request(self, node: _Node, body: msgspec.Struct, answered: Callable[[Any], None]) -> None:
         if node.core is None:
             answered(NoReply("not-sent"))
             return
@@ -378,7 +379,7 @@ class Cluster:
         node.waiting[node.request_count] = lambda body: self.after(
             self._clients.random() * 2 * MS, lambda: answered(body)
         )
-        self._step(node, Request(node.request_count, self._client.request(call)))
+        self._step(node, Request(node.request_count, body))
 
     def clients(self, count: int, calls: Callable[[random.Random], Call], until_ns: int) -> None:
         """`count` clients that call one thing after the other, each on a random node, until `until_ns`."""

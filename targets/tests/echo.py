@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from targets import session
 from targets.command import node_argv
 from targets.core import (
     Core,
@@ -28,7 +29,9 @@ from targets.core import (
     TimerFired,
     Trace,
 )
-from targets.target import Bug, Call, FaultModel, NoReply, Outcome, Place, Redirect, Route, SystemDefaults
+from targets.session import Call, NoReply, Outcome
+from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
+from targets.topology import Topology
 
 
 class Ping(msgspec.Struct, frozen=True):
@@ -158,17 +161,21 @@ class EchoCore:
                 raise ValueError(ask.f)
 
 
-class EchoClient:
-    def request(self, call: Call) -> Ask:
-        return Ask(call.f, str(call.key), call.value)
+class EchoSession:
+    """Follows every redirect; the bound on Asks is the harness'."""
 
-    def outcome(self, call: Call, reply: msgspec.Struct | NoReply) -> Outcome | Redirect:
+    def begin(self, call: Call) -> session.Ask:
+        self.call = call
+        self.body = Ask(call.f, str(call.key), call.value)
+        return session.Ask(self.body)
+
+    def on_reply(self, reply: msgspec.Struct | NoReply) -> session.Ask | Outcome:
         if isinstance(reply, NoReply):
-            return Outcome("fail" if reply.why == "not-sent" else "info", call.value, [reply.why, reply.detail])
+            return Outcome("fail" if reply.why == "not-sent" else "info", self.call.value, [reply.why, reply.detail])
         assert isinstance(reply, Told)
         if reply.node is not None:
-            return Redirect(reply.node, Outcome("fail", error="redirected too often"))
-        return Outcome("ok", call.value if call.f == "write" else reply.value)
+            return session.Ask(self.body, reply.node)
+        return Outcome("ok", self.call.value if self.call.f == "write" else reply.value)
 
 
 class EchoTarget(SystemDefaults):
@@ -178,20 +185,24 @@ class EchoTarget(SystemDefaults):
     option_type: type[msgspec.Struct] = Options
     bugs: Mapping[str, Bug] = {"deaf": Bug("deaf", "does nothing", "nothing")}
     fault_model = FaultModel(frozenset({"kill", "pause", "partition", "clock"}))
-    routes: Sequence[Route] = (Route("/echo/ping", Ping, Pong), Route("/echo/note", Note))
-    client_path = "/echo/ask"
-    request_type: type[msgspec.Struct] = Ask
-    reply_type: type[msgspec.Struct] = Told
-    record_type: Any = Put
 
     def core(
-        self, node: str, members: Sequence[str], options: msgspec.Struct, bugs: frozenset[str], rng: random.Random
+        self,
+        node: str,
+        members: Sequence[str],
+        options: msgspec.Struct,
+        bugs: frozenset[str],
+        rng: random.Random,
+        interface: str,
     ) -> Core:
         assert isinstance(options, Options)
         return EchoCore(node, members, options, bugs)
 
-    def client(self, interface: str) -> EchoClient:
-        return EchoClient()
+    def formats(self, interface: str) -> Formats:
+        return Formats(Ask, Told, Put, (Route("/echo/ping", Ping, Pong), Route("/echo/note", Note)))
+
+    def session(self, interface: str, process: int, topology: Topology) -> EchoSession:
+        return EchoSession()
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         return "none"
@@ -199,8 +210,8 @@ class EchoTarget(SystemDefaults):
     def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
         return min(statuses, default=None)
 
-    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
-        return node_argv(self.name, place, options, bugs)
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
+        return node_argv(self.name, place, options, bugs, interface)
 
 
 TARGET = EchoTarget()

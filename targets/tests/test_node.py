@@ -21,14 +21,14 @@ FROM_N2 = {"Themis-Node": "n2"}
 
 
 def write(node: RunningNode, key: str, value: Any) -> None:
-    assert node.ask("POST", "/echo/ask", {"f": "write", "key": key, "value": value}) == (
+    assert node.ask("POST", "/kv", {"f": "write", "key": key, "value": value}) == (
         200,
         {"value": None, "node": None},
     )
 
 
 def read(node: RunningNode, key: str) -> Any:
-    code, body = node.ask("POST", "/echo/ask", {"f": "read", "key": key})
+    code, body = node.ask("POST", "/kv", {"f": "read", "key": key})
     assert code == 200
     return body["value"]
 
@@ -45,17 +45,17 @@ def test_bad_input_is_answered_in_words_and_the_node_lives_on(tmp_path: Path) ->
         for method, path, body, headers, code, words in (
             ("GET", "/nowhere", None, {}, 404, "no route /nowhere"),
             ("POST", "/status", b"", {}, 405, "/status takes GET, not POST"),
-            ("GET", "/echo/ask", None, {}, 405, "/echo/ask takes POST, not GET"),
-            ("POST", "/echo/ask", b"", {}, 400, "truncated"),
-            ("POST", "/echo/ask", b"{", {}, 400, "truncated"),
-            ("POST", "/echo/ask", b'{"f": 1}', {}, 400, "f: Expected `str`, got `int`"),
-            ("POST", "/echo/ask", b"{}", {}, 400, "missing required field `f`"),
-            ("POST", "/echo/ask", b'{"f":"write","value":' + b"[" * 50_000, {}, 400, "nested too deeply"),
+            ("GET", "/kv", None, {}, 405, "/kv takes POST, not GET"),
+            ("POST", "/kv", b"", {}, 400, "truncated"),
+            ("POST", "/kv", b"{", {}, 400, "truncated"),
+            ("POST", "/kv", b'{"f": 1}', {}, 400, "f: Expected `str`, got `int`"),
+            ("POST", "/kv", b"{}", {}, 400, "missing required field `f`"),
+            ("POST", "/kv", b'{"f":"write","value":' + b"[" * 50_000, {}, 400, "nested too deeply"),
             ("POST", "/echo/ping", b'{"number": 1}', {}, 400, "header Themis-Node: missing"),
             ("POST", "/echo/ping", b'{"number": 1}', {"Themis-Node": "n9"}, 400, "'n9' is not a peer"),
             ("POST", "/echo/ping", b'{"number": "x"}', FROM_N2, 400, "number: Expected `int`"),
             ("POST", "/echo/ping", b'{"number": 99999999999999999999}', FROM_N2, 400, "number: integer out of range"),
-            ("POST", "/echo/ask", b" " * (17 * 2**20), {}, 413, "larger than"),
+            ("POST", "/kv", b" " * (17 * 2**20), {}, 413, "larger than"),
             ("POST", "/clock", b'{"rate": 0}', {}, 400, "rate: 0.0 is not between"),
             ("POST", "/clock", b'{"offset": 1}', {}, 400, "unknown field `offset`"),
         ):
@@ -117,7 +117,7 @@ def test_exit_statuses(tmp_path: Path) -> None:
     for f, status, words in (("halt", 3, "the core halted: asked to"), ("raise", 4, "the core raised on Request")):
         with running(tmp_path / f) as node:
             with pytest.raises(OSError, match=r"closed|reset|Remote"):
-                node.ask("POST", "/echo/ask", {"f": f})
+                node.ask("POST", "/kv", {"f": f})
             assert node.exit_status() == status
             assert words in node.log()
 
@@ -195,5 +195,5 @@ def test_a_failed_disk_is_told_to_the_core_which_halts(tmp_path: Path) -> None:
 
         resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (os.path.getsize(tmp_path / "data" / "wal.log"),) * 2)
         with pytest.raises(OSError, match=r"closed|reset|Remote"):
-            node.ask("POST", "/echo/ask", {"f": "write", "key": "a", "value": 2})
+            node.ask("POST", "/kv", {"f": "write", "key": "a", "value": 2})
         assert node.exit_status() == 3

@@ -18,7 +18,7 @@ from targets.machines.kv import KvCommand
 from targets.raft.options import RaftOptions
 from targets.raft.records import Append, HardState
 from targets.raft.target import BUGS, RaftTarget
-from targets.target import Call
+from targets.session import Call
 from targets.tests.cluster import CALM, Cluster, S, Weather
 from targets.tests.raft_observer import Observer, Violation, check_clients
 

@@ -9,14 +9,16 @@ import msgspec
 import pytest
 
 from targets import registry
-from targets.kv import KvClient, KvCommand, KvReply
+from targets.kv import KvSession
+from targets.machines.kv import KvCommand, KvReply
 from targets.node import parse
 from targets.raft.log import Log
 from targets.raft.options import RaftOptions
 from targets.raft.quorum import majority, reached_by_majority
 from targets.raft.records import Append, HardState, RaftRecord, Truncate
 from targets.raft.target import BUGS, TARGET
-from targets.target import Address, Call, NoReply, Outcome, Place, Redirect
+from targets.session import Ask, Call, NoReply, Outcome
+from targets.target import Address, Place
 from targets.tests.raft_node import entry
 
 # --- the client ---------------------------------------------------------------------------------------------------------
@@ -38,8 +40,8 @@ READ, WRITE, CAS = Call("read", "x"), Call("write", "x", 1), Call("cas", "x", [1
         (CAS, KvReply("unknown"), Outcome("info", [1, 2], "unknown")),
         (READ, KvReply("unknown"), Outcome("fail", None, "unknown")),
         (WRITE, KvReply("not-leader"), Outcome("fail", 1, "no-leader")),
-        (WRITE, KvReply("not-leader", leader="n2"), Redirect("n2", Outcome("fail", 1, "not-leader"))),
-        (READ, KvReply("not-leader", leader="n2"), Redirect("n2", Outcome("fail", None, "not-leader"))),
+        (WRITE, KvReply("not-leader", leader="n2"), Ask(KvCommand("write", "x", 1), "n2")),
+        (READ, KvReply("not-leader", leader="n2"), Ask(KvCommand("read", "x"), "n2")),
         (WRITE, NoReply("not-sent"), Outcome("fail", 1, "not-sent")),
         (WRITE, NoReply("timeout"), Outcome("info", 1, "timeout")),
         (CAS, NoReply("reset", "by peer"), Outcome("info", [1, 2], ["reset", "by peer"])),
@@ -48,19 +50,21 @@ READ, WRITE, CAS = Call("read", "x"), Call("write", "x", 1), Call("cas", "x", [1
         (READ, NoReply("bad-reply"), Outcome("fail", None, "bad-reply")),
     ],
 )
-def test_outcomes(call: Call, reply: KvReply | NoReply, outcome: Outcome | Redirect) -> None:
-    assert KvClient().outcome(call, reply) == outcome
+def test_outcomes(call: Call, reply: KvReply | NoReply, outcome: Outcome | Ask) -> None:
+    session = KvSession()
+    session.begin(call)
+    assert session.on_reply(reply) == outcome
 
 
 def test_requests() -> None:
-    client = KvClient()
-    assert client.request(READ) == KvCommand("read", "x")
-    assert client.request(WRITE) == KvCommand("write", "x", 1)
-    assert client.request(CAS) == KvCommand("cas", "x", [1, 2])
+    session = KvSession()
+    assert session.begin(READ) == Ask(KvCommand("read", "x"))
+    assert session.begin(WRITE) == Ask(KvCommand("write", "x", 1))
+    assert session.begin(CAS) == Ask(KvCommand("cas", "x", [1, 2]))
     with pytest.raises(ValueError, match="'append'"):
-        client.request(Call("append", "x", 1))
+        session.begin(Call("append", "x", 1))
     with pytest.raises(ValueError, match="cas"):
-        client.request(Call("cas", "x", 1))
+        session.begin(Call("cas", "x", 1))
 
 
 # --- the target ---------------------------------------------------------------------------------------------------------
@@ -79,7 +83,7 @@ def test_its_command_line_says_what_it_was_told() -> None:
         "n1", Address("127.0.0.1", 1), {"n2": Address("127.0.0.1", 2)}, "/data", "/log", "python3", seed="7/n1"
     )
     options = RaftOptions(reads="log", pre_vote=False, election_ms_max=700)
-    python, dash_m, module, *arguments = TARGET.argv(place, options, frozenset({"stale-read", "vote-twice"}))
+    python, dash_m, module, *arguments = TARGET.argv(place, options, frozenset({"stale-read", "vote-twice"}), "kv")
     assert (python, dash_m, module) == ("python3", "-m", "targets.node")
     settings = parse(arguments)
     assert settings.target is TARGET
@@ -123,11 +127,9 @@ def test_nodes_with_the_same_commit_index_have_converged() -> None:
     assert not TARGET.converged({"n1": {"commit_index": 4}, "n2": {"commit_index": 5}})
 
 
-def test_unknown_bugs_and_interfaces_are_refused() -> None:
+def test_unknown_bugs_are_refused() -> None:
     with pytest.raises(ValueError, match="stale-reed"):
-        TARGET.core("n1", ("n1",), RaftOptions(), frozenset({"stale-reed"}), random.Random(1))
-    with pytest.raises(ValueError, match="queue"):
-        TARGET.client("queue")
+        TARGET.core("n1", ("n1",), RaftOptions(), frozenset({"stale-reed"}), random.Random(1), "kv")
 
 
 def test_every_bug_says_what_it_does_and_what_exposes_it() -> None:
@@ -141,7 +143,7 @@ def test_every_bug_says_what_it_does_and_what_exposes_it() -> None:
 def test_bodies_and_records_survive_json() -> None:
     for record in (HardState(3, None), HardState(3, "n2"), Append(1, (entry(1), entry(2, 5))), Truncate(4)):
         assert msgspec.json.decode(msgspec.json.encode(record), type=RaftRecord) == record
-    for route in TARGET.routes:
+    for route in TARGET.formats("kv").routes:
         for type_ in (route.request, route.response):
             assert type_ is not None
             with pytest.raises(msgspec.ValidationError, match="term"):

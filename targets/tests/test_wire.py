@@ -51,7 +51,7 @@ def test_long_digits_in_strings_and_large_integers_in_range_pass() -> None:
 
 
 def test_routes_are_found_by_path_and_by_type() -> None:
-    wire = Wire(TARGET.routes)
+    wire = Wire(TARGET.formats("kv").routes)
     assert wire.path_of == {Ping: "/echo/ping", Note: "/echo/note"}
     assert wire.requests["/echo/ping"].decode(b'{"number": 1}') == Ping(1)
     response = wire.responses["/echo/ping"]

@@ -31,7 +31,7 @@ from harness.environments.real.labelled_processes import Ended
 from harness.environments.real.node_clocks import HookClocks, NodeClocks
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Address, Client, Connect, CoreTarget, Place
+from targets.target import Address, CoreTarget, Place
 from targets.timekeeping import Reading
 
 PORT = 7000
@@ -201,9 +201,9 @@ class LinuxEnvironment(ABC):
         agents.spawn([self._spawn(node) for node in nodes])
         self.access.await_answers(nodes, UP_TIMEOUT_S)
 
-    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client | Connect) -> None:
+    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end; its time zero is now."""
-        self.access.drive(interpreter, nemesis, client)
+        self.access.drive(interpreter, nemesis)
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
         """The status of each node that answers. Paused ones are not waited for."""

@@ -22,7 +22,8 @@ from harness.environments.real import ended_nodes
 from harness.environments.real.labelled_processes import Ended
 from harness.errors import HarnessError
 from nemesis.capabilities import FaultError, NodeId, ProcessState
-from targets.target import Address, Call, Client, Connect, CoreTarget, Outcome, Place, Program, ProgramClient
+from targets.session import Call, Outcome, Session
+from targets.target import Address, CoreTarget, Place, Program, ProgramClient
 from targets.timekeeping import Reading
 
 STATUS_TIMEOUT_S = 0.5
@@ -68,19 +69,18 @@ class NodeAccess(ABC):
         """The run begins now. Raises HarnessError when a node cannot be told."""
 
     @abstractmethod
-    def _caller(self, client: Client | Connect) -> driver.Caller:
+    def _caller(self) -> driver.Caller:
         """What carries the clients' calls; made in the running loop."""
 
     @abstractmethod
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
         """nodes: what those make of the run that ended by themselves; see ended_nodes.verdict."""
 
-    # --- what does not --------------------------------------------------------------------------------------------------
-
+    @abstractmethod
     def argv(self, place: Place) -> list[str]:
         """The command line of a node's process."""
-        deployment = self.deployment
-        return list(deployment.target.argv(place, deployment.options, deployment.bugs))
+
+    # --- what does not --------------------------------------------------------------------------------------------------
 
     def statuses(self) -> dict[NodeId, dict[str, Any]]:
         """The status of each node that answers. Paused ones are not waited for."""
@@ -104,11 +104,11 @@ class NodeAccess(ABC):
             if waiting:
                 time.sleep(0.01)
 
-    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker, client: Client | Connect) -> None:
+    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end; its time zero is now."""
         began_ns = time.monotonic_ns()
         self._begin(began_ns, self._running())
-        driver.drive(interpreter, nemesis, lambda: self._caller(client), self.deployment.nodes, began_ns)
+        driver.drive(interpreter, nemesis, self._caller, self.deployment.nodes, began_ns)
 
     def _running(self) -> list[NodeId]:
         return [node for node, state in self._states().items() if state == "running"]
@@ -130,6 +130,18 @@ class CoreAccess(NodeAccess):
 
     _epoch_ns: int | None = None
 
+    @property
+    def target(self) -> CoreTarget:
+        """The deployment's target."""
+        target = self.deployment.target
+        assert isinstance(target, CoreTarget)
+        return target
+
+    def argv(self, place: Place) -> list[str]:
+        """See NodeAccess."""
+        deployment = self.deployment
+        return list(self.target.argv(place, deployment.options, deployment.bugs, deployment.interface))
+
     def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
         """See NodeAccess."""
         return node_http.ask_statuses(self._reached(nodes), STATUS_TIMEOUT_S)
@@ -150,11 +162,16 @@ class CoreAccess(NodeAccess):
         if silent:
             raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
 
-    def _caller(self, client: Client | Connect) -> driver.Caller:
-        target = self.deployment.target
-        assert isinstance(target, CoreTarget)
-        assert isinstance(client, Client)
-        return node_http.Clients(target, client, self._addresses, self.deployment.client_timeout_s)
+    def _caller(self) -> driver.Caller:
+        deployment, target = self.deployment, self.target
+
+        def open_session(process: int) -> Session:
+            return target.session(deployment.interface, process, deployment.topology)
+
+        reply_type = target.formats(deployment.interface).reply
+        return node_http.Clients(
+            deployment.interface, reply_type, open_session, self._addresses, deployment.client_timeout_s
+        )
 
 
 class ProgramAccess(NodeAccess):
@@ -170,6 +187,10 @@ class ProgramAccess(NodeAccess):
     def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
         """See NodeAccess."""
         return {node: answer.status for node, answer in self._answers(nodes).items()}
+
+    def argv(self, place: Place) -> list[str]:
+        """See NodeAccess."""
+        return list(self.program.argv(place, self.deployment.options, self.deployment.bugs))
 
     def variables(self, place: Place) -> dict[str, str]:
         """See NodeAccess."""
@@ -198,9 +219,9 @@ class ProgramAccess(NodeAccess):
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
         """There is nobody to tell."""
 
-    def _caller(self, client: Client | Connect) -> driver.Caller:
-        assert not isinstance(client, Client)
-        return ProgramCaller(self.program, client(dict(self._addresses)), self.deployment.client_timeout_s)
+    def _caller(self) -> driver.Caller:
+        connect = self.program.client(self.deployment.interface)
+        return ProgramCaller(self.program, connect(dict(self._addresses)), self.deployment.client_timeout_s)
 
     def _answers(self, nodes: Collection[NodeId], timeout_s: float = STATUS_TIMEOUT_S) -> dict[NodeId, _Answer]:
         async def all_of_them() -> list[_Answer | None]:
@@ -238,14 +259,14 @@ class ProgramCaller:
         self._client = client
         self._timeout_s = timeout_s
 
-    async def call(self, call: Call, node: NodeId) -> tuple[Outcome, NodeId]:
+    async def call(self, call: Call, process: int, home: NodeId) -> tuple[Outcome, NodeId]:
         """How the call ended. One without an answer may have happened, unless it is a read."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._client.call(call, node), node
+                return await self._client.call(call, home), home
         except (OSError, EOFError) as error:
             why = "timeout" if isinstance(error, TimeoutError) else [type(error).__name__, str(error)]
-            return Outcome("fail" if call.f in self._reads else "info", call.value, why), node
+            return Outcome("fail" if call.f in self._reads else "info", call.value, why), home
 
     def close(self) -> Awaitable[None]:
         """No connection is left, once awaited."""

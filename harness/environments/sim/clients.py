@@ -1,4 +1,4 @@
-"""Simulated clients: carry a call's body to a node and the answer back, follow redirects, give up after the time-out."""
+"""Simulated clients: carry what sessions ask to a node and the answer back, and tell them when their time has passed."""
 
 from __future__ import annotations
 
@@ -6,65 +6,73 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappush
 from typing import Any
 
-import msgspec
-
+from harness.clients.sessions import PendingCall, SessionRunner
 from harness.environments.sim.delays import QUANTILES, quantiles_ns
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
 from harness.environments.sim.world import NS_PER_MS, NS_PER_S, World
 from histories.op import Op
-from targets.target import Call, Client, NoReply, Outcome, Redirect
-
-REDIRECTS_MAX = 3
+from targets.session import Call, NoReply, Outcome, Session
 
 Finished = Callable[[Op, Outcome, str], None]
 """Told how an invocation ended, and which node was asked last."""
 
 
-class Flight:
-    """One call under way. Invariant: once `is_done`, whatever still arrives for it is ignored."""
+class Flight(PendingCall):
+    """One call under way. Invariant: once it has an outcome, whatever still arrives for it is ignored."""
 
-    __slots__ = ("body", "call", "finished", "is_done", "node", "op", "redirects", "request_id")
+    __slots__ = ("finished", "op", "request_id")
 
-    def __init__(self, op: Op, call: Call, body: msgspec.Struct, node: Node, finished: Finished) -> None:
+    def __init__(self, op: Op, process: int, home: str, finished: Finished) -> None:
+        PendingCall.__init__(self, process, Call(op.f, op.key, op.value), home)
         self.op = op
-        self.call = call
-        self.body = body
-        self.node = node
         self.finished = finished
-        self.redirects = 0
         self.request_id = 0
-        self.is_done = False
 
 
 class Clients:
-    """Carries calls over client links, which no nemesis touches: they are the harness' own."""
+    """Carries what sessions ask over client links, which no nemesis touches: they are the harness' own."""
 
-    def __init__(self, world: World, options: SimOptions, timeout_s: float) -> None:
+    def __init__(
+        self, world: World, options: SimOptions, timeout_s: float, open_session: Callable[[int], Session]
+    ) -> None:
         self._world = world
+        self._open_session = open_session
         self._draw = world.rng("clients").random
         mean_ns = int(options.client_delay_ms * NS_PER_MS)
         self._delays_ns = quantiles_ns(options.delay, min(int(options.delay_ms_min * NS_PER_MS), mean_ns), mean_ns)
         self._timeout_ns = int(timeout_s * NS_PER_S)
-        self.nodes: Sequence[Node] = ()
-        self.by_name: Mapping[str, Node] = {}
-        self.client: Client | None = None
+        self._names: Sequence[str] = ()
+        self._nodes: Mapping[str, Node] = {}
 
     def connect(self, nodes: Sequence[Node]) -> None:
         """The nodes that calls go to."""
-        self.nodes = nodes
-        self.by_name = {node.name: node for node in nodes}
+        self._names = [node.name for node in nodes]
+        self._nodes = {node.name: node for node in nodes}
+        self._runner = SessionRunner(self._open_session, self._names)
 
     def start(self, op: Op, process: int, finished: Finished) -> None:
-        """Ask the home node of `process`; `finished` is called exactly once, at the latest after the time-out."""
-        assert self.client is not None
-        call = Call(op.f, op.key, op.value)
-        flight = Flight(op, call, self.client.request(call), self.nodes[process % len(self.nodes)], finished)
+        """Ask the home node of `process`; `finished` is called exactly once, at the latest after the time-out.
+
+        Raises SessionFailed, as whatever brings an answer may, once the op is finished as `info`.
+        """
+        flight = Flight(op, process, self._names[process % len(self._names)], finished)
         world = self._world
         heappush(world.heap, (world.now_ns + self._timeout_ns, world.next_seq(), self._timed_out, flight))
-        self._ask(flight)
+        try:
+            self._runner.begin(flight)
+        finally:
+            self._go_on(flight)
 
-    def _ask(self, flight: Flight) -> None:
+    def new_process(self) -> int:
+        """A process that has asked nothing yet."""
+        return self._runner.new_process()
+
+    def _go_on(self, flight: Flight) -> None:
+        """Carry the next Ask, or finish the op."""
+        if flight.outcome is not None:
+            flight.finished(flight.op, flight.outcome, flight.node)
+            return
         world = self._world
         flight.request_id = 0
         when_ns = world.now_ns + self._delays_ns[int(self._draw() * QUANTILES)]
@@ -73,24 +81,25 @@ class Clients:
     def _later(self, flight: Flight, reply: Any) -> None:
         world = self._world
         when_ns = world.now_ns + self._delays_ns[int(self._draw() * QUANTILES)]
-        heappush(world.heap, (when_ns, world.next_seq(), self._told, (flight, flight.redirects, reply)))
+        heappush(world.heap, (when_ns, world.next_seq(), self._told, (flight, flight.asks_count, reply)))
 
     def _reached(self, flight: Flight) -> None:
-        if flight.is_done:
+        if flight.outcome is not None:
             return
+        node = self._nodes[flight.node]
         if self._world.messages is not None:
             what = f"{flight.call.f} by {flight.op.process}"
-            self._world.messages.add(self._world.now_ns, "request", flight.node.name, what=what, body=flight.body)
-        if flight.node.state == "dead":
+            self._world.messages.add(self._world.now_ns, "request", flight.node, what=what, body=flight.body)
+        if node.state == "dead":
             self._later(flight, NoReply("not-sent", "connection refused"))
         else:
-            flight.node.request(flight, flight.body)
+            node.request(flight, flight.body)
 
     def answer(self, flight: Flight, body: Any) -> None:
         """A node answered."""
         if self._world.messages is not None:
             what = f"to {flight.op.process}"
-            self._world.messages.add(self._world.now_ns, "reply", flight.node.name, what=what, body=body)
+            self._world.messages.add(self._world.now_ns, "reply", flight.node, what=what, body=body)
         self._later(flight, body)
 
     def reset(self, flight: Flight, why: str) -> None:
@@ -98,29 +107,19 @@ class Clients:
         self._later(flight, NoReply("reset", why))
 
     def _told(self, argument: tuple[Flight, int, Any]) -> None:
-        flight, redirects, reply = argument
-        if flight.is_done or redirects != flight.redirects:
-            return
-        assert self.client is not None
-        outcome = self.client.outcome(flight.call, reply)
-        if outcome.__class__ is Redirect:
-            node = self.by_name.get(outcome.node)
-            if node is not None and flight.redirects < REDIRECTS_MAX:
-                flight.redirects += 1
-                flight.node = node
-                self._ask(flight)
-                return
-            outcome = outcome.otherwise
-        self._finish(flight, outcome)  # type: ignore[arg-type]
+        flight, ask_number, reply = argument
+        is_news = True
+        try:
+            is_news = self._runner.answered(flight, ask_number, reply)
+        finally:
+            if is_news:
+                self._go_on(flight)
 
     def _timed_out(self, flight: Flight) -> None:
-        if flight.is_done:
+        if flight.outcome is not None:
             return
-        flight.node.flights.pop(flight.request_id, None)
-        assert self.client is not None
-        outcome = self.client.outcome(flight.call, NoReply("timeout"))
-        self._finish(flight, outcome.otherwise if isinstance(outcome, Redirect) else outcome)
-
-    def _finish(self, flight: Flight, outcome: Outcome) -> None:
-        flight.is_done = True
-        flight.finished(flight.op, outcome, flight.node.name)
+        self._nodes[flight.node].flights.pop(flight.request_id, None)
+        try:
+            self._runner.timed_out(flight)
+        finally:
+            self._go_on(flight)

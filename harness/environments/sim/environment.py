@@ -31,7 +31,8 @@ from histories.op import NEMESIS, Op
 from histories.tracing import TraceRecord
 from nemesis.capabilities import NodeId
 from targets.core import Core
-from targets.target import Client, Connect, CoreTarget, Outcome
+from targets.session import Outcome, Session
+from targets.target import CoreTarget
 
 BOOT_NS_MAX = 5 * NS_PER_MS
 """Nodes start at different moments within this time, as processes do."""
@@ -87,7 +88,7 @@ class SimEnvironment:
         self.options = options = options.drawn(self.world.rng("hardware"))
         assert options.fsync_ms_mean is not None
         self.network = Network(self.world, options, names)
-        self.clients = Clients(self.world, options, deployment.client_timeout_s)
+        self.clients = Clients(self.world, options, deployment.client_timeout_s, self._session)
         fsyncs_ns = quantiles_ns(
             "exponential", int(options.fsync_ms_min * NS_PER_MS), int(options.fsync_ms_mean * NS_PER_MS)
         )
@@ -120,9 +121,16 @@ class SimEnvironment:
         def build(incarnation: int) -> Core:
             rng = self.world.rng(f"node/{name}/{incarnation}")
             assert isinstance(deployment.target, CoreTarget), "refused by check"
-            return deployment.target.core(name, deployment.nodes, deployment.options, deployment.bugs, rng)
+            return deployment.target.core(
+                name, deployment.nodes, deployment.options, deployment.bugs, rng, deployment.interface
+            )
 
         return build
+
+    def _session(self, process: int) -> Session:
+        deployment = self.deployment
+        assert isinstance(deployment.target, CoreTarget), "refused by check"
+        return deployment.target.session(deployment.interface, process, deployment.topology)
 
     # --- Environment ------------------------------------------------------------------------------------------------
 
@@ -150,11 +158,9 @@ class SimEnvironment:
     def _boot(self, node: Node) -> None:
         node.start()
 
-    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker, client: Client | Connect) -> None:
+    def drive(self, interpreter: Interpreter, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end, or to the step that violated an invariant; then ask for liveness."""
-        assert isinstance(client, Client), "refused by check"
         self._interpreter = interpreter
-        self.clients.client = client
         if self.world.violation is not None:
             return
         with collecting_seldom(), suppress(InvariantViolated):

@@ -14,7 +14,7 @@ from harness.environments.sim.clients import Clients
 from harness.environments.sim.node import Node
 from harness.environments.sim.world import NS_PER_MS, NS_PER_S, World
 from histories.op import Op
-from targets.target import Outcome
+from targets.session import Outcome
 
 CHECKER = "liveness"
 LOOK_EVERY_NS = 20 * NS_PER_MS
@@ -35,7 +35,7 @@ class Probe:
         """Ask once more, unless a call is under way or was answered."""
         if self.invocation is not None and not self.is_served and not self._is_asking:
             self._is_asking = True
-            self.clients.start(self.invocation, self.tries, self._answered)
+            self.clients.start(self.invocation, self.clients.new_process(), self._answered)
             self.tries += 1
 
     def _answered(self, _op: Op, outcome: Outcome, node: str) -> None:
