@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import math
 import multiprocessing
-import shlex
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from typing import Any, cast
 import msgspec
 
 from checkers.verdict import Validity
+from harness.campaign.command_line import command_line
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
 from harness.errors import UsageError
 from harness.report.summary import first_reason
@@ -84,7 +83,7 @@ def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
         result=result,
         virtual_s=world.now_ns / 1e9,
         cpu_s=cpu_s,
-        command=command(spec),
+        command=command_line(spec),
         history=None if result.verdict.validity is Validity.VALID else history,
         history_digest=digest(history) if with_digests else "",
         trace_digest=digest(world.traces or ()) if with_digests else "",
@@ -114,7 +113,7 @@ def sweep(
     plan.prepare(spec)
     if jobs == 1:
         for seed in seeds:
-            result = run_seed(numbered(spec, seed), with_digests)
+            result = run_seed(spec_of_seed(spec, seed), with_digests)
             yield result
             if fail_fast and result.validity is not Validity.VALID:
                 return
@@ -122,20 +121,20 @@ def sweep(
     # Spawned, not forked: a worker owes nothing to this process, not even its hash seed.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=freeze_imports) as executor:
-        yield from over(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests)
+        yield from sweep_on(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests)
 
 
-def numbered(spec: RunSpec, seed: int) -> RunSpec:
+def spec_of_seed(spec: RunSpec, seed: int) -> RunSpec:
     """The spec of one seed of a sweep: with a mean fault interval of its own, from an eighth of the spec's to all of it.
 
     A sweep looks for what one configuration would not show (swarm testing: Groce et al., ISSTA 2012): long faults for slow
-    recoveries, rapid ones for races. `command` names the interval, so the run can be had again.
+    recoveries, rapid ones for races. The command line of a seed names the interval, so the run can be had again.
     """
     interval_s = round(spec.interval_s * 2 ** Random(f"{seed}/sweep").uniform(-3, 0), 3)
     return msgspec.structs.replace(spec, seed=seed, interval_s=max(0.05, interval_s))
 
 
-def over(
+def sweep_on(
     executor: Executor,
     spec: RunSpec,
     seeds: Sequence[int],
@@ -150,7 +149,7 @@ def over(
     try:
         while True:
             while len(waiting) < jobs * AHEAD and (seed := next(left, None)) is not None:
-                waiting.append(executor.submit(run_seed, numbered(spec, seed), with_digests))
+                waiting.append(executor.submit(run_seed, spec_of_seed(spec, seed), with_digests))
             if not waiting:
                 return
             result = waiting.popleft().result()
@@ -166,58 +165,3 @@ def freeze_imports() -> None:
     """What was imported lives as long as the process: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
-
-
-def command(spec: RunSpec) -> str:
-    """The command line that runs `spec` again, with everything that is not as by default."""
-    usual = RunSpec()
-    words = ["themis", "test", "--env", spec.env, "--target", spec.target, "--workload", spec.workload]
-    for flag, options in (
-        ("--target-option", spec.target_options),
-        ("--workload-option", spec.workload_options),
-        ("--env-option", spec.env_options),
-        ("--vacuity", spec.vacuity),
-    ):
-        for name, value in options.items():
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            words += [flag, f"{name}={text}"]
-    for bug in spec.bugs:
-        words += ["--bug", bug]
-    words += ["--nemesis", ",".join(spec.nemesis) or "none", "--nodes", _nodes(spec.nodes)]
-    words += ["--concurrency", str(spec.concurrency)]
-    if spec.beyond_model:
-        words.append("--beyond-model")
-    for flag, value, default in (
-        ("--nemesis-interval", spec.interval_s, usual.interval_s),
-        ("--rate", spec.rate_hz, usual.rate_hz),
-        ("--time-limit", spec.time_limit_s, math.nan),
-        ("--quiet-period", spec.quiet_s, usual.quiet_s),
-        ("--client-timeout", spec.client_timeout_s, usual.client_timeout_s),
-        ("--check-states", spec.check_states, usual.check_states),
-        ("--check-time-limit", spec.check_time_limit_s, usual.check_time_limit_s),
-    ):
-        if value is not None and value != default:
-            words += [flag, f"{value:g}"]
-    return shlex.join([*words, "--seed", str(spec.seed)])
-
-
-def _nodes(names: Sequence[str]) -> str:
-    counted = tuple(f"n{number}" for number in range(1, len(names) + 1))
-    return str(len(names)) if tuple(names) == counted else ",".join(names)
-
-
-def first_difference(before: bytes, after: bytes, name: str = "history") -> str | None:
-    """Where two runs of one spec part, in words: the number and the text of the first line that differs; None when every byte is
-    the same."""
-    if before == after:
-        return None
-    old, new = before.splitlines(), after.splitlines()
-    for number, (was, is_now) in enumerate(zip(old, new, strict=False), 1):
-        if was != is_now:
-            return f"{name} line {number} was\n  {_text(was)}\nand is now\n  {_text(is_now)}"
-    return f"{name} had {len(old)} lines and has {len(new)} now, the first {min(len(old), len(new))} of them the same"
-
-
-def _text(line: bytes) -> str:
-    text = line.decode(errors="replace")
-    return text if len(text) <= 300 else text[:300] + "..."

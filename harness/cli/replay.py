@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from harness.campaign.sweep import first_difference
 from harness.cli.run import STORE
 from harness.errors import INVALID, VALID, UsageError
 from harness.report import summary
+from harness.report.difference import first_difference
 from harness.run import execute, plan
 from harness.store.runs import Store
 from nemesis import schedule

@@ -27,7 +27,7 @@ class ClockSample(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def sampled(clocks: Clocks | None, interval_s: float = INTERVAL_S) -> Iterator[list[ClockSample]]:
+def sampling(clocks: Clocks | None, interval_s: float = INTERVAL_S) -> Iterator[list[ClockSample]]:
     """A list that grows by one sample each `interval_s` while the block runs; it stays empty where clocks cannot be read."""
     samples: list[ClockSample] = []
     if clocks is None:
@@ -45,7 +45,7 @@ def sampled(clocks: Clocks | None, interval_s: float = INTERVAL_S) -> Iterator[l
                 continue
             samples.append(ClockSample(time.monotonic_ns() - began_ns, dict(offsets)))
 
-    thread = threading.Thread(target=watch, name="clockwatch", daemon=True)
+    thread = threading.Thread(target=watch, name="clock-series", daemon=True)
     thread.start()
     try:
         yield samples

@@ -19,7 +19,7 @@ from harness.environments.leftovers import remove_before
 from harness.errors import UsageError
 from harness.run import clock_series, phases
 from harness.run.check import check
-from harness.run.clock_series import ClockSample, sampled
+from harness.run.clock_series import ClockSample, sampling
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.live import Progress, watched
@@ -168,7 +168,7 @@ def drive(
     watching = watched(progress, nemesis.fault_in_force, environment.cluster.primary) if is_watched else nullcontext()
     # Where time is virtual, the faults themselves say exactly what each clock reads; elsewhere it is measured.
     clocks = None if environment.is_virtual else environment.cluster.clocks
-    with watching, sampled(clocks) as samples:
+    with watching, sampling(clocks) as samples:
         environment.drive(interpreter, nemesis)
     return samples
 

@@ -128,7 +128,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
         saved = load_schedule(schedule_file, spec)
     outside: list[str] = []
     if saved is None:
-        choices = chosen_faults(spec)
+        choices = parse_faults(spec)
     else:
         choices = saved.fault_choices()
         outside = schedule.outside_model(saved, target.fault_model.survives, target.fault_model.down_nodes_max)
@@ -159,7 +159,7 @@ def needs_clocks(choice: FaultChoice) -> bool:
     return any("clocks" in family.needs(variant).capabilities for variant in choice.variants or ("",))
 
 
-def chosen_faults(spec: RunSpec) -> list[FaultChoice]:
+def parse_faults(spec: RunSpec) -> list[FaultChoice]:
     """The faults of the spec's names. Raises UsageError with the nearest known name."""
     try:
         return parse_nemesis(spec.nemesis)

@@ -10,7 +10,9 @@ import pytest
 
 from checkers.verdict import Validity
 from harness.campaign import sweep
+from harness.campaign.command_line import command_line
 from harness.errors import UsageError
+from harness.report.difference import first_difference
 from harness.spec import RunSpec
 
 SHORT = RunSpec(env="sim", nemesis=("partition", "kill"), time_limit_s=4.0, interval_s=1.0, concurrency=10)
@@ -54,7 +56,7 @@ class Counting(Executor):
 
 def test_not_everything_is_handed_out_at_once() -> None:
     executor = Counting()
-    results = sweep.over(executor, SHORT, range(1, 1000), jobs=1)
+    results = sweep.sweep_on(executor, SHORT, range(1, 1000), jobs=1)
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert executor.submitted == sweep.AHEAD
@@ -89,7 +91,7 @@ def test_the_command_says_everything_that_is_not_as_by_default() -> None:
         target_options={"reads": "log"},
         env_options={"transport": "stream", "slow_nodes_ms": {"a": 2}},
     )
-    words = shlex.split(sweep.command(spec))
+    words = shlex.split(command_line(spec))
     assert words[:3] == ["themis", "test", "--env"]
     assert words[words.index("--nodes") + 1] == "a,b,c"
     assert words[words.index("--bug") + 1] == "vote-twice"
@@ -120,20 +122,20 @@ def test_every_flag_of_the_command_is_one_of_themis_test() -> None:
         workload_options={"keys_max": "3"},
         env_options={"transport": "stream"},
     )
-    flags = {word for word in shlex.split(sweep.command(spec)) if word.startswith("--")}
+    flags = {word for word in shlex.split(command_line(spec)) if word.startswith("--")}
     assert flags <= known
 
 
 def test_the_first_difference_is_named() -> None:
-    assert sweep.first_difference(b"a\nb\n", b"a\nb\n") is None
-    assert "line 2 was\n  b\nand is now\n  c" in str(sweep.first_difference(b"a\nb\n", b"a\nc\n"))
-    assert "had 1 lines and has 2 now" in str(sweep.first_difference(b"a\n", b"a\nb\n"))
+    assert first_difference(b"a\nb\n", b"a\nb\n") is None
+    assert "line 2 was\n  b\nand is now\n  c" in str(first_difference(b"a\nb\n", b"a\nc\n"))
+    assert "had 1 lines and has 2 now" in str(first_difference(b"a\n", b"a\nb\n"))
 
 
 def test_each_seed_of_a_sweep_draws_its_own_interval_and_the_command_names_it() -> None:
     spec = RunSpec(env="sim", interval_s=4.0)
-    drawn = [sweep.numbered(spec, seed) for seed in range(1, 200)]
-    assert drawn == [sweep.numbered(spec, seed) for seed in range(1, 200)]
+    drawn = [sweep.spec_of_seed(spec, seed) for seed in range(1, 200)]
+    assert drawn == [sweep.spec_of_seed(spec, seed) for seed in range(1, 200)]
     assert all(0.5 <= one.interval_s <= 4.0 for one in drawn)
     assert min(one.interval_s for one in drawn) < 0.7 < 3.0 < max(one.interval_s for one in drawn)
-    assert f"--nemesis-interval {drawn[0].interval_s:g} " in sweep.command(drawn[0])
+    assert f"--nemesis-interval {drawn[0].interval_s:g} " in command_line(drawn[0])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from checkers import Validity
-from harness.run.clock_series import ClockSample, sampled, series
+from harness.run.clock_series import ClockSample, sampling, series
 from nemesis.capabilities import FaultError
 
 
@@ -41,14 +41,14 @@ class Clocks:
 
 def test_a_reading_that_fails_is_left_out_and_the_watch_goes_on() -> None:
     clocks = Clocks()
-    with sampled(clocks, interval_s=0.001) as samples:
+    with sampling(clocks, interval_s=0.001) as samples:
         assert clocks.is_enough.wait(10)
     assert [sample.offset_ns["n1"] for sample in samples[:3]] == [-1, -3, -4]
     assert all(earlier.time < later.time for earlier, later in itertools.pairwise(samples))
 
 
 def test_without_clocks_there_is_no_series() -> None:
-    with sampled(None) as samples:
+    with sampling(None) as samples:
         pass
     assert samples == []
 

@@ -1,0 +1,49 @@
+"""The command line that runs a spec again: what a sweep prints for each seed that failed."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.spec import RunSpec
+
+
+def command_line(spec: RunSpec) -> str:
+    """The command line that runs `spec` again, with everything that is not as by default."""
+    usual = RunSpec()
+    words = ["themis", "test", "--env", spec.env, "--target", spec.target, "--workload", spec.workload]
+    for flag, options in (
+        ("--target-option", spec.target_options),
+        ("--workload-option", spec.workload_options),
+        ("--env-option", spec.env_options),
+        ("--vacuity", spec.vacuity),
+    ):
+        for name, value in options.items():
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            words += [flag, f"{name}={text}"]
+    for bug in spec.bugs:
+        words += ["--bug", bug]
+    words += ["--nemesis", ",".join(spec.nemesis) or "none", "--nodes", _nodes_flag(spec.nodes)]
+    words += ["--concurrency", str(spec.concurrency)]
+    if spec.beyond_model:
+        words.append("--beyond-model")
+    for flag, value, default in (
+        ("--nemesis-interval", spec.interval_s, usual.interval_s),
+        ("--rate", spec.rate_hz, usual.rate_hz),
+        ("--time-limit", spec.time_limit_s, math.nan),
+        ("--quiet-period", spec.quiet_s, usual.quiet_s),
+        ("--client-timeout", spec.client_timeout_s, usual.client_timeout_s),
+        ("--check-states", spec.check_states, usual.check_states),
+        ("--check-time-limit", spec.check_time_limit_s, usual.check_time_limit_s),
+    ):
+        if value is not None and value != default:
+            words += [flag, f"{value:g}"]
+    return shlex.join([*words, "--seed", str(spec.seed)])
+
+
+def _nodes_flag(names: Sequence[str]) -> str:
+    counted = tuple(f"n{number}" for number in range(1, len(names) + 1))
+    return str(len(names)) if tuple(names) == counted else ",".join(names)

@@ -1,0 +1,19 @@
+"""Two runs of one spec, compared line by line."""
+
+from __future__ import annotations
+
+
+def first_difference(before: bytes, after: bytes, name: str = "history") -> str | None:
+    """The number and the text of the first line in which two runs of one spec differ; None when every byte is the same."""
+    if before == after:
+        return None
+    old, new = before.splitlines(), after.splitlines()
+    for number, (was, is_now) in enumerate(zip(old, new, strict=False), 1):
+        if was != is_now:
+            return f"{name} line {number} was\n  {_shorten(was)}\nand is now\n  {_shorten(is_now)}"
+    return f"{name} had {len(old)} lines and has {len(new)} now, the first {min(len(old), len(new))} of them the same"
+
+
+def _shorten(line: bytes) -> str:
+    text = line.decode(errors="replace")
+    return text if len(text) <= 300 else text[:300] + "..."
