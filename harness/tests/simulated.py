@@ -12,7 +12,7 @@ import msgspec
 from harness.environments.base import Deployment
 from harness.environments.sim.environment import SimEnvironment
 from targets.core import Effect, Event, NodeId
-from targets.session import Ask, Call, NoReply, Outcome
+from targets.session import Ask, Call, NoReply, Outcome, Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
@@ -54,6 +54,7 @@ class ScriptedTarget(SystemDefaults):
 
     def __init__(self, script: Script) -> None:
         self.script = script
+        self.make_session: Callable[[], Session] = WordSession
         self.cores: dict[NodeId, list[Scripted]] = {}
 
     def core(
@@ -72,8 +73,8 @@ class ScriptedTarget(SystemDefaults):
     def formats(self, interface: str) -> Formats:
         return Formats(Word, Word, Word, (Route("/word", Word),))
 
-    def session(self, interface: str, process: int, topology: Topology) -> WordSession:
-        return WordSession()
+    def session(self, interface: str, process: int, topology: Topology) -> Session:
+        return self.make_session()
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         return "linearizable"
@@ -111,11 +112,14 @@ def world_of(
     nodes: Sequence[str] = ("n1", "n2", "n3"),
     seed: int = 1,
     directory: Path = Path(),
+    client_timeout_s: float = 2.0,
     **options: Any,
 ) -> tuple[SimEnvironment, ScriptedTarget]:
     """An environment with its nodes up, and the target that holds their cores."""
     target = ScriptedTarget(script)
-    deployment = Deployment("test", directory, target, Word(""), frozenset(), tuple(nodes), seed, env_options=options)
+    deployment = Deployment(
+        "test", directory, target, Word(""), frozenset(), tuple(nodes), seed, client_timeout_s, options
+    )
     environment = SimEnvironment(deployment)
     environment.check()
     environment.up()

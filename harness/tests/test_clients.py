@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,54 +10,15 @@ from typing import Any
 import pytest
 
 from harness.clients.node_http import Clients
+from harness.tests.http_server import Answer, Server, response
 from targets.session import Call, Outcome
 from targets.target import Address
 from targets.tests.echo import TARGET
 from targets.topology import PLAIN
 
-Answer = Callable[[dict[str, Any]], bytes | None]
-"""What a server writes for a body; None: it closes the connection."""
-
-
-def response(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
 
 def told(value: Any = None, node: str | None = None) -> bytes:
     return response(json.dumps({"value": value, "node": node}).encode())
-
-
-class Server:
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-        self.bodies: list[dict[str, Any]] = []
-        self.connection_count = 0
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def open(self) -> Address:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return Address("127.0.0.1", self.server.sockets[0].getsockname()[1])
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connection_count += 1
-        self._writers.append(writer)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                assert head.startswith("post /kv http/1.1\r\n")
-                length = int(head.partition("content-length: ")[2].partition("\r")[0])
-                body = json.loads(await reader.readexactly(length))
-                self.bodies.append(body)
-                answer = self.answer(body)
-                if answer is None:
-                    break
-                writer.write(answer)
-        writer.close()
-
-    def close(self) -> None:
-        self.server.close()
-        for writer in self._writers:
-            writer.close()
 
 
 def run(answer: Answer, test: Callable[[Clients, Server], Coroutine[None, None, None]], timeout_s: float = 5.0) -> None:

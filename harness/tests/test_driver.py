@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.clients.driver import drive
+from harness.clients.sessions import SessionFailed
 from harness.tests.scripted import Scripted
 from histories.op import Op
 from nemesis.fault import FaultResult
@@ -40,6 +41,8 @@ class Caller:
                 except asyncio.CancelledError:
                     self.cancelled_count += 1
                     raise
+            case "broken":
+                raise SessionFailed("asked too often")
         raise RuntimeError("the client is wrong")
 
     def close(self) -> None:
@@ -121,6 +124,15 @@ def test_what_a_client_or_a_fault_raises_ends_the_run_and_cancels_the_rest(who: 
         drive(interpreter, Nemesis(), lambda: caller, NODES)
     assert caller.cancelled_count == (1 if who == "client" else 2)
     assert caller.is_closed
+
+
+def test_a_session_that_breaks_its_contract_ends_the_run_and_its_op_may_have_happened() -> None:
+    calls = iter([("broken", None, 5)])
+    interpreter = Scripted(1, lambda process: next(calls), 3600 * SECOND)
+    with pytest.raises(SessionFailed, match="asked too often"):
+        drive(interpreter, Nemesis(), Caller, NODES)
+    end = interpreter.history[-1]
+    assert (end.type, end.value, end.error, end.node) == ("info", 5, ["session", "asked too often"], "n1")
 
 
 def test_time_zero_is_the_callers_when_given() -> None:

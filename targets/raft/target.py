@@ -24,6 +24,7 @@ from targets.raft.messages import (
 )
 from targets.raft.options import RaftOptions
 from targets.raft.records import RaftRecord
+from targets.session import Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
@@ -91,7 +92,7 @@ class RaftTarget(SystemDefaults):
             ),
         )
 
-    def session(self, interface: str, process: int, topology: Topology) -> KvSession:
+    def session(self, interface: str, process: int, topology: Topology) -> Session:
         """A session that follows redirects to the leader."""
         return KvSession()
 

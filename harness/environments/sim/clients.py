@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappush
 from typing import Any
 
-from harness.clients.sessions import PendingCall, SessionRunner
+from harness.clients.sessions import PendingCall, SessionFailed, SessionRunner
 from harness.environments.sim.delays import QUANTILES, quantiles_ns
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
@@ -61,7 +61,9 @@ class Clients:
         heappush(world.heap, (world.now_ns + self._timeout_ns, world.next_seq(), self._timed_out, flight))
         try:
             self._runner.begin(flight)
-        finally:
+        except SessionFailed as error:
+            self._break(flight, error)
+        else:
             self._go_on(flight)
 
     def new_process(self) -> int:
@@ -108,10 +110,11 @@ class Clients:
 
     def _told(self, argument: tuple[Flight, int, Any]) -> None:
         flight, ask_number, reply = argument
-        is_news = True
         try:
             is_news = self._runner.answered(flight, ask_number, reply)
-        finally:
+        except SessionFailed as error:
+            self._break(flight, error)
+        else:
             if is_news:
                 self._go_on(flight)
 
@@ -121,5 +124,12 @@ class Clients:
         self._nodes[flight.node].flights.pop(flight.request_id, None)
         try:
             self._runner.timed_out(flight)
-        finally:
+        except SessionFailed as error:
+            self._break(flight, error)
+        else:
             self._go_on(flight)
+
+    def _break(self, flight: Flight, error: SessionFailed) -> None:
+        """The op is over as `info`, and so is the run."""
+        self._go_on(flight)
+        self._world.fail(error)

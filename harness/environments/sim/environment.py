@@ -163,9 +163,11 @@ class SimEnvironment:
         self._interpreter = interpreter
         if self.world.violation is not None:
             return
-        with collecting_seldom(), suppress(InvariantViolated):
-            self._run(interpreter, nemesis)
-        self.world.run = self.world.advance
+        try:
+            with collecting_seldom(), suppress(InvariantViolated):
+                self._run(interpreter, nemesis)
+        finally:
+            self.world.run = self.world.advance
 
     def _run(self, interpreter: Interpreter, nemesis: NemesisWorker) -> None:
         world = self.world
@@ -243,7 +245,7 @@ class SimEnvironment:
 
     def _find(self) -> dict[str, Verdict]:
         found: dict[str, Verdict] = {}
-        if self.options.liveness_s and self.world.violation is None:
+        if self.options.liveness_s and self.world.violation is None and self.world.failure is None:
             probe = liveness.Probe(self.clients, self._probe_op)
             try:
                 found["liveness"] = liveness.check(

@@ -14,6 +14,7 @@ from typing import Any
 
 from checkers.invariants import Observers, Violation
 from harness.environments.sim.message_log import MessageLog
+from harness.errors import HarnessError
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -43,6 +44,8 @@ class World:
         self._watching = {} if observers is None else observers.handlers
         self.messages = messages
         self.violation: Violation | None = None
+        self.failure: HarnessError | None = None
+        """What ended the run although the cluster was not to blame."""
         self.run: Callable[[int, Callable[[], bool]], None] = self.advance
         """`advance`, with the clients going on where there are any: for faults that take time."""
 
@@ -68,6 +71,12 @@ class World:
                 return
         if until_ns > self.now_ns:
             self.now_ns = until_ns
+
+    def fail(self, error: HarnessError) -> None:
+        """The run cannot go on, and the cluster is not to blame. Raises the first such error; those that follow come of it."""
+        if self.failure is None:
+            self.failure = error
+            raise error
 
     def trace(self, node: str, kind: str, fields: dict[str, Any]) -> None:
         """Keep what a node said about itself, and ask the invariants. Raises InvariantViolated."""
