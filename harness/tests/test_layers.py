@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import networkx
 import pytest
 
-from harness.tests.test_imports import ROOT, imported_modules, sources
+from harness.tests.test_imports import OURS, ROOT, imported_modules, sources
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
@@ -69,3 +70,22 @@ def test_imports_go_down(prefix: str, layers: tuple[tuple[str, ...], ...]) -> No
             if rank[other] >= rank[part]:
                 broken.append(f"{path.relative_to(ROOT)} imports {module}")
     assert not broken, "\n".join(broken)
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    """Imports for type checking count as well: who needs another's type in a circle stands in the wrong place."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for package in OURS for path in sources(package)
+    }
+    graph = networkx.DiGraph()
+    for name, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            match node:
+                case ast.ImportFrom(module=str(module), names=names):
+                    # `from package import module` needs the module; `from module import name` the module itself.
+                    inner = {f"{module}.{alias.name}" for alias in names}
+                    graph.add_edges_from((name, other) for other in (inner & paths.keys()) or {module} & paths.keys())
+                case ast.Import(names=names):
+                    graph.add_edges_from((name, alias.name) for alias in names if alias.name in paths)
+    circles = [sorted(circle) for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
+    assert not circles, "\n".join(" <-> ".join(circle) for circle in circles)

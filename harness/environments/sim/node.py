@@ -11,7 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappush
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from harness.environments.sim.disk import FULL, Disk
 from harness.environments.sim.node_clock import NodeClock
@@ -35,10 +35,6 @@ from targets.core import (
     Trace,
 )
 
-if TYPE_CHECKING:
-    from harness.environments.sim.clients import Flight
-    from harness.environments.sim.network import Link
-
 NEVER = 2**62
 """More effects than any process performs."""
 
@@ -49,6 +45,18 @@ SHOWN_BY_SENDS = frozenset({"role", "vote"})
 """Kinds of trace that tell what a protocol must have on disk before it sends (checkers.invariants.persistent_state)."""
 
 Thunk = tuple[Callable[[Any], None], Any]
+
+
+class Link(Protocol):
+    """Where what this node sends to one peer begins its way."""
+
+    def send(self, message: Any) -> None: ...
+
+
+class Flight(Protocol):
+    """A client's call that this node holds. `request_id`: the number that the node gave it."""
+
+    request_id: int
 
 
 class Timer:
@@ -77,8 +85,8 @@ class Node:
         build: Callable[[int], Core],
         disk: Disk,
         links: Mapping[str, Link],
-        answer: Callable[[Flight, Any], None],
-        reset: Callable[[Flight, str], None],
+        answer: Callable[[Any, Any], None],
+        reset: Callable[[Any, str], None],
     ) -> None:
         self.world = world
         self.name = name
