@@ -77,7 +77,7 @@ def test_no_module_imports_itself_over_others() -> None:
     paths = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path for package in OURS for path in sources(package)
     }
-    graph = networkx.DiGraph()
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
     for name, path in paths.items():
         for node in ast.walk(ast.parse(path.read_text(), str(path))):
             match node:
