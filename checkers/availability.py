@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from checkers.evidence import Availability, Served, SideServed, WindowServed
 from checkers.verdict import Verdict
 from checkers.windows import Window, fault_windows
 from histories.history import History
@@ -25,9 +26,8 @@ def availability(history: History) -> Verdict:
     """VALID, with the shares of ok, fail and info over the whole run and in every fault window, and the recovery after
     it.
 
-    evidence["windows"]: for each window its fault, its times, the ops invoked while it was certainly in force
-    (`served`; also by node and by side of a partition), the longest time without an ok in it, and `recovery_ns`: from
-    the heal to the first ok of an op invoked after it (None when there was none; also by node).
+    A window counts the ops invoked while its fault was certainly in force. `recovery_ns` is the time from the heal to
+    the first ok of an op invoked after it.
     stats: the whole run's shares, and `mttr_ns`, the mean recovery over the windows that were healed and recovered
         from.
     """
@@ -39,14 +39,16 @@ def availability(history: History) -> Verdict:
     end_ns = max((op.time for op in history), default=0)
     nodes = {node for pair in pairs if (node := _node(pair)) is not None}
     windows = [_window(window, pairs, starts_ns, oks_ns, nodes, end_ns) for window in fault_windows(history)]
-    recoveries = [window["recovery_ns"] for window in windows if window["recovery_ns"] is not None]
-    stats: dict[str, Any] = _served(pairs) | {
+    recoveries = [window.recovery_ns for window in windows if window.recovery_ns is not None]
+    overall = _served(pairs)
+    stats: dict[str, Any] = {
+        "ok_share": overall.ok_share,
         "window_count": len(windows),
         "mttr_ns": sum(recoveries) // len(recoveries) if recoveries else None,
         "recovery_ns_max": max(recoveries, default=None),
-        "unrecovered_count": sum(w["lifted_ns"] is not None and w["recovery_ns"] is None for w in windows),
+        "unrecovered_count": sum(w.lifted_ns is not None and w.recovery_ns is None for w in windows),
     }
-    return Verdict.valid(CHECKER, evidence={"windows": windows}, stats=stats)
+    return Verdict.valid(CHECKER, evidence=Availability(overall, tuple(windows)), stats=stats)
 
 
 def sides(did: Any, nodes: Iterable[str]) -> list[list[str]]:
@@ -74,7 +76,7 @@ def sides(did: Any, nodes: Iterable[str]) -> list[list[str]]:
 
 def _window(
     window: Window, pairs: Sequence[Pair], starts_ns: list[int], oks_ns: list[int], nodes: set[str], end_ns: int
-) -> dict[str, Any]:
+) -> WindowServed:
     until_ns = end_ns if window.lifting_ns is None else window.lifting_ns
     inside = pairs[bisect_left(starts_ns, window.installed_ns) : bisect_right(starts_ns, until_ns)]
     by_node: dict[str, list[Pair]] = {}
@@ -83,31 +85,29 @@ def _window(
             by_node.setdefault(node, []).append(pair)
     groups = sides(window.did, nodes)
     recovered = {} if window.lifted_ns is None else _recoveries(window.lifted_ns, pairs, starts_ns)
-    return {
-        "f": window.f,
-        "did": window.did,
-        "index": window.index,
-        "status": window.status,
-        "installed_ns": window.installed_ns,
-        "lifting_ns": window.lifting_ns,
-        "lifted_ns": window.lifted_ns,
-        "served": _served(inside),
-        "by_node": {node: _served(by_node[node]) for node in sorted(by_node)},
-        "sides": [{"nodes": side, **_served([p for node in side for p in by_node.get(node, [])])} for side in groups],
-        "longest_gap_ns": _longest_gap_ns(window.installed_ns, until_ns, oks_ns),
-        "recovery_ns": min(recovered.values(), default=None),
-        "recovery_ns_by_node": {
-            node: recovered[node] for node in sorted(node for node in recovered if node is not None)
-        },
-    }
+    return WindowServed(
+        f=window.f,
+        did=window.did,
+        index=window.index,
+        status=window.status,
+        installed_ns=window.installed_ns,
+        lifting_ns=window.lifting_ns,
+        lifted_ns=window.lifted_ns,
+        served=_served(inside),
+        by_node={node: _served(by_node[node]) for node in sorted(by_node)},
+        sides=tuple(
+            SideServed(tuple(side), _served(pair for node in side for pair in by_node.get(node, []))) for side in groups
+        ),
+        longest_gap_ns=_longest_gap_ns(window.installed_ns, until_ns, oks_ns),
+        recovery_ns=min(recovered.values(), default=None),
+        recovery_ns_by_node={node: recovered[node] for node in sorted(node for node in recovered if node is not None)},
+    )
 
 
-def _served(pairs: Iterable[Pair]) -> dict[str, Any]:
-    """Counts of ops by how they ended (one that never completed counts as info), and the shares of all."""
+def _served(pairs: Iterable[Pair]) -> Served:
+    """How many ops ended how; one that never completed counts as info."""
     ended = Counter("info" if completion is None else completion.type for _, completion in pairs)
-    total = ended.total()
-    counts: dict[str, Any] = {f"{type}_count": ended[type] for type in ("ok", "fail", "info")}
-    return counts | {f"{type}_share": ended[type] / total if total else None for type in ("ok", "fail", "info")}
+    return Served(ok_count=ended["ok"], fail_count=ended["fail"], info_count=ended["info"])
 
 
 def _recoveries(lifted_ns: int, pairs: Sequence[Pair], starts_ns: list[int]) -> dict[str | None, int]:

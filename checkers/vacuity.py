@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from checkers.evidence import Vacuity
 from checkers.verdict import Verdict
 from checkers.windows import Window, fault_windows, is_closing, nemesis_ops, status_of
 from histories.history import History
@@ -65,7 +66,7 @@ def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT) -> Verdic
         reasons.append(f"{concurrent_count} ops met another op on their key, fewer than {thresholds.concurrent_min}")
     reasons += _faults(history, thresholds, stats)
     if reasons:
-        return Verdict.unknown("vacuous: " + "; ".join(reasons), CHECKER, evidence={"reasons": reasons}, stats=stats)
+        return Verdict.unknown("vacuous: " + "; ".join(reasons), CHECKER, evidence=Vacuity(tuple(reasons)), stats=stats)
     return Verdict.valid(CHECKER, stats=stats)
 
 

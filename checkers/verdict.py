@@ -5,9 +5,13 @@ from __future__ import annotations
 import enum
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+from checkers.evidence import CheckerCrash, Evidence
+
+Found = TypeVar("Found", bound=msgspec.Struct)
 
 
 class Validity(enum.Enum):
@@ -31,7 +35,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
     checker: the name it is shown under, such as "linearizable" or "vacuity".
     reason: one sentence in words for anything that is not VALID.
-    evidence: JSON-like data that proves the verdict and that a report can draw; never prose only.
+    evidence: what proves the verdict, as data that a report can draw; never prose only.
     stats: JSON-like numbers about the check itself (configurations, ns, which core ran).
     parts: the verdicts that were merged into this one, by name.
     """
@@ -39,15 +43,16 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     validity: Validity
     checker: str = ""
     reason: str = ""
-    evidence: dict[str, Any] = {}
+    evidence: Evidence | None = None
     stats: dict[str, Any] = {}
     parts: dict[str, Verdict] = {}
 
     @classmethod
     def valid(
-        cls, checker: str = "", *, evidence: dict[str, Any] | None = None, stats: dict[str, Any] | None = None
+        cls, checker: str = "", *, evidence: Evidence | None = None, stats: dict[str, Any] | None = None
     ) -> Verdict:
-        return cls(Validity.VALID, checker, "", evidence or {}, stats or {})
+        """What was checked is allowed."""
+        return cls(Validity.VALID, checker, "", evidence, stats or {})
 
     @classmethod
     def invalid(
@@ -55,11 +60,12 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         reason: str,
         checker: str = "",
         *,
-        evidence: dict[str, Any] | None = None,
+        evidence: Evidence | None = None,
         stats: dict[str, Any] | None = None,
     ) -> Verdict:
+        """What was checked is not allowed, and `reason` says why."""
         assert reason, "an INVALID verdict says why"
-        return cls(Validity.INVALID, checker, reason, evidence or {}, stats or {})
+        return cls(Validity.INVALID, checker, reason, evidence, stats or {})
 
     @classmethod
     def unknown(
@@ -67,11 +73,18 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         reason: str,
         checker: str = "",
         *,
-        evidence: dict[str, Any] | None = None,
+        evidence: Evidence | None = None,
         stats: dict[str, Any] | None = None,
     ) -> Verdict:
+        """Nothing was decided, and `reason` says why."""
         assert reason, "an UNKNOWN verdict says why"
-        return cls(Validity.UNKNOWN, checker, reason, evidence or {}, stats or {})
+        return cls(Validity.UNKNOWN, checker, reason, evidence, stats or {})
+
+    def evidence_of(self, kind: type[Found]) -> Found:
+        """The evidence, which is of this kind. Raises TypeError when it is of another, or there is none."""
+        if isinstance(self.evidence, kind):
+            return self.evidence
+        raise TypeError(f"the evidence of {self.checker} is {type(self.evidence).__name__}, not {kind.__name__}")
 
 
 def merge(parts: Mapping[str, Verdict], checker: str = "all") -> Verdict:
@@ -91,5 +104,5 @@ def guarded(checker: str, check: Callable[[], Verdict]) -> Verdict:
         return Verdict.unknown(
             f"the checker crashed: {type(error).__name__}: {error}",
             checker,
-            evidence={"traceback": traceback.format_exc()},
+            evidence=CheckerCrash(traceback.format_exc()),
         )

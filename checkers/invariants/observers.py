@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from checkers.evidence import Invariants
 from checkers.invariants.durability import Durability
 from checkers.invariants.election_safety import ElectionSafety
 from checkers.invariants.leader_completeness import LeaderCompleteness
@@ -63,17 +64,12 @@ class Observers:
         ledger = self.ledger
         stats = {"nodes": len(ledger.nodes), "committed": len(ledger.committed), "rules": len(self.rules)}
         if violation is not None:
-            evidence = {
-                "rule": violation.rule,
-                "nodes": list(violation.nodes),
-                "time": violation.time,
-                **violation.evidence,
-            }
+            evidence = Invariants(self.rules, violation)
             reason = f"{violation.rule}: {violation.words} (at {violation.time / 1e9:.6f} s)"
             return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
         if not ledger.nodes:
             return Verdict.unknown("no trace record that an invariant reads", CHECKER, stats=stats)
-        return Verdict.valid(CHECKER, evidence={"rules": list(self.rules)}, stats=stats)
+        return Verdict.valid(CHECKER, evidence=Invariants(self.rules), stats=stats)
 
     def _started(self, _time_ns: int, node: str, _fields: dict[str, Any]) -> None:
         self.ledger.started(node)

@@ -15,12 +15,14 @@ from typing import Any
 
 import msgspec
 
+from checkers.evidence import Linearizability, Order, Undecided
 from checkers.linearizability import native
 from checkers.linearizability.encode import Entries, entries_by_key
 from checkers.linearizability.explain import explain
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core, search
 from checkers.linearizability.table import Table, steps_for
+from checkers.linearizability.wording import plain
 from checkers.models.model import Model, Operation
 from checkers.verdict import Validity, Verdict
 from histories.history import History
@@ -78,9 +80,9 @@ def linearizable(
     for each processor. refused: a `fail` is an observation (a failed cas saw another value); by default it is left out.
     nil_reads: an `ok` read of nothing is compatible with every state.
 
-    VALID: evidence["linearizations"] has, for each key, the indices of the invocations in a legal order (left out
-    beyond CERTIFICATE_MAX operations). INVALID: evidence["refuted"] has for each refuted key the operation that does
-    not fit and the states still possible before it. UNKNOWN: evidence["undecided"] has each key with its reason.
+    The evidence (Linearizability) has for VALID a legal order of each key (left out beyond CERTIFICATE_MAX operations),
+    for INVALID each refuted key with the operation that does not fit and the states still possible before it, and each
+    key that was not decided, with its reason.
     Raises UnfitHistory and MalformedHistory when it is no history of the model.
     """
     began_ns = time.perf_counter_ns()
@@ -142,33 +144,29 @@ def summarize(results: Mapping[Any, KeyResult], model: Model, history: History) 
     refuted = {key: part for key, part in results.items() if part.result.validity is Validity.INVALID}
     undecided = {key: part for key, part in results.items() if part.result.validity is Validity.UNKNOWN}
     stats = _stats(results, len(undecided))
-    evidence: dict[str, Any] = {"model": model.name}
-    if undecided:
-        evidence["undecided"] = [
-            {
-                "key": key,
-                "reason": part.result.reason,
-                "linearizable_up_to": part.result.linearizable_up_to,
-                **({"traceback": part.result.traceback} if part.result.traceback else {}),
-            }
-            for key, part in undecided.items()
-        ]
+    left_open = tuple(
+        Undecided(plain(key), part.result.reason, part.result.linearizable_up_to, part.result.traceback)
+        for key, part in undecided.items()
+    )
     if refuted:
         began_ns = time.perf_counter_ns()
-        evidence["refuted"] = [explain(history, part.entries, model, part.result) for part in refuted.values()]
+        explained = tuple(explain(history, part.entries, model, part.result) for part in refuted.values())
         stats["explain_ns"] = time.perf_counter_ns() - began_ns
-        reason = "; ".join(each["reason"] for each in evidence["refuted"])
+        reason = "; ".join(each.reason for each in explained)
+        evidence = Linearizability(model.name, refuted=explained, undecided=left_open)
         return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
     if undecided:
         key, part = next(iter(undecided.items()))
         more = f" (and {len(undecided) - 1} more keys undecided)" if len(undecided) > 1 else ""
+        evidence = Linearizability(model.name, undecided=left_open)
         return Verdict.unknown(f"{_on(key)}{part.result.reason}{more}", CHECKER, evidence=evidence, stats=stats)
-    if stats["operations"] <= CERTIFICATE_MAX:
-        evidence["linearizations"] = [
-            {"key": key, "order": list(map(part.entries.invoke_index, part.result.linearization or ()))}
-            for key, part in results.items()
-        ]
-    return Verdict.valid(CHECKER, evidence=evidence, stats=stats)
+    is_short = stats["operations"] <= CERTIFICATE_MAX
+    orders = (_order(key, part) for key, part in results.items()) if is_short else ()
+    return Verdict.valid(CHECKER, evidence=Linearizability(model.name, orders=tuple(orders)), stats=stats)
+
+
+def _order(key: Any, part: KeyResult) -> Order:
+    return Order(plain(key), tuple(map(part.entries.invoke_index, part.result.linearization or ())))
 
 
 def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+
+from msgspec.structs import replace
 
 from checkers import brute
+from checkers.evidence import MinimalCore, PossibleState, Refutation
 from checkers.linearizability.encode import Entry
 from checkers.linearizability.possible import Possibilities, Possible, possibilities
 from checkers.linearizability.reduce import Reduced, reduce
@@ -60,48 +62,39 @@ def explain(
     search: Search = search_briefly,
     *,
     work_max: int = WORK_MAX,
-) -> dict[str, Any]:
-    """The evidence for an INVALID `result` of `entries`, whose ops are in `history`; JSON-like.
+) -> Refutation:
+    """The evidence for an INVALID `result` of `entries`, whose ops are in `history`.
 
-    key. reason: one sentence. failed: the operation that does not fit. is_shortest: no shorter prefix fails.
-    linearizable_up_to: how many completed operations can be explained together.
-    possible: each state still possible before its return, in words, with the operation it came `after`, why it is
-    excluded (`because`), and the `invoke` indices of what was linearized, pending and used of the crashed.
-    possible_is_complete: false when there were more of them. fits_after: the last operation after which the failed one
-    would have fitted.
-    minimal: None when nothing short could be refuted; else operations (each with `is_optional`: it may as well not have
-    happened), how many each kind of step took, is_minimal, confirmed_by.
-    error: the traceback when the explanation itself failed; the refutation stands all the same.
+    A crash on the way leaves what was explained until then, with the traceback in `error`.
     """
     assert result.failed_at is not None, "only a refuted history is explained"
     failed = entries[result.failed_at]
     teller = Teller(history)
-    evidence: dict[str, Any] = {
-        "key": plain(teller.key(failed)),
-        "reason": _subject(failed, model, teller) + " cannot be linearized",
-        "failed": teller.described(failed),
-        "is_shortest": result.is_shortest,
-        "linearizable_up_to": result.linearizable_up_to,
-        "possible": [],
-        "possible_is_complete": False,
-        "fits_after": None,
-        "minimal": None,
-    }
+    refutation = Refutation(
+        key=plain(teller.key(failed)),
+        reason=_subject(failed, model, teller) + " cannot be linearized",
+        failed=teller.witness(failed),
+        is_shortest=result.is_shortest,
+        linearizable_up_to=result.linearizable_up_to,
+    )
     try:
         possible = possibilities(entries, model, result)
-        evidence["reason"] = _sentence(failed, possible, model, teller)
-        evidence["possible"] = [_described(each, failed, entries, model, teller) for each in possible.states]
-        evidence["possible_is_complete"] = possible.is_complete
-        evidence["fits_after"] = teller.described(possible.fits_after) if possible.fits_after else None
+        refutation = replace(
+            refutation,
+            reason=_sentence(failed, possible, model, teller),
+            possible=tuple(_possible(each, failed, entries, model, teller) for each in possible.states),
+            possible_is_complete=possible.is_complete,
+            fits_after=teller.witness(possible.fits_after) if possible.fits_after else None,
+        )
 
         def refute(part: Sequence[Entry]) -> bool:
             return _is_refuted(part, model, search)
 
         if reduced := reduce(entries, result.failed_at, model, refute, work_max=work_max):
-            evidence["minimal"] = _minimal(reduced, model, teller, search)
+            refutation = replace(refutation, minimal=_minimal(reduced, model, teller, search))
     except Exception:  # noqa: BLE001 - a crash of the explanation must not take the refutation away
-        evidence["error"] = traceback.format_exc()
-    return evidence
+        refutation = replace(refutation, error=traceback.format_exc())
+    return refutation
 
 
 def _is_refuted(part: Sequence[Entry], model: Model, search: Search) -> bool:
@@ -145,33 +138,33 @@ def _sentence(failed: Entry, possible: Possibilities, model: Model, teller: Tell
     return "; ".join(parts)
 
 
-def _described(each: Possible, failed: Entry, entries: Sequence[Entry], model: Model, teller: Teller) -> dict[str, Any]:
-    def indices(positions: Sequence[int]) -> list[int]:
-        return [entries[position].invoke_index for position in positions]
+def _possible(each: Possible, failed: Entry, entries: Sequence[Entry], model: Model, teller: Teller) -> PossibleState:
+    def indices(positions: Sequence[int]) -> tuple[int, ...]:
+        return tuple(entries[position].invoke_index for position in positions)
 
     in_words = model.describe(each.state)
-    return {
-        "state": plain(each.state),
-        "in_words": in_words,
-        "because": f"{in_words}, but {asked(failed.operation)} {answered(failed.operation, model)}",
-        "after": teller.described(each.writer) if each.writer else None,
-        "linearized": indices(each.configuration.linearized),
-        "pending": indices(each.configuration.pending),
-        "crashed": indices(each.configuration.crashed),
-    }
+    return PossibleState(
+        state=plain(each.state),
+        in_words=in_words,
+        because=f"{in_words}, but {asked(failed.operation)} {answered(failed.operation, model)}",
+        after=teller.witness(each.writer) if each.writer else None,
+        linearized=indices(each.configuration.linearized),
+        pending=indices(each.configuration.pending),
+        crashed=indices(each.configuration.crashed),
+    )
 
 
-def _minimal(reduced: Reduced, model: Model, teller: Teller, search: Search) -> dict[str, Any]:
-    return {
-        "operations": [teller.described(entry) | {"is_optional": entry.is_crashed} for entry in reduced.entries],
-        "cut_count": reduced.cut_count,
-        "projected_count": reduced.projected_count,
-        "dropped_count": reduced.dropped_count,
-        "removed_count": reduced.removed_count,
-        "weakened_count": reduced.weakened_count,
-        "is_minimal": reduced.is_minimal,
-        "confirmed_by": _confirmed_by(reduced.entries, model, search),
-    }
+def _minimal(reduced: Reduced, model: Model, teller: Teller, search: Search) -> MinimalCore:
+    return MinimalCore(
+        operations=tuple(replace(teller.witness(entry), is_optional=entry.is_crashed) for entry in reduced.entries),
+        confirmed_by=_confirmed_by(reduced.entries, model, search),
+        is_minimal=reduced.is_minimal,
+        cut_count=reduced.cut_count,
+        projected_count=reduced.projected_count,
+        dropped_count=reduced.dropped_count,
+        removed_count=reduced.removed_count,
+        weakened_count=reduced.weakened_count,
+    )
 
 
 def _confirmed_by(entries: Sequence[Entry], model: Model, search: Search) -> str:

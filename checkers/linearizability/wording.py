@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
+from checkers.evidence import Witness
 from checkers.linearizability.encode import Entry
 from checkers.models.model import Model, Operation
 from histories.op import Op
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it: tuples as lists, sets as lists in order of repr."""
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, frozenset | set):
-        return sorted((plain(item) for item in value), key=repr)
-    return value
+    """The value as JSON has it: tuples as lists, sets as lists in order of repr; what JSON has no word for as its repr."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**64 else repr(value)
+        case float():
+            return value if isfinite(value) else repr(value)
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case set() | frozenset():
+            return sorted((plain(item) for item in value), key=repr)
+        case dict():
+            return {key if isinstance(key, str) else repr(key): plain(item) for key, item in value.items()}
+        case _:
+            return repr(value)
 
 
 def seconds(time_ns: int, digits: int = 3) -> str:
@@ -82,22 +94,22 @@ class Teller:
             ended = f"of unknown outcome since {seconds(completion.time, self.digits)}"
         return f"{asked(entry.operation)} by {self.who(entry)}, {ended}"
 
-    def described(self, entry: Entry) -> dict[str, Any]:
-        """The operation as data: `invoke` and `complete` are its ops' indices, times are ns since the run began."""
+    def witness(self, entry: Entry) -> Witness:
+        """The operation as evidence."""
         invocation, completion = self.op(entry.invoke_index), self.op(entry.complete_index)
         operation = entry.operation
-        return {
-            "invoke": entry.invoke_index,
-            "complete": entry.complete_index,
-            "process": entry.process,
-            "node": self._node(entry),
-            "f": operation.f,
-            "argument": plain(operation.argument),
-            "result": plain(operation.result),
-            "type": None if completion is None else completion.type,
-            "invoked_ns": None if invocation is None else invocation.time,
-            "completed_ns": None if completion is None else completion.time,
-        }
+        return Witness(
+            invoke=entry.invoke_index,
+            complete=entry.complete_index,
+            process=entry.process,
+            f=operation.f,
+            argument=plain(operation.argument),
+            result=plain(operation.result),
+            type=None if completion is None else completion.type,
+            node=self._node(entry),
+            invoked_ns=None if invocation is None else invocation.time,
+            completed_ns=None if completion is None else completion.time,
+        )
 
     def _node(self, entry: Entry) -> str | None:
         for op in (self.op(entry.complete_index), self.op(entry.invoke_index)):

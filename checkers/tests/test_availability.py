@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from checkers.availability import availability, sides
+from checkers.evidence import Availability, Served
 from checkers.verdict import Validity
 from histories.history import History
 from histories.op import NEMESIS, Op, OpType, Process
@@ -43,28 +44,28 @@ PARTITIONED = timed(
 def test_shares_under_a_partition() -> None:
     verdict = availability(PARTITIONED)
     assert verdict.validity is Validity.VALID
-    (window,) = verdict.evidence["windows"]
-    served = window["served"]
-    assert (served["ok_count"], served["fail_count"], served["info_count"]) == (2, 1, 1)
-    assert (served["ok_share"], served["fail_share"], served["info_share"]) == (0.5, 0.25, 0.25)
-    assert window["by_node"]["n2"]["ok_share"] == 1.0
-    assert [(side["nodes"], side["ok_count"], side["fail_count"]) for side in window["sides"]] == [
-        (["n2", "n3"], 2, 1),
-        (["n1"], 0, 0),
+    (window,) = verdict.evidence_of(Availability).windows
+    assert window.served == Served(ok_count=2, fail_count=1, info_count=1)
+    assert window.served.ok_share == 0.5
+    assert window.by_node["n2"].ok_share == 1.0
+    assert [(side.nodes, side.served.ok_count, side.served.fail_count) for side in window.sides] == [
+        (("n2", "n3"), 2, 1),
+        (("n1",), 0, 0),
     ]
-    assert window["longest_gap_ns"] == 16  # From the ok at 20 to the one at 36.
+    assert window.longest_gap_ns == 16  # From the ok at 20 to the one at 36.
 
 
 def test_recovery_is_of_ops_invoked_after_the_heal() -> None:
-    (window,) = availability(PARTITIONED).evidence["windows"]
-    assert window["recovery_ns"] == 8  # Healed at 52; the op invoked at 51 does not count.
-    assert window["recovery_ns_by_node"] == {"n1": 40, "n2": 8}
+    (window,) = availability(PARTITIONED).evidence_of(Availability).windows
+    assert window.recovery_ns == 8  # Healed at 52; the op invoked at 51 does not count.
+    assert window.recovery_ns_by_node == {"n1": 40, "n2": 8}
     assert availability(PARTITIONED).stats["mttr_ns"] == 8
 
 
 def test_the_whole_run() -> None:
-    stats = availability(PARTITIONED).stats
-    assert (stats["ok_count"], stats["fail_count"], stats["info_count"]) == (6, 1, 1)
+    verdict = availability(PARTITIONED)
+    assert verdict.evidence_of(Availability).overall == Served(ok_count=6, fail_count=1, info_count=1)
+    stats = verdict.stats
     assert stats["window_count"] == 1
     assert stats["unrecovered_count"] == 0
 
@@ -83,7 +84,7 @@ def test_no_recovery_is_told_apart_from_no_heal() -> None:
 
 
 def test_without_ops_or_faults() -> None:
-    assert availability(History([])).evidence == {"windows": []}
+    assert availability(History([])).evidence == Availability(Served(0, 0, 0))
     assert availability(History([])).stats["ok_share"] is None
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkers import brute
+from checkers.evidence import MinimalCore, Refutation
 from checkers.linearizability.encode import Entry, entries
 from checkers.linearizability.explain import explain
 from checkers.linearizability.possible import possibilities
@@ -27,7 +27,7 @@ from histories.history import History
 from histories.op import Op
 
 
-def explained(history: History, name: str, *, refused: bool = False) -> dict[str, Any]:
+def explained(history: History, name: str, *, refused: bool = False) -> Refutation:
     model = find(name)
     part = entries(history, refused=refused)
     result = search(part, model, core="pure")
@@ -35,8 +35,13 @@ def explained(history: History, name: str, *, refused: bool = False) -> dict[str
     return explain(history, part, model, result, lambda rest, model: search(rest, model, core="pure"))
 
 
-def invoked(evidence: dict[str, Any]) -> list[int]:
-    return [operation["invoke"] for operation in evidence["minimal"]["operations"]]
+def core(evidence: Refutation) -> MinimalCore:
+    assert evidence.minimal is not None
+    return evidence.minimal
+
+
+def invoked(evidence: Refutation) -> list[int]:
+    return [operation.invoke for operation in core(evidence).operations]
 
 
 STALE = History(
@@ -54,7 +59,7 @@ STALE = History(
 
 
 def test_a_stale_read_in_words() -> None:
-    assert explained(STALE, "register")["reason"] == (
+    assert explained(STALE, "register").reason == (
         "read of key 3 by process 4 (n2) returned 7, which nothing from 12.340 s to 12.345 s allows; "
         "the only state left by then: the register holds 9 (write 9 by process 1 (n1), acknowledged at 12.301 s); "
         "it would have fitted after write 7 by process 0 (n1), acknowledged at 11.200 s"
@@ -63,16 +68,18 @@ def test_a_stale_read_in_words() -> None:
 
 def test_a_stale_read_as_data() -> None:
     evidence = explained(STALE, "register")
-    assert evidence["key"] == 3
-    assert evidence["failed"]["invoke"] == 6
-    assert evidence["failed"]["node"] == "n2"
-    assert [state["state"] for state in evidence["possible"]] == [9]
-    assert evidence["possible"][0]["because"] == "the register holds 9, but read returned 7"
-    assert evidence["possible"][0]["after"]["invoke"] == 4
-    assert evidence["fits_after"]["invoke"] == 0
+    assert evidence.key == 3
+    assert evidence.failed.invoke == 6
+    assert evidence.failed.node == "n2"
+    assert [state.state for state in evidence.possible] == [9]
+    assert evidence.possible[0].because == "the register holds 9, but read returned 7"
+    assert evidence.possible[0].after is not None
+    assert evidence.possible[0].after.invoke == 4
+    assert evidence.fits_after is not None
+    assert evidence.fits_after.invoke == 0
     assert invoked(evidence) == [4, 6]
-    assert evidence["minimal"]["confirmed_by"] == "brute force"
-    assert evidence["minimal"]["is_minimal"]
+    assert core(evidence).confirmed_by == "brute force"
+    assert core(evidence).is_minimal
 
 
 WRITTEN = "p0 invoke write 1 | p0 ok write 1 | "
@@ -92,18 +99,18 @@ REASONS = [
 
 @pytest.mark.parametrize(("name", "text", "words"), REASONS)
 def test_reasons(name: str, text: str, words: str) -> None:
-    assert words in explained(h(text), name)["reason"]
+    assert words in explained(h(text), name).reason
 
 
 def test_a_refused_operation_is_told_as_one() -> None:
     history = h("p0 invoke write 1 | p0 ok write 1 | p0 invoke cas [1,3] | p0 fail cas [1,3]")
-    assert "cas [1, 3] by process 0 was refused" in explained(history, "cas-register", refused=True)["reason"]
+    assert "cas [1, 3] by process 0 was refused" in explained(history, "cas-register", refused=True).reason
 
 
 def test_open_operations_count_among_the_possible_states() -> None:
     """The write is open when the read returns, so the register may hold 5, too."""
     history = h("p0 invoke write 1 | p0 ok write 1 | p1 invoke write 5 | p2 invoke read | p2 ok read 3 | p1 ok write 5")
-    assert sorted(state["state"] for state in explained(history, "register")["possible"]) == [1, 5]
+    assert sorted(state.state for state in explained(history, "register").possible) == [1, 5]
 
 
 def stale_at_the_end(count: int, seed: int = 1) -> History:
@@ -127,18 +134,19 @@ def stale_at_the_end(count: int, seed: int = 1) -> History:
 
 def test_of_a_long_history_two_operations_are_left() -> None:
     evidence = explained(stale_at_the_end(2_000), "register")
-    operations = evidence["minimal"]["operations"]
-    assert [operation["f"] for operation in operations] == ["write", "read"]
-    assert evidence["minimal"]["cut_count"] > 1_900
-    assert evidence["fits_after"]["invoke"] == 0
+    operations = core(evidence).operations
+    assert [operation.f for operation in operations] == ["write", "read"]
+    assert core(evidence).cut_count > 1_900
+    assert evidence.fits_after is not None
+    assert evidence.fits_after.invoke == 0
 
 
 def test_of_a_queue_only_the_values_that_matter_are_left() -> None:
     rounds = [f"p0 invoke enqueue {v} | p0 ok enqueue | p1 invoke dequeue | p1 ok dequeue {v}" for v in range(1, 80)]
     wrong = [f"p0 invoke enqueue {v} | p0 ok enqueue" for v in (91, 92, 93)]
     wrong += [f"p1 invoke dequeue | p1 ok dequeue {v}" for v in (92, 93, 91)]
-    operations = explained(h(" | ".join(rounds + wrong)), "fifo-queue")["minimal"]["operations"]
-    assert [(each["f"], each["argument"], each["result"]) for each in operations] == [
+    operations = core(explained(h(" | ".join(rounds + wrong)), "fifo-queue")).operations
+    assert [(each.f, each.argument, each.result) for each in operations] == [
         ("enqueue", 91, None),
         ("enqueue", 92, None),
         ("dequeue", None, 92),
@@ -166,20 +174,20 @@ def check_explanation(name: str, history: History) -> bool:
     if brute.linearization(part, model) is not None:
         return False
     evidence = explained(history, name, refused=True)
-    assert "error" not in evidence, evidence["error"]
+    assert not evidence.error, evidence.error
     by_call = {entry.invoke_index: entry for entry in part}
-    operations = evidence["minimal"]["operations"]
+    operations = core(evidence).operations
     left = [
-        weakened(by_call[operation["invoke"]]) if operation["is_optional"] else by_call[operation["invoke"]]
+        weakened(by_call[operation.invoke]) if operation.is_optional else by_call[operation.invoke]
         for operation in operations
     ]
     assert brute.linearization(left, model) is None
-    assert evidence["failed"]["invoke"] in [operation["invoke"] for operation in operations]
-    failed = by_call[evidence["failed"]["invoke"]]
-    assert evidence["possible"]
-    for state in evidence["possible"]:
-        assert failed.operation.f in state["because"]
-    assert evidence["is_shortest"]
+    assert evidence.failed.invoke in [operation.invoke for operation in operations]
+    failed = by_call[evidence.failed.invoke]
+    assert evidence.possible
+    for state in evidence.possible:
+        assert failed.operation.f in state.because
+    assert evidence.is_shortest
     before = prefix(part, list(by_call.values()).index(failed))
     without = [entry for entry in before if entry.call != failed.call]
     assert brute.linearization(without, model) is not None or any(e.ret > failed.ret for e in part)
@@ -299,8 +307,8 @@ def test_an_explanation_that_crashes_keeps_the_refutation() -> None:
     part = entries(history)
     result = search(part, model, core="pure")
     evidence = explain(history, part, model, result)
-    assert evidence["reason"] == "read by process 0 returned 3 cannot be linearized"
-    assert "no words" in evidence["error"]
+    assert evidence.reason == "read by process 0 returned 3 cannot be linearized"
+    assert "no words" in evidence.error
 
 
 def test_a_budget_leaves_a_sound_and_longer_result() -> None:
@@ -309,8 +317,8 @@ def test_a_budget_leaves_a_sound_and_longer_result() -> None:
     part = entries(history)
     result = search(part, model, core="pure")
 
-    def run(work_max: int) -> dict[str, Any]:
+    def run(work_max: int) -> Refutation:
         return explain(history, part, model, result, work_max=work_max)
 
-    assert run(0)["minimal"] is None
-    assert run(10_000)["minimal"]["is_minimal"]
+    assert run(0).minimal is None
+    assert core(run(10_000)).is_minimal

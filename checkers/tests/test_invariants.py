@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from checkers.evidence import Invariants, Violation
 from checkers.invariants import Observers, check_traces
 from checkers.verdict import Validity, Verdict
 from histories.tracing import TraceRecord
@@ -107,19 +108,25 @@ BROKEN = {
 }
 
 
+def violation_of(verdict: Verdict) -> Violation:
+    violation = verdict.evidence_of(Invariants).violation
+    assert violation is not None
+    return violation
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_rule_is_named(name: str) -> None:
     verdict = check(BROKEN[name])
     assert verdict.validity is Validity.INVALID
-    assert verdict.evidence["rule"] == name.partition(":")[0], verdict.reason
+    assert violation_of(verdict).rule == name.partition(":")[0], verdict.reason
     assert verdict.reason.startswith(name.partition(":")[0])
 
 
 def test_the_step_and_the_nodes_are_in_the_evidence() -> None:
     verdict = check(BROKEN["election-safety"])
-    assert verdict.evidence["nodes"] == ["n1", "n2"]
-    assert verdict.evidence["time"] == 2
-    assert verdict.evidence["term"] == 3
+    assert violation_of(verdict).nodes == ("n1", "n2")
+    assert violation_of(verdict).time == 2
+    assert violation_of(verdict).details["term"] == 3
 
 
 LEGAL = {

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from checkers.bench.generate import cas_register
+from checkers.evidence import Linearizability, Order
 from checkers.linearizability import Cancellation, UnfitHistory, entries, linearizable, native, search, search_keys
 from checkers.linearizability.check import CERTIFICATE_MAX
 from checkers.linearizability.search import Core
@@ -19,12 +20,17 @@ from checkers.linearizability.witness import verify
 from checkers.models.model import Model, Operation, State
 from checkers.models.register import CasRegister, Register
 from checkers.models.registry import find
-from checkers.verdict import Validity
+from checkers.verdict import Validity, Verdict
 from histories.builder import h
 from histories.history import History
 from histories.op import Op, OpType
 
 VALID, INVALID, UNKNOWN = Validity.VALID, Validity.INVALID, Validity.UNKNOWN
+
+
+def found(verdict: Verdict) -> Linearizability:
+    return verdict.evidence_of(Linearizability)
+
 
 TABLE = [
     ("nothing happened", VALID, ""),
@@ -108,13 +114,12 @@ def test_valid_comes_with_an_order_of_invocations() -> None:
     history = h(
         "p0 invoke write 1 | p1 invoke read | p1 ok read 1 | p0 ok write 1 | p2 invoke write 9 | p2 info write 9"
     )
-    evidence = linearizable(history, Register()).evidence
-    assert evidence["linearizations"] == [{"key": None, "order": [0, 1]}]
+    assert found(linearizable(history, Register())).orders == (Order(None, (0, 1)),)
 
 
 def test_long_certificates_are_left_to_the_raw_result() -> None:
     history, _ = cas_register(operations=CERTIFICATE_MAX + 1_000, processes=5)
-    assert "linearizations" not in linearizable(history, CasRegister(), refused=True).evidence
+    assert not found(linearizable(history, CasRegister(), refused=True)).orders
     part = search_keys(history, CasRegister(), refused=True)[None]
     assert verify(part.entries, CasRegister(), list(part.result.linearization or ())) is None
 
@@ -147,8 +152,8 @@ def test_one_refuted_key_ends_the_others_and_the_verdict() -> None:
         record(key, 0, "read", None, returned=1 if key != "b" else 2)
     verdict = linearizable(History(ops), Register(), jobs=1)
     assert verdict.validity is INVALID
-    assert [each["key"] for each in verdict.evidence["refuted"]] == ["b"]
-    assert [each["key"] for each in verdict.evidence["undecided"]] == ["c"]
+    assert [each.key for each in found(verdict).refuted] == ["b"]
+    assert [each.key for each in found(verdict).undecided] == ["c"]
     assert "b" in verdict.reason
     assert linearizable(History(ops), Register(), jobs=2).validity is INVALID
 
@@ -187,7 +192,7 @@ def test_a_time_limit_that_ends_says_so() -> None:
     assert verdict.validity is UNKNOWN
     assert "the time limit ended; the first 0 of 61" in verdict.reason
     assert time.monotonic() - began_s < 20
-    assert verdict.evidence["undecided"][0]["linearizable_up_to"] == 0
+    assert found(verdict).undecided[0].linearizable_up_to == 0
 
 
 def test_another_thread_can_end_a_search() -> None:
@@ -227,7 +232,7 @@ def test_a_model_that_raises_is_unknown_with_its_traceback(core: Core) -> None:
     verdict = linearizable(history, Raising(), core=core)
     assert verdict.validity is UNKNOWN
     assert "three is too many" in verdict.reason
-    assert "test_linearizability.py" in verdict.evidence["undecided"][0]["traceback"]
+    assert "test_linearizability.py" in found(verdict).undecided[0].traceback
 
 
 def test_a_model_that_raises_where_no_history_leads_does_no_harm() -> None:
@@ -292,7 +297,7 @@ def test_ten_thousand_keys() -> None:
     ops[4_003 * len(EACH) + 3] = msgspec.structs.replace(ops[4_003 * len(EACH) + 3], value=8)
     verdict = linearizable(History(ops), find("kv"))
     assert verdict.validity is INVALID
-    assert [each["key"] for each in verdict.evidence["refuted"]] == [4_003]
+    assert [each.key for each in found(verdict).refuted] == [4_003]
 
 
 EACH: list[tuple[OpType, str, Any]] = [

@@ -37,5 +37,5 @@ def test_the_example_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     oversold = h("p0 invoke restock 3 | p0 ok restock | p1 invoke take 4 | p1 ok take")
     result = search(entries(oversold), model)
     assert result.validity is Validity.INVALID
-    assert "3 are in stock" in explain(oversold, entries(oversold), model, result)["reason"]
+    assert "3 are in stock" in explain(oversold, entries(oversold), model, result).reason
     assert model.check(entries(h("p0 invoke take x"))[0].operation) == "take takes a number"

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from checkers.evidence import Vacuity
 from checkers.vacuity import VacuityThresholds, vacuity
 from checkers.verdict import Validity
 from histories.builder import h
@@ -67,11 +68,11 @@ def test_vacuous(text: str, reason: str) -> None:
     assert verdict.validity is Validity.UNKNOWN
     assert verdict.reason.startswith("vacuous: ")
     assert reason in verdict.reason
-    assert any(reason in each for each in verdict.evidence["reasons"])
+    assert any(reason in each for each in verdict.evidence_of(Vacuity).reasons)
 
 
 def test_all_reasons_are_given() -> None:
-    assert len(vacuity(h("p0 invoke write 1 | p0 fail write 1")).evidence["reasons"]) == 3
+    assert len(vacuity(h("p0 invoke write 1 | p0 fail write 1")).evidence_of(Vacuity).reasons) == 3
 
 
 @pytest.mark.parametrize(

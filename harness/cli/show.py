@@ -8,6 +8,7 @@ import click
 
 from harness.cli import options
 from harness.cli.run import JSON, STORE
+from harness.errors import UsageError
 from harness.report import inspection, summary
 from harness.store.runs import RunDirectory, Store
 
@@ -36,10 +37,14 @@ def list_runs(name: str, store: Path, as_json: bool) -> int:
 
 
 def row(run: RunDirectory) -> dict[str, str]:
-    """One run of the list: name, time, verdict ("unfinished" when it was cut off or still runs), reason."""
-    result = run.read_result()
-    verdict = result.verdict.validity.value if result else "unfinished"
-    reason = summary.first_reason(result) if result else "no verdict; `themis analyze` makes one"
+    """One run of the list: name, time, verdict ("unfinished" when it was cut off or still runs,
+    "unreadable" when its verdict.json cannot be read), reason."""
+    verdict, reason = "unfinished", "no verdict; `themis analyze` makes one"
+    try:
+        if result := run.read_result():
+            verdict, reason = result.verdict.validity.value, summary.first_reason(result)
+    except UsageError as error:
+        verdict, reason = "unreadable", str(error)
     return {
         "name": run.path.parent.name,
         "time": run.path.name,

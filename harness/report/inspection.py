@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from checkers.evidence import Invariants, Linearizability, Refutation, Witness
 from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.report import summary
@@ -29,7 +30,7 @@ def as_data(run: RunDirectory, window: int) -> dict[str, Any]:
         "spec": msgspec.to_builtins(run.read_spec()),
         "result": msgspec.to_builtins(result),
         "around": [
-            {"key": refuted.get("key"), "ops": msgspec.to_builtins(around(history, refuted, window))}
+            {"key": refuted.key, "ops": msgspec.to_builtins(around(history, refuted, window))}
             for refuted in refutations(run)
         ],
     }
@@ -54,11 +55,12 @@ def as_text(run: RunDirectory, window: int, span_ms: float) -> str:
 
 def failure_time(run: RunDirectory) -> int | None:
     """When it went wrong, in ns since the run began: the first refuted operation's end, or the violated invariant."""
-    times = [(refuted.get("failed") or {}).get("completed_ns") for refuted in refutations(run)]
+    times = [refuted.failed.completed_ns for refuted in refutations(run)]
     result = run.read_result()
-    if result is not None and (invariants := result.verdict.parts.get("invariants")) is not None:
-        times.append(invariants.evidence.get("time"))
-    return min((time for time in times if isinstance(time, int)), default=None)
+    for part in result.verdict.parts.values() if result else ():
+        if isinstance(part.evidence, Invariants) and part.evidence.violation is not None:
+            times.append(part.evidence.violation.time)
+    return min((time for time in times if time is not None), default=None)
 
 
 def spacetime_lines(run: RunDirectory, failed_ns: int, span_ms: float) -> list[str]:
@@ -83,40 +85,38 @@ def read(run: RunDirectory) -> History:
         raise UsageError(f"{run.history}: {error.strerror or error}") from error
 
 
-def refutations(run: RunDirectory) -> list[dict[str, Any]]:
+def refutations(run: RunDirectory) -> list[Refutation]:
     """The evidence of each refuted key, from whichever checker found it."""
     result = run.read_result()
     parts = result.verdict.parts.values() if result else ()
-    return [refuted for part in parts for refuted in part.evidence.get("refuted", [])]
+    found = (part.evidence for part in parts)
+    return [refuted for evidence in found if isinstance(evidence, Linearizability) for refuted in evidence.refuted]
 
 
-def explanation(refuted: dict[str, Any]) -> list[str]:
+def explanation(refuted: Refutation) -> list[str]:
     """One refuted key in words: what does not fit, what was possible, and the smallest part that cannot be explained."""
-    lines = [refuted.get("reason", "not linearizable")]
-    for possible in refuted.get("possible", []):
-        lines.append(f"  possible before it: {possible['because']}")
-    minimal = refuted.get("minimal")
-    if minimal:
-        confirmed = f", confirmed by {minimal['confirmed_by']}" if minimal.get("confirmed_by") else ""
-        lines.append(f"  these {len(minimal['operations'])} operations alone cannot be explained{confirmed}:")
-        lines += [f"    {operation_text(operation)}" for operation in minimal["operations"]]
+    lines = [refuted.reason]
+    lines += [f"  possible before it: {possible.because}" for possible in refuted.possible]
+    if refuted.minimal is not None:
+        operations = refuted.minimal.operations
+        confirmed = f", confirmed by {refuted.minimal.confirmed_by}"
+        lines.append(f"  these {len(operations)} operations alone cannot be explained{confirmed}:")
+        lines += [f"    {operation_text(operation)}" for operation in operations]
     return lines
 
 
-def operation_text(operation: dict[str, Any]) -> str:
+def operation_text(operation: Witness) -> str:
     """One operation of the minimal part, as a line: who, what, when."""
-    said = [operation["f"], *(compact(operation[name]) for name in ("argument",) if operation[name] is not None)]
-    if operation["type"] != "ok":
-        said.append("(never answered)" if operation["type"] != "fail" else "(refused)")
-    elif operation["result"] != operation["argument"]:
-        said.append(f"-> {compact(operation['result'])}")
-    node = f" ({operation['node']})" if operation["node"] else ""
-    span = "-".join(
-        f"{operation[name] / NS_PER_S:.6f}" if operation[name] is not None else "?"
-        for name in ("invoked_ns", "completed_ns")
-    )
-    optional = "  (may as well not have happened)" if operation.get("is_optional") else ""
-    return f"{span} s  process {operation['process']}{node}: {' '.join(said)}{optional}"
+    said = [operation.f] if operation.argument is None else [operation.f, compact(operation.argument)]
+    if operation.type != "ok":
+        said.append("(never answered)" if operation.type != "fail" else "(refused)")
+    elif operation.result != operation.argument:
+        said.append(f"-> {compact(operation.result)}")
+    node = f" ({operation.node})" if operation.node else ""
+    times = (operation.invoked_ns, operation.completed_ns)
+    span = "-".join("?" if time is None else f"{time / NS_PER_S:.6f}" for time in times)
+    optional = "  (may as well not have happened)" if operation.is_optional else ""
+    return f"{span} s  process {operation.process}{node}: {' '.join(said)}{optional}"
 
 
 def compact(value: Any) -> str:
@@ -124,18 +124,15 @@ def compact(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def failed_indices(refuted: dict[str, Any]) -> set[int]:
+def failed_indices(refuted: Refutation) -> set[int]:
     """The history indices of the operation that does not fit."""
-    failed = refuted.get("failed") or {}
-    return {failed[name] for name in ("invoke", "complete") if isinstance(failed.get(name), int)}
+    return {index for index in (refuted.failed.invoke, refuted.failed.complete) if index is not None}
 
 
-def around(history: History, refuted: dict[str, Any], window: int) -> list[Op]:
+def around(history: History, refuted: Refutation, window: int) -> list[Op]:
     """The ops on the refuted key, and the faults, nearest to the failure: `window` before it and half as many after."""
     marked = failed_indices(refuted)
-    if not marked:
-        return []
-    key = freeze(refuted.get("key"))
+    key = freeze(refuted.key)
     relevant = [op for op in history if not op.is_client or freeze(op.key) == key]
     last = max(marked)
     before = [op for op in relevant if op.index <= last]

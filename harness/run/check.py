@@ -17,7 +17,7 @@ from harness.run.failures import Failures
 from harness.run.plan import Plan, prepare
 from harness.run.sinks import FolderSink, Record
 from harness.spec import RunSpec
-from harness.store.runs import Result, RunDirectory, Store, write_json
+from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_json
 from histories.history import History
 from histories.wellformed import MalformedHistory
 from nemesis import schedule
@@ -66,7 +66,10 @@ def check(
 
 def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
     """Check a stored run again and write its verdict anew. What only the live run knew is kept from its old verdict."""
-    old = directory.read_result()
+    try:
+        old = directory.read_result()
+    except UnusableResult:
+        old = None
     saved = schedule.load(directory.schedule, spec.nodes) if directory.schedule.is_file() else None
     plan = prepare(spec, saved=saved)
     failures = Failures()

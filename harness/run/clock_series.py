@@ -8,22 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import msgspec
-
 from checkers import Verdict
-from nemesis.capabilities import Clocks, FaultError, NodeId
+from checkers.evidence import ClockSample, ClockSeries
+from nemesis.capabilities import Clocks, FaultError
 
 CHECKER = "clocks"
 INTERVAL_S = 1.0
 
 _log = logging.getLogger("themis")
-
-
-class ClockSample(msgspec.Struct, frozen=True):
-    """time: ns since just before the first op. offset_ns: each node's clock minus the controller's; None: it did not answer."""
-
-    time: int
-    offset_ns: dict[NodeId, int | None]
 
 
 @contextmanager
@@ -59,6 +51,6 @@ def series(samples: Sequence[ClockSample]) -> Verdict:
     known = [abs(offset) for sample in samples for offset in sample.offset_ns.values() if offset is not None]
     return Verdict.valid(
         CHECKER,
-        evidence={"series": msgspec.to_builtins(list(samples))},
+        evidence=ClockSeries(tuple(samples)),
         stats={"samples": len(samples), "offset_ns_max": max(known, default=0)},
     )

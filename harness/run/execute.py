@@ -14,12 +14,13 @@ from contextlib import nullcontext
 import msgspec
 
 from checkers import Verdict
+from checkers.evidence import ClockSample
 from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.environments.leftovers import remove_before
 from harness.errors import UsageError
 from harness.run import clock_series, phases
 from harness.run.check import check
-from harness.run.clock_series import ClockSample, sampling
+from harness.run.clock_series import sampling
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.live import Progress, watched

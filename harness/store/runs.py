@@ -53,19 +53,37 @@ class HarnessFailure(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
 
 
-class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+RESULT_VERSION = 2
+"""Of verdict.json: 2 has typed evidence (checkers/evidence)."""
+
+
+class Result(msgspec.Struct, frozen=True):
     """verdict.json: what the checkers said, beside what went wrong in the harness itself.
 
-    version: of this file's format. verdict: merged over all checkers. interrupted: the user ended the run early.
+    version: of this file's format; always written. verdict: merged over all checkers. interrupted: the user ended the run early.
     harness: failures of the harness; they never replace the verdict.
     """
 
     verdict: Verdict
-    version: int = 1
+    version: int = RESULT_VERSION
     run_id: str = ""
     interrupted: bool = False
     harness: tuple[HarnessFailure, ...] = ()
     counts: dict[str, int] = {}
+
+
+class UnusableResult(UsageError):
+    """A verdict.json that cannot be read, and that `themis analyze` can write anew."""
+
+
+class NewerResult(UsageError):
+    """A verdict.json of a newer themis."""
+
+
+class _Versioned(msgspec.Struct):
+    """The version of a verdict.json; the first one did not say it."""
+
+    version: int = 1
 
 
 class RunDirectory:
@@ -95,13 +113,27 @@ class RunDirectory:
             raise UsageError(f"{self.path}: no run is here (spec.json is missing)") from None
 
     def read_result(self) -> Result | None:
-        """What the run came to; None while it runs or when it was cut off. Raises UsageError on a damaged file."""
+        """What the run came to; None while it runs or when it was cut off.
+
+        Raises UnusableResult when the file is damaged or of an older version, NewerResult when it is of a newer one.
+        """
         try:
-            return msgspec.json.decode(self.verdict.read_bytes(), type=Result)
+            content = self.verdict.read_bytes()
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
-            raise UsageError(f"{self.verdict}: {error}; `themis analyze {self.path}` writes it anew") from error
+        anew = f"`themis analyze {self.path}` writes it anew"
+        try:
+            version = msgspec.json.decode(content, type=_Versioned).version
+            if version > RESULT_VERSION:
+                raise NewerResult(
+                    f"{self.verdict}: of version {version}, and this themis reads version {RESULT_VERSION}: "
+                    "use the themis that wrote it, or a newer one"
+                )
+            if version < RESULT_VERSION:
+                raise UnusableResult(f"{self.verdict}: of the older version {version}; {anew}")
+            return msgspec.json.decode(content, type=Result)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise UnusableResult(f"{self.verdict}: {error}; {anew}") from error
 
 
 class Store:

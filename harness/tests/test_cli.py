@@ -195,6 +195,20 @@ def test_analyze_gives_the_verdict_of_the_run_again(tmp_path: Path) -> None:
     assert [entry["verdict"] for entry in listed] == ["invalid"]
 
 
+def test_a_verdict_of_another_version_is_refused_or_written_anew(tmp_path: Path) -> None:
+    assert themis(*SIM, "--store", tmp_path).returncode == 0
+    verdict = (tmp_path / "latest" / "verdict.json").resolve()
+    result = json.loads(verdict.read_bytes())
+    verdict.write_text(json.dumps(result | {"version": 99}))
+    for command in ("inspect", "analyze"):
+        assert_refused(themis(command, "latest", "--store", tmp_path), "version 99", "this themis reads version 2")
+    assert themis("list", "--store", tmp_path).stdout.startswith("unreadable")
+    verdict.write_text(json.dumps({"verdict": {"validity": "valid", "evidence": {"windows": []}}}))
+    assert_refused(themis("inspect", "latest", "--store", tmp_path), "older version 1", "themis analyze")
+    assert themis("analyze", "latest", "--store", tmp_path).returncode == 0
+    assert json.loads(verdict.read_bytes())["version"] == 2
+
+
 def test_a_sweep_names_the_command_that_reproduces_each_failure(tmp_path: Path) -> None:
     ended = themis(*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..3", "--fail-fast")
     assert ended.returncode == 1, ended.stderr

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Mapping
 
 from checkers import Validity
-from harness.run.clock_series import ClockSample, sampling, series
+from checkers.evidence import ClockSample, ClockSeries
+from harness.run.clock_series import sampling, series
 from nemesis.capabilities import FaultError
 
 
@@ -57,4 +58,4 @@ def test_the_series_is_evidence_and_says_the_worst_offset() -> None:
     verdict = series([ClockSample(5, {"n1": -7, "n2": None}), ClockSample(9, {"n1": 3, "n2": 2})])
     assert verdict.validity is Validity.VALID
     assert verdict.stats == {"samples": 2, "offset_ns_max": 7}
-    assert verdict.evidence["series"][0] == {"time": 5, "offset_ns": {"n1": -7, "n2": None}}
+    assert verdict.evidence_of(ClockSeries).samples[0] == ClockSample(5, {"n1": -7, "n2": None})

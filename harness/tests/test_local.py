@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from checkers.evidence import EndedNodes
 from checkers.verdict import Validity
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.local.environment import LocalEnvironment
@@ -252,7 +253,7 @@ def test_a_node_that_ends_by_itself_is_a_finding_and_a_killed_one_is_not(tmp_pat
         until(lambda: environment.crashed_nodes())
         halted = environment.findings()["nodes"]
         assert halted.validity is Validity.VALID
-        assert [(end["node"], end["status"]) for end in halted.evidence["ended"]] == [("n1", 3)]
+        assert [(end.node, end.status) for end in halted.evidence_of(EndedNodes).ended] == [("n1", 3)]
         environment.cluster.processes.start(["n1"])
         os.kill(environment.statuses()["n3"]["pid"], signal.SIGKILL)
         until(lambda: len(environment.crashed_nodes()) == 2)

@@ -84,7 +84,7 @@ def assert_the_clocks_were_measured(data: dict[str, Any], folder: Path) -> None:
         for node, asked_ns in fault["did"]["offset_ns"].items():
             assert fault["evidence"]["offsets_ns"][node] == pytest.approx(asked_ns, abs=NEAR_NS)
     assert starts[2]["evidence"]["rates"]["n3"] == pytest.approx(1.5, abs=0.15)
-    series = data["result"]["verdict"]["parts"]["clocks"]["evidence"]["series"]
+    series = data["result"]["verdict"]["parts"]["clocks"]["evidence"]["samples"]
     assert len(series) >= SECONDS - 2
     seen = {node: [sample["offset_ns"][node] or 0 for sample in series] for node in ("n1", "n2", "n3")}
     assert max(seen["n1"]) == pytest.approx(40 * NS_PER_S, abs=NEAR_NS)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from checkers.evidence import EndedNodes
 from harness.environments.sim.capabilities import KILL_WAIT_NS_MAX
 from harness.environments.sim.environment import SimEnvironment
 from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, run_for, world_of
@@ -249,7 +250,7 @@ def test_a_core_that_raises_is_a_dead_process_and_a_finding() -> None:
     finding = environment.findings()["nodes"]
     assert finding.validity.value == "invalid"
     assert "n1" in finding.reason
-    assert "n1 cannot count to two" in finding.evidence["crashes"][0]["error"]
+    assert "n1 cannot count to two" in finding.evidence_of(EndedNodes).ended[0].words
 
 
 # --- disk faults -------------------------------------------------------------------------------------------------------

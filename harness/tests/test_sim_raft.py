@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from checkers.evidence import Invariants
 from checkers.verdict import Validity
 from harness.campaign import sweep
 from harness.environments.sim.environment import SimEnvironment
@@ -99,10 +100,12 @@ def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
     world = cast(SimEnvironment, sink.environment).world
     invariants = verdict.parts["invariants"]
     assert invariants.validity is Validity.INVALID
-    assert invariants.evidence["rule"] in ("persistent-state", "election-safety")
-    assert invariants.evidence["time"] == world.now_ns
-    assert set(invariants.evidence["nodes"]) <= set(STANDARD.nodes)
-    assert invariants.evidence["nodes"]
+    violation = invariants.evidence_of(Invariants).violation
+    assert violation is not None
+    assert violation.rule in ("persistent-state", "election-safety")
+    assert violation.time == world.now_ns
+    assert set(violation.nodes) <= set(STANDARD.nodes)
+    assert violation.nodes
     assert world.traces is not None
     assert world.traces[-1][0] == world.now_ns
     assert sink.history()[-1].time <= world.now_ns

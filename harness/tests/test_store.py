@@ -11,7 +11,16 @@ from harness.errors import UsageError
 from harness.run.execute import run_into
 from harness.run.plan import prepare
 from harness.spec import RunSpec, decode_spec
-from harness.store.runs import HarnessFailure, Result, RunDirectory, Store, write_atomically, write_json
+from harness.store.runs import (
+    HarnessFailure,
+    NewerResult,
+    Result,
+    RunDirectory,
+    Store,
+    UnusableResult,
+    write_atomically,
+    write_json,
+)
 
 
 def test_a_run_gets_a_folder_of_its_own_and_links_lead_to_it_once_it_exists(tmp_path: Path) -> None:
@@ -77,10 +86,27 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
     assert run.read_result() == result
 
 
-def test_a_damaged_verdict_is_a_usage_error_that_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"version": 2, "verdict": {"validity": "perhaps"}}',
+        '{"verdict": {"validity": "valid"}}',
+        '{"version": 1}',
+        "{",
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_or_older_verdict_says_how_to_write_it_anew(tmp_path: Path, content: str) -> None:
     run = RunDirectory(tmp_path)
-    run.verdict.write_text('{"verdict": {"validity": "perhaps"}}')
-    with pytest.raises(UsageError, match="themis analyze"):
+    run.verdict.write_text(content)
+    with pytest.raises(UnusableResult, match="themis analyze"):
+        run.read_result()
+
+
+def test_a_newer_verdict_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.verdict.write_text('{"version": 3, "verdict": {"validity": "sure"}}')
+    with pytest.raises(NewerResult, match="of version 3, and this themis reads version 2"):
         run.read_result()
 
 

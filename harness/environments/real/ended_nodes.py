@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
+from checkers.evidence import EndedNode, EndedNodes
 from checkers.verdict import Verdict
 from harness.environments.real.labelled_processes import Ended
 from nemesis.capabilities import NodeId
@@ -28,7 +27,7 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verd
 
     has_cores: the nodes are ours, so that their exit statuses mean what targets.node says; a program's own mean nothing here.
     """
-    evidence = {"ended": msgspec.to_builtins(list(ended))} if ended else None
+    evidence = EndedNodes(tuple(_described(end, has_cores=has_cores) for end in ended)) if ended else None
     crashed = [end for end in ended if end.status == CRASHED and has_cores]
     if crashed:
         reason = f"the core of {crashed[0].node} raised: {log_end(crashed[0].node).splitlines()[-1]}"
@@ -37,3 +36,9 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verd
     if unexplained:
         return Verdict.unknown(epitaph(unexplained[0], log_end), CHECKER, evidence=evidence)
     return Verdict.valid(CHECKER, evidence=evidence)
+
+
+def _described(ended: Ended, *, has_cores: bool) -> EndedNode:
+    if has_cores and ended.status in (CRASHED, HALTED):
+        return EndedNode(ended.node, "crashed" if ended.status == CRASHED else "halted", status=ended.status)
+    return EndedNode(ended.node, "signalled" if ended.status < 0 else "exited", status=ended.status)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from checkers.evidence import EndedNode, EndedNodes
 from checkers.invariants import Observers
 from checkers.verdict import Verdict
 from harness.clients.driver import NemesisWorker
@@ -260,16 +261,19 @@ class SimEnvironment:
                 found["liveness"] = Verdict.unknown("an invariant was violated first", liveness.CHECKER)
         if self.observers is not None:
             found["invariants"] = self.observers.verdict(self.world.violation)
-        crashes = [
-            {"node": node.name, "time": when, "error": words} for node in self.nodes for when, words in node.crashes
-        ]
+        crashes = sorted((when, node.name, words) for node in self.nodes for when, words in node.crashes)
         if crashes:
-            _, name, words = min((when, node.name, words) for node in self.nodes for when, words in node.crashes)
+            _, name, words = crashes[0]
             reason = f"the core of {name} ended: {words.strip().splitlines()[-1]}"
-            found["nodes"] = Verdict.invalid(reason, "nodes", evidence={"crashes": crashes})
+            ended = tuple(EndedNode(name, "crashed", words, time_ns=when) for when, name, words in crashes)
+            found["nodes"] = Verdict.invalid(reason, "nodes", evidence=EndedNodes(ended))
         else:
-            halts = {node.name: node.ended_unasked for node in self.nodes if node.ended_unasked is not None}
-            found["nodes"] = Verdict.valid("nodes", evidence={"halted": halts} if halts else None)
+            ended = tuple(
+                EndedNode(node.name, "halted", node.ended_unasked)
+                for node in self.nodes
+                if node.ended_unasked is not None
+            )
+            found["nodes"] = Verdict.valid("nodes", evidence=EndedNodes(ended) if ended else None)
         return found
 
     def _heal(self) -> None:

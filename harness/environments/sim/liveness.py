@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from checkers.evidence import LastAnswer, Liveness, NodeState
 from checkers.verdict import Verdict
 from harness.environments.sim.clients import Clients
 from harness.environments.sim.node import Node
@@ -28,7 +29,7 @@ class Probe:
         self.invocation = invocation
         self.tries = 0
         self.is_served = invocation is None
-        self.last_answer: Any = None
+        self.last_answer: LastAnswer | None = None
         self._is_asking = False
 
     def ask(self) -> None:
@@ -41,7 +42,7 @@ class Probe:
     def _answered(self, _op: Op, outcome: Outcome, node: str) -> None:
         self._is_asking = False
         self.is_served = outcome.type == "ok"
-        self.last_answer = {"type": outcome.type, "error": outcome.error, "node": node}
+        self.last_answer = LastAnswer(outcome.type, node, outcome.error)
 
 
 def check(
@@ -60,8 +61,9 @@ def check(
     heal()
     wanted = [node for node in nodes if not node.disk.is_damaged]
     if len(wanted) <= len(nodes) // 2:
-        damaged = [node.name for node in nodes if node.disk.is_damaged]
-        return Verdict.valid(CHECKER, evidence={"not_asked": "disks were damaged beyond a crash", "damaged": damaged})
+        damaged = tuple(node.name for node in nodes if node.disk.is_damaged)
+        evidence = Liveness(began_ns, not_asked="disks were damaged beyond a crash", damaged=damaged)
+        return Verdict.valid(CHECKER, evidence=evidence)
     ends_ns = began_ns + int(bound_s * NS_PER_S)
     served_ns: int | None = None
     while world.now_ns < ends_ns:
@@ -73,25 +75,28 @@ def check(
         if probe.is_served and len(statuses) == len(wanted) and converged(statuses):
             stats = {"served_after_ns": (served_ns or world.now_ns) - began_ns, "tries": probe.tries}
             return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": world.now_ns - began_ns})
-    states = {
-        node.name: {"process": node.state, "status": node.status(), "ended": node.ended_unasked} for node in nodes
-    }
+    states = tuple(
+        NodeState(
+            node.name, node.state, None if (status := node.status()) is None else dict(status), node.ended_unasked
+        )
+        for node in nodes
+    )
     what = "did not converge" if probe.is_served else f"served no operation ({probe.tries} tried)"
     return Verdict.invalid(
         f"healed, the cluster {what} within {bound_s:g} s; {_in_words(states)}",
         CHECKER,
-        evidence={"states": states, "last_answer": probe.last_answer, "healed_ns": began_ns},
+        evidence=Liveness(began_ns, states, probe.last_answer),
         stats={"tries": probe.tries},
     )
 
 
-def _in_words(states: Mapping[str, Mapping[str, Any]]) -> str:
+def _in_words(states: Sequence[NodeState]) -> str:
     parts = []
-    for name, state in states.items():
-        status = state["status"]
+    for state in states:
+        status = state.status
         if status is None:
-            parts.append(f"{name}: {state['ended'] or state['process']}")
+            parts.append(f"{state.node}: {state.ended or state.process}")
         else:
             said = ", ".join(f"{word} {status[word]}" for word in ("term", "leader", "commit_index") if word in status)
-            parts.append(f"{name}: {status.get('role', state['process'])}, {said}")
+            parts.append(f"{state.node}: {status.get('role', state.process)}, {said}")
     return "; ".join(parts)
