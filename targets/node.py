@@ -5,7 +5,8 @@
 Routes: the target's peer routes and the client route /<interface> (POST), `GET /status`, and for the harness `POST /clock`
 (offset_ns, rate) and `POST /epoch` (epoch_ns: when the run began). Bodies are JSON. Errors are {"error": text}.
 
-Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core raised; 254 for a wrong command line, an
+Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core raised; 5 when the machine that it
+replicates raised; 254 for a wrong command line, an
 address or a data directory in use.
 
 Environment, set by the harness: THEMIS_CLOCK, "wall_ns@monotonic_ns" as the controller on the same machine read them;
@@ -50,6 +51,7 @@ from targets.core import (
     Trace,
 )
 from targets.journal import Journal
+from targets.machines.machine import MachineFailed
 from targets.outbox import Answer, Deferrable, Outbox
 from targets.target import Address, CoreTarget
 from targets.timekeeping import NodeClock, Reading, Timers
@@ -59,6 +61,7 @@ from targets.wire import BadBody, Codec, Wire, encode, plain
 
 HALTED = 3
 CRASHED = 4
+MACHINE_FAILED = 5
 USAGE = 254
 
 PEER_TIMEOUT_S = 1.0
@@ -158,6 +161,10 @@ class Node:
             return ()
         try:
             return self.core.step(self.clock.now_ns(), event)
+        except MachineFailed as error:
+            _log.critical("the machine raised on %.1000r:\n%s", event, traceback.format_exc())
+            self.end(MACHINE_FAILED, str(error))
+            return ()
         except Exception as error:  # noqa: BLE001 (a core that raised is half changed: it must not go on)
             _log.critical("the core raised on %.1000r:\n%s", event, traceback.format_exc())
             self.end(CRASHED, f"the core raised {type(error).__name__}: {error}")

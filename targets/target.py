@@ -94,8 +94,6 @@ class System(Protocol):
 
     name: str
     summary: str
-    interfaces: frozenset[str]
-    """What workloads may ask of it: "kv" (read, write, cas by key), ..."""
     option_type: type[msgspec.Struct]
     """Typed options with defaults; a misspelt or ill-typed one is refused."""
     bugs: Mapping[str, Bug]
@@ -104,6 +102,11 @@ class System(Protocol):
     invariants: Sequence[str]
     """The rules of checkers.invariants that its traces must obey, by name, or a user's own as module:Name. A target that names
     none gets no verdict on invariants."""
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """What workloads may ask of it: "kv", "counter", ... A machine's name says its operations (targets/machines)."""
+        ...
 
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
         """Which node plays which role and holds which shard; `PLAIN` where all are alike."""

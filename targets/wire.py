@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, get_origin
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -65,6 +66,12 @@ class Wire:
 def plain(type: Any) -> Any:
     """The class of a Struct type that may be a generic one with its parameters."""
     return get_origin(type) or type
+
+
+def classes_of(type: Any) -> tuple[type, ...]:
+    """The classes of a Struct type or a union of them."""
+    members = get_args(type) if get_origin(type) in (Union, UnionType) else (type,)
+    return tuple(plain(member) for member in members)
 
 
 def explain(error: msgspec.DecodeError) -> str:

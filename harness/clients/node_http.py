@@ -12,7 +12,7 @@ import msgspec
 
 from harness.clients.sessions import PendingCall, SessionRunner
 from targets.session import Call, NoReply, Outcome, Session
-from targets.target import Address
+from targets.target import Address, Formats
 from targets.timekeeping import Reading
 from targets.transport import BadResponse, Connection, Response, get, post, with_body
 from targets.wire import BadBody, Codec, encode
@@ -27,16 +27,16 @@ class Clients:
     def __init__(
         self,
         interface: str,
-        reply_type: Any,
+        formats: Formats,
         open_session: Callable[[int], Session],
         nodes: Mapping[str, Address],
         timeout_s: float,
     ) -> None:
-        self._runner = SessionRunner(open_session, tuple(nodes))
+        self._runner = SessionRunner(open_session, formats.request, tuple(nodes))
         self._nodes = nodes
         self._timeout_s = timeout_s
         self._heads = {node: post(f"/{interface}", node) for node in nodes}
-        self._reply: Codec[Any] = Codec(reply_type)
+        self._reply: Codec[Any] = Codec(formats.reply)
         self._idle: dict[str, list[Connection]] = {node: [] for node in nodes}
         self._loop = asyncio.get_running_loop()
 

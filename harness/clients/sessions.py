@@ -7,12 +7,14 @@ None, `body` is to be carried to `node`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from harness.errors import HarnessError
 from targets.core import NodeId
 from targets.session import Ask, Call, NoReply, Outcome, Session
+from targets.wire import classes_of
 
 ASKS_MAX = 64
 """Asks for one op. A redirect takes two or three, a transaction over a few shards a dozen: who needs more asks for ever."""
@@ -46,12 +48,18 @@ class PendingCall:
 
 
 class SessionRunner:
-    """The sessions of one run. open_session: makes the one of a process. nodes: that an Ask may name."""
+    """The sessions of one run. open_session: makes the one of a process. request_type: of what they may ask. nodes: whom."""
 
     def __init__(
-        self, open_session: Callable[[int], Session], nodes: Sequence[NodeId], *, asks_max: int = ASKS_MAX
+        self,
+        open_session: Callable[[int], Session],
+        request_type: Any,
+        nodes: Sequence[NodeId],
+        *,
+        asks_max: int = ASKS_MAX,
     ) -> None:
         self._open = open_session
+        self._body_types = classes_of(request_type)
         self._nodes = frozenset(nodes)
         self._asks_max = asks_max
         self._sessions: dict[int, Session] = {}
@@ -114,6 +122,8 @@ class SessionRunner:
             elif node not in self._nodes:
                 answer = self._told(pending, NoReply("not-sent", f"no node is called {node!r}"))
                 continue
+            if not isinstance(answer.body, self._body_types):
+                raise self._failed(pending, f"it asked {answer.body!r:.200}, which is no request of the interface")
             pending.node = node
             pending.body = answer.body
             return

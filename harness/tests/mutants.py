@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from targets import machine_registry
 from targets.core import Effect, Event, NodeId, Persist, Send
 from targets.raft import core as original
 from targets.raft.target import RaftTarget
@@ -93,7 +94,7 @@ class MutantTarget(RaftTarget):
         rng: random.Random,
         interface: str,
     ) -> original.Raft:
-        core = self._raft(node, members, options, bugs, rng)  # type: ignore[arg-type]
+        core = self._raft(node, members, options, bugs, rng, machine_registry.find(interface))  # type: ignore[arg-type]
         step = core.step
 
         def mutated_step(now_ns: int, event: Event) -> list[Effect]:

@@ -27,7 +27,7 @@ def run(answer: Answer, test: Callable[[Clients, Server], Coroutine[None, None, 
         address = await server.open()
         nodes = {"n1": address, "n2": address, "dead": Address("127.0.0.1", 1)}
         clients = Clients(
-            "kv", TARGET.formats("kv").reply, lambda process: TARGET.session("kv", process, PLAIN), nodes, timeout_s
+            "kv", TARGET.formats("kv"), lambda process: TARGET.session("kv", process, PLAIN), nodes, timeout_s
         )
         try:
             await test(clients, server)

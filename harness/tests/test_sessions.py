@@ -21,6 +21,7 @@ from harness.tests.simulated import Scripted, Word, run_for, world_of
 from histories.op import Op
 from targets.core import Effect, Event, Reply, Request
 from targets.session import Ask, Call, NoReply, Outcome, Session
+from targets.target import Formats
 from targets.wire import encode
 
 Answerer = Callable[[str, str], str | None]
@@ -108,6 +109,13 @@ class Nonsense(Plain):
         return "ok"  # type: ignore[return-value]
 
 
+class Misaddressed(Plain):
+    """Asks what the interface does not have."""
+
+    def begin(self, call: Call) -> Ask | Outcome:
+        return Ask(call)
+
+
 class Local(Plain):
     """Knows the answer without asking."""
 
@@ -154,7 +162,7 @@ def over_http(
     async def main() -> Ends:
         servers = {node: server_of(node) for node in NODES}
         addresses = {node: await server.open() for node, server in servers.items()}
-        clients = Clients("words", Word, lambda process: make(), addresses, timeout_s)
+        clients = Clients("words", Formats(Word, Word, Word), lambda process: make(), addresses, timeout_s)
         try:
             return [
                 await clients.call(Call("word", None, value), process, NODES[process % 3]) for process, value in calls
@@ -252,6 +260,7 @@ def test_an_ask_in_answer_to_the_time_out_is_not_carried_and_the_op_is_info(carr
             f"Endless is wrong: it asked more than {ASKS_MAX} times for one op; the op was word of key None, value 'a'",
         ),
         (Raising, "Raising is wrong: on_reply.* raised KeyError: 'lost'"),
+        (Misaddressed, "Misaddressed is wrong: it asked Call.*, which is no request of the interface"),
         (Nonsense, "Nonsense is wrong: it answered 'ok', which is neither an Ask nor an Outcome"),
     ],
 )
@@ -269,7 +278,7 @@ def pending_of(runner: SessionRunner, process: int = 0) -> PendingCall:
 
 
 def test_a_late_answer_to_an_earlier_ask_counts_for_nothing() -> None:
-    runner = SessionRunner(lambda process: TwoShards(), NODES)
+    runner = SessionRunner(lambda process: TwoShards(), Word, NODES)
     pending = pending_of(runner)
     assert runner.answered(pending, 1, Word("first"))
     assert not runner.answered(pending, 1, Word("first, once more"))
@@ -280,7 +289,7 @@ def test_a_late_answer_to_an_earlier_ask_counts_for_nothing() -> None:
 
 
 def test_a_broken_session_leaves_its_op_indeterminate() -> None:
-    runner = SessionRunner(lambda process: Endless(), NODES, asks_max=3)
+    runner = SessionRunner(lambda process: Endless(), Word, NODES, asks_max=3)
     pending = pending_of(runner)
     for number in (1, 2):
         assert runner.answered(pending, number, Word(""))

@@ -1,82 +1,136 @@
-"""A key-value store as a replicated state machine, with the bodies in which clients and cores speak of it.
-
-The bodies stand here and not in targets/kv.py because a core may import `targets.machines` and nothing of the client's.
-"""
+"""A key-value store: read, write, compare-and-set, append to a list, and transactions over several keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-Key = str | int | None
-"""None: the only object of a workload that has one."""
+from targets.machines.machine import Command, Key, ReadCommand, Refused
 
-FS = ("read", "write", "cas")
+MicroOp = tuple[Literal["r", "w", "append"], Key, Any]
+"""[f, key, value]: one step of a transaction; the value of an r is ignored."""
 
 
-class KvCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """What a client asks, and what a log entry carries.
+class Read(ReadCommand, frozen=True, tag="read"):
+    """The value of the key; None when it was never written."""
 
-    read: `value` is ignored. write: `value` is the new value. cas: `value` is [old, new]; a missing key holds None.
-    """
 
-    f: Literal["read", "write", "cas"]
-    key: Key = None
+class Write(Command, frozen=True, kw_only=True, tag="write"):
+    """The key holds `value` from now on."""
+
     value: Any = None
 
-    def __post_init__(self) -> None:
-        if self.f == "cas" and not (isinstance(self.value, (list, tuple)) and len(self.value) == 2):
-            raise ValueError(f"the value of a cas is [old, new], not {self.value!r}")
+
+class Cas(Command, frozen=True, kw_only=True, tag="cas"):
+    """value: [old, new]. The key holds new if it held old, and else the command is refused; a missing key holds None."""
+
+    value: tuple[Any, Any]
 
 
-class KvReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """How a request ended.
+class Append(Command, frozen=True, kw_only=True, tag="append"):
+    """`value` is added at the end of the key's list; a missing key holds the empty one. Refused where the key holds no list."""
 
-    ok: done; `value` is what a read saw. mismatch: a cas found another value and changed nothing.
-    not-leader: certainly not done here, and never will be; `leader` is whom to ask, where the node knows.
-    unknown: the node stopped leading before it learned the fate of the command, which may still be carried out.
-    superseded: certainly not done: another command was committed in its place.
+    value: Any = None
+
+
+class Txn(Command, frozen=True, kw_only=True, tag="txn"):
+    """All of the micro-operations, in order and at once; the result is `value` with what each r saw, the steps before it included.
+
+    Refused as a whole when an append meets what is no list. `key` is not used.
     """
 
-    status: Literal["ok", "mismatch", "not-leader", "unknown", "superseded"]
-    value: Any = None
-    leader: str | None = None
+    value: Annotated[tuple[MicroOp, ...], msgspec.Meta(min_length=1)]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether every step is an r."""
+        return all(f == "r" for f, _, _ in self.value)
 
 
-DONE = KvReply("ok")
-MISMATCH = KvReply("mismatch")
+KvCommand = Read | Write | Cas | Append | Txn
+
+_MISMATCH = Refused("cas-mismatch")
+_NO_LIST = Refused("not-a-list")
 
 
 class KvMachine:
-    """The store. `apply` is the only thing that changes it."""
+    """Implements targets.machines.machine.Machine."""
+
+    name: ClassVar[str] = "kv"
+    command_type: ClassVar[Any] = KvCommand
+    result_type: ClassVar[Any] = Any
 
     __slots__ = ("_values",)
 
     def __init__(self) -> None:
+        # Lists that grew by appends are kept as tuples: what was read or snapshotted of them must not grow with them.
         self._values: dict[Key, Any] = {}
 
-    def apply(self, command: KvCommand) -> KvReply:
-        """Carry out `command`; return its answer."""
-        match command.f:
-            case "read":
-                return KvReply("ok", self._values.get(command.key))
-            case "write":
-                self._values[command.key] = command.value
-                return DONE
-            case "cas":
+    def apply(self, command: KvCommand) -> Any:
+        """Carry out `command`; return its result."""
+        values = self._values
+        match command:
+            case Write():
+                values[command.key] = command.value
+                return None
+            case Cas():
                 old, new = command.value
-                if self._values.get(command.key) != old:
-                    return MISMATCH
-                self._values[command.key] = new
-                return DONE
+                if _plain(values.get(command.key)) != old:
+                    return _MISMATCH
+                values[command.key] = new
+                return None
+            case Append():
+                longer = _longer(values.get(command.key), command.value)
+                if longer is None:
+                    return _NO_LIST
+                values[command.key] = longer
+                return None
+            case Txn():
+                result, written = self._run(command)
+                if result is None:
+                    return _NO_LIST
+                values.update(written)
+                return result
+        return self.query(command)
 
-    def read(self, key: Key) -> Any:
-        """The value of `key` as of the last command applied; None when it was never written."""
-        return self._values.get(key)
+    def query(self, command: KvCommand) -> Any:
+        """What a read or a transaction of reads sees."""
+        if isinstance(command, Txn):
+            return self._run(command)[0]
+        return _plain(self._values.get(command.key))
 
-    @property
-    def values(self) -> Mapping[Key, Any]:
-        """Every key that was written. Reads only."""
-        return self._values
+    def snapshot(self) -> list[list[Any]]:
+        """Pairs [key, value]."""
+        return [[key, _plain(value)] for key, value in self._values.items()]
+
+    def restore(self, snapshot: Any) -> None:
+        """Exactly these keys hold these values."""
+        self._values = dict(snapshot)
+
+    def _run(self, txn: Txn) -> tuple[list[list[Any]] | None, dict[Key, Any]]:
+        """(the transaction's result, None when it is refused; what it writes)."""
+        written: dict[Key, Any] = {}
+        result: list[list[Any]] = []
+        for f, key, value in txn.value:
+            held = written[key] if key in written else self._values.get(key)
+            if f == "r":
+                result.append([f, key, _plain(held)])
+                continue
+            after = value if f == "w" else _longer(held, value)
+            if f == "append" and after is None:
+                return None, {}
+            written[key] = after
+            result.append([f, key, value])
+        return result, written
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if value.__class__ is tuple else value
+
+
+def _longer(held: Any, value: Any) -> tuple[Any, ...] | None:
+    """The list with `value` at its end; None when there is no list."""
+    if held is None:
+        return (value,)
+    return (*held, value) if isinstance(held, (tuple, list)) else None

@@ -29,8 +29,10 @@ PLANTED = (
     ),
     Planted(
         REPLY_BEFORE_COMMIT,
-        summary="A write is acknowledged when the leader has appended it, before a majority has (Raft §5.3).",
-        anomaly="An acknowledged write is lost: the next leader never had it, and reads return what was before it.",
+        summary="A command that is no read is answered when the leader has appended it, before a majority has (Raft §5.3), "
+        "with the result that it would have if the log were committed as it stands.",
+        anomaly="An acknowledged command is lost: the next leader never had it. Reads return what was before it, an element is "
+        "dequeued twice, a lock has two owners.",
         exposed_by=("partition", "kill"),
     ),
     Planted(

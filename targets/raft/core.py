@@ -26,7 +26,7 @@ from targets.core import (
     SyncDone,
     TimerFired,
 )
-from targets.machines.kv import DONE, KvCommand, KvMachine, KvReply
+from targets.machines.machine import DONE, Answer, Command, Machine, answer_with, apply, query
 from targets.raft import bugs as zoo
 from targets.raft import traces
 from targets.raft.leadership import Leadership
@@ -52,8 +52,8 @@ ELECTION = "election"
 HEARTBEAT = "heartbeat"
 
 _MS = 1_000_000
-_UNKNOWN = KvReply("unknown")
-_SUPERSEDED = KvReply("superseded")
+_UNKNOWN: Answer[Any] = Answer("unknown")
+_SUPERSEDED: Answer[Any] = Answer("superseded")
 
 
 class Raft:
@@ -69,7 +69,9 @@ class Raft:
         options: RaftOptions,
         bugs: frozenset[str],
         rng: random.Random,
+        new_machine: Callable[[], Machine],
     ) -> None:
+        """new_machine: makes what is replicated, in its initial state."""
         assert node in members, f"{node} is not one of {members}"
         self._node = node
         self._options = options
@@ -86,7 +88,8 @@ class Raft:
         self._leader: NodeId | None = None
         self._commit_index = 0
         self._applied_index = 0
-        self._machine = KvMachine()
+        self._new_machine = new_machine
+        self._machine = new_machine()
 
         self._now_ns = 0
         self._silence = Silence(options.election_ms_min * _MS, options.election_ms_max * _MS, rng)
@@ -95,6 +98,8 @@ class Raft:
         """Not None exactly while the role is leader."""
         self._token = 0
         self._writes = Writes()
+        self._ahead: tuple[int, Machine, int] = (0, self._machine, 0)
+        """For the bug reply-before-commit: (term, a machine that ran ahead in it, up to which index)."""
 
         self._is_read_local = options.reads == "local" or zoo.STALE_READ in bugs
         self._is_read_logged = options.reads == "log"
@@ -306,7 +311,7 @@ class Raft:
             self._set_role("follower", out)
         if leadership is not None:
             for request_id in leadership.reads.drain():
-                out.append(Reply(request_id, KvReply("not-leader", leader=leader)))
+                out.append(Reply(request_id, Answer("not-leader", leader=leader)))
             out.append(CancelTimer(HEARTBEAT))
             self._await_leader(out)
 
@@ -341,7 +346,7 @@ class Raft:
 
     # --- replication: the leader --------------------------------------------------------------------------------------
 
-    def _append_own(self, leadership: Leadership, command: KvCommand | None, out: Effects) -> None:
+    def _append_own(self, leadership: Leadership, command: Command | None, out: Effects) -> None:
         """Append to the leader's own log, send it, and write it while it travels (thesis §10.2.1).
 
         The leader's own copy counts when SyncDone tells that it is durable.
@@ -386,7 +391,7 @@ class Raft:
 
     # --- replication: the follower ------------------------------------------------------------------------------------
 
-    def _on_append_entries(self, source: NodeId, request: AppendEntries, out: Effects) -> None:
+    def _on_append_entries(self, source: NodeId, request: AppendEntries[Any], out: Effects) -> None:
         """Follow a leader whose term is not old; refuse what does not fit its log; store the rest (Raft figure 2)."""
         term, sequence = request.term, request.sequence
         if term < self._term:
@@ -420,7 +425,7 @@ class Raft:
         if commit_index > self._commit_index:
             self._commit(commit_index, out)
 
-    def _store(self, index: int, entries: tuple[Entry, ...], out: Effects) -> None:
+    def _store(self, index: int, entries: tuple[Entry[Any], ...], out: Effects) -> None:
         """Make the log agree with `entries` from `index` on (Raft figure 2, AppendEntries 3 and 4).
 
         Entries that are there already stay, with all behind them: a late message must not shorten a log.
@@ -448,12 +453,12 @@ class Raft:
         for index in range(self._applied_index + 1, commit_index + 1):
             entry = self._log.entry(index)
             command = entry.command
-            reply = self._machine.apply(command) if command is not None else DONE
+            answer = DONE if command is None else answer_with(apply(self._machine, command))
             out.append(traces.apply(index, entry))
             if self._writes:
                 request_id, superseded = self._writes.applied(index, entry.term)
                 if request_id is not None:
-                    out.append(Reply(request_id, reply))
+                    out.append(Reply(request_id, answer))
                 for other in superseded:
                     out.append(Reply(other, _SUPERSEDED))
             self._applied_index = index
@@ -463,23 +468,41 @@ class Raft:
     def _on_request(self, event: Request, out: Effects) -> None:
         """The leader serves; others name the leader they know (Raft §8)."""
         command, request_id, leadership = event.body, event.request_id, self._leadership
-        assert isinstance(command, KvCommand), f"a request carries a KvCommand, not {type(command).__name__}"
-        if command.f == "read" and self._is_read_local:
-            out.append(Reply(request_id, KvReply("ok", self._machine.read(command.key))))
+        assert isinstance(command, Command), f"a request carries a Command, not {type(command).__name__}"
+        is_read = command.is_read
+        if is_read and self._is_read_local:
+            out.append(Reply(request_id, answer_with(query(self._machine, command))))
         elif leadership is None:
-            out.append(Reply(request_id, KvReply("not-leader", leader=self._leader)))
-        elif command.f == "read" and not self._is_read_logged:
-            leadership.begin_read(request_id, command.key, self._commit_index)
+            out.append(Reply(request_id, Answer("not-leader", leader=self._leader)))
+        elif is_read and not self._is_read_logged:
+            leadership.begin_read(request_id, command, self._commit_index)
             leadership.replicate(self._commit_index, out)
             self._answer_reads(leadership, out)
-        elif command.f == "write" and zoo.REPLY_BEFORE_COMMIT in self._bugs:
+        elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:
             self._append_own(leadership, command, out)
-            out.append(Reply(request_id, DONE))
+            out.append(Reply(request_id, answer_with(self._guessed_result())))
         else:
             # It waits before it is appended: a cluster of one may commit it within the append.
             self._writes.add(self._log.last_index + 1, self._term, request_id)
             self._append_own(leadership, command, out)
 
     def _answer_reads(self, leadership: Leadership, out: Effects) -> None:
-        for request_id, key in leadership.ready_reads(self._applied_index):
-            out.append(Reply(request_id, KvReply("ok", self._machine.read(key))))
+        for request_id, command in leadership.ready_reads(self._applied_index):
+            out.append(Reply(request_id, answer_with(query(self._machine, command))))
+
+    def _guessed_result(self) -> Any:
+        """The result of the last entry, should the log be committed as it stands: what `reply-before-commit` answers with.
+
+        A leader's log only grows, so that a machine that ran ahead in this term can go on from where it was.
+        """
+        term, machine, index = self._ahead
+        if term != self._term:
+            machine, index = self._new_machine(), self._applied_index
+            machine.restore(self._machine.snapshot())
+        result: Any = None
+        while index < self._log.last_index:
+            index += 1
+            command = self._log.entry(index).command
+            result = None if command is None else apply(machine, command)
+        self._ahead = (self._term, machine, index)
+        return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from targets.core import Effect, NodeId, Send
-from targets.machines.kv import Key
+from targets.machines.machine import Command
 from targets.raft.log import Log
 from targets.raft.messages import AppendEntries, AppendEntriesReply
 from targets.raft.progress import Progress
@@ -124,15 +124,15 @@ class Leadership:
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
-    def begin_read(self, request_id: int, key: Key, commit_index: int) -> None:
+    def begin_read(self, request_id: int, command: Command, commit_index: int) -> None:
         """Wait until a majority has answered something that is sent from now on (Raft §8, thesis §6.4).
 
         Reads that come while such a message is under way share the next.
         """
-        self.reads.add(self._sequence, max(commit_index, self.read_index_min), request_id, key)
+        self.reads.add(self._sequence, max(commit_index, self.read_index_min), request_id, command)
 
-    def ready_reads(self, applied_index: int) -> list[tuple[int, Key]]:
-        """(request id, key) of the reads that may be answered from what is applied up to `applied_index`."""
+    def ready_reads(self, applied_index: int) -> list[tuple[int, Command]]:
+        """(request id, command) of the reads that may be answered from what is applied up to `applied_index`."""
         marks = [peer.acknowledged for peer in self._peers.values()]
         marks.append(self._sequence + 1)  # The leader's own answer needs no message.
         return self.reads.take_ready(reached_by_majority(marks), applied_index)

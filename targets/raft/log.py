@@ -8,20 +8,21 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from targets.machines.kv import KvCommand
-
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 
+C = TypeVar("C")
+"""The commands of the machine that is replicated: a Command or a union of them."""
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+
+class Entry(msgspec.Struct, Generic[C], frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The term in which a leader made it, and the command; None for the no-op that opens a term (Raft §8)."""
 
     term: Natural
-    command: KvCommand | None = None
+    command: C | None = None
 
 
 _term = attrgetter("term")
@@ -33,7 +34,7 @@ class Log:
     __slots__ = ("_entries", "last_index", "last_term")
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[Entry[Any]] = []
         self.last_index = 0
         self.last_term = 0
 
@@ -41,15 +42,15 @@ class Log:
         """The term of the entry at `index`; 0 at index 0, before the first. Raises IndexError beyond the last."""
         return self._entries[index - 1].term if index else 0
 
-    def entry(self, index: int) -> Entry:
+    def entry(self, index: int) -> Entry[Any]:
         """The entry at `index`, from 1 to last_index."""
         return self._entries[index - 1]
 
-    def entries_from(self, index: int, count_max: int) -> tuple[Entry, ...]:
+    def entries_from(self, index: int, count_max: int) -> tuple[Entry[Any], ...]:
         """Up to `count_max` entries from `index` on; empty when the log ends before it."""
         return tuple(self._entries[index - 1 : index - 1 + count_max])
 
-    def count_present(self, index: int, entries: Sequence[Entry]) -> int:
+    def count_present(self, index: int, entries: Sequence[Entry[Any]]) -> int:
         """How many of `entries`, to stand from `index` on, are there already, up to the first that is not."""
         own, last = self._entries, self.last_index
         for count, entry in enumerate(entries):
@@ -58,7 +59,7 @@ class Log:
                 return count
         return len(entries)
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry[Any]]) -> None:
         """Add `entries`, at least one, behind the last."""
         self._entries.extend(entries)
         self.last_index += len(entries)

@@ -8,10 +8,12 @@ It tells which rejections are news, and that a response answers something that w
 
 from __future__ import annotations
 
+from typing import Generic
+
 import msgspec
 
 from targets.core import NodeId
-from targets.raft.log import Entry, Natural
+from targets.raft.log import C, Entry, Natural
 
 
 class RequestVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -46,14 +48,14 @@ class PreVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
     vote_granted: bool
 
 
-class AppendEntries(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class AppendEntries(msgspec.Struct, Generic[C], frozen=True, forbid_unknown_fields=True, gc=False):
     """The leader of `term` replicates `entries` behind prev_log_index; without entries, a heartbeat (Raft §5.3)."""
 
     term: Natural
     leader_id: NodeId
     prev_log_index: Natural
     prev_log_term: Natural
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry[C], ...]
     leader_commit: Natural
     sequence: Natural
 

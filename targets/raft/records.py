@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Generic
 
 import msgspec
 
 from targets.core import NodeId, Record
-from targets.raft.log import Entry, Log
+from targets.raft.log import C, Entry, Log
 
 
 class HardState(msgspec.Struct, frozen=True, tag="hard_state", forbid_unknown_fields=True, gc=False):
@@ -17,11 +18,11 @@ class HardState(msgspec.Struct, frozen=True, tag="hard_state", forbid_unknown_fi
     voted_for: NodeId | None
 
 
-class Append(msgspec.Struct, frozen=True, tag="append", forbid_unknown_fields=True, gc=False):
+class Append(msgspec.Struct, Generic[C], frozen=True, tag="append", forbid_unknown_fields=True, gc=False):
     """`entries` follow the log, which ended just before `index`."""
 
     index: int
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry[C], ...]
 
 
 class Truncate(msgspec.Struct, frozen=True, tag="truncate", forbid_unknown_fields=True, gc=False):
@@ -30,7 +31,13 @@ class Truncate(msgspec.Struct, frozen=True, tag="truncate", forbid_unknown_field
     from_index: int
 
 
-RaftRecord = HardState | Append | Truncate
+RaftRecord = HardState | Append[Any] | Truncate
+
+
+def record_type(command_type: Any) -> Any:
+    """The union of records whose entries carry commands of this type."""
+    generic: Any = Append
+    return HardState | generic[command_type] | Truncate
 
 
 class RecordsError(ValueError):

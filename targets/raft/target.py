@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from targets import machine_registry
 from targets.command import node_argv
 from targets.core import NodeId
-from targets.kv import KvSession
-from targets.machines.kv import KvCommand, KvReply
+from targets.leader_session import LeaderSession
+from targets.machines.machine import answer_type
 from targets.raft.bugs import PLANTED
 from targets.raft.core import Raft
 from targets.raft.messages import (
@@ -23,7 +24,7 @@ from targets.raft.messages import (
     RequestVoteReply,
 )
 from targets.raft.options import RaftOptions
-from targets.raft.records import RaftRecord
+from targets.raft.records import record_type
 from targets.session import Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
@@ -55,13 +56,17 @@ class RaftTarget(SystemDefaults):
     """Implements targets.target.CoreTarget."""
 
     name = "raft"
-    summary = "Raft: a replicated key-value store with one leader at a time"
-    interfaces = frozenset({"kv"})
+    summary = "Raft: a replicated state machine with one leader at a time"
     option_type: type[msgspec.Struct] = RaftOptions
     bugs: Mapping[str, Bug] = BUGS
     fault_model = FaultModel(survives=_SURVIVES, down_nodes_max=1.0)
     """Safe under any crashes and any network as long as what was synced is kept; serves while a majority is up and connected.
     A voter that lost what it had synced may vote twice, which is outside the model."""
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """Whatever there is a machine for."""
+        return machine_registry.names()
 
     def core(
         self,
@@ -72,29 +77,31 @@ class RaftTarget(SystemDefaults):
         rng: random.Random,
         interface: str,
     ) -> Raft:
-        """A fresh core. Raises ValueError for a bug that Raft does not have."""
+        """A fresh core. Raises ValueError for a bug that Raft does not have, and for an interface that is no machine."""
         assert isinstance(options, RaftOptions)
         unknown = sorted(bugs - BUGS.keys())
         if unknown:
             raise ValueError(f"raft has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
-        return Raft(node, members, options, bugs, rng)
+        return Raft(node, members, options, bugs, rng, machine_registry.find(interface))
 
     def formats(self, interface: str) -> Formats:
-        """Bodies of the client route, records, peer RPCs."""
+        """Entries, in messages and in records, carry the commands of the machine that is `interface`."""
+        machine = machine_registry.find(interface)
+        append_entries: Any = AppendEntries
         return Formats(
-            request=KvCommand,
-            reply=KvReply,
-            record=RaftRecord,
+            request=machine.command_type,
+            reply=answer_type(machine),
+            record=record_type(machine.command_type),
             routes=(
                 Route("/raft/request_vote", RequestVote, RequestVoteReply),
                 Route("/raft/pre_vote", PreVote, PreVoteReply),
-                Route("/raft/append_entries", AppendEntries, AppendEntriesReply),
+                Route("/raft/append_entries", append_entries[machine.command_type], AppendEntriesReply),
             ),
         )
 
     def session(self, interface: str, process: int, topology: Topology) -> Session:
         """A session that follows redirects to the leader."""
-        return KvSession()
+        return LeaderSession(machine_registry.find(interface))
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """Linearizable, but only eventual with reads=local.

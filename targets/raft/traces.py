@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,7 @@ from targets.raft.log import Entry
 _encode = msgspec.json.Encoder().encode
 
 
-def digest(entry: Entry) -> str:
+def digest(entry: Entry[Any]) -> str:
     """What the entry commands: text that is equal for equal commands."""
     return _encode(entry.command).decode() if entry.command is not None else "no-op"
 
@@ -27,7 +28,7 @@ def vote(term: int, candidate: NodeId) -> Trace:
     return Trace("vote", {"term": term, "for": candidate})
 
 
-def appends(index: int, entries: Iterable[Entry]) -> list[Trace]:
+def appends(index: int, entries: Iterable[Entry[Any]]) -> list[Trace]:
     """The log, which ended before `index`, now goes on with `entries`."""
     return [
         Trace("append", {"index": at, "term": entry.term, "digest": digest(entry)})
@@ -45,6 +46,6 @@ def commit(index: int) -> Trace:
     return Trace("commit", {"index": index})
 
 
-def apply(index: int, entry: Entry) -> Trace:
+def apply(index: int, entry: Entry[Any]) -> Trace:
     """The entry at `index` went into the state machine; after a restart this begins again at 1."""
     return Trace("apply", {"index": index, "term": entry.term, "digest": digest(entry)})

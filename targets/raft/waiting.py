@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from targets.machines.kv import Key
+from targets.machines.machine import Command
 
 
 class Writes:
@@ -50,29 +50,29 @@ class Reads:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, int, int, Key]] = deque()
+        self._waiting: deque[tuple[int, int, int, Command]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, after_sequence: int, read_index: int, request_id: int, key: Key) -> None:
+    def add(self, after_sequence: int, read_index: int, request_id: int, command: Command) -> None:
         """Wait until a majority answers what is numbered above `after_sequence`, and `read_index` is applied."""
-        self._waiting.append((after_sequence, read_index, request_id, key))
+        self._waiting.append((after_sequence, read_index, request_id, command))
 
     @property
     def newest_after(self) -> int:
         """The `after_sequence` of the newest read; -1 when none waits."""
         return self._waiting[-1][0] if self._waiting else -1
 
-    def take_ready(self, confirmed_sequence: int, applied_index: int) -> list[tuple[int, Key]]:
-        """(request id, key) of the reads that may be answered now; they wait no more.
+    def take_ready(self, confirmed_sequence: int, applied_index: int) -> list[tuple[int, Command]]:
+        """(request id, command) of the reads that may be answered now; they wait no more.
 
         Both bounds rise with arrival, so the ready ones stand in front.
         """
         waiting, ready = self._waiting, []
         while waiting and waiting[0][0] < confirmed_sequence and waiting[0][1] <= applied_index:
-            _, _, request_id, key = waiting.popleft()
-            ready.append((request_id, key))
+            _, _, request_id, command = waiting.popleft()
+            ready.append((request_id, command))
         return ready
 
     def drain(self) -> list[int]:

@@ -23,7 +23,8 @@ from targets.core import (
     TimerFired,
     Trace,
 )
-from targets.machines.kv import KvCommand, KvReply
+from targets.machines.kv import KvMachine, Read, Write
+from targets.machines.machine import Answer, Command
 from targets.raft.core import ELECTION, Raft
 from targets.raft.log import Entry
 from targets.raft.messages import AppendEntries, AppendEntriesReply, RequestVoteReply
@@ -34,14 +35,14 @@ MEMBERS = ("n1", "n2", "n3", "n4", "n5")
 M = TypeVar("M", bound=msgspec.Struct)
 
 
-READ = KvCommand("read", "x")
+READ = Read("x")
 
 
-def write(value: Any, key: str = "x") -> KvCommand:
-    return KvCommand("write", key, value)
+def write(value: Any, key: str = "x") -> Write:
+    return Write(key, value=value)
 
 
-def entry(term: int, value: Any = None) -> Entry:
+def entry(term: int, value: Any = None) -> Entry[Any]:
     """An entry that writes `value`; a no-op when there is none."""
     return Entry(term, None if value is None else write(value))
 
@@ -57,7 +58,7 @@ class Subject:
         **options: Any,
     ) -> None:
         self.options = RaftOptions(**options)
-        self.core = Raft("n1", members, self.options, frozenset(bugs), random.Random(1))
+        self.core = Raft("n1", members, self.options, frozenset(bugs), random.Random(1), KvMachine)
         self.now_ns = 0
         self.effects: Sequence[Effect] = ()
         self.records: list[Record] = list(records)
@@ -82,7 +83,7 @@ class Subject:
     def hear(self, source: NodeId, message: msgspec.Struct) -> None:
         self.step(Received(source, message))
 
-    def request(self, command: KvCommand) -> int:
+    def request(self, command: Command) -> int:
         self.request_count += 1
         self.step(Request(self.request_count, command))
         return self.request_count
@@ -112,7 +113,7 @@ class Subject:
             self.hear(follower, AppendEntriesReply(self.term, True, sequence, index))
 
     def follow(
-        self, entries: Sequence[Entry] = (), term: int = 1, prev: tuple[int, int] = (0, 0), commit: int = 0
+        self, entries: Sequence[Entry[Any]] = (), term: int = 1, prev: tuple[int, int] = (0, 0), commit: int = 0
     ) -> None:
         """n2, leader of `term`, sends `entries` behind `prev`, (index, term)."""
         self.hear("n2", AppendEntries(term, "n2", prev[0], prev[1], tuple(entries), commit, 1))
@@ -128,9 +129,9 @@ class Subject:
         ((_, message),) = self.sent(type)
         return message
 
-    def replies(self) -> dict[int, KvReply]:
+    def replies(self) -> dict[int, Answer[Any]]:
         """request id -> answer, from the last step."""
-        return {e.request_id: e.body for e in self.effects if isinstance(e, Reply) and isinstance(e.body, KvReply)}
+        return {e.request_id: e.body for e in self.effects if isinstance(e, Reply) and isinstance(e.body, Answer)}
 
     def traced(self, kind: str) -> list[dict[str, Any]]:
         return [e.fields for e in self.effects if isinstance(e, Trace) and e.kind == kind]
@@ -156,7 +157,7 @@ class Subject:
     def log_length(self) -> int:
         return int(self.core.status()["log_length"])
 
-    def log(self) -> list[Entry]:
+    def log(self) -> list[Entry[Any]]:
         return [self.core._log.entry(index) for index in range(1, self.log_length + 1)]
 
 

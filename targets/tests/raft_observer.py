@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from targets.core import NodeId, Trace
-from targets.machines.kv import KvCommand, KvMachine
+from targets.machines.kv import Cas, KvCommand, KvMachine, Write
+from targets.machines.machine import Refused
 from targets.tests.cluster import Attempt
 
 
@@ -78,9 +79,9 @@ def check_clients(attempts: list[Attempt], digests: list[str], decode: Any) -> N
         if digest == "no-op":
             continue
         command: KvCommand = decode(digest)
-        status = machine.apply(command).status
-        if command.f != "read" and status == "ok":
-            position[command.value if command.f == "write" else command.value[1]] = index
+        is_done = not isinstance(machine.apply(command), Refused)
+        if is_done and isinstance(command, Write | Cas):
+            position[command.value if isinstance(command, Write) else command.value[1]] = index
     floor: dict[Any, list[tuple[int, int]]] = {}
     for attempt in attempts:
         assert attempt.outcome is not None

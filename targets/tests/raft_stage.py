@@ -38,10 +38,13 @@ from targets.core import (
     TimerFired,
     Trace,
 )
-from targets.machines.kv import KvCommand
+from targets.leader_session import command_of, commands_of
+from targets.machines.kv import KvMachine
+from targets.machines.machine import Command
 from targets.raft.core import Raft
 from targets.raft.log import Entry
 from targets.raft.options import RaftOptions
+from targets.session import Call
 
 TOLD_WHEN_SETTLING = ("role", "commit", "truncate")
 
@@ -73,8 +76,8 @@ class Stage:
             case [node, "asked", f, key, *values]:
                 self._request_count += 1
                 numbers = [int(value) for value in values]
-                body = KvCommand(f, key, numbers if f == "cas" else numbers[0] if numbers else None)  # type: ignore[arg-type]
-                return self._step(node, Request(self._request_count, body))
+                call = Call(f, key, numbers if f == "cas" else numbers[0] if numbers else None)
+                return self._step(node, Request(self._request_count, command_of(call, commands_of(KvMachine))))
             case ["deliver", *count]:
                 return [line for _ in range(int(count[0]) if count else 1) for line in self._deliver()]
             case ["settle"]:
@@ -111,7 +114,7 @@ class Stage:
             self._begin(node)
 
     def _begin(self, node: NodeId) -> list[str]:
-        core = Raft(node, self._members, self._options, self._bugs, random.Random(f"transcript/{node}"))
+        core = Raft(node, self._members, self._options, self._bugs, random.Random(f"transcript/{node}"), KvMachine)
         self._cores[node] = core
         return self._step(node, Started(tuple(self._records[node])))
 
@@ -182,8 +185,11 @@ def _show_value(value: Any) -> str:
     match value:
         case Entry(term, None):
             return f"{term}:no-op"
-        case Entry(term, KvCommand(f, key, argument)):
-            return f"{term}:{f}/{key}/{argument}"
+        case Entry(term, command):
+            return f"{term}:{_show_value(command)}"
+        case Command():
+            fields = msgspec.to_builtins(value)
+            return f"{fields['f']}/{value.key}/{fields.get('value')}"
         case tuple():
             return "[" + " ".join(_show_value(item) for item in value) + "]"
     return str(value)

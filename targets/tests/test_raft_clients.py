@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from targets.core import CancelTimer, TimerFired
-from targets.machines.kv import KvReply
+from targets.machines.machine import Answer
 from targets.raft.core import ELECTION, HEARTBEAT
 from targets.raft.messages import (
     AppendEntries,
@@ -19,10 +19,10 @@ from targets.tests.raft_node import READ, Subject, entry, leader, write
 def test_a_server_that_does_not_lead_names_the_leader_it_knows() -> None:
     subject = Subject()
     assert subject.request(write(1)) in subject.replies()
-    assert subject.replies()[1] == KvReply("not-leader")
+    assert subject.replies()[1] == Answer("not-leader")
     subject.follow()
     subject.request(READ)
-    assert subject.replies()[2] == KvReply("not-leader", leader="n2")
+    assert subject.replies()[2] == Answer("not-leader", leader="n2")
 
 
 def test_a_leader_opens_its_term_with_a_no_op() -> None:
@@ -45,7 +45,7 @@ def test_a_read_waits_for_heartbeats_sent_after_it_came() -> None:
     subject.hear("n2", AppendEntriesReply(1, True, after["n2"], 1))
     assert not subject.replies()
     subject.hear("n3", AppendEntriesReply(1, True, after["n3"], 1))
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
 
 
 def test_a_rejection_proves_leadership_as_well_as_a_success() -> None:
@@ -68,7 +68,7 @@ def test_a_read_waits_until_the_leader_has_committed_an_entry_of_its_term() -> N
     assert not subject.replies()
     assert subject.commit_index == 0
     subject.acknowledge("n2", "n3", match_index=2)
-    assert subject.replies() == {request_id: KvReply("ok", 5)}
+    assert subject.replies() == {request_id: Answer("ok", 5)}
 
 
 def test_a_read_sees_every_write_that_was_acknowledged_before_it() -> None:
@@ -78,7 +78,7 @@ def test_a_read_sees_every_write_that_was_acknowledged_before_it() -> None:
     subject.acknowledge("n2", "n3", "n4", "n5")
     request_id = subject.request(READ)
     subject.acknowledge("n2", "n3")
-    assert subject.replies() == {request_id: KvReply("ok", 7)}
+    assert subject.replies() == {request_id: Answer("ok", 7)}
 
 
 def test_reads_that_come_together_share_a_round() -> None:
@@ -101,21 +101,21 @@ def test_reads_through_the_log_need_no_confirmation() -> None:
     assert subject.log()[-1].command == READ
     subject.sync()
     subject.acknowledge("n2", "n3")
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
 
 
 def test_local_reads_are_answered_at_once_by_anyone() -> None:
     subject = Subject(reads="local")
     subject.follow([entry(1, 3), entry(1, 4)], commit=1)
     request_id = subject.request(READ)
-    assert subject.replies() == {request_id: KvReply("ok", 3)}
+    assert subject.replies() == {request_id: Answer("ok", 3)}
 
 
 def test_reads_that_wait_when_a_leader_steps_down_fail_and_name_the_new_one() -> None:
     subject = leader()
     request_id = subject.request(READ)
     subject.follow(term=2)
-    assert subject.replies() == {request_id: KvReply("not-leader", leader="n2")}
+    assert subject.replies() == {request_id: Answer("not-leader", leader="n2")}
     assert CancelTimer(HEARTBEAT) in subject.effects
 
 
@@ -124,7 +124,7 @@ def test_a_write_that_survives_its_leader_is_acknowledged() -> None:
     subject = leader()
     request_id = subject.request(write(7))
     subject.follow([entry(2)], term=2, prev=(2, 1), commit=3)
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
 
 
 def test_a_write_that_another_commit_rules_out_is_superseded() -> None:
@@ -133,7 +133,7 @@ def test_a_write_that_another_commit_rules_out_is_superseded() -> None:
     subject.follow([entry(2)], term=2, prev=(1, 1))
     assert not subject.replies(), "overwritten here, but another leader of a later term may still hold them"
     subject.follow([], term=2, prev=(2, 2), commit=2)
-    assert subject.replies() == {first: KvReply("superseded"), second: KvReply("superseded")}
+    assert subject.replies() == {first: Answer("superseded"), second: Answer("superseded")}
 
 
 def test_a_write_whose_fate_stays_unknown_is_answered_so() -> None:
@@ -142,7 +142,7 @@ def test_a_write_whose_fate_stays_unknown_is_answered_so() -> None:
     subject.hear("n2", RequestVote(2, "n2", 9, 1))
     assert not subject.replies()
     subject.time_out()
-    assert subject.replies() == {request_id: KvReply("unknown")}
+    assert subject.replies() == {request_id: Answer("unknown")}
 
 
 # --- what the paper leaves out ----------------------------------------------------------------------------------------
@@ -156,9 +156,9 @@ def test_a_cluster_of_one_leads_and_commits_alone() -> None:
     request_id = subject.request(write(1))
     assert not subject.replies(), "not before it is durable"
     subject.sync()
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
     request_id = subject.request(READ)
-    assert subject.replies() == {request_id: KvReply("ok", 1)}
+    assert subject.replies() == {request_id: Answer("ok", 1)}
 
 
 def test_a_stranger_is_not_heard() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from targets.core import Persist, SetTimer, TimerFired
-from targets.machines.kv import KvReply
+from targets.machines.machine import Answer
 from targets.raft.core import ELECTION, HEARTBEAT
 from targets.raft.messages import (
     AppendEntries,
@@ -238,7 +238,7 @@ def test_a_leader_steps_down_when_an_election_timeout_passes_without_heartbeats_
     subject.time_out()
     assert (subject.role, subject.term) == ("follower", 1)
     subject.request(READ)
-    assert subject.replies()[1] == KvReply("not-leader")
+    assert subject.replies()[1] == Answer("not-leader")
 
 
 def test_a_leader_that_hears_from_a_majority_goes_on() -> None:

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from targets.core import DiskFailed, Halt, Persist, Started, TimerFired
-from targets.machines.kv import KvReply
+from targets.machines.kv import KvMachine
+from targets.machines.machine import Answer
 from targets.raft.core import HEARTBEAT, Raft
 from targets.raft.messages import (
     AppendEntries,
@@ -37,7 +38,7 @@ def test_the_leader_answers_when_a_majority_holds_the_entry_and_it_is_applied() 
     subject.acknowledge("n2")
     assert not subject.replies()
     subject.acknowledge("n3")
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
     assert subject.commit_index == 2
 
 
@@ -50,7 +51,7 @@ def test_the_leaders_own_copy_counts_when_it_is_durable() -> None:
     assert not subject.replies()
     subject.effects = persist
     subject.sync()
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
 
 
 def test_a_majority_of_followers_commits_before_the_leaders_disk() -> None:
@@ -58,7 +59,7 @@ def test_a_majority_of_followers_commits_before_the_leaders_disk() -> None:
     subject = leader()
     request_id = subject.request(write(7))
     subject.acknowledge("n2", "n3", "n4")
-    assert subject.replies() == {request_id: KvReply("ok")}
+    assert subject.replies() == {request_id: Answer("ok")}
 
 
 def test_an_answer_that_arrives_twice_counts_once() -> None:
@@ -202,7 +203,7 @@ def test_a_voter_that_lost_its_disk_does_not_vote_again() -> None:
         Started((Append(1, ()),)),
         Started((Truncate(1),)),
     ):
-        core = Raft("n1", ("n1", "n2"), RaftOptions(), frozenset(), Random(1))
+        core = Raft("n1", ("n1", "n2"), RaftOptions(), frozenset(), Random(1), KvMachine)
         (effect,) = core.step(0, started)
         assert isinstance(effect, Halt)
         assert "disk" in effect.reason

@@ -1,4 +1,4 @@
-"""What the harness is told of Raft: its client, options, primary, command line; and the small parts below the core."""
+"""What the harness is told of Raft: its options, primary, command line; and the small parts below the core."""
 
 from __future__ import annotations
 
@@ -9,63 +9,14 @@ import msgspec
 import pytest
 
 from targets import registry
-from targets.kv import KvSession
-from targets.machines.kv import KvCommand, KvReply
 from targets.node import parse
 from targets.raft.log import Log
 from targets.raft.options import RaftOptions
 from targets.raft.quorum import majority, reached_by_majority
-from targets.raft.records import Append, HardState, RaftRecord, Truncate
+from targets.raft.records import Append, HardState, Truncate
 from targets.raft.target import BUGS, TARGET
-from targets.session import Ask, Call, NoReply, Outcome
 from targets.target import Address, Place
 from targets.tests.raft_node import entry
-
-# --- the client ---------------------------------------------------------------------------------------------------------
-
-READ, WRITE, CAS = Call("read", "x"), Call("write", "x", 1), Call("cas", "x", [1, 2])
-
-
-@pytest.mark.parametrize(
-    ("call", "reply", "outcome"),
-    [
-        (READ, KvReply("ok", 7), Outcome("ok", 7)),
-        (READ, KvReply("ok"), Outcome("ok", None)),
-        (WRITE, KvReply("ok"), Outcome("ok", 1)),
-        (CAS, KvReply("ok"), Outcome("ok", [1, 2])),
-        (CAS, KvReply("mismatch"), Outcome("fail", [1, 2], "cas-mismatch")),
-        (WRITE, KvReply("superseded"), Outcome("fail", 1, "superseded")),
-        (READ, KvReply("superseded"), Outcome("fail", None, "superseded")),
-        (WRITE, KvReply("unknown"), Outcome("info", 1, "unknown")),
-        (CAS, KvReply("unknown"), Outcome("info", [1, 2], "unknown")),
-        (READ, KvReply("unknown"), Outcome("fail", None, "unknown")),
-        (WRITE, KvReply("not-leader"), Outcome("fail", 1, "no-leader")),
-        (WRITE, KvReply("not-leader", leader="n2"), Ask(KvCommand("write", "x", 1), "n2")),
-        (READ, KvReply("not-leader", leader="n2"), Ask(KvCommand("read", "x"), "n2")),
-        (WRITE, NoReply("not-sent"), Outcome("fail", 1, "not-sent")),
-        (WRITE, NoReply("timeout"), Outcome("info", 1, "timeout")),
-        (CAS, NoReply("reset", "by peer"), Outcome("info", [1, 2], ["reset", "by peer"])),
-        (WRITE, NoReply("bad-reply"), Outcome("info", 1, "bad-reply")),
-        (READ, NoReply("timeout"), Outcome("fail", None, "timeout")),
-        (READ, NoReply("bad-reply"), Outcome("fail", None, "bad-reply")),
-    ],
-)
-def test_outcomes(call: Call, reply: KvReply | NoReply, outcome: Outcome | Ask) -> None:
-    session = KvSession()
-    session.begin(call)
-    assert session.on_reply(reply) == outcome
-
-
-def test_requests() -> None:
-    session = KvSession()
-    assert session.begin(READ) == Ask(KvCommand("read", "x"))
-    assert session.begin(WRITE) == Ask(KvCommand("write", "x", 1))
-    assert session.begin(CAS) == Ask(KvCommand("cas", "x", [1, 2]))
-    with pytest.raises(ValueError, match="'append'"):
-        session.begin(Call("append", "x", 1))
-    with pytest.raises(ValueError, match="cas"):
-        session.begin(Call("cas", "x", 1))
-
 
 # --- the target ---------------------------------------------------------------------------------------------------------
 
@@ -127,7 +78,9 @@ def test_nodes_with_the_same_commit_index_have_converged() -> None:
     assert not TARGET.converged({"n1": {"commit_index": 4}, "n2": {"commit_index": 5}})
 
 
-def test_unknown_bugs_are_refused() -> None:
+def test_unknown_bugs_and_interfaces_are_refused() -> None:
+    with pytest.raises(ValueError, match="'stack'; there are counter, kv, lock, queue, set"):
+        TARGET.core("n1", ("n1",), RaftOptions(), frozenset(), random.Random(1), "stack")
     with pytest.raises(ValueError, match="stale-reed"):
         TARGET.core("n1", ("n1",), RaftOptions(), frozenset({"stale-reed"}), random.Random(1), "kv")
 
@@ -142,7 +95,7 @@ def test_every_bug_says_what_it_does_and_what_exposes_it() -> None:
 
 def test_bodies_and_records_survive_json() -> None:
     for record in (HardState(3, None), HardState(3, "n2"), Append(1, (entry(1), entry(2, 5))), Truncate(4)):
-        assert msgspec.json.decode(msgspec.json.encode(record), type=RaftRecord) == record
+        assert msgspec.json.decode(msgspec.json.encode(record), type=TARGET.formats("kv").record) == record
     for route in TARGET.formats("kv").routes:
         for type_ in (route.request, route.response):
             assert type_ is not None

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from checkers.evidence import EndedNode, EndedNodes
 from checkers.verdict import Verdict
 from harness.environments.real.labelled_processes import Ended
+from harness.errors import HarnessError
 from nemesis.capabilities import NodeId
-from targets.node import CRASHED, HALTED
+from targets.node import CRASHED, HALTED, MACHINE_FAILED
 
 CHECKER = "nodes"
 
@@ -26,7 +27,11 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verd
     """INVALID when a core raised, UNKNOWN when a process ended by itself otherwise; a core that halted is in the evidence.
 
     has_cores: the nodes are ours, so that their exit statuses mean what targets.node says; a program's own mean nothing here.
+    Raises HarnessError when the machine that a core replicates raised: that says nothing about the cluster.
     """
+    failed = [end for end in ended if end.status == MACHINE_FAILED and has_cores]
+    if failed:
+        raise HarnessError(f"{failed[0].node}: {log_end(failed[0].node).splitlines()[-1]}")
     evidence = EndedNodes(tuple(_described(end, has_cores=has_cores) for end in ended)) if ended else None
     crashed = [end for end in ended if end.status == CRASHED and has_cores]
     if crashed:

@@ -168,9 +168,9 @@ class CoreAccess(NodeAccess):
         def open_session(process: int) -> Session:
             return target.session(deployment.interface, process, deployment.topology)
 
-        reply_type = target.formats(deployment.interface).reply
+        formats = target.formats(deployment.interface)
         return node_http.Clients(
-            deployment.interface, reply_type, open_session, self._addresses, deployment.client_timeout_s
+            deployment.interface, formats, open_session, self._addresses, deployment.client_timeout_s
         )
 
 

@@ -12,7 +12,7 @@ from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
 from harness.environments.sim.world import NS_PER_MS, NS_PER_S, World
 from histories.op import Op
-from targets.session import Call, NoReply, Outcome, Session
+from targets.session import Call, NoReply, Outcome
 
 Finished = Callable[[Op, Outcome, str], None]
 """Told how an invocation ended, and which node was asked last."""
@@ -33,11 +33,8 @@ class Flight(PendingCall):
 class Clients:
     """Carries what sessions ask over client links, which no nemesis touches: they are the harness' own."""
 
-    def __init__(
-        self, world: World, options: SimOptions, timeout_s: float, open_session: Callable[[int], Session]
-    ) -> None:
+    def __init__(self, world: World, options: SimOptions, timeout_s: float) -> None:
         self._world = world
-        self._open_session = open_session
         self._draw = world.rng("clients").random
         mean_ns = int(options.client_delay_ms * NS_PER_MS)
         self._delays_ns = quantiles_ns(options.delay, min(int(options.delay_ms_min * NS_PER_MS), mean_ns), mean_ns)
@@ -45,11 +42,11 @@ class Clients:
         self._names: Sequence[str] = ()
         self._nodes: Mapping[str, Node] = {}
 
-    def connect(self, nodes: Sequence[Node]) -> None:
-        """The nodes that calls go to."""
+    def connect(self, nodes: Sequence[Node], runner: SessionRunner) -> None:
+        """Calls go to these nodes, as the sessions of `runner` ask."""
         self._names = [node.name for node in nodes]
         self._nodes = {node.name: node for node in nodes}
-        self._runner = SessionRunner(self._open_session, self._names)
+        self._runner = runner
 
     def start(self, op: Op, process: int, finished: Finished) -> None:
         """Ask the home node of `process`; `finished` is called exactly once, at the latest after the time-out.

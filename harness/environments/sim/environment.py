@@ -15,6 +15,7 @@ from checkers.evidence import EndedNode, EndedNodes
 from checkers.invariants import Observers
 from checkers.verdict import Verdict
 from harness.clients.driver import NemesisWorker
+from harness.clients.sessions import SessionRunner
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.sim import liveness
 from harness.environments.sim.capabilities import SimClocks, SimDisks, SimLinks, SimPackets, SimProcesses
@@ -89,7 +90,7 @@ class SimEnvironment:
         self.options = options = options.drawn(self.world.rng("hardware"))
         assert options.fsync_ms_mean is not None
         self.network = Network(self.world, options, names)
-        self.clients = Clients(self.world, options, deployment.client_timeout_s, self._session)
+        self.clients = Clients(self.world, options, deployment.client_timeout_s)
         fsyncs_ns = quantiles_ns(
             "exponential", int(options.fsync_ms_min * NS_PER_MS), int(options.fsync_ms_mean * NS_PER_MS)
         )
@@ -109,7 +110,6 @@ class SimEnvironment:
             node.step_cost_ns = int(options.slow_nodes_ms.get(node.name, 0) * NS_PER_MS)
         self.by_name: dict[NodeId, Node] = {node.name: node for node in self.nodes}
         self.network.connect(self.nodes)
-        self.clients.connect(self.nodes)
         self.cluster = SimCluster(self)
         self._interpreter: Interpreter | None = None
         self._is_poll_due = False
@@ -128,10 +128,14 @@ class SimEnvironment:
 
         return build
 
-    def _session(self, process: int) -> Session:
-        deployment = self.deployment
-        assert isinstance(deployment.target, CoreTarget), "refused by check"
-        return deployment.target.session(deployment.interface, process, deployment.topology)
+    def _sessions(self) -> SessionRunner:
+        deployment, target = self.deployment, self.deployment.target
+        assert isinstance(target, CoreTarget), "refused by check"
+
+        def open_session(process: int) -> Session:
+            return target.session(deployment.interface, process, deployment.topology)
+
+        return SessionRunner(open_session, target.formats(deployment.interface).request, deployment.nodes)
 
     # --- Environment ------------------------------------------------------------------------------------------------
 
@@ -145,6 +149,7 @@ class SimEnvironment:
 
     def up(self) -> None:
         """Every node runs."""
+        self.clients.connect(self.nodes, self._sessions())
         rng = self.world.rng("boot")
         for node in self.nodes:
             self.world.at(int(rng.random() * BOOT_NS_MAX), self._boot, node)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from harness.environments.sim.disk import FULL, Disk
 from harness.environments.sim.node_clock import NodeClock
 from harness.environments.sim.world import World
+from harness.errors import HarnessError
 from nemesis.capabilities import ProcessState
 from targets.core import (
     CancelTimer,
@@ -34,6 +35,7 @@ from targets.core import (
     TimerFired,
     Trace,
 )
+from targets.machines.machine import MachineFailed
 
 NEVER = 2**62
 """More effects than any process performs."""
@@ -235,6 +237,10 @@ class Node:
         local_ns = now_ns + clock.offset_ns if clock.is_plain else clock.local_ns(now_ns)
         try:
             effects = core.step(local_ns, event)
+        except MachineFailed as error:
+            self.kill(str(error))
+            world.fail(HarnessError(f"{self.name}: {error}"))
+            return
         except Exception as error:  # noqa: BLE001 - a core that raises is a process that dies, whatever it raised
             self._crash(error)
             return

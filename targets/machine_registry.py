@@ -1,0 +1,37 @@
+"""Machines by the interface that they are: the built-in ones, and those of entry point group `themis.machines`."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib import metadata
+
+from targets.machines.machine import Machine
+
+BUILT_IN = {
+    "kv": "targets.machines.kv:KvMachine",
+    "counter": "targets.machines.counter:CounterMachine",
+    "set": "targets.machines.sets:SetMachine",
+    "queue": "targets.machines.fifo_queue:QueueMachine",
+    "lock": "targets.machines.lock:LockMachine",
+}
+
+
+def names() -> frozenset[str]:
+    """Every interface that there is a machine for."""
+    return frozenset(BUILT_IN.keys() | _entry_points().keys())
+
+
+def find(interface: str) -> type[Machine]:
+    """The class of the machine. Raises ValueError when no machine is this interface, ImportError when it cannot be loaded."""
+    path = BUILT_IN.get(interface) or _entry_points().get(interface)
+    if path is None:
+        raise ValueError(f"no machine has the interface {interface!r}; there are {', '.join(sorted(names()))}")
+    module, _, attribute = path.partition(":")
+    machine: type[Machine] = getattr(importlib.import_module(module), attribute)
+    return machine
+
+
+@cache
+def _entry_points() -> dict[str, str]:
+    return {point.name: point.value for point in metadata.entry_points(group="themis.machines")}

@@ -1,0 +1,145 @@
+"""What a core replicates: a state machine, which knows nothing of replication, as the core knows nothing of it but commands.
+
+A machine is deterministic: the same commands in the same order give the same results and the same state on every node. It has no
+I/O, clock or randomness, and never iterates a set. It holds many independent objects, each under its key. Its name is the
+*interface* that a workload asks of a target; its commands are the bodies of the client route POST /<interface>, and its results
+come back in an `Answer`.
+
+Writing your own takes one class with these members and one line in targets/machine_registry.py, or entry point group
+`themis.machines`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+Key = str | int | None
+"""None: the only object of a workload that has one."""
+
+Element = str | int
+"""What sets and queues hold."""
+
+R = TypeVar("R")
+
+
+class Command(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="f",
+):
+    """What a client asks, and what a log entry carries. Each is a subclass with a tag, the operation's `f`.
+
+    Its fields are `key` and, where the operation takes one, `value` (then the class is made with kw_only=True, since `key` has a
+    default): those of the history's op. A field's type and `__post_init__` say all that makes a command legal: what was decoded
+    can be applied in every state.
+    """
+
+    key: Key = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing, in any state."""
+        return False
+
+
+class ReadCommand(Command, frozen=True):
+    """A command that changes nothing."""
+
+    @property
+    def is_read(self) -> bool:
+        """True."""
+        return True
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The result of a command that certainly changed nothing, because the state forbids it. reason: a word or two."""
+
+    reason: str
+
+
+class Machine(Protocol):
+    """One replica's state. Built without arguments, in the initial state."""
+
+    name: ClassVar[str]
+    command_type: ClassVar[Any]
+    """The Command, or the union of Commands, that it takes."""
+    result_type: ClassVar[Any]
+    """What a result can be, besides None and Refused."""
+
+    def apply(self, command: Any) -> Any:
+        """The result of the next command, JSON-like; None where there is nothing to tell; Refused where the state forbids it.
+
+        A read gives what `query` gives.
+        """
+        ...
+
+    def query(self, command: Any) -> Any:
+        """The result of a read. Changes nothing."""
+        ...
+
+    def snapshot(self) -> Any:
+        """The whole state, JSON-like; later commands do not change it."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """The state is what it was when `snapshot` was taken, perhaps by another replica, and perhaps since written as JSON."""
+        ...
+
+
+class MachineFailed(Exception):
+    """A machine raised: it is wrong, and neither the replication nor the cluster is to blame."""
+
+    def __init__(self, machine: Machine, command: Any, error: Exception) -> None:
+        super().__init__(f"machine {machine.name!r} raised on {command!r:.500}: {type(error).__name__}: {error}")
+
+
+def apply(machine: Machine, command: Any) -> Any:
+    """`machine.apply`. Raises MachineFailed for whatever that raises; the state is not to be used any more."""
+    try:
+        return machine.apply(command)
+    except Exception as error:
+        raise MachineFailed(machine, command, error) from error
+
+
+def query(machine: Machine, command: Any) -> Any:
+    """`machine.query`. Raises MachineFailed for whatever that raises."""
+    try:
+        return machine.query(command)
+    except Exception as error:
+        raise MachineFailed(machine, command, error) from error
+
+
+class Answer(msgspec.Struct, Generic[R], frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """How a client's request ended.
+
+    ok: done; `result` is the machine's. refused: the machine refused it, for `reason`, and nothing changed.
+    not-leader: certainly not done here, and never will be; `leader` is whom to ask, where the node knows.
+    unknown: the node stopped leading before it learned the fate of the command, which may still be carried out.
+    superseded: certainly not done: another command was committed in its place.
+    """
+
+    status: Literal["ok", "refused", "not-leader", "unknown", "superseded"]
+    result: R | None = None
+    reason: str | None = None
+    leader: str | None = None
+
+
+def answer_with(result: Any) -> Answer[Any]:
+    """The answer to a command that was carried out with this result."""
+    if result is None:
+        return DONE
+    return Answer("refused", reason=result.reason) if result.__class__ is Refused else Answer("ok", result)
+
+
+DONE: Answer[Any] = Answer("ok")
+
+
+def answer_type(machine: type[Machine]) -> Any:
+    """The type of the answers of this machine."""
+    generic: Any = Answer
+    return generic[machine.result_type]
