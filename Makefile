@@ -4,30 +4,46 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORE ?= store
+# Processes that tests are spread over, where they do not share a machine's kernel or clocks. WORKERS=0: one after another.
+WORKERS ?= auto
+# More of pytest's arguments: make test PYTEST_ARGS='--durations 20'.
+PYTEST_ARGS ?=
+PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
+SPREAD = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test lint bench long linux clean
+.PHONY: demo test lint bench long long-compute long-real linux soak clean
 
 $(READY): setup.cfg setup.py pyproject.toml $(wildcard checkers/linearizability/*.pyx checkers/linearizability/*.hpp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "themis needs Python 3.11 or newer; PYTHON=$(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	PYTHONWARNINGS='ignore:Editable installation' \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 demo: $(READY)
 	$(BIN)/python -m harness.demo --store $(STORE)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not long and not linux'
+	$(PYTEST) -m 'not long and not linux' $(SPREAD)
 
-# Minutes each; .ci/run runs them.
-long: $(READY)
-	$(BIN)/python -m pytest -m 'long and not linux' --timeout 1800
+# What takes minutes; .ci/run runs it. The first half only computes, the second runs real clusters, one at a time.
+long: long-compute long-real
+
+long-compute: $(READY)
+	$(PYTEST) -m 'long and not linux and not real and not soak' --timeout 1800 $(SPREAD)
+
+long-real: $(READY)
+	$(PYTEST) -m 'long and not linux and real and not soak' --timeout 1800
 
 # Namespaces, containers and SSH machines for real: root, and what .ci/linux-setup installs and starts.
 linux: $(READY)
-	$(BIN)/python -m pytest -m 'linux' --timeout 1800
+	$(PYTEST) -m 'linux and not soak' --timeout 1800
+
+# The long tests again with many more seeds and runs: hours, by hand. docs/soak.md has the last figures.
+soak: $(READY)
+	$(PYTEST) -m 'soak' --timeout 14400 --durations 0
 
 lint: $(READY)
 	$(BIN)/ruff check .

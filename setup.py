@@ -21,11 +21,11 @@ def extensions() -> list[Extension]:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    flags = ["/std:c++17", "/O2"] if sys.platform == "win32" else ["-std=c++17", "-O3", "-fvisibility=hidden"]
-    link: list[str] = []
+    flags = ["/std:c++17", "/O2"] if sys.platform == "win32" else ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden"]
+    link = [] if sys.platform in ("win32", "darwin") else ["-Wl,--strip-all"]  # Symbols are most of the files' size.
     if sanitizers := os.environ.get("THEMIS_SANITIZE"):
         flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g", "-O1"]
-        link += [f"-fsanitize={sanitizers}"]
+        link = [f"-fsanitize={sanitizers}"]
     modules = [
         Extension(
             f"checkers.linearizability.{name}",
@@ -44,4 +44,4 @@ def extensions() -> list[Extension]:
     return built
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": os.cpu_count()}})

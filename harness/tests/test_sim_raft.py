@@ -207,21 +207,23 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process_with_another_hash
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_two_hundred_seeds_give_the_same_bytes() -> None:
-    compare(1, 200)
-
-
-HEALTHY_SEEDS = int(os.environ.get("THEMIS_SEEDS", "250"))
-"""As many as CI has time for; THEMIS_SEEDS=2000 is the count of the issue, some 40 minutes of CPU."""
+@pytest.mark.parametrize("last", [50, pytest.param(200, marks=pytest.mark.soak)])
+def test_many_seeds_give_the_same_bytes(last: int) -> None:
+    compare(1, last)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(7200)
-def test_healthy_raft_over_many_seeds() -> None:
+@pytest.mark.parametrize(
+    ("seeds", "jobs"),
+    [
+        *((range(first, first + 20), 1) for first in range(1, 81, 20)),
+        pytest.param(range(1, 2_001), os.cpu_count() or 1, marks=pytest.mark.soak),
+    ],
+)
+def test_healthy_raft_over_many_seeds(seeds: range, jobs: int) -> None:
     broken = [
         f"seed {result.seed}: {result.validity.name}: {result.reason}"
-        for result in sweep.sweep(STANDARD, range(1, HEALTHY_SEEDS + 1), jobs=os.cpu_count() or 1)
+        for result in sweep.sweep(STANDARD, seeds, jobs)
         if result.validity is not Validity.VALID
     ]
     assert not broken, "\n".join(broken)

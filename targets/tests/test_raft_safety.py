@@ -107,9 +107,9 @@ def test_figure_3_and_clients_in_a_storm() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
-def test_figure_3_and_clients_in_many_storms() -> None:
-    for seed in range(1000, 2000):
+@pytest.mark.parametrize("seeds", [range(1000, 1200), pytest.param(range(1000, 3000), marks=pytest.mark.soak)])
+def test_figure_3_and_clients_in_many_storms(seeds: range) -> None:
+    for seed in seeds:
         run(seed)
 
 
