@@ -1,4 +1,11 @@
-"""What a node said happened inside it: the records that protocol invariants read beside the client history."""
+"""What happened inside the nodes: the vocabulary that targets, drivers and checkers share.
+
+Most events are traced by cores; `Started`, `Crashed`, `Shown` and `Served` by what drives them. Together they tell, for any
+acknowledged write, which node held it from when to when.
+
+An index counts the entries of a node's log from 1; a slot is the same for systems that decide each by itself. A command is whatever
+the log holds, None for an entry that commands nothing. On disk an event is tagged by `kind`, such as {"kind": "role", ...}.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +13,201 @@ from typing import Any
 
 import msgspec
 
+TAIL_MAX = 64
+"""How many of its last commands a node tells after a restart: more than one message brings, so that what was on disk before it was
+traced is told then."""
+
+Ballot = tuple[int, str]
+"""A number, and who drew it."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag=str.lower):
+    """Base of all kinds; the tag is the class's name in small letters."""
+
+
+# --- told by the driver -----------------------------------------------------------------------------------------------
+
+
+class Started(Event, frozen=True):
+    """A new process begins on `records` durable records; damage: what is wrong with its disk, in words.
+
+    incarnation: counts the processes of this node from 1. A node that starts had ended before, also where nobody could say when.
+    """
+
+    incarnation: int
+    records: int
+    damage: str | None = None
+
+
+class Crashed(Event, frozen=True):
+    """The process is gone. Only the simulation can say so at that time; elsewhere the next `Started` implies it."""
+
+    incarnation: int
+
+
+class Shown(Event, frozen=True):
+    """The node sent its first message since it traced what had to be durable before: others may know it now."""
+
+
+class Served(Event, frozen=True):
+    """The node answered a client. op: the index of the invocation in the history; None when its sender did not tell.
+
+    index: the position in the log on which the answer rests: the entry of a write, the last one applied for a read.
+    """
+
+    op: int | None = None
+    index: int | None = None
+
+
+# --- told by cores ----------------------------------------------------------------------------------------------------
+
+
+class Role(Event, frozen=True):
+    """The node now has this role ("leader", "follower", ...) in this term."""
+
+    role: str
+    term: int
+
+
+class Recovered(Event, frozen=True):
+    """What the log on disk holds after a restart; a core with a log tells it once, before anything else about the log.
+
+    last_index: of its last entry; 0: it is empty. terms: (index, term) of the first entry of each term. tail: the last commands,
+    at most TAIL_MAX, up to last_index.
+    """
+
+    last_index: int
+    terms: tuple[tuple[int, int], ...] = ()
+    tail: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        starts = [index for index, _ in self.terms]
+        if (
+            (starts[:1] == [1]) != (self.last_index > 0)
+            or starts != sorted({*starts})
+            or starts[-1:] > [self.last_index]
+        ):
+            raise ValueError(f"recovered: terms begin at {starts}, which is no log of {self.last_index} entries")
+        if len(self.tail) > self.last_index:
+            raise ValueError(f"recovered: {len(self.tail)} commands of {self.last_index} entries")
+
+
+class Voted(Event, frozen=True):
+    """The node gives its vote of `term` to `candidate`."""
+
+    term: int
+    candidate: str
+
+
+class Promised(Event, frozen=True):
+    """The node will accept nothing below `ballot`."""
+
+    ballot: Ballot
+
+
+class Appended(Event, frozen=True):
+    """The node's log ends with these entries now, all of `term`, the first of them at `index`; what stood there gives way."""
+
+    index: int
+    term: int
+    commands: tuple[Any, ...]
+
+
+class Truncated(Event, frozen=True):
+    """The node's log now ends before `from_index`."""
+
+    from_index: int
+
+
+class Accepted(Event, frozen=True):
+    """The node holds `command` in `slot`, under `ballot`; what it held there before is overwritten."""
+
+    slot: int
+    ballot: Ballot
+    command: Any = None
+
+
+class Committed(Event, frozen=True):
+    """The node knows that everything in its log up to `index` is decided."""
+
+    index: int
+
+
+class Chosen(Event, frozen=True):
+    """The node knows that `command` is decided for `slot`."""
+
+    slot: int
+    command: Any = None
+
+
+class Applied(Event, frozen=True):
+    """The entries first..last of its log went into the node's state; the last has this term and command.
+
+    After a restart this begins anew where the state that was kept ends.
+    """
+
+    first: int
+    last: int
+    term: int
+    command: Any = None
+
+
+class Custom(Event, frozen=True):
+    """What only one target has. name: its kind, such as "lease-granted"; fields: JSON-like."""
+
+    name: str
+    fields: dict[str, Any] = {}
+
+
+CORE_EVENTS = (
+    Role,
+    Recovered,
+    Voted,
+    Promised,
+    Appended,
+    Truncated,
+    Accepted,
+    Committed,
+    Chosen,
+    Applied,
+    Custom,
+)
+DRIVER_EVENTS = (Started, Crashed, Shown, Served)
+
+TraceEvent = (
+    Started
+    | Crashed
+    | Shown
+    | Served
+    | Role
+    | Recovered
+    | Voted
+    | Promised
+    | Appended
+    | Truncated
+    | Accepted
+    | Committed
+    | Chosen
+    | Applied
+    | Custom
+)
+
+KINDS = frozenset(kind.__name__.lower() for kind in (*CORE_EVENTS, *DRIVER_EVENTS))
+"""The tags of all kinds."""
+
 
 class TraceRecord(msgspec.Struct, frozen=True, gc=False):
-    """One trace effect of one node.
+    """One event of one node.
 
     time: ns since the run began, on the controller's clock (virtual in a simulation; for a real node, its true clock
-    minus the run's start). kind and fields: as the core wrote them, such as ("role", {"role": "leader", "term": 3}).
+    minus the run's start).
     """
 
     time: int
     node: str
-    kind: str
-    fields: dict[str, Any]
+    event: TraceEvent
+
+
+def kind_of(event: TraceEvent) -> str:
+    """The event's tag: "role", "appended", ...; a custom one's own name."""
+    return event.name if isinstance(event, Custom) else type(event).__name__.lower()

@@ -27,6 +27,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from histories.tracing import TraceEvent
+
 NodeId = str
 Message = msgspec.Struct
 """A peer message: a frozen Struct of the core's own, listed in its target's `routes`."""
@@ -99,10 +101,14 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """Answer the client's request `request_id`."""
+    """Answer the client's request `request_id`.
+
+    index: the position in the log on which the answer rests, where there is one (histories.tracing.Served).
+    """
 
     request_id: int
     body: msgspec.Struct
+    index: int | None = None
 
 
 class Persist(msgspec.Struct, frozen=True, gc=False):
@@ -126,13 +132,12 @@ class CancelTimer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
-    """Something an invariant or a person wants to know happened inside: role, term, vote, append, truncate, commit, apply...
+    """Something an invariant or a person wants to know happened inside: one of histories.tracing.CORE_EVENTS.
 
-    kind: the word. fields: JSON-like. Costs nothing to correctness: a driver may drop it.
+    Costs nothing to correctness: a driver may drop it.
     """
 
-    kind: str
-    fields: dict[str, Any]
+    event: TraceEvent
 
 
 class Halt(msgspec.Struct, frozen=True, gc=False):

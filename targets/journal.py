@@ -9,54 +9,54 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from histories.tracing import TraceEvent, TraceRecord
 from targets.timekeeping import NodeClock
 
 _KEPT_MAX = 100_000
-
-
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """The fields of histories.tracing.TraceRecord, which this package may not import."""
-
-    time: int
-    node: str
-    kind: str
-    fields: dict[str, Any]
+_STARTED = b'"event":{"kind":"started"'
 
 
 class Journal:
-    """Appends to `path`. `epoch_ns` is the beginning of the run in true time; None when it will be told later."""
+    """Appends to `path`. `epoch_ns` is the beginning of the run in true time; None when it will be told later.
+
+    incarnation: which process of this node this is, counted from 1 by those that wrote to the file before.
+    """
 
     def __init__(self, path: Path, node: str, clock: NodeClock, epoch_ns: int | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.read_bytes() if path.exists() else b""
+        self.incarnation = before.count(_STARTED) + 1
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        if before and not before.endswith(b"\n"):
+            os.write(
+                self._file, b"\n"
+            )  # The last process was killed within a line, which must not swallow the first of this one.
         self._node = node
         self._clock = clock
         self._epoch_ns = epoch_ns
         self._loop = asyncio.get_running_loop()
         self._encode = msgspec.json.Encoder().encode
-        self._early: list[tuple[int, str, dict[str, Any]]] = []
+        self._early: list[tuple[int, TraceEvent]] = []
         self._lines: list[bytes] = []
 
-    def write(self, kind: str, fields: dict[str, Any]) -> None:
+    def write(self, event: TraceEvent) -> None:
         """Record that this happened now."""
         true_ns = self._clock.true_ns()
         if self._epoch_ns is None:
             if len(self._early) < _KEPT_MAX:
-                # Encoded later, but the dict may be the core's own and change.
-                self._early.append((true_ns, kind, dict(fields)))
+                self._early.append((true_ns, event))
             return
-        self._add(true_ns - self._epoch_ns, kind, fields)
+        self._add(true_ns - self._epoch_ns, event)
 
     def begin(self, epoch_ns: int) -> None:
         """The run began at this true time."""
         self._epoch_ns = epoch_ns
         early, self._early = self._early, []
-        for true_ns, kind, fields in early:
-            self._add(true_ns - epoch_ns, kind, fields)
+        for true_ns, event in early:
+            self._add(true_ns - epoch_ns, event)
 
     def close(self) -> None:
         """Write what is left. A beginning that was never told is taken to be the first line's."""
@@ -65,10 +65,10 @@ class Journal:
         self._flush()
         os.close(self._file)
 
-    def _add(self, time_ns: int, kind: str, fields: dict[str, Any]) -> None:
+    def _add(self, time_ns: int, event: TraceEvent) -> None:
         if not self._lines:
             self._loop.call_soon(self._flush)
-        self._lines.append(self._encode(Line(time_ns, self._node, kind, fields)))
+        self._lines.append(self._encode(TraceRecord(time_ns, self._node, event)))
 
     def _flush(self) -> None:
         if self._lines:

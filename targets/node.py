@@ -31,6 +31,7 @@ from typing import Any
 
 import msgspec
 
+from histories import tracing
 from targets import registry
 from targets.core import (
     CancelTimer,
@@ -127,6 +128,8 @@ class Node:
         self.request_codec: Codec[Any] = Codec(formats.request)
         self._open: dict[int, asyncio.Future[bytes]] = {}
         self._open_count = 0
+        self._ops: dict[int, int] = {}
+        """Request id -> the index of its invocation in the history."""
         members = tuple(sorted({settings.node, *settings.peers}))
         rng = random.Random(settings.seed)
         self.core: Core = self.target.core(
@@ -143,6 +146,8 @@ class Node:
         if recovery.damage is not None:
             _log.error("the log is damaged: %s", recovery.damage)
         _log.info("starting with %d records", len(recovery.records))
+        if self.journal is not None:
+            self.journal.write(tracing.Started(self.journal.incarnation, len(recovery.records), recovery.damage))
         self.step(Started(recovery.records, recovery.damage))
 
     def step(self, event: Event) -> None:
@@ -184,10 +189,13 @@ class Node:
             case Answer():
                 self._resolve(effect.exchange, effect.message)
             case Reply():
+                op = self._ops.pop(effect.request_id, None)
+                if self.journal is not None:
+                    self.journal.write(tracing.Served(op, effect.index))
                 self._resolve(effect.request_id, effect.body)
             case Trace():
                 if self.journal is not None:
-                    self.journal.write(effect.kind, effect.fields)
+                    self.journal.write(effect.event)
             case Halt():
                 self.end(HALTED, f"the core halted: {effect.reason}")
 
@@ -244,10 +252,12 @@ class Node:
         self._put(effects)
         return None
 
-    def request(self, body: bytes) -> asyncio.Future[bytes]:
-        """Take a client's request; the future is the reply's body. Raises BadBody."""
+    def request(self, body: bytes, op: int | None = None) -> asyncio.Future[bytes]:
+        """Take a client's request; the future is the reply's body. op: the invocation's index in the history. Raises BadBody."""
         request = self.request_codec.decode(body)
         number, future = self._opened()
+        if op is not None:
+            self._ops[number] = op
         self.step(Request(number, request))
         return future
 
@@ -255,6 +265,7 @@ class Node:
         self._open_count += 1
         if self._open_count % 1024 == 0:  # The server gave up on some.
             self._open = {number: future for number, future in self._open.items() if not future.done()}
+            self._ops = {number: op for number, op in self._ops.items() if number in self._open}
         future: asyncio.Future[bytes] = self.loop.create_future()
         self._open[self._open_count] = future
         return self._open_count, future

@@ -18,11 +18,13 @@ from aiohttp.web_protocol import RequestHandler
 from targets.journal import Journal
 from targets.target import Address
 from targets.timekeeping import NodeClock, Timers
+from targets.transport import OP_HEADER
 from targets.wire import BadBody, Codec, Wire, encode
 
 BODY_BYTES_MAX = 16 * 2**20
 SOURCE_HEADER = "Themis-Node"
 """Names the peer that sends."""
+_OP_HEADER = OP_HEADER.decode()
 
 _ANSWER_TIMEOUT_S = 10.0
 """What the core does not answer within this gets a 504; clients and peers give up long before."""
@@ -52,7 +54,7 @@ class Served(Protocol):
     peers: frozenset[str]
 
     def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None: ...
-    def request(self, body: bytes) -> asyncio.Future[bytes]: ...
+    def request(self, body: bytes, op: int | None = None) -> asyncio.Future[bytes]: ...
     def status(self) -> dict[str, object]: ...
 
 
@@ -112,7 +114,8 @@ class _Face:
             answer = self._node.receive(source, path, body)
             return web.Response(status=204) if answer is None else _json(await _in_time(answer))
         if path == self._node.client_path:
-            return _json(await _in_time(self._node.request(body)))
+            op = request.headers.get(_OP_HEADER, "")
+            return _json(await _in_time(self._node.request(body, int(op) if op.isdecimal() else None)))
         if path == "/clock":
             self._set_clock(self._clock_codec.decode(body))
         elif self._node.journal is not None:

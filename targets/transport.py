@@ -39,6 +39,10 @@ Done = Callable[[Response | Exception], None]
 """Called exactly once for each exchange: the response, or BadResponse, Disconnected, TimeoutError, or another OSError."""
 
 
+OP_HEADER = b"Themis-Op"
+"""Names the index of the invocation in the history, for the node's trace."""
+
+
 def post(path: str, host: str, headers: str = "") -> bytes:
     """The head of a POST with a JSON body, up to its length: `head + b"%d\\r\\n\\r\\n" % len(body) + body`.
 
@@ -48,9 +52,9 @@ def post(path: str, host: str, headers: str = "") -> bytes:
     return fixed.encode("ascii")
 
 
-def with_body(head: bytes, body: bytes) -> bytes:
-    """A whole request, from `post` and its body."""
-    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+def with_body(head: bytes, body: bytes, headers: bytes = b"") -> bytes:
+    """A whole request, from `post` and its body. headers: whole further lines."""
+    return b"%b%d\r\n%b\r\n%b" % (head, len(body), headers, body)
 
 
 def get(path: str, host: str) -> bytes:

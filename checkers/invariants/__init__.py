@@ -1,6 +1,7 @@
-"""Protocol invariants of replicated logs, from the trace effects of their cores (Raft figure 3, "properties"). One file a rule."""
+"""Protocol invariants, from what nodes trace. One file a rule; a target names the rules that hold for it (registry.py)."""
 
 from checkers.invariants.observers import Observers, check_traces
+from checkers.invariants.registry import find, names
 from checkers.invariants.violation import Violation
 
-__all__ = ["Observers", "Violation", "check_traces"]
+__all__ = ["Observers", "Violation", "check_traces", "find", "names"]

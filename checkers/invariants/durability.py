@@ -6,42 +6,52 @@ wrote just before it died, no one knows. With fewer than that the others may be 
 
 from __future__ import annotations
 
-from typing import Any
-
-from checkers.invariants.ledger import Ledger
+from checkers.invariants.ledger import Ledger, plain
 from checkers.invariants.violation import Handler, Violation
+from histories.tracing import Committed, Recovered, Role, TraceEvent, Voted
 
 
 class Durability:
-    """Watches what a node says first after a restart or a truncation. `node_count`: members of the cluster."""
+    """Watches `Recovered`, and what a node says first after a truncation."""
 
     name = "durability"
 
     def __init__(self, ledger: Ledger, node_count: int) -> None:
-        self.handlers: dict[str, Handler] = {"commit": self._on_sign, "vote": self._on_sign, "role": self._on_role}
+        self.handlers: dict[type, Handler] = {
+            Recovered: self._on_recovered,
+            Committed: self._on_sign,
+            Voted: self._on_sign,
+            Role: self._on_role,
+        }
         self._ledger = ledger
         self._node_count = node_count
         self._majority = node_count // 2 + 1
 
-    def _on_role(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        """A candidate's log is as told; a follower's role may be the first word of its recovery."""
-        return None if fields["role"] == "follower" else self._on_sign(time_ns, node, fields)
+    def _on_role(self, time_ns: int, node: str, event: Role) -> Violation | None:
+        """A candidate's log is as told; a follower's role may come between a truncation and what follows it."""
+        return None if event.role == "follower" else self._on_sign(time_ns, node, event)
 
-    def _on_sign(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        ledger = self._ledger
-        view = ledger.nodes.get(node)
-        if view is None or view.is_settled:
+    def _on_sign(self, time_ns: int, node: str, _event: TraceEvent) -> Violation | None:
+        view = self._ledger.nodes.get(node)
+        if view is None or view.is_settled or view.is_recovering:
             return None
         view.is_settled = True
+        view.settled_at = len(self._ledger.committed)
+        return self._judge(time_ns)
+
+    def _on_recovered(self, time_ns: int, _node: str, _event: Recovered) -> Violation | None:
+        return self._judge(time_ns)
+
+    def _judge(self, time_ns: int) -> Violation | None:
+        ledger = self._ledger
         index = len(ledger.committed)
-        view.settled_at = index
         entry = ledger.committed[-1] if index else None
         if entry is None:
             return None
         without = tuple(
             other.name
             for other in ledger.nodes.values()
-            if other.is_settled and other.settled_at >= index and other.entry_at(index) != entry
+            if other.is_settled and other.settled_at >= index and other.lacks(index, entry)
         )
         if self._node_count - len(without) >= self._majority:
             return None
@@ -52,5 +62,5 @@ class Durability:
             f"at most {self._node_count - len(without)} of {self._node_count} still have it",
             time_ns,
             without,
-            {"index": index, "entry": entry},
+            {"index": index, "entry": plain(entry)},
         )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from checkers.invariants.ledger import Ledger
 from checkers.invariants.violation import Handler, Violation
+from histories.tracing import Role
 
 
 class ElectionSafety:
-    """Watches `role`."""
+    """Watches `Role`."""
 
     name = "election-safety"
 
-    def __init__(self) -> None:
-        self.handlers: dict[str, Handler] = {"role": self._on_role}
+    def __init__(self, _ledger: Ledger, _node_count: int) -> None:
+        self.handlers: dict[type, Handler] = {Role: self._on_role}
         self._leaders: dict[int, tuple[str, int]] = {}
 
-    def _on_role(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        if fields["role"] != "leader":
+    def _on_role(self, time_ns: int, node: str, event: Role) -> Violation | None:
+        if event.role != "leader":
             return None
-        term = fields["term"]
+        term = event.term
         first, since_ns = self._leaders.setdefault(term, (node, time_ns))
         if first == node:
             return None

@@ -6,26 +6,25 @@ was first seen, which is never earlier than that in which it came about: so noth
 
 from __future__ import annotations
 
-from typing import Any
-
-from checkers.invariants.ledger import Ledger, NodeView
+from checkers.invariants.ledger import Ledger, NodeView, plain
 from checkers.invariants.violation import Handler, Violation
+from histories.tracing import Role
 
 
 class LeaderCompleteness:
-    """Watches `role`, after the ledger has it."""
+    """Watches `Role`."""
 
     name = "leader-completeness"
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.handlers: dict[str, Handler] = {"role": self._on_role}
+    def __init__(self, ledger: Ledger, _node_count: int) -> None:
+        self.handlers: dict[type, Handler] = {Role: self._on_role}
         self._ledger = ledger
 
-    def _on_role(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        if fields["role"] != "leader":
-            return None
+    def _on_role(self, time_ns: int, node: str, event: Role) -> Violation | None:
         view = self._ledger.view(node)
-        return self._judge(time_ns, view, fields["term"])
+        if event.role != "leader" or view.is_recovering:
+            return None
+        return self._judge(time_ns, view, event.term)
 
     def _judge(self, time_ns: int, view: NodeView, term: int) -> Violation | None:
         ledger = self._ledger
@@ -47,5 +46,11 @@ class LeaderCompleteness:
             f"{view.name} leads term {term} and {has}; entry {index} was committed in term {committed_term} by {by}",
             time_ns,
             (by, view.name),
-            {"index": index, "committed": committed, "own": own, "log_length": len(view.log), "term": term},
+            {
+                "index": index,
+                "committed": plain(committed),
+                "own": plain(own),
+                "log_length": len(view.log),
+                "term": term,
+            },
         )

@@ -1,50 +1,148 @@
 """What the trace says each node's log holds, and which entries are committed: the common ground of the log rules.
 
-The kinds read are role {role, term}, append {index, term, digest}, truncate {from_index}, commit {index}, apply
-{index, ...} and the driver's started. A node that starts tells its recovered log anew, by a truncate from 1 and
-appends; until it has said something else its log here may be shorter than in truth, so it is `unsettled`.
+The ledger takes every event before the rules look at it, and notes in `conflict` what the event contradicts.
+
+A crash may come between a trace and its record: the disk may then hold less than was traced, or more, where a truncation was
+traced that did not survive. So what was cut off is kept until the node tells, by `Recovered`, what its log holds. An entry of
+which the trace never told the command is None here, and no rule judges by it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-Entry = tuple[int, str]
-"""term, digest of the command"""
+import msgspec
+
+from checkers.invariants.violation import Handler
+from histories.tracing import Appended, Committed, Recovered, Role, Started, Truncated
+
+Entry = tuple[int, Any]
+"""term, command"""
+
+
+def in_words(command: Any) -> str:
+    """The command as JSON; "no-op" for one that commands nothing."""
+    return "no-op" if command is None else msgspec.json.encode(command).decode()
+
+
+def plain(entry: Entry | None) -> list[Any] | None:
+    """The entry as JSON-like data, for evidence."""
+    return None if entry is None else [entry[0], msgspec.to_builtins(entry[1])]
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """An event contradicts what was traced before it. theirs: what `by` told of this index; ours: what the event tells.
+
+    before, theirs_before: the term of the entry in front of it, as either tells.
+    """
+
+    index: int
+    ours: Entry
+    theirs: Entry
+    by: str
+    before: int | None = None
+    theirs_before: int | None = None
 
 
 class NodeView:
-    """One node as its trace shows it. `log[i - 1]` is the entry at index i; None where the trace never told it."""
+    """One node as its trace shows it.
 
-    __slots__ = ("commit_index", "is_settled", "log", "name", "role", "settled_at", "term")
+    log[i - 1]: the entry at index i, or None. starts: (index, term) where its entries' terms change. cut: what was taken off
+    its log since it last told what the disk holds, by (index, term). is_settled: its log here is as on its disk.
+    settled_at: how many entries had been committed, anywhere, when it last was; -1: it never was.
+    is_recovering: it started and has not told its log yet.
+    """
+
+    __slots__ = (
+        "commit_index",
+        "cut",
+        "is_recovering",
+        "is_settled",
+        "log",
+        "name",
+        "role",
+        "settled_at",
+        "starts",
+        "term",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.role = "follower"
         self.term = 0
         self.log: list[Entry | None] = []
+        self.starts: list[tuple[int, int]] = []
+        self.cut: dict[tuple[int, int], Entry] = {}
         self.commit_index = 0
         self.is_settled = True
         self.settled_at = -1
-        """How many entries had been committed, anywhere, when it last told its log anew; -1: it never did."""
+        self.is_recovering = False
 
     def entry_at(self, index: int) -> Entry | None:
         """The entry at `index`; None when there is none or it is not known."""
         return self.log[index - 1] if 0 < index <= len(self.log) else None
 
+    def lacks(self, index: int, entry: Entry) -> bool:
+        """Whether its log certainly does not hold `entry` at `index`."""
+        own = self.entry_at(index)
+        return own != entry if own is not None else index > len(self.log)
+
+    def cut_from(self, index: int) -> None:
+        """The log ends before `index`; what is cut off may still be on the disk."""
+        log = self.log
+        for position in range(index - 1, len(log)):
+            entry = log[position]
+            if entry is not None:
+                self.cut[position + 1, entry[0]] = entry
+        del log[index - 1 :]
+        starts = self.starts
+        while starts and starts[-1][0] >= index:
+            starts.pop()
+
+    def recover(self, last_index: int, terms: tuple[tuple[int, int], ...]) -> None:
+        """The log has this length and these terms; commands are those that the node told before."""
+        starts = self.starts
+        same = min(len(starts), len(terms))
+        if tuple(starts[:same]) != terms[:same]:
+            same = next(number for number in range(same) if starts[number] != terms[number])
+        ends = [start[0] - 1 for rest in (starts, terms) for start in rest[same : same + 1]]
+        kept = min(len(self.log), last_index, *ends)
+        self.cut_from(kept + 1)
+        number = same - 1
+        for index in range(kept + 1, last_index + 1):
+            while number + 1 < len(terms) and terms[number + 1][0] <= index:
+                number += 1
+            self.log.append(self.cut.get((index, terms[number][1])) if number >= 0 else None)
+        self.starts = list(terms)
+        self.cut = {}
+
 
 class Ledger:
     """Logs by node, and the committed log of the whole cluster.
 
-    Invariant: committed[i - 1] is (entry at i, the term in which its commitment was first seen, by whom), for i from
-    1 on; the entry is None where no one's trace told it.
+    Invariants: committed[i - 1] is the entry committed at i, None where no one's trace told it; committed_in[i - 1] is the term
+    in which its commitment was first seen, and by whom. conflict: what the last event contradicts; None: nothing.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeView] = {}
         self.committed: list[Entry | None] = []
         self.committed_in: list[tuple[int, str]] = []
-        self._interned: dict[tuple[int, int], Entry] = {}
+        self.conflict: Conflict | None = None
+        self.handlers: dict[type, Handler] = {
+            Started: self._on_started,
+            Role: self._on_role,
+            Recovered: self._on_recovered,
+            Appended: self._on_appended,
+            Truncated: self._on_truncated,
+            Committed: self._on_committed,
+        }
+        # The first entry told of each index, with the term of the one in front (None: not known) and who told it; those of other
+        # terms at the same index, of which there are few, stand in _others.
+        self._first: list[Entry | None] = []
+        self._first_before: list[int | None] = []
+        self._first_by: list[str] = []
+        self._others: dict[tuple[int, int], tuple[Entry, int | None, str]] = {}
 
     def view(self, node: str) -> NodeView:
         """The node's view, made at first sight."""
@@ -53,71 +151,132 @@ class Ledger:
             view = self.nodes[node] = NodeView(node)
         return view
 
-    def started(self, node: str) -> None:
+    def _on_started(self, _time_ns: int, node: str, _event: Started) -> None:
         """A new process: what is in memory only is gone, and the log will be told anew."""
         view = self.view(node)
         view.role = "follower"
         view.commit_index = 0
-        view.log = []
         view.is_settled = False
+        view.is_recovering = True
 
-    def role(self, node: str, role: str, term: int) -> None:
-        """The node took a role, or a term."""
+    def _on_role(self, _time_ns: int, node: str, event: Role) -> None:
         view = self.nodes.get(node) or self.view(node)
-        view.role = role
-        view.term = term
+        view.role = event.role
+        view.term = event.term
 
-    def append(self, node: str, fields: dict[str, Any]) -> None:
-        """The node's log ends with this entry now."""
-        view = self.nodes.get(node) or self.view(node)
-        index = fields["index"]
-        term = fields["term"]
-        digest = fields["digest"]
-        entry = self._interned.get((index, term))
-        if entry is None or entry[1] != digest:
-            entry = self._interned[index, term] = (term, digest)
-        log = view.log
-        length = len(log)
-        if index == length + 1:
-            log.append(entry)
-        elif index <= length:
-            del log[index - 1 :]
-            log.append(entry)
-        else:
-            log.extend([None] * (index - 1 - length))
-            log.append(entry)
-
-    def truncate(self, node: str, from_index: int) -> None:
-        """The node's log ends before `from_index`."""
+    def _on_recovered(self, _time_ns: int, node: str, event: Recovered) -> None:
+        self.conflict = None
         view = self.view(node)
-        del view.log[max(0, from_index - 1) :]
-        view.is_settled = False
-        if from_index == 1:  # Recovery of a real node, whose driver does not say `started`.
-            view.commit_index = 0
+        view.recover(event.last_index, event.terms)
+        log = view.log
+        terms = event.terms
+        number = len(terms) - 1
+        first = max(0, event.last_index - len(event.tail))
+        for position in range(event.last_index - 1, first - 1, -1):
+            while number > 0 and terms[number][0] > position + 1:
+                number -= 1
+            before = 0 if position == 0 else terms[number - 1 if terms[number][0] == position + 1 else number][1]
+            log[position] = self._entry(view, position, terms[number][1], event.tail[position - first], before)
+        view.is_recovering = False
+        view.is_settled = True
+        view.settled_at = len(self.committed)
 
-    def commit(self, view: NodeView, index: int) -> int | None:
-        """The node knows entries up to `index` to be committed. The first index at which that contradicts what was
-        committed before, or None; then the committed log is as long as `index` at least."""
+    def _on_appended(self, _time_ns: int, node: str, event: Appended) -> None:
+        self.conflict = None
+        view = self.nodes.get(node) or self.view(node)
+        if view.is_recovering:
+            self._forget(view)
+        log = view.log
+        index = event.index
+        term = event.term
+        length = len(log)
+        if index <= length:
+            view.cut_from(index)
+        elif index > length + 1:
+            log.extend([None] * (index - 1 - length))
+        before: int | None = 0
+        if index > 1:
+            previous = log[-1]
+            before = None if previous is None else previous[0]
+        starts = view.starts
+        if not starts or starts[-1][1] != term:
+            starts.append((index, term))
+        for position, command in enumerate(event.commands, index - 1):
+            log.append(self._entry(view, position, term, command, before))
+            before = term
+
+    def _entry(self, view: NodeView, position: int, term: int, command: Any, before: int | None) -> Entry:
+        """The entry as it was first told by anyone; notes a conflict when this node tells otherwise."""
+        firsts = self._first
+        first = firsts[position] if position < len(firsts) else None
+        if first is not None and first[0] == term:
+            theirs, theirs_before, by = first, self._first_before[position], self._first_by[position]
+        else:
+            entry = (term, command)
+            if first is None:
+                missing = position + 1 - len(firsts)
+                if missing > 0:
+                    firsts.extend([None] * missing)
+                    self._first_before.extend([None] * missing)
+                    self._first_by.extend([""] * missing)
+                firsts[position], self._first_before[position], self._first_by[position] = entry, before, view.name
+                return entry
+            other = self._others.setdefault((position, term), (entry, before, view.name))
+            if other[0] is entry:
+                return entry
+            theirs, theirs_before, by = other
+        if theirs[1] is command or theirs[1] == command:
+            if theirs_before == before or before is None:
+                return theirs
+            if theirs_before is None:
+                if theirs is first:
+                    self._first_before[position] = before
+                else:
+                    self._others[position, term] = (theirs, before, by)
+                return theirs
+        if self.conflict is None:
+            self.conflict = Conflict(position + 1, (term, command), theirs, by, before, theirs_before)
+        return (term, command)
+
+    def _on_truncated(self, _time_ns: int, node: str, event: Truncated) -> None:
+        view = self.view(node)
+        if view.is_recovering:
+            self._forget(view)
+        view.cut_from(max(1, event.from_index))
+        view.is_settled = False
+
+    def _forget(self, view: NodeView) -> None:
+        """It goes on after a restart without having told what its disk holds: nobody knows."""
+        view.is_recovering = False
+        view.log = [None] * len(view.log)
+        view.starts = []
+        view.cut = {}
+
+    def _on_committed(self, _time_ns: int, node: str, event: Committed) -> None:
+        """The committed log grows to `index`; a conflict is the first index at which the node's own log contradicts it."""
+        self.conflict = None
+        view = self.nodes.get(node) or self.view(node)
         committed = self.committed
         log = view.log
+        index = event.index
         old = view.commit_index
         known = len(committed)
         view.commit_index = index
         if index > known:
             whom = (view.term, view.name)
-            for position in range(known, index):
-                committed.append(log[position] if position < len(log) else None)
-                self.committed_in.append(whom)
+            committed += log[known:index]
+            committed.extend([None] * (index - len(committed)))
+            self.committed_in.extend([whom] * (index - known))
         if old >= known:
-            return None
+            return
         end = min(index, known)
         if log[old:end] == committed[old:end]:
-            return None
+            return
         for position in range(old, end):
             ours = log[position] if position < len(log) else None
             theirs = committed[position]
             if ours is not None and theirs is not None and ours != theirs:
-                return position + 1
+                self.conflict = Conflict(position + 1, ours, theirs, self.committed_in[position][1])
+                return
             if theirs is None:
                 committed[position] = ours
-        return None

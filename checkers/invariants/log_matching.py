@@ -1,54 +1,46 @@
 """Entries with the same index and term are the same in every log, and so is everything before them (Raft §5.3, figure 3).
 
 The second half follows by induction when for each (index, term) the command and the term of the entry before are always the same:
-that is what is checked, once for each append.
+that is what the ledger compares, once for each entry that it takes.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from checkers.invariants.ledger import Ledger
+from checkers.invariants.ledger import Ledger, in_words, plain
 from checkers.invariants.violation import Handler, Violation
+from histories.tracing import Appended, Recovered
 
 
 class LogMatching:
-    """Watches `append`, before the ledger takes it."""
+    """Watches `Appended` and the entries that `Recovered` tells."""
 
     name = "log-matching"
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.handlers: dict[str, Handler] = {"append": self._on_append}
-        self._views = ledger.nodes
-        self._seen: dict[tuple[int, int], tuple[str, int | None, str]] = {}
-        """(index, term) -> digest, term of the entry before (None: not known), who appended it first"""
+    def __init__(self, ledger: Ledger, _node_count: int) -> None:
+        self.handlers: dict[type, Handler] = {Appended: self._on_entries, Recovered: self._on_entries}
+        self._ledger = ledger
 
-    def _on_append(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        index = fields["index"]
-        place = (index, fields["term"])
-        digest = fields["digest"]
-        before: int | None = 0
-        if index > 1:
-            view = self._views.get(node)
-            previous = view.log[index - 2] if view is not None and index - 2 < len(view.log) else None
-            before = None if previous is None else previous[0]
-        seen = self._seen.get(place)
-        if seen is None:
-            self._seen[place] = (digest, before, node)
+    def _on_entries(self, time_ns: int, node: str, _event: Appended | Recovered) -> Violation | None:
+        conflict = self._ledger.conflict
+        if conflict is None:
             return None
-        if seen[0] == digest:
-            if seen[1] == before or before is None:
-                return None
-            if seen[1] is None:
-                self._seen[place] = (digest, before, seen[2])
-                return None
-            words = f"{node}'s entry {index} of term {place[1]} follows one of term {before}, {seen[2]}'s one of term {seen[1]}"
+        index, (term, ours), (_, theirs), by = conflict.index, conflict.ours, conflict.theirs, conflict.by
+        if ours == theirs:
+            words = (
+                f"{node}'s entry {index} of term {term} follows one of term {conflict.before}, "
+                f"{by}'s one of term {conflict.theirs_before}"
+            )
         else:
-            words = f"entry {index} of term {place[1]} is {digest} at {node} and {seen[0]} at {seen[2]}"
+            words = f"entry {index} of term {term} is {in_words(ours)} at {node} and {in_words(theirs)} at {by}"
         return Violation(
             self.name,
             words,
             time_ns,
-            (seen[2], node),
-            {"index": index, "term": place[1], "digests": [seen[0], digest], "terms_before": [seen[1], before]},
+            (by, node),
+            {
+                "index": index,
+                "term": term,
+                "entries": [plain(conflict.theirs), plain(conflict.ours)],
+                "terms_before": [conflict.theirs_before, conflict.before],
+            },
         )

@@ -1,15 +1,15 @@
 """What a node showed to others it still knows after a crash: its term, and whom it voted for in it (Raft figure 2, "updated on
 stable storage before responding to RPCs").
 
-The driver writes `shown` when a node sends its first message after a `role` or `vote`. A crash before that may undo both.
-Traces of real nodes have no `shown`, and the rule is silent there.
+The simulation tells `Shown` when a node sends its first message after a `Role` or `Voted`. A crash before that may undo both.
+Traces of real nodes have no `Shown`, and the rule is silent there.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from checkers.invariants.ledger import Ledger
 from checkers.invariants.violation import Handler, Violation
+from histories.tracing import Role, Shown, Started, Voted
 
 
 class _Memory:
@@ -24,16 +24,16 @@ class _Memory:
 
 
 class PersistentState:
-    """Watches `role`, `vote`, and what the driver says: `shown`, `started`."""
+    """Watches `Role`, `Voted`, and what the driver tells: `Shown`, `Started`."""
 
     name = "persistent-state"
 
-    def __init__(self) -> None:
-        self.handlers: dict[str, Handler] = {
-            "role": self._on_role,
-            "vote": self._on_vote,
-            "shown": self._on_shown,
-            "started": self._on_started,
+    def __init__(self, _ledger: Ledger, _node_count: int) -> None:
+        self.handlers: dict[type, Handler] = {
+            Role: self._on_role,
+            Voted: self._on_voted,
+            Shown: self._on_shown,
+            Started: self._on_started,
         }
         self._memories: dict[str, _Memory] = {}
 
@@ -43,9 +43,9 @@ class PersistentState:
             memory = self._memories[node] = _Memory()
         return memory
 
-    def _on_role(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
+    def _on_role(self, time_ns: int, node: str, event: Role) -> Violation | None:
         memory = self._memory(node)
-        term = fields["term"]
+        term = event.term
         if term != memory.term:
             memory.term, memory.vote = term, None
         if term >= memory.shown_term:
@@ -58,10 +58,10 @@ class PersistentState:
             {"term": term, "shown_term": memory.shown_term},
         )
 
-    def _on_vote(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
+    def _on_voted(self, time_ns: int, node: str, event: Voted) -> Violation | None:
         memory = self._memory(node)
-        term = fields["term"]
-        memory.term, memory.vote = term, fields["for"]
+        term = event.term
+        memory.term, memory.vote = term, event.candidate
         if term != memory.shown_term or memory.shown_vote in (None, memory.vote):
             return None
         return Violation(
@@ -72,13 +72,13 @@ class PersistentState:
             {"term": term, "votes": [memory.shown_vote, memory.vote]},
         )
 
-    def _on_shown(self, _time_ns: int, node: str, _fields: dict[str, Any]) -> None:
+    def _on_shown(self, _time_ns: int, node: str, _event: Shown) -> None:
         memory = self._memory(node)
         if memory.term != memory.shown_term:
             memory.shown_term, memory.shown_vote = memory.term, memory.vote
         elif memory.vote is not None:
             memory.shown_vote = memory.vote
 
-    def _on_started(self, _time_ns: int, node: str, _fields: dict[str, Any]) -> None:
+    def _on_started(self, _time_ns: int, node: str, _event: Started) -> None:
         memory = self._memory(node)
         memory.term, memory.vote = memory.shown_term, memory.shown_vote

@@ -2,58 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from checkers.invariants.ledger import Ledger
+from checkers.invariants.ledger import Entry, Ledger, in_words, plain
 from checkers.invariants.violation import Handler, Violation
+from histories.tracing import Applied, Committed
 
 
 class StateMachineSafety:
-    """Watches `apply` and `commit`. It is the one that gives the ledger its commits."""
+    """Watches `Committed`, by the conflict that the ledger notes, and `Applied`."""
 
     name = "state-machine-safety"
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.handlers: dict[str, Handler] = {"commit": self._on_commit, "apply": self._on_apply}
+    def __init__(self, ledger: Ledger, _node_count: int) -> None:
+        self.handlers: dict[type, Handler] = {Committed: self._on_committed, Applied: self._on_applied}
         self._ledger = ledger
-        self._applied: list[tuple[int, str, str] | None] = []
-        """By index from 1: term, digest, who applied it first."""
+        self._applied: list[Entry | None] = []
+        self._applied_by: list[str] = []
+        """By index from 1: the entry that was applied first, and by whom."""
 
-    def _on_commit(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        ledger = self._ledger
-        view = ledger.nodes.get(node) or ledger.view(node)
-        index = ledger.commit(view, fields["index"])
-        if index is None:
+    def _on_committed(self, time_ns: int, node: str, _event: Committed) -> Violation | None:
+        conflict = self._ledger.conflict
+        if conflict is None:
             return None
-        ours, theirs = view.entry_at(index), ledger.committed[index - 1]
-        assert ours is not None
-        assert theirs is not None
-        _, first = ledger.committed_in[index - 1]
-        return Violation(
-            self.name,
-            f"{node} commits {ours[1]} of term {ours[0]} at {index}, where {first} committed {theirs[1]} of term {theirs[0]}",
-            time_ns,
-            (first, node),
-            {"index": index, "first": theirs, "second": ours},
-        )
+        return self._violation(time_ns, node, "commits", conflict.index, conflict.ours, conflict.theirs, conflict.by)
 
-    def _on_apply(self, time_ns: int, node: str, fields: dict[str, Any]) -> Violation | None:
-        index = fields["index"]
+    def _on_applied(self, time_ns: int, node: str, event: Applied) -> Violation | None:
+        """Compare with what others applied. The last entry is as the event tells it, the others as in the node's log."""
+        first, last = event.first, event.last
+        view = self._ledger.nodes.get(node)
+        entries: list[Entry | None] = [] if view is None else view.log[first - 1 : last]
+        entries.extend([None] * (last - first + 1 - len(entries)))
+        told = (event.term, event.command)
+        if entries[-1] != told:
+            entries[-1] = told
         applied = self._applied
-        if index > len(applied):
-            applied.extend([None] * (index - len(applied)))
-        seen = applied[index - 1]
-        term = fields["term"]
-        digest = fields["digest"]
-        if seen is None:
-            applied[index - 1] = (term, digest, node)
+        known = len(applied)
+        if known < last:
+            applied.extend([None] * (first - 1 - known))
+            applied += entries[len(applied) - first + 1 :]
+            self._applied_by.extend([node] * (last - known))
+        if first > known:
             return None
-        if seen[0] == term and seen[1] == digest:
+        theirs = applied[first - 1 : last]
+        if theirs == entries:
             return None
+        for position, (one, other) in enumerate(zip(theirs, entries, strict=True), first - 1):
+            if one is None:
+                applied[position], self._applied_by[position] = other, node
+            elif other is not None and one != other:
+                by = self._applied_by[position]
+                return self._violation(time_ns, node, "applies", position + 1, other, one, by)
+        return None
+
+    def _violation(
+        self, time_ns: int, node: str, does: str, index: int, ours: Entry, theirs: Entry, by: str
+    ) -> Violation:
+        did = {"commits": "committed", "applies": "applied"}[does]
         return Violation(
             self.name,
-            f"{node} applies {digest} of term {term} at {index}, where {seen[2]} applied {seen[1]} of term {seen[0]}",
+            f"{node} {does} {in_words(ours[1])} of term {ours[0]} at {index}, "
+            f"where {by} {did} {in_words(theirs[1])} of term {theirs[0]}",
             time_ns,
-            (seen[2], node),
-            {"index": index, "first": seen[:2], "second": [term, digest]},
+            (by, node),
+            {"index": index, "first": plain(theirs), "second": plain(ours)},
         )

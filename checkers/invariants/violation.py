@@ -9,14 +9,14 @@ from checkers.evidence import Violation
 
 __all__ = ["Handler", "Rule", "Violation"]
 
-Handler = Callable[[int, str, dict[str, Any]], Violation | None]
-"""(time ns, node, fields) of one trace record -> what is wrong now, if anything."""
+Handler = Callable[[int, str, Any], Violation | None]
+"""(time ns, node, event) of one trace record, the event of the type it is registered for -> what is wrong now, if anything."""
 
 
 class Rule(Protocol):
-    """One invariant, watched online. `handlers`: kind of trace record -> what to do with it."""
+    """One invariant, watched online. `handlers`: type of event (histories.tracing) -> what to do with it."""
 
     name: str
 
     @property
-    def handlers(self) -> Mapping[str, Handler]: ...
+    def handlers(self) -> Mapping[type, Handler]: ...

@@ -47,8 +47,11 @@ class NemesisWorker(Protocol):
 class Caller(Protocol):
     """What carries a client's call to a node; bound to the running loop."""
 
-    async def call(self, call: Call, process: int, home: str) -> tuple[Outcome, str]:
-        """How the call ended, and the node that was asked last. Raises SessionFailed; the call may have happened."""
+    async def call(self, call: Call, process: int, home: str, op: int | None = None) -> tuple[Outcome, str]:
+        """How the call ended, and the node that was asked last. op: the index of its invocation, for the nodes' traces.
+
+        Raises SessionFailed; the call may have happened.
+        """
         ...
 
     def close(self) -> Awaitable[None] | None: ...
@@ -139,7 +142,7 @@ class _Driver:
         assert isinstance(op.process, int)
         node = self.nodes[op.process % len(self.nodes)]
         try:
-            outcome, node = await caller.call(Call(op.f, op.key, op.value), op.process, node)
+            outcome, node = await caller.call(Call(op.f, op.key, op.value), op.process, node, op.index)
         except SessionFailed as error:
             self.interpreter.complete(self.now_ns(), op, "info", op.value, ["session", str(error)], node)
             raise

@@ -14,7 +14,7 @@ from harness.clients.sessions import PendingCall, SessionRunner
 from targets.session import Call, NoReply, Outcome, Session
 from targets.target import Address, Formats
 from targets.timekeeping import Reading
-from targets.transport import BadResponse, Connection, Response, get, post, with_body
+from targets.transport import OP_HEADER, BadResponse, Connection, Response, get, post, with_body
 from targets.wire import BadBody, Codec, encode
 
 
@@ -40,8 +40,8 @@ class Clients:
         self._idle: dict[str, list[Connection]] = {node: [] for node in nodes}
         self._loop = asyncio.get_running_loop()
 
-    async def call(self, call: Call, process: int, home: str) -> tuple[Outcome, str]:
-        """How the call ended, and the node that was asked last.
+    async def call(self, call: Call, process: int, home: str, op: int | None = None) -> tuple[Outcome, str]:
+        """How the call ended, and the node that was asked last. op: the index of its invocation, for the nodes' traces.
 
         Raises SessionFailed; the call is then `info`.
         """
@@ -51,7 +51,7 @@ class Clients:
         runner.begin(pending)
         while pending.outcome is None:
             assert pending.body is not None
-            reply = await self._ask(pending.node, encode(pending.body), deadline_s)
+            reply = await self._ask(pending.node, encode(pending.body), op, deadline_s)
             if self._loop.time() < deadline_s or not isinstance(reply, NoReply):
                 runner.answered(pending, pending.asks_count, reply)
             else:
@@ -65,8 +65,9 @@ class Clients:
                 connection.close()
             connections.clear()
 
-    async def _ask(self, node: str, body: bytes, deadline_s: float) -> msgspec.Struct | NoReply:
-        result = await self._exchange(node, with_body(self._heads[node], body), deadline_s)
+    async def _ask(self, node: str, body: bytes, op: int | None, deadline_s: float) -> msgspec.Struct | NoReply:
+        header = b"" if op is None else b"%b: %d\r\n" % (OP_HEADER, op)
+        result = await self._exchange(node, with_body(self._heads[node], body, header), deadline_s)
         if not isinstance(result, Response):
             return result
         if result.status != 200:

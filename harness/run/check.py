@@ -56,8 +56,9 @@ def check(
     parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, plan.thresholds))
     if with_measurements:
         parts["availability"] = guarded("availability", lambda: availability(history))
-    if "invariants" not in parts and (traces := list(record.traces())):
-        parts["invariants"] = guarded("invariants", lambda: check_traces(traces, len(plan.spec.nodes)))
+    rules = plan.target.invariants
+    if "invariants" not in parts and rules and (traces := record.traces()) is not None:
+        parts["invariants"] = guarded("invariants", lambda: check_traces(rules, traces, len(plan.spec.nodes)))
     counts = count_ops(history)
     if faults is not None:
         counts["faults_missed"] = count_faults_not_begun(history, phases.due(plan, faults))

@@ -9,6 +9,7 @@ from random import Random
 
 import msgspec
 
+from checkers import invariants
 from checkers.vacuity import VacuityThresholds
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, Environment
@@ -120,6 +121,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
             f"the workload {spec.workload} needs a target with the interface {workload.interface!r}; "
             f"{spec.target} has {', '.join(sorted(target.interfaces))}"
         )
+    check_rules(spec.target, target)
     try:
         environment = environments.find(spec.env)
     except LookupError:
@@ -151,6 +153,17 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
         thresholds=typed_options("vacuity", spec.vacuity, VacuityThresholds),
         outside_model=tuple(outside),
     )
+
+
+def check_rules(name: str, target: Target) -> None:
+    """Every invariant that the target names can be loaded. Raises UsageError."""
+    for rule in target.invariants:
+        try:
+            invariants.find(rule)
+        except LookupError:
+            raise unknown_name(f"invariant of the target {name}", rule, invariants.names()) from None
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UsageError(f"the invariant {rule} of the target {name} cannot be loaded: {error}") from error
 
 
 def needs_clocks(choice: FaultChoice) -> bool:

@@ -32,8 +32,8 @@ class Record(Protocol):
         """Every op that was recorded. Raises MalformedHistory or OSError when it cannot be read."""
         ...
 
-    def traces(self) -> Iterable[TraceRecord]:
-        """What real nodes traced, in order of time; the simulation checks its traces while they happen."""
+    def traces(self) -> Iterable[TraceRecord] | None:
+        """What the nodes traced, in order of time; None where nothing is kept, because it is judged while it happens."""
         ...
 
 
@@ -141,8 +141,8 @@ class MemorySink:
     def history(self) -> History:
         return History(self._ops)
 
-    def traces(self) -> Iterable[TraceRecord]:
-        return ()
+    def traces(self) -> None:
+        return None
 
     def keep(self, result: Result) -> None:
         self.result = result

@@ -29,7 +29,7 @@ class Caller:
         self.is_closed = False
         self.cancelled_count = 0
 
-    async def call(self, call: Call, process: int, home: str) -> tuple[Outcome, str]:
+    async def call(self, call: Call, process: int, home: str, op: int | None = None) -> tuple[Outcome, str]:
         self.asked.append((call, home))
         match call.f:
             case "ok" | "info" | "fail":

@@ -75,8 +75,8 @@ def test_check_reads_a_packed_file(tmp_path: Path, capsys: pytest.CaptureFixture
     ("data", "words"),
     [
         (b"", "the file is empty"),
-        (gzip.compress(b""), "the file is empty"),
-        (gzip.compress(EXAMPLES["jsonl"].encode())[:-9], "the gzip data is damaged"),
+        (gzip.compress(b"", mtime=0), "the file is empty"),
+        (gzip.compress(EXAMPLES["jsonl"].encode(), mtime=0)[:-9], "the gzip data is damaged"),
         (b"\x7fELF\0\0\0", "binary data, not a history"),
         (b'{"type": "invoke", "process": 0, "f": "read"}\n', '{"themis-history": 1} was due'),
     ],

@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "histories": {"msgspec"},
     "checkers": {"histories", "msgspec", "numpy", "networkx"},
     "nemesis": {"histories", "msgspec"},
-    "targets": {"msgspec", "aiohttp", "uvloop"},
+    "targets": {"histories", "msgspec", "aiohttp", "uvloop"},
     "harness": {
         *OURS,
         "msgspec",
@@ -68,6 +68,20 @@ def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_targets_know_of_histories_only_how_traces_are_written() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in sources("targets")
+        for node in ast.walk(ast.parse(path.read_text(), str(path)))
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("histories")
+        for module in (
+            [f"histories.{name.name}" for name in node.names] if node.module == "histories" else [node.module]
+        )
+        if module != "histories.tracing"
+    ]
+    assert not broken, "\n".join(broken)
+
+
 def core_packages() -> list[Path]:
     return sorted({path.parent for path in (ROOT / "targets").rglob("core.py") if path.parent != ROOT / "targets"})
 
@@ -75,7 +89,7 @@ def core_packages() -> list[Path]:
 @pytest.mark.parametrize("directory", core_packages(), ids=lambda path: path.name)
 def test_a_core_imports_only_the_contract_the_machines_and_its_own_package(directory: Path) -> None:
     own = f"targets.{directory.name}"
-    allowed = CORE_ALLOWED | {"targets.core", "targets.target"}
+    allowed = CORE_ALLOWED | {"histories.tracing", "targets.core", "targets.target"}
     files = [path for path in directory.rglob("*.py") if path.name not in CORE_FILES_OUTSIDE]
     files += (ROOT / "targets" / "machines").glob("*.py")
     broken = [

@@ -283,13 +283,13 @@ def test_the_bridge_is_removed_last_and_what_is_not_there_is_not_asked_for() -> 
 
 
 def test_a_target_brings_its_own_package() -> None:
-    assert [path.name for path in packing.packages(TARGET)] == ["targets"]
+    assert [path.name for path in packing.packages(TARGET)] == ["targets", "histories"]
 
     class Mine:
         pass
 
     Mine.__module__ = "nemesis.anywhere"
-    assert [path.name for path in packing.packages(Mine())] == ["targets", "nemesis"]
+    assert [path.name for path in packing.packages(Mine())] == ["targets", "histories", "nemesis"]
 
 
 def test_an_archive_cannot_write_outside(tmp_path) -> None:  # type: ignore[no-untyped-def]

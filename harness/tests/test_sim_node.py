@@ -12,6 +12,7 @@ from checkers.evidence import EndedNodes
 from harness.environments.sim.capabilities import KILL_WAIT_NS_MAX
 from harness.environments.sim.environment import SimEnvironment
 from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, run_for, world_of
+from histories.tracing import Custom
 from targets.core import (
     CancelTimer,
     DiskFailed,
@@ -266,7 +267,7 @@ def writer(core: Scripted, event: Event) -> Sequence[Effect]:
         case TimerFired():
             return [Persist(Word("more")), SetTimer("write", 10 * MS)]
         case DiskFailed(reason):
-            return [Trace("refused", {"reason": reason}), Halt(reason)]
+            return [Trace(Custom("refused", {"reason": reason})), Halt(reason)]
     return ()
 
 

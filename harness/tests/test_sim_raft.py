@@ -15,6 +15,7 @@ from checkers.verdict import Validity
 from harness.campaign import sweep
 from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
+from harness.errors import UsageError
 from harness.run import plan
 from harness.run.execute import execute, perform, prepare_stage
 from harness.run.failures import Failures
@@ -125,8 +126,9 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     environment.collect()
     assert environment.world.traces is not None
     lines = (tmp_path / "nodes" / "n1" / "trace.jsonl").read_bytes().splitlines()
-    records = [msgspec.json.decode(line, type=TraceRecord) for line in lines]
-    assert records == [TraceRecord(*row) for row in environment.world.traces if row[1] == "n1"]
+    told = [TraceRecord(*row) for row in environment.world.traces if row[1] == "n1"]
+    assert lines == [msgspec.json.encode(record) for record in told]
+    assert [type(msgspec.json.decode(line, type=TraceRecord).event) for line in lines] == [type(r.event) for r in told]
     assert "started" in (tmp_path / "nodes" / "n1" / "node.log").read_text()
     entries = message_log.read(tmp_path / "messages.jsonl")
     kinds = {entry.kind for entry in entries}
@@ -147,6 +149,28 @@ def test_the_target_says_when_its_nodes_have_converged(monkeypatch: pytest.Monke
     liveness = execute(prepared, MemorySink("unconverged")).verdict.parts["liveness"]
     assert liveness.validity is Validity.INVALID
     assert "did not converge within 1 s" in liveness.reason
+
+
+def test_only_what_the_target_names_is_an_invariant_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    short: dict[str, Any] = {"time_limit_s": 2.0, "nemesis": ()}
+    monkeypatch.setattr(RaftTarget, "invariants", ("election-safety",))
+    verdict = execute(plan.prepare(of(6, **short)), MemorySink("one")).verdict
+    assert isinstance(verdict.parts["invariants"].validity, Validity)
+    assert verdict.parts["invariants"].stats["rules"] == 1
+    monkeypatch.setattr(RaftTarget, "invariants", ())
+    assert "invariants" not in execute(plan.prepare(of(6, **short)), MemorySink("none")).verdict.parts
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [("election-safty", "election-safety"), ("no.such:Rule", "no.such:Rule"), ("json:__name__", "makes no rule")],
+)
+def test_an_invariant_that_cannot_be_found_is_refused_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, rule: str, words: str
+) -> None:
+    monkeypatch.setattr(RaftTarget, "invariants", (rule,))
+    with pytest.raises(UsageError, match=words):
+        plan.prepare(of(6))
 
 
 def test_a_run_without_a_majority_at_its_end_is_healed_and_serves() -> None:

@@ -169,8 +169,7 @@ class Raft:
         self._term, self._voted_for = state.term, state.voted_for
         out.append(traces.role("follower", self._term))
         # A crash may have come between a trace and its record: say what the log really holds.
-        out.append(traces.truncate(1))
-        out.extend(traces.appends(1, self._log.entries_from(1, self._log.last_index)))
+        out.append(traces.recovered(self._log))
         self._await_leader(out)
 
     def _on_disk_failed(self, event: DiskFailed, out: Effects) -> None:
@@ -450,15 +449,17 @@ class Raft:
         """Entries up to `commit_index` are committed; apply them in order (Raft §5.3) and answer who waits for them."""
         self._commit_index = commit_index
         out.append(traces.commit(commit_index))
-        for index in range(self._applied_index + 1, commit_index + 1):
+        first = self._applied_index + 1
+        if first <= commit_index:
+            out.append(traces.apply(first, commit_index, self._log))
+        for index in range(first, commit_index + 1):
             entry = self._log.entry(index)
             command = entry.command
             answer = DONE if command is None else answer_with(apply(self._machine, command))
-            out.append(traces.apply(index, entry))
             if self._writes:
                 request_id, superseded = self._writes.applied(index, entry.term)
                 if request_id is not None:
-                    out.append(Reply(request_id, answer))
+                    out.append(Reply(request_id, answer, index))
                 for other in superseded:
                     out.append(Reply(other, _SUPERSEDED))
             self._applied_index = index
@@ -471,7 +472,7 @@ class Raft:
         assert isinstance(command, Command), f"a request carries a Command, not {type(command).__name__}"
         is_read = command.is_read
         if is_read and self._is_read_local:
-            out.append(Reply(request_id, answer_with(query(self._machine, command))))
+            out.append(Reply(request_id, answer_with(query(self._machine, command)), self._applied_index))
         elif leadership is None:
             out.append(Reply(request_id, Answer("not-leader", leader=self._leader)))
         elif is_read and not self._is_read_logged:
@@ -480,7 +481,7 @@ class Raft:
             self._answer_reads(leadership, out)
         elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:
             self._append_own(leadership, command, out)
-            out.append(Reply(request_id, answer_with(self._guessed_result())))
+            out.append(Reply(request_id, answer_with(self._guessed_result()), self._log.last_index))
         else:
             # It waits before it is appended: a cluster of one may commit it within the append.
             self._writes.add(self._log.last_index + 1, self._term, request_id)
@@ -488,7 +489,7 @@ class Raft:
 
     def _answer_reads(self, leadership: Leadership, out: Effects) -> None:
         for request_id, command in leadership.ready_reads(self._applied_index):
-            out.append(Reply(request_id, answer_with(query(self._machine, command))))
+            out.append(Reply(request_id, answer_with(query(self._machine, command)), self._applied_index))
 
     def _guessed_result(self) -> Any:
         """The result of the last entry, should the log be committed as it stands: what `reply-before-commit` answers with.

@@ -118,6 +118,16 @@ class RaftTarget(SystemDefaults):
         leaders = [(status["term"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
         return max(leaders)[1] if leaders else None
 
+    invariants: Sequence[str] = (
+        "election-safety",
+        "log-matching",
+        "leader-completeness",
+        "state-machine-safety",
+        "durability",
+        "persistent-state",
+    )
+    durable_before_send = frozenset({"role", "voted"})
+
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
         """All nodes know the same entries to be committed."""
         return len({status["commit_index"] for status in statuses.values()}) <= 1

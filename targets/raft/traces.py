@@ -1,51 +1,61 @@
-"""What a Raft node tells of itself, for invariants and people: the one place that fixes the words and fields."""
+"""What a Raft node tells of itself, for invariants and people, in the words of histories.tracing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
-import msgspec
-
+from histories.tracing import TAIL_MAX, Appended, Applied, Committed, Recovered, Role, Truncated, Voted
 from targets.core import NodeId, Trace
-from targets.raft.log import Entry
-
-_encode = msgspec.json.Encoder().encode
-
-
-def digest(entry: Entry[Any]) -> str:
-    """What the entry commands: text that is equal for equal commands."""
-    return _encode(entry.command).decode() if entry.command is not None else "no-op"
+from targets.raft.log import Entry, Log
 
 
 def role(role: str, term: int) -> Trace:
     """The node is now a follower, pre-candidate, candidate or leader, in this term."""
-    return Trace("role", {"role": role, "term": term})
+    return Trace(Role(role, term))
+
+
+def recovered(log: Log) -> Trace:
+    """The disk holds this log."""
+    terms = []
+    index = 1
+    while index <= log.last_index:
+        term = log.term_at(index)
+        terms.append((index, term))
+        index = log.last_index_of_term(term) + 1
+    tail = log.entries_from(max(1, log.last_index + 1 - TAIL_MAX), TAIL_MAX)
+    return Trace(Recovered(log.last_index, tuple(terms), tuple([entry.command for entry in tail])))
 
 
 def vote(term: int, candidate: NodeId) -> Trace:
     """The node gives its vote of `term`."""
-    return Trace("vote", {"term": term, "for": candidate})
+    return Trace(Voted(term, candidate))
 
 
-def appends(index: int, entries: Iterable[Entry[Any]]) -> list[Trace]:
+def appends(index: int, entries: Sequence[Entry[Any]]) -> list[Trace]:
     """The log, which ended before `index`, now goes on with `entries`."""
-    return [
-        Trace("append", {"index": at, "term": entry.term, "digest": digest(entry)})
-        for at, entry in enumerate(entries, index)
-    ]
+    if len(entries) == 1:
+        return [Trace(Appended(index, entries[0].term, (entries[0].command,)))]
+    told = []
+    for term, group in groupby(entries, key=lambda entry: entry.term):
+        commands = tuple([entry.command for entry in group])
+        told.append(Trace(Appended(index, term, commands)))
+        index += len(commands)
+    return told
 
 
 def truncate(from_index: int) -> Trace:
     """The log now ends before `from_index`."""
-    return Trace("truncate", {"from_index": from_index})
+    return Trace(Truncated(from_index))
 
 
 def commit(index: int) -> Trace:
     """The node knows that everything up to `index` is committed."""
-    return Trace("commit", {"index": index})
+    return Trace(Committed(index))
 
 
-def apply(index: int, entry: Entry[Any]) -> Trace:
-    """The entry at `index` went into the state machine; after a restart this begins again at 1."""
-    return Trace("apply", {"index": index, "term": entry.term, "digest": digest(entry)})
+def apply(first: int, last: int, log: Log) -> Trace:
+    """The entries first..last go into the state machine; after a restart this begins again at 1."""
+    entry = log.entry(last)
+    return Trace(Applied(first, last, entry.term, entry.command))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from histories.tracing import Custom
 from targets import session
 from targets.command import node_argv
 from targets.core import (
@@ -95,7 +96,7 @@ class EchoCore:
                     assert isinstance(record, Put)
                     self.values[record.key] = record.value
                 self.record_count, self.damage = len(records), damage
-                return [Trace("started", {"records": len(records)}), self._timer()]
+                return [Trace(Custom("began", {"records": len(records)})), self._timer()]
             case TimerFired(name=name):
                 self.fired.append((name, now_ns))
                 self.pings += 1
@@ -144,7 +145,7 @@ class EchoCore:
                 self.record_count += 1
                 return [
                     Persist(Put(ask.key, ask.value), token=self.record_count),
-                    Trace("write", {"key": ask.key}),
+                    Trace(Custom("write", {"key": ask.key})),
                     Reply(request_id, Told()),
                 ]
             case "read":

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from histories.tracing import TraceEvent
 from targets.core import (
     Effect,
     Event,
@@ -33,6 +34,7 @@ from targets.raft.options import RaftOptions
 MS = 1_000_000
 MEMBERS = ("n1", "n2", "n3", "n4", "n5")
 M = TypeVar("M", bound=msgspec.Struct)
+T = TypeVar("T", bound=TraceEvent)
 
 
 READ = Read("x")
@@ -133,8 +135,9 @@ class Subject:
         """request id -> answer, from the last step."""
         return {e.request_id: e.body for e in self.effects if isinstance(e, Reply) and isinstance(e.body, Answer)}
 
-    def traced(self, kind: str) -> list[dict[str, Any]]:
-        return [e.fields for e in self.effects if isinstance(e, Trace) and e.kind == kind]
+    def traced(self, type: type[T]) -> list[T]:
+        """What the last step traced of this type."""
+        return [e.event for e in self.effects if isinstance(e, Trace) and isinstance(e.event, type)]
 
     def kinds(self) -> list[str]:
         """The names of the effects of the last step, in order, without traces and timers."""

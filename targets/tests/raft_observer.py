@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from histories.tracing import Appended, Applied, Committed, Recovered, Role, Truncated
 from targets.core import NodeId, Trace
 from targets.machines.kv import Cas, KvCommand, KvMachine, Write
 from targets.machines.machine import Refused
 from targets.tests.cluster import Attempt
+
+
+def _digest(command: KvCommand | None) -> str:
+    """Text that is equal for equal commands."""
+    return "no-op" if command is None else msgspec.json.encode(command).decode()
 
 
 class Violation(AssertionError):
@@ -26,22 +34,27 @@ class Observer:
         self._terms: dict[NodeId, int] = {}
 
     def __call__(self, now_ns: int, node: NodeId, trace: Trace) -> None:
-        fields = trace.fields
+        event = trace.event
         log = self._logs.setdefault(node, [])
-        match trace.kind:
-            case "role":
-                self._terms[node] = fields["term"]
-                if fields["role"] == "leader":
-                    self._led(node, fields["term"], log)
-            case "append":
-                self._appended(node, fields, log)
-            case "truncate":
-                del log[fields["from_index"] - 1 :]
-            case "commit":
-                for index in range(1, fields["index"] + 1):
+        match event:
+            case Role():
+                self._terms[node] = event.term
+                if event.role == "leader":
+                    self._led(node, event.term, log)
+            case Recovered():
+                self._recovered(node, event)
+            case Appended():
+                for index, command in enumerate(event.commands, event.index):
+                    self._appended(node, index, (event.term, _digest(command)), log)
+            case Truncated():
+                del log[event.from_index - 1 :]
+            case Committed():
+                for index in range(1, event.index + 1):
                     self._is_committed(node, index, log[index - 1])
-            case "apply":
-                self._is_committed(node, fields["index"], (fields["term"], fields["digest"]))
+            case Applied():
+                assert log[event.last - 1] == (event.term, _digest(event.command))
+                for index in range(event.first, event.last + 1):
+                    self._is_committed(node, index, log[index - 1])
 
     def _led(self, node: NodeId, term: int, log: list[tuple[int, str]]) -> None:
         if self.leaders.setdefault(term, node) != node:
@@ -50,15 +63,26 @@ class Observer:
             if self._committed_in[index - 1] < term and (len(log) < index or log[index - 1] != entry):
                 raise Violation(f"leader-completeness: {node} leads term {term} without {entry} at {index}")
 
-    def _appended(self, node: NodeId, fields: dict[str, Any], log: list[tuple[int, str]]) -> None:
-        index, term = fields["index"], fields["term"]
+    def _recovered(self, node: NodeId, event: Recovered) -> None:
+        """The disk holds a log of these terms; (index, term) says which entry each is, as `_entries` has it."""
+        log: list[tuple[int, str]] = []
+        term, starts = 0, dict(event.terms)
+        for index in range(1, event.last_index + 1):
+            term = starts.get(index, term)
+            known = self._entries.get((index, term))
+            at = index - 1 - (event.last_index - len(event.tail))
+            assert known is not None or at >= 0, f"{node} recovers entry {index} of term {term}, which nobody ever had"
+            log.append((term, _digest(event.tail[at]) if at >= 0 else known[0] if known else ""))
+        self._logs[node] = log
+
+    def _appended(self, node: NodeId, index: int, entry: tuple[int, str], log: list[tuple[int, str]]) -> None:
         assert index == len(log) + 1, f"{node} appends at {index} behind {len(log)}"
-        entry = (fields["digest"], log[-1][0] if log else 0)
-        if self._entries.setdefault((index, term), entry) != entry:
+        told = (entry[1], log[-1][0] if log else 0)
+        if self._entries.setdefault((index, entry[0]), told) != told:
             raise Violation(
-                f"log-matching: {node} has {entry} at {index} of term {term}, not {self._entries[index, term]}"
+                f"log-matching: {node} has {told} at {index} of term {entry[0]}, not {self._entries[index, entry[0]]}"
             )
-        log.append((term, fields["digest"]))
+        log.append(entry)
 
     def _is_committed(self, node: NodeId, index: int, entry: tuple[int, str]) -> None:
         if index == len(self.log) + 1:

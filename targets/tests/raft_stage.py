@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from histories.tracing import kind_of
 from targets.core import (
     CancelTimer,
     Effect,
@@ -46,7 +47,10 @@ from targets.raft.log import Entry
 from targets.raft.options import RaftOptions
 from targets.session import Call
 
-TOLD_WHEN_SETTLING = ("role", "commit", "truncate")
+_COMMANDS = ("command", "commands", "tail")
+"""Fields of traces that only repeat what is persisted."""
+
+TOLD_WHEN_SETTLING = ("role", "committed", "truncated")
 
 
 class Stage:
@@ -151,8 +155,10 @@ class Stage:
                 return f"waits for {name} {delay_ns // 1_000_000} ms"
             case CancelTimer(name):
                 return f"waits no more for {name}"
-            case Trace(kind, fields):
-                return " ".join([kind, *(f"{name}={value}" for name, value in fields.items() if name != "digest")])
+            case Trace(event):
+                fields = [(name, getattr(event, name)) for name in event.__struct_fields__]
+                words = [f"{name}={_show_value(value)}" for name, value in fields if name not in _COMMANDS]
+                return " ".join([kind_of(event), *words])
             case Halt(reason):
                 return f"halts: {reason}"
         raise AssertionError(effect)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,8 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from histories.tracing import TraceRecord, kind_of
 from targets.tests.running import RunningNode, free_port, running, started
 
 pytestmark = pytest.mark.real
@@ -180,12 +181,17 @@ def test_trace_times_count_from_the_beginning_of_the_run(tmp_path: Path, monkeyp
         epoch_ns = time.time_ns()
         assert node.ask("POST", "/epoch", {"epoch_ns": epoch_ns})[0] == 200
         write(node, "a", 1)
-        until(lambda: trace.read_text().count("\n") == 2)
+        until(lambda: trace.read_text().count("\n") == 4)
         took_ns = time.time_ns() - epoch_ns
-        lines = [json.loads(line) for line in trace.read_text().splitlines()]
-        assert [(line["node"], line["kind"]) for line in lines] == [("n1", "started"), ("n1", "write")]
-        assert lines[0]["time"] < 0
-        assert 0 < lines[1]["time"] < took_ns + 10**9
+        records = [msgspec.json.decode(line, type=TraceRecord) for line in trace.read_text().splitlines()]
+        assert [(record.node, kind_of(record.event)) for record in records] == [
+            ("n1", "started"),
+            ("n1", "began"),
+            ("n1", "write"),
+            ("n1", "served"),
+        ]
+        assert records[0].time < 0
+        assert 0 < records[-1].time < took_ns + 10**9
 
 
 def test_a_failed_disk_is_told_to_the_core_which_halts(tmp_path: Path) -> None:

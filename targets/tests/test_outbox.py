@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 
 import msgspec
 
+from histories.tracing import Custom
 from targets.core import CancelTimer, Effect, Halt, Persist, Reply, Send, SetTimer, Trace
 from targets.outbox import Answer, Deferrable, Outbox
 from targets.tests.echo import Note, Put
@@ -73,7 +74,7 @@ def put(key: str, token: int | None = None) -> Persist:
 
 def test_what_stands_before_a_persist_is_done_at_once_and_the_rest_when_it_is_durable() -> None:
     async def test(bench: Bench) -> None:
-        reply, halt, trace = Reply(1, Note("r")), Halt("h"), Trace("t", {})
+        reply, halt, trace = Reply(1, Note("r")), Halt("h"), Trace(Custom("t"))
         bench.outbox.put([send("a"), put("k", token=7), send("b"), reply, trace, halt])
         assert bench.done == [send("a")]
         await bench.until(lambda: len(bench.disk.batches) == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from histories.tracing import Applied
 from targets.core import Persist, SetTimer, TimerFired
 from targets.machines.machine import Answer
 from targets.raft.core import ELECTION, HEARTBEAT
@@ -62,9 +63,9 @@ def test_committed_entries_are_applied_in_log_order() -> None:
     """Figure 2, all servers: "If commitIndex > lastApplied"."""
     subject = Subject()
     subject.follow([entry(1, 10), entry(1, 20), entry(1, 30)], commit=2)
-    assert [fields["index"] for fields in subject.traced("apply")] == [1, 2]
+    assert [(event.first, event.last) for event in subject.traced(Applied)] == [(1, 2)]
     subject.follow([], prev=(3, 1), commit=3)
-    assert [fields["index"] for fields in subject.traced("apply")] == [3]
+    assert [(event.first, event.last) for event in subject.traced(Applied)] == [(3, 3)]
 
 
 def test_term_vote_and_log_are_updated_on_stable_storage_before_responding() -> None:

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from histories.tracing import Truncated
 from targets.core import DiskFailed, Halt, Persist, Started, TimerFired
 from targets.machines.kv import KvMachine
 from targets.machines.machine import Answer
@@ -122,7 +123,7 @@ def test_an_entry_that_conflicts_is_deleted_with_all_that_follow_it() -> None:
     subject.follow([entry(2, 9)], term=2, prev=(1, 1))
     assert subject.log() == [entry(1, 1), entry(2, 9)]
     assert subject.records[-2:] == [Truncate(2), Append(2, (entry(2, 9),))]
-    assert subject.traced("truncate") == [{"from_index": 2}]
+    assert subject.traced(Truncated) == [Truncated(2)]
 
 
 def test_entries_that_are_there_already_are_not_appended_again_and_nothing_behind_them_is_lost() -> None:

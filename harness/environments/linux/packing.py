@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 
+import histories
 import targets
 
 AGENT = Path(__file__).with_name("agent.py")
@@ -22,7 +23,7 @@ _LEFT_OUT = (".git", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
 def packages(target: object) -> list[Path]:
     """The top-level packages or modules that a node of this target imports: ours, and the target's own."""
-    found = [Path(targets.__file__ or "").resolve().parent]
+    found = [Path(package.__file__ or "").resolve().parent for package in (targets, histories)]
     top = type(target).__module__.partition(".")[0]
     if top not in ("targets", "builtins", "__main__"):
         spec = importlib.util.find_spec(top)

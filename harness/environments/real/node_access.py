@@ -259,7 +259,7 @@ class ProgramCaller:
         self._client = client
         self._timeout_s = timeout_s
 
-    async def call(self, call: Call, process: int, home: NodeId) -> tuple[Outcome, NodeId]:
+    async def call(self, call: Call, process: int, home: NodeId, op: int | None = None) -> tuple[Outcome, NodeId]:
         """How the call ended. One without an answer may have happened, unless it is a read."""
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -84,7 +84,8 @@ class SimEnvironment:
         self.deployment = deployment
         options = _options(deployment)
         names = deployment.nodes
-        self.observers = Observers(len(names)) if options.invariants else None
+        invariants = deployment.target.invariants if options.invariants else ()
+        self.observers = Observers(invariants, len(names)) if invariants else None
         messages = MessageLog() if options.messages else None
         self.world = World(deployment.seed, self.observers, options.trace, messages)
         self.options = options = options.drawn(self.world.rng("hardware"))
@@ -103,6 +104,7 @@ class SimEnvironment:
                 self.network.links[name],
                 self.clients.answer,
                 self.clients.reset,
+                getattr(deployment.target, "durable_before_send", ()),
             )
             for name in names
         ]

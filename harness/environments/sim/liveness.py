@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from checkers.evidence import LastAnswer, Liveness, NodeState
 from checkers.verdict import Verdict
 from harness.environments.sim.clients import Clients
@@ -26,7 +28,8 @@ class Probe:
 
     def __init__(self, clients: Clients, invocation: Op | None) -> None:
         self.clients = clients
-        self.invocation = invocation
+        # Not the op of that index: the history has that one already.
+        self.invocation = None if invocation is None else msgspec.structs.replace(invocation, index=-1)
         self.tries = 0
         self.is_served = invocation is None
         self.last_answer: LastAnswer | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappush
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ from harness.environments.sim.disk import FULL, Disk
 from harness.environments.sim.node_clock import NodeClock
 from harness.environments.sim.world import World
 from harness.errors import HarnessError
+from histories import tracing
+from histories.op import Op
 from nemesis.capabilities import ProcessState
 from targets.core import (
     CancelTimer,
@@ -43,8 +45,7 @@ NEVER = 2**62
 INBOX_MAX = 4096
 """Events kept for a paused node; more are dropped, as a full socket buffer would."""
 
-SHOWN_BY_SENDS = frozenset({"role", "vote"})
-"""Kinds of trace that tell what a protocol must have on disk before it sends (checkers.invariants.persistent_state)."""
+_SHOWN = tracing.Shown()
 
 Thunk = tuple[Callable[[Any], None], Any]
 
@@ -56,9 +57,10 @@ class Link(Protocol):
 
 
 class Flight(Protocol):
-    """A client's call that this node holds. `request_id`: the number that the node gave it."""
+    """A client's call that this node holds. `request_id`: the number that the node gave it. `op`: its invocation."""
 
     request_id: int
+    op: Op
 
 
 class Timer:
@@ -89,6 +91,7 @@ class Node:
         links: Mapping[str, Link],
         answer: Callable[[Any, Any], None],
         reset: Callable[[Any, str], None],
+        durable_before_send: Collection[str] = (),
     ) -> None:
         self.world = world
         self.name = name
@@ -108,6 +111,7 @@ class Node:
         self._links = links
         self._answer = answer
         self._reset = reset
+        self._durable_before_send = durable_before_send
         self._core: Core | None = None
         self._timers: dict[str, Timer] = {}
         self._waiting: deque[tuple[int, Effect]] = deque()
@@ -136,7 +140,7 @@ class Node:
         self.log.append((self.world.now_ns, f"started with {len(records)} records" + (f"; {damage}" if damage else "")))
         if self.world.messages is not None:
             self.world.messages.add(self.world.now_ns, "start", self.name, what=f"{len(records)} records")
-        self.world.trace(self.name, "started", {"records": len(records), "incarnation": self.incarnation})
+        self.world.trace(self.name, tracing.Started(self.incarnation, len(records), damage))
         self.step(Started(records, damage))
 
     def kill(self, why: str = "killed") -> None:
@@ -156,7 +160,7 @@ class Node:
         flights, self.flights = self.flights, {}
         for flight in flights.values():
             self._reset(flight, why)
-        self.world.trace(self.name, "crashed", {"incarnation": self.incarnation})
+        self.world.trace(self.name, tracing.Crashed(self.incarnation))
 
     def doom(self, effects: int) -> None:
         """Let the process die on its own account after so many more effects, also in the middle of a step's list."""
@@ -269,9 +273,7 @@ class Node:
                 if link is not None:
                     link.send(effect.message)  # type: ignore[union-attr]
             elif kind is Trace:
-                if effect.kind in SHOWN_BY_SENDS:  # type: ignore[union-attr]
-                    self._is_unshown = True
-                world.trace(self.name, effect.kind, effect.fields)  # type: ignore[union-attr]
+                self._trace(effect.event)  # type: ignore[union-attr]
             elif kind is Persist:
                 if not self._persist(effect):  # type: ignore[arg-type]
                     return
@@ -324,21 +326,26 @@ class Node:
             if link is not None:
                 link.send(effect.message)  # type: ignore[union-attr]
         elif kind is Trace:
-            if effect.kind in SHOWN_BY_SENDS:  # type: ignore[union-attr]
-                self._is_unshown = True
-            self.world.trace(self.name, effect.kind, effect.fields)  # type: ignore[union-attr]
+            self._trace(effect.event)  # type: ignore[union-attr]
         else:
             assert kind is Reply, f"{self.name}: {effect} is no effect"
             self._reply(effect)  # type: ignore[arg-type]
 
+    def _trace(self, event: tracing.TraceEvent) -> None:
+        if self._durable_before_send and tracing.kind_of(event) in self._durable_before_send:
+            self._is_unshown = True
+        self.world.trace(self.name, event)
+
     def _show(self) -> None:
         """The first message since a change of what has to outlive a crash: from now on others may know of it."""
         self._is_unshown = False
-        self.world.trace(self.name, "shown", {})
+        self.world.trace(self.name, _SHOWN)
 
     def _reply(self, effect: Reply) -> None:
         flight = self.flights.pop(effect.request_id, None)
         if flight is not None:
+            op = flight.op.index
+            self.world.trace(self.name, tracing.Served(op if op >= 0 else None, effect.index))
             self._answer(flight, effect.body)
 
     def _crash(self, error: Exception) -> None:

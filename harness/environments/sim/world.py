@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
 from checkers.invariants import Observers, Violation
+from checkers.invariants.violation import Handler
 from harness.environments.sim.message_log import MessageLog
 from harness.errors import HarnessError
+from histories.tracing import TraceEvent
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 Entry = tuple[int, int, Callable[[Any], None], Any]
-TraceRow = tuple[int, str, str, dict[str, Any]]
-"""time ns, node, kind, fields: a TraceRecord before it is one."""
+TraceRow = tuple[int, str, TraceEvent]
+"""time ns, node, event: a TraceRecord before it is one."""
 
 
 class InvariantViolated(Exception):
@@ -41,7 +43,7 @@ class World:
         self.next_seq: Callable[[], int] = itertools.count().__next__
         self.traces: list[TraceRow] | None = [] if keeps_trace else None
         self.observers = observers
-        self._watching = {} if observers is None else observers.handlers
+        self._watching: Mapping[type, tuple[Handler, ...]] = {} if observers is None else observers.handlers
         self.messages = messages
         self.violation: Violation | None = None
         self.failure: HarnessError | None = None
@@ -78,14 +80,14 @@ class World:
             self.failure = error
             raise error
 
-    def trace(self, node: str, kind: str, fields: dict[str, Any]) -> None:
+    def trace(self, node: str, event: TraceEvent) -> None:
         """Keep what a node said about itself, and ask the invariants. Raises InvariantViolated."""
         if self.traces is not None:
-            self.traces.append((self.now_ns, node, kind, fields))
-        handlers = self._watching.get(kind)
+            self.traces.append((self.now_ns, node, event))
+        handlers = self._watching.get(event.__class__)
         if handlers is not None:
             for handle in handlers:
-                violation = handle(self.now_ns, node, fields)
+                violation = handle(self.now_ns, node, event)
                 if violation is not None:
                     self.violation = violation
                     self._watching = {}  # The verdict is in: what the tear-down does is not the cluster's doing.

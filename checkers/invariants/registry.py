@@ -1,0 +1,51 @@
+"""The rules by name: those of this package, those of entry point group `themis.invariants`, and `package.module:Name`."""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+from typing import Protocol, cast
+
+from checkers.invariants.ledger import Ledger
+from checkers.invariants.violation import Rule
+
+GROUP = "themis.invariants"
+
+_HERE = "checkers.invariants."
+BUILT_IN = {
+    "election-safety": _HERE + "election_safety:ElectionSafety",
+    "log-matching": _HERE + "log_matching:LogMatching",
+    "leader-completeness": _HERE + "leader_completeness:LeaderCompleteness",
+    "state-machine-safety": _HERE + "state_machine_safety:StateMachineSafety",
+    "durability": _HERE + "durability:Durability",
+    "persistent-state": _HERE + "persistent_state:PersistentState",
+}
+
+
+class RuleClass(Protocol):
+    """What makes a rule for one run. ledger: has taken each event before the rule sees it. node_count: members of the cluster."""
+
+    def __call__(self, ledger: Ledger, node_count: int, /) -> Rule: ...
+
+
+def names() -> list[str]:
+    """Every name that `find` knows without a module path, sorted."""
+    return sorted(BUILT_IN | {point.name: point.value for point in metadata.entry_points(group=GROUP)})
+
+
+def find(name: str) -> RuleClass:
+    """The rule called `name`, or at package.module:Name.
+
+    Raises LookupError when there is no such rule; ImportError or AttributeError when its module cannot be loaded; ValueError
+    when what is there is not callable.
+    """
+    path = BUILT_IN.get(name) or next(
+        (point.value for point in metadata.entry_points(group=GROUP) if point.name == name), name
+    )
+    module, colon, attribute = path.partition(":")
+    if not colon:
+        raise LookupError(name)
+    rule = getattr(importlib.import_module(module), attribute)
+    if not callable(rule):
+        raise ValueError(f"{path} makes no rule: a class of a ledger and a node count was due")
+    return cast(RuleClass, rule)
