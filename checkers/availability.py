@@ -1,46 +1,45 @@
 """What the system served while a fault was in force, and how soon it served again: the CAP trade-off as numbers.
 
-Always VALID: being unavailable is no anomaly of consistency.
+Always VALID: being unavailable is no anomaly of consistency. Near-linear: ops are sorted once, and each window asks by
+bisection.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from checkers.evidence import Availability, Served, SideServed, WindowServed
 from checkers.verdict import Verdict
 from checkers.windows import Window, fault_windows
 from histories.history import History
-from histories.op import Op
+from histories.op import Op, OpType
 
 CHECKER = "availability"
+ENDS: tuple[OpType, ...] = ("ok", "fail", "info")
+"""How an op may end; one that never completed counts as info."""
+BLOCK = 1024
+"""Gaps are looked at in blocks of so many: a window looks at the blocks within it, and at the ends one by one."""
 
-Pair = tuple[Op, Op | None]
+Times = NDArray[np.int64]
 
 
 def availability(history: History) -> Verdict:
     """VALID, with the shares of ok, fail and info over the whole run and in every fault window, and the recovery after
     it.
 
-    A window counts the ops invoked while its fault was certainly in force. `recovery_ns` is the time from the heal to
-    the first ok of an op invoked after it.
+    A window counts the ops invoked while its fault was certainly in force on all its nodes (of one that was not measured,
+    from when it may have been). `recovery_ns` is the time from the heal to the first ok of an op invoked after it.
     stats: the whole run's shares, and `mttr_ns`, the mean recovery over the windows that were healed and recovered
         from.
     """
-    pairs = [(invocation, completion) for invocation, completion in history.pairs() if invocation.is_client]
-    # A merged history can be slightly out of order; bisecting needs order.
-    pairs.sort(key=lambda pair: pair[0].time)
-    starts_ns = [invocation.time for invocation, _ in pairs]
-    oks_ns = sorted(completion.time for _, completion in pairs if completion is not None and completion.type == "ok")
-    end_ns = max((op.time for op in history), default=0)
-    nodes = {node for pair in pairs if (node := _node(pair)) is not None}
-    windows = [_window(window, pairs, starts_ns, oks_ns, nodes, end_ns) for window in fault_windows(history)]
+    ops = _Ops(history)
+    windows = _windows(fault_windows(history), ops)
     recoveries = [window.recovery_ns for window in windows if window.recovery_ns is not None]
-    overall = _served(pairs)
+    overall = Served(*(sum(len(ops.starts[node][end]) for node in ops.starts) for end in ENDS))
     stats: dict[str, Any] = {
         "ok_share": overall.ok_share,
         "window_count": len(windows),
@@ -49,6 +48,64 @@ def availability(history: History) -> Verdict:
         "unrecovered_count": sum(w.lifted_ns is not None and w.recovery_ns is None for w in windows),
     }
     return Verdict.valid(CHECKER, evidence=Availability(overall, tuple(windows)), stats=stats)
+
+
+class _Ops:
+    """The clients' ops by node ("" where the op names none) and by how they ended.
+
+    starts[node][end]: when they were invoked, sorted. first_ok[node]: beside starts[node]["ok"], the earliest completion of
+    that op and of those invoked after it. oks: when any op ended ok, sorted. end_ns: of the last op.
+    """
+
+    def __init__(self, history: History) -> None:
+        rows: dict[str, dict[OpType, tuple[list[int], list[int]]]] = {}
+        for invocation, completion in history.pairs():
+            if invocation.is_client:
+                node = _node(invocation, completion) or ""
+                end: OpType = "info" if completion is None else completion.type
+                begun, ended = rows.setdefault(node, {end: ([], []) for end in ENDS})[end]
+                begun.append(invocation.time)
+                ended.append(-1 if completion is None else completion.time)
+        self.starts: dict[str, dict[OpType, Times]] = {}
+        self.first_ok: dict[str, Times] = {}
+        for node in sorted(rows):
+            self.starts[node] = {}
+            for end in ENDS:
+                begun_ns, ended_ns = (np.array(column, dtype=np.int64) for column in rows[node][end])
+                # A merged history can be slightly out of order; bisecting needs order.
+                order = np.argsort(begun_ns, kind="stable")
+                self.starts[node][end] = begun_ns[order]
+                if end == "ok":
+                    self.first_ok[node] = np.minimum.accumulate(ended_ns[order][::-1])[::-1]
+        self.oks = np.sort(np.concatenate([np.array(rows[node]["ok"][1], dtype=np.int64) for node in rows] or [_NONE]))
+        self.gaps = np.diff(self.oks)
+        self.block_gaps = np.maximum.reduceat(self.gaps, range(0, len(self.gaps), BLOCK)) if len(self.gaps) else _NONE
+        self.end_ns = max((op.time for op in history), default=0)
+
+    def longest_gap_ns(self, begin_ns: int, end_ns: int) -> int:
+        """The longest time within the interval in which no op ended ok."""
+        if end_ns <= begin_ns:
+            return 0
+        first = int(np.searchsorted(self.oks, begin_ns, "left"))
+        last = int(np.searchsorted(self.oks, end_ns, "right")) - 1
+        if last < first:
+            return end_ns - begin_ns
+        edges = max(int(self.oks[first]) - begin_ns, end_ns - int(self.oks[last]))
+        return max(edges, self._greatest_gap(first, last))
+
+    def _greatest_gap(self, first: int, last: int) -> int:
+        """The greatest of the gaps from position `first` up to `last`, that one excluded."""
+        first_block, last_block = -(-first // BLOCK), last // BLOCK
+        if first_block >= last_block:
+            return int(self.gaps[first:last].max(initial=0))
+        return max(
+            int(self.gaps[first : first_block * BLOCK].max(initial=0)),
+            int(self.block_gaps[first_block:last_block].max(initial=0)),
+            int(self.gaps[last_block * BLOCK : last].max(initial=0)),
+        )
+
+
+_NONE: Times = np.array([], dtype=np.int64)
 
 
 def sides(did: Any, nodes: Iterable[str]) -> list[list[str]]:
@@ -74,60 +131,68 @@ def sides(did: Any, nodes: Iterable[str]) -> list[list[str]]:
     return sorted(groups, key=lambda side: (-len(side), side))
 
 
-def _window(
-    window: Window, pairs: Sequence[Pair], starts_ns: list[int], oks_ns: list[int], nodes: set[str], end_ns: int
-) -> WindowServed:
-    until_ns = end_ns if window.lifting_ns is None else window.lifting_ns
-    inside = pairs[bisect_left(starts_ns, window.installed_ns) : bisect_right(starts_ns, until_ns)]
-    by_node: dict[str, list[Pair]] = {}
-    for pair in inside:
-        if (node := _node(pair)) is not None:
-            by_node.setdefault(node, []).append(pair)
-    groups = sides(window.did, nodes)
-    recovered = {} if window.lifted_ns is None else _recoveries(window.lifted_ns, pairs, starts_ns)
-    return WindowServed(
-        f=window.f,
-        did=window.did,
-        index=window.index,
-        status=window.status,
-        installed_ns=window.installed_ns,
-        lifting_ns=window.lifting_ns,
-        lifted_ns=window.lifted_ns,
-        served=_served(inside),
-        by_node={node: _served(by_node[node]) for node in sorted(by_node)},
-        sides=tuple(
-            SideServed(tuple(side), _served(pair for node in side for pair in by_node.get(node, []))) for side in groups
-        ),
-        longest_gap_ns=_longest_gap_ns(window.installed_ns, until_ns, oks_ns),
-        recovery_ns=min(recovered.values(), default=None),
-        recovery_ns_by_node={node: recovered[node] for node in sorted(node for node in recovered if node is not None)},
-    )
-
-
-def _served(pairs: Iterable[Pair]) -> Served:
-    """How many ops ended how; one that never completed counts as info."""
-    ended = Counter("info" if completion is None else completion.type for _, completion in pairs)
-    return Served(ok_count=ended["ok"], fail_count=ended["fail"], info_count=ended["info"])
-
-
-def _recoveries(lifted_ns: int, pairs: Sequence[Pair], starts_ns: list[int]) -> dict[str | None, int]:
-    """Node (None where the op names none) -> ns from the heal to its first ok of an op invoked after it."""
-    found: dict[str | None, int] = {}
-    for pair in pairs[bisect_left(starts_ns, lifted_ns) :]:
-        completion = pair[1]
-        if completion is not None and completion.type == "ok":
-            recovery_ns = completion.time - lifted_ns
-            found[_node(pair)] = min(recovery_ns, found.get(_node(pair), recovery_ns))
+def _windows(windows: Sequence[Window], ops: _Ops) -> list[WindowServed]:
+    """What was served in each window, and the recovery after it."""
+    begins = [window.began_ns if window.in_force_ns is None else window.in_force_ns for window in windows]
+    ends = [ops.end_ns if window.lifting_ns is None else window.lifting_ns for window in windows]
+    lifted = np.array([-1 if window.lifted_ns is None else window.lifted_ns for window in windows], dtype=np.int64)
+    counts = {node: _counts(ops.starts[node], begins, ends) for node in ops.starts}
+    recoveries = {node: _recoveries(ops.starts[node]["ok"], ops.first_ok[node], lifted) for node in ops.starts}
+    nodes = [node for node in ops.starts if node]
+    found: list[WindowServed] = []
+    for i, window in enumerate(windows):
+        by_node = {node: counts[node][i] for node in nodes if any(counts[node][i])}
+        recovered = {node: recoveries[node][i] for node in ops.starts if recoveries[node][i] >= 0}
+        found.append(
+            WindowServed(
+                id=window.id,
+                name=window.name,
+                what=window.what,
+                nodes=window.nodes,
+                did=window.did,
+                index=window.index,
+                status=window.status,
+                began_ns=window.began_ns,
+                in_force_ns=window.in_force_ns,
+                lifting_ns=window.lifting_ns,
+                lifted_ns=window.lifted_ns,
+                served=_total(rows[i] for rows in counts.values()),
+                by_node={node: Served(*row) for node, row in by_node.items()},
+                sides=tuple(
+                    SideServed(tuple(side), _total(by_node[node] for node in side if node in by_node))
+                    for side in sides(window.did, nodes)
+                ),
+                longest_gap_ns=ops.longest_gap_ns(begins[i], ends[i]),
+                recovery_ns=min(recovered.values(), default=None),
+                recovery_ns_by_node={node: ns for node, ns in recovered.items() if node},
+            )
+        )
     return found
 
 
-def _longest_gap_ns(begin_ns: int, end_ns: int, oks_ns: list[int]) -> int:
-    """The longest time within the interval in which no op ended ok."""
-    inside = oks_ns[bisect_left(oks_ns, begin_ns) : bisect_right(oks_ns, end_ns)]
-    marks = [begin_ns, *inside, end_ns]
-    return max(after - before for before, after in pairwise(marks))
+def _counts(starts: Mapping[OpType, Times], begins: Sequence[int], ends: Sequence[int]) -> list[list[int]]:
+    """For each interval, both ends included, how many ops of one node were invoked in it, in the order of ENDS."""
+    columns = [
+        np.maximum(0, np.searchsorted(starts[end], ends, "right") - np.searchsorted(starts[end], begins, "left"))
+        for end in ENDS
+    ]
+    rows: list[list[int]] = np.stack(columns, axis=1).tolist()
+    return rows
 
 
-def _node(pair: Pair) -> str | None:
-    invocation, completion = pair
+def _recoveries(starts: Times, first_ok: Times, lifted: Times) -> list[int]:
+    """For each heal, the ns until the first ok of an op of this node that was invoked after it; -1 when there was none."""
+    at = np.searchsorted(starts, lifted, "left")
+    has_one = (lifted >= 0) & (at < len(starts))
+    found = np.full(len(lifted), -1, dtype=np.int64)
+    found[has_one] = first_ok[at[has_one]] - lifted[has_one]
+    ns: list[int] = found.tolist()
+    return ns
+
+
+def _total(rows: Iterable[Sequence[int]]) -> Served:
+    return Served(*(sum(column) for column in zip(*rows, strict=True))) if (rows := list(rows)) else Served(0, 0, 0)
+
+
+def _node(invocation: Op, completion: Op | None) -> str | None:
     return invocation.node if completion is None or completion.node is None else completion.node

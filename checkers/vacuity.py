@@ -10,7 +10,7 @@ import msgspec
 
 from checkers.evidence import Vacuity
 from checkers.verdict import Verdict
-from checkers.windows import Window, fault_windows, is_closing, nemesis_ops, status_of
+from checkers.windows import Window, fault_results, fault_windows
 from histories.history import History
 from histories.op import NEMESIS, Process, freeze
 
@@ -22,7 +22,8 @@ class VacuityThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     ok_min: client ops that ended `ok`.
     attempts_min: an f tried that often, and never once `ok`, makes the run vacuous.
-    overlap_min: client ops that met an installed fault while it was in force; asked for only when faults were planned.
+    overlap_min: client ops that met a fault while it was certainly in force on some node; asked for only when faults were
+        planned, and not of histories whose recorder did not measure its faults.
     concurrent_min: client ops invoked on a key while another op on it was outstanding.
     """
 
@@ -71,19 +72,25 @@ def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT) -> Verdic
 
 
 def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, Any]) -> list[str]:
-    """What is wrong with the faults; nothing when none was planned."""
-    planned = [completion for _, completion in nemesis_ops(history) if not is_closing(completion.f)]
-    unfinished = [op for op in history.nemesis().select("invoke") if not is_closing(op.f)]
-    if not thresholds.overlap_min or not (planned or unfinished):
+    """What is wrong with the faults; nothing when none was planned, or when another tool recorded the history."""
+    if not thresholds.overlap_min:
         return []
-    windows = [window for window in fault_windows(history) if window.status != "indeterminate"]
-    statuses = Counter(status_of(completion) for completion in planned)
+    windows = fault_windows(history)
+    statuses = Counter(window.status for window in windows)
+    # An op that begins nothing and ends nothing was skipped, or failed before it did anything; a heal with nothing to
+    # heal is neither.
+    idle = Counter(result.status for _, result in fault_results(history) if not (result.begins or result.ends))
+    idle.pop("installed", None)
+    unfinished_count = sum(completion is None for invocation, completion in history.nemesis().pairs())
+    if not (windows or idle or unfinished_count):
+        return []
+    stats["faults_by_status"] = dict(sorted((statuses + idle).items()))
     overlap_count = _overlap_count(history, windows)
-    stats["faults_by_status"] = dict(sorted(statuses.items()))
     stats["overlap_count"] = overlap_count
-    if not windows:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "none completed"
-        return [f"faults were planned, but none was installed ({counts})"]
+    if not any(window.status == "installed" for window in windows):
+        told = [f"{count} {status}" for status, count in sorted((statuses + idle).items())]
+        told += [f"{unfinished_count} never completed"] if unfinished_count else []
+        return [f"faults were planned, but none was installed ({', '.join(told)})"]
     if overlap_count < thresholds.overlap_min:
         return [f"{overlap_count} client ops met an installed fault, fewer than {thresholds.overlap_min}"]
     return []
@@ -107,9 +114,9 @@ def _overlap_count(history: History, windows: list[Window]) -> int:
 
 
 def _merged(windows: list[Window]) -> list[tuple[int, int | None]]:
-    """The times at which any window was in force, as disjoint intervals in order; None: to the end."""
+    """The times at which a fault was certainly in force on some node, as disjoint intervals in order; None: to the end."""
     merged: list[tuple[int, int | None]] = []
-    for begin, end in sorted(((w.installed_ns, w.lifting_ns) for w in windows), key=lambda times: times[0]):
+    for begin, end in sorted((span for window in windows for span in window.spans()), key=lambda span: span[0]):
         if merged and (merged[-1][1] is None or begin <= merged[-1][1]):
             last_begin, last_end = merged.pop()
             merged.append((last_begin, None if last_end is None or end is None else max(last_end, end)))

@@ -1,11 +1,7 @@
-"""When which fault was in force, as the history's nemesis ops tell. No judgement here.
+"""When which fault was in force, as the results of the history's fault ops tell. No judgement here.
 
-A window is opened by an op whose f is `kill`, `pause` or begins with `start-`, and closed by its counterpart: `start`,
-`resume`, `stop-...`, or `heal`, which closes all. An op of any other f (restart-all, corrupt) is a window by itself,
-from its invocation to its completion. Only what completed opens one; what was skipped does not.
-
-Counterparts that name nodes (`did: {"nodes": [...]}`) close the windows of these nodes only. Opening a fault that names
-no nodes again replaces it, as a new partition replaces the old one.
+What begins and what ends a fault is said by the ops themselves (histories.faults); the name of an op means nothing. A
+history that another tool recorded says nothing of the kind, and has no windows.
 """
 
 from __future__ import annotations
@@ -14,134 +10,120 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import replace
 
+from histories.faults import Begun, FaultResult, Lift, Onset, fault_result
 from histories.history import History
 from histories.op import NEMESIS, Op
 
-Status = Literal["installed", "indeterminate", "unmeasured"]
-
-_CLOSED_BY = {"kill": "start", "pause": "resume"}
-_CLOSERS = frozenset(_CLOSED_BY.values())
-_HEAL = "heal"
-
 
 class Window(msgspec.Struct, frozen=True):
-    """One fault in force.
+    """One fault, from when it began to when it was over.
 
-    f: of the op that opened it. index: of that op's completion. did: what exactly was done, as recorded.
-    status: as the opening op completed; "unmeasured" when the recorder kept no evidence (Jepsen's histories).
-    asked_ns <= installed_ns: invocation and completion of the opening op. lifting_ns <= lifted_ns: of the closing one;
-    None when it was still in force at the end. The fault was certainly in force from installed_ns to lifting_ns only.
-    nodes: those that it was done to; None when the op names none.
+    id, name, what, damages: as in histories.faults.Begun. index: of the completion of the op that began it. did: what that
+    op did. onsets, lifts: by node, sorted; a node that is not in `lifts` is still under the fault at the end.
+
+    began_ns <= in_force_ns <= lifting_ns <= lifted_ns. It was certainly in force on all its nodes from in_force_ns to
+    lifting_ns, and on none of them before began_ns or after lifted_ns. in_force_ns: None when that was not measured on
+    every node. lifting_ns, lifted_ns: None when it lasted to the end, or nobody knows better.
     """
 
-    f: str
+    id: str
+    name: str
+    what: str
+    damages: bool
     index: int
-    status: Status
     did: Any
-    asked_ns: int
-    installed_ns: int
-    lifting_ns: int | None = None
-    lifted_ns: int | None = None
-    nodes: frozenset[str] | None = None
+    onsets: dict[str, Onset]
+    lifts: dict[str, Lift]
+    began_ns: int
+    in_force_ns: int | None
+    lifting_ns: int | None
+    lifted_ns: int | None
+
+    @property
+    def status(self) -> Literal["installed", "indeterminate"]:
+        """Whether it was seen to be in force on every node."""
+        return "indeterminate" if self.in_force_ns is None else "installed"
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that it concerned, sorted."""
+        return tuple(self.onsets)
+
+    @property
+    def title(self) -> str:
+        """Name and nodes, or whatever tells more than these: "kill n1 n2", "partition:one n1 | n2 n3"."""
+        return f"{self.name} {self.what or ' '.join(self.onsets)}"
+
+    def spans(self) -> Iterator[tuple[int, int | None]]:
+        """From when to when it was certainly in force, for each node on which it was; None: to the end."""
+        for node, onset in self.onsets.items():
+            if onset.in_force_ns is not None:
+                lift = self.lifts.get(node)
+                yield onset.in_force_ns, None if lift is None else lift.lifting_ns
+
+
+class _Building:
+    """What is known so far of one fault."""
+
+    def __init__(self, begun: Begun, index: int, did: Any) -> None:
+        self.begun = begun
+        self.index = index
+        self.did = did
+        self.lifts: dict[str, Lift] = {}
+
+    def lift(self, lifts: Mapping[str, Lift]) -> None:
+        for node, lift in lifts.items():
+            first = self.lifts.get(node)
+            if first is None:
+                self.lifts[node] = lift
+            elif first.lifted_ns is None:
+                # The first try may have been what ended it; the last one is what was seen to have.
+                self.lifts[node] = Lift(first.lifting_ns, lift.lifted_ns)
+
+    def built(self) -> Window:
+        onsets = {node: self.begun.nodes[node] for node in sorted(self.begun.nodes)}
+        in_force = [onset.in_force_ns for onset in onsets.values()]
+        lifts = {node: self.lifts[node] for node in onsets if node in self.lifts}
+        lifted = [lift.lifted_ns for lift in lifts.values()]
+        known_in_force = [ns for ns in in_force if ns is not None]
+        known_lifted = [ns for ns in lifted if ns is not None]
+        return Window(
+            id=self.begun.id,
+            name=self.begun.name,
+            what=self.begun.what,
+            damages=self.begun.damages,
+            index=self.index,
+            did=self.did,
+            onsets=onsets,
+            lifts=lifts,
+            began_ns=min(onset.began_ns for onset in onsets.values()),
+            in_force_ns=max(known_in_force) if len(known_in_force) == len(onsets) else None,
+            lifting_ns=min((lift.lifting_ns for lift in lifts.values()), default=None),
+            lifted_ns=max(known_lifted) if len(known_lifted) == len(onsets) else None,
+        )
 
 
 def fault_windows(history: History) -> list[Window]:
-    """The windows of all faults that were installed or may have been, in order of opening."""
-    windows: list[Window] = []
-    open_by_closer: dict[str, list[int]] = {}
-    for invocation, completion in nemesis_ops(history):
-        status = status_of(completion)
-        if is_closing(completion.f):
-            if status != "indeterminate":
-                closers = list(open_by_closer) if completion.f == _HEAL else [completion.f]
-                for closer in closers:
-                    open_by_closer[closer] = _close(windows, open_by_closer.get(closer, []), invocation, completion)
-            continue
-        if status == "skipped":
-            continue
-        window = Window(
-            completion.f,
-            completion.index,
-            status,
-            _did(completion),
-            invocation.time,
-            completion.time,
-            nodes=_nodes(completion),
-        )
-        if (closer_f := _closer(completion.f)) is None:
-            begin_ns, end_ns = invocation.time, completion.time
-            windows.append(replace(window, installed_ns=begin_ns, lifting_ns=end_ns, lifted_ns=end_ns))
-            continue
-        still_open = open_by_closer.get(closer_f, [])
-        if window.nodes is None:
-            still_open = _close(windows, still_open, invocation, completion)
-        open_by_closer[closer_f] = [*still_open, len(windows)]
-        windows.append(window)
-    return windows
+    """Every fault of the run, in the order in which they were begun."""
+    found: dict[str, _Building] = {}
+    for op, result in fault_results(history):
+        for begun in result.begins:
+            if not begun.nodes:
+                continue
+            known = found.get(begun.id)
+            if known is None:
+                found[begun.id] = _Building(begun, op.index, result.did)
+            else:
+                known.begun = begun
+        for ended in result.ends:
+            if ended.id in found:
+                found[ended.id].lift(ended.nodes)
+    return [building.built() for building in found.values()]
 
 
-def nemesis_ops(history: History) -> Iterator[tuple[Op, Op]]:
-    """Each completed fault op with its invocation, in order of completion.
-
-    Jepsen's nemesis invokes and completes with `info` both: there the second of two with one f is the completion.
-    """
-    invocation: Op | None = None
+def fault_results(history: History) -> Iterator[tuple[Op, FaultResult]]:
+    """Each completed fault op with its result, in order; those that have none of ours are left out."""
     for op in history:
-        if op.process != NEMESIS:
-            continue
-        if op.type == "invoke" or invocation is None or invocation.f != op.f:
-            invocation = op
-        else:
-            yield invocation, op
-            invocation = None
-
-
-def is_closing(f: str) -> bool:
-    """Whether an op of this f ends a fault."""
-    return f in _CLOSERS or f == _HEAL or f.startswith("stop-")
-
-
-def status_of(completion: Op) -> Status | Literal["skipped"]:
-    """How the completed fault op says it went."""
-    if not isinstance(completion.value, Mapping):
-        return "unmeasured"
-    match completion.value.get("status"):
-        case "installed":
-            return "installed"
-        case "indeterminate":
-            return "indeterminate"
-        case "skipped":
-            return "skipped"
-        case _:
-            return "unmeasured"
-
-
-def _closer(f: str) -> str | None:
-    """The f that closes what f opens; None when f opens nothing lasting."""
-    return "stop-" + f.removeprefix("start-") if f.startswith("start-") else _CLOSED_BY.get(f)
-
-
-def _close(windows: list[Window], opened: list[int], invocation: Op, completion: Op) -> list[int]:
-    """Close the windows at the `opened` positions, those of the named nodes only; the positions of what stays open."""
-    nodes = _nodes(completion) if is_closing(completion.f) else None
-    still_open: list[int] = []
-    for position in opened:
-        window = windows[position]
-        if nodes is not None and window.nodes is not None and not window.nodes <= nodes:
-            still_open.append(position)
-        else:
-            windows[position] = replace(window, lifting_ns=invocation.time, lifted_ns=completion.time)
-    return still_open
-
-
-def _did(completion: Op) -> Any:
-    return completion.value.get("did") if isinstance(completion.value, Mapping) else completion.value
-
-
-def _nodes(completion: Op) -> frozenset[str] | None:
-    did = _did(completion)
-    named = did.get("nodes") if isinstance(did, Mapping) else did
-    is_list_of_names = isinstance(named, list | tuple) and all(isinstance(node, str) for node in named)
-    return frozenset(named) if is_list_of_names and named else None
+        if op.process == NEMESIS and (result := fault_result(op)) is not None:
+            yield op, result

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
+import msgspec
+
 NodeId = str
 Grudge = Mapping[NodeId, frozenset[NodeId]]
 """node -> the nodes it refuses to hear. {"n1": {"n2"}}: whatever n2 sends never arrives at n1."""
@@ -17,6 +19,16 @@ Reach = Literal["answers", "cut", "down"]
 """How a probe from one node to another ended: it got through; it did not; the other end has no process to answer."""
 
 ProcessState = Literal["running", "paused", "dead"]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """From the moment at which something began to be done until it was seen to have its effect, in ns of `Cluster.now_ns`."""
+
+    begin_ns: int
+    end_ns: int
+
+
+Spans = Mapping[NodeId, Span]
 
 
 class FaultError(Exception):
@@ -43,26 +55,33 @@ class Links(Protocol):
 
 
 class Processes(Protocol):
-    """The nodes' processes."""
+    """The nodes' processes. What acts on several nodes says for each that it acted on when that was: three kills may take
+    half a second."""
 
-    def kill(self, nodes: Collection[NodeId]) -> None:
+    def kill(self, nodes: Collection[NodeId]) -> Spans:
         """As by `kill -9`: dead when this returns. One that is dead already stays so."""
         ...
 
-    def start(self, nodes: Collection[NodeId]) -> None:
-        """Start those that are dead, on the disk they left; returns when they run. Running ones are left alone."""
+    def start(self, nodes: Collection[NodeId]) -> Spans:
+        """Start those that are dead, on the disk they left; returns when their processes run, whether they answer or not.
+        Running ones are left alone."""
         ...
 
-    def pause(self, nodes: Collection[NodeId]) -> None:
+    def pause(self, nodes: Collection[NodeId]) -> Spans:
         """As by SIGSTOP: it keeps its sockets and memory and does nothing."""
         ...
 
-    def resume(self, nodes: Collection[NodeId]) -> None:
+    def resume(self, nodes: Collection[NodeId]) -> Spans:
         """As by SIGCONT. One that is dead or was not paused is left alone."""
         ...
 
     def states(self) -> Mapping[NodeId, ProcessState]:
         """What each process is doing, looked up now."""
+        ...
+
+    def answering(self, nodes: Collection[NodeId], timeout_s: float) -> frozenset[NodeId]:
+        """Those of these nodes that answered their status within that time; returns as soon as all that run have. A node
+        may run and not answer: one that needs a quorum for it, say."""
         ...
 
 
@@ -152,6 +171,10 @@ class Cluster(Protocol):
 
     @property
     def nodes(self) -> Sequence[NodeId]: ...
+
+    def now_ns(self) -> int:
+        """Now, in ns since the run began, on the history's clock; 0 before that."""
+        ...
 
     @property
     def links(self) -> Links | None: ...

@@ -1,17 +1,19 @@
 """What a family of faults is to the planner, the command line and the schedule file: its names, needs, plans and
 final ops.
 
-A user's own family is an object of this Protocol under the entry point group `themis.faults`.
+A user's own family is an object of this Protocol, mostly of `FamilyDefaults`: under the entry point group `themis.faults`, or
+named as `--nemesis package.module:Family`. See docs/faults.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from nemesis.book import FaultBook
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.fault import Fault
 
@@ -38,13 +40,14 @@ class Needs(msgspec.Struct, frozen=True):
 
 class Window(msgspec.Struct, frozen=True):
     """Where one fault is to be planned: begun at start_ns, healed at end_ns, at most down_nodes_max nodes dead or
-    paused by it."""
+    paused by it. roles: the target's, with the nodes of each, sorted; empty where all nodes are alike."""
 
     nodes: tuple[NodeId, ...]
     rng: Random
     start_ns: int
     end_ns: int
     down_nodes_max: int
+    roles: Mapping[str, tuple[NodeId, ...]] = {}
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -63,6 +66,9 @@ class Family(Protocol):
     summary: str
     variants: tuple[str, ...]
     """Empty when there is only one way; else all of them, in a fixed order."""
+    takes_roles: bool
+    """Whether a role of the target is a variant as well, such as `kill:coordinator`. Then `plan` and `claims` know those of
+    `Window.roles`."""
     fs: frozenset[str]
     begins: frozenset[str]
     """The fs after which a fault is in force; disjoint from `ends`."""
@@ -80,8 +86,8 @@ class Family(Protocol):
         """The smallest cluster on which this fault is one."""
         ...
 
-    def build(self, cluster: Cluster) -> Fault:
-        """The fault, bound to a cluster that has what it needs."""
+    def build(self, cluster: Cluster, book: FaultBook) -> Fault:
+        """The fault, bound to a cluster that has what it needs, and to the book of its run."""
         ...
 
     def plan(self, variant: str, window: Window) -> Planned | None:
@@ -96,6 +102,37 @@ class Family(Protocol):
         """The variant that this op belongs to ("" where that cannot be told from the op). Raises ValueError with
         the broken rule."""
         ...
+
+    def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
+        """Which nodes this family holds down while the op is done, and after it, when it held `before` down until then."""
+        ...
+
+
+class Down(NamedTuple):
+    """Nodes that are dead or paused during an op, and after it. "the primary" stands for a node that only the run knows."""
+
+    during: frozenset[NodeId]
+    after: frozenset[NodeId]
+
+
+class FamilyDefaults:
+    """What most families say: no variants, no roles, on any cluster, with no node down; claimed by its own name."""
+
+    name: str
+    variants: tuple[str, ...] = ()
+    takes_roles = False
+
+    def claims(self, variant: str) -> Sequence[str]:
+        """Its name, and its name with the variant."""
+        return (self.name, f"{self.name}/{variant}") if variant else (self.name,)
+
+    def nodes_min(self, variant: str) -> int:
+        """One."""
+        return 1
+
+    def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
+        """None."""
+        return Down(before, before)
 
 
 def check_nodes(value: Any, nodes: Collection[NodeId]) -> tuple[NodeId, ...]:

@@ -9,7 +9,7 @@ the way).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from nemesis.capabilities import NodeId
@@ -40,12 +40,13 @@ def plan(
     survives: Collection[str] | None = None,
     down_nodes_max: float = 1.0,
     beyond_model: bool = False,
+    roles: Mapping[str, tuple[NodeId, ...]] | None = None,
 ) -> Schedule:
     """Faults of every choice over the whole run, each ended before `time_limit_ns`.
 
     interval_ns: mean time between two faults of one family. survives, down_nodes_max: the target's fault model
         (names of faults; the share of nodes that may be down at once); survives=None is one that survives all.
-        beyond_model drops both.
+        beyond_model drops both. roles: the target's, with the nodes of each.
 
     Raises ValueError for a time limit or an interval that is not positive, and Unavailable for a choice that is outside
     the model or takes more nodes than there are.
@@ -59,7 +60,9 @@ def plan(
     limit = len(ordered) if beyond_model else down_limit(len(ordered), down_nodes_max)
     interval_ns = min(interval_ns, math.ceil(time_limit_ns / WINDOWS_WANTED))
     streams = [
-        _Stream(choice, ordered, Random(f"{seed}/nemesis/{choice.name}"), limit, time_limit_ns, interval_ns)
+        _Stream(
+            choice, ordered, Random(f"{seed}/nemesis/{choice.name}"), limit, time_limit_ns, interval_ns, roles or {}
+        )
         for choice in choices
     ]
     planned = _fill(streams, limit, len(ordered))
@@ -108,13 +111,15 @@ class _Stream:
         limit: int,
         time_limit_ns: int,
         interval_ns: int,
+        roles: Mapping[str, tuple[NodeId, ...]],
     ) -> None:
         self.family: Family = families()[choice.name]
         self.nodes = nodes
+        self.roles = roles
         self.rng = rng
         self.times_ns = _times(rng, time_limit_ns, interval_ns)
         self.bag: list[str] = []
-        scratch = Window(nodes, Random(0), 0, 1_000_000_000, limit)
+        scratch = Window(nodes, Random(0), 0, 1_000_000_000, limit, roles)
         self.variants = []
         reasons: list[str] = []
         for variant in choice.variants or ("",):
@@ -134,7 +139,7 @@ class _Stream:
             self.bag = list(self.variants)
             self.rng.shuffle(self.bag)
         # A window has an rng of its own: how much one fault draws moves none of the later ones.
-        window = Window(self.nodes, Random(self.rng.getrandbits(64)), start_ns, end_ns, down_nodes_max)
+        window = Window(self.nodes, Random(self.rng.getrandbits(64)), start_ns, end_ns, down_nodes_max, self.roles)
         for variant in [*self.bag, *self.variants]:
             planned = self.family.plan(variant, window)
             if planned is not None:

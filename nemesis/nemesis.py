@@ -1,35 +1,50 @@
 """The nemesis of one run: routes each op to its fault, gives up on one that is stuck, and heals everything at the end.
 
-With a time-out each op runs in a thread of its own, which a stuck one keeps; that fault then answers nothing but
-indeterminate until the call comes back. Without one (the simulation) everything runs in the caller's thread.
+With a time-out each op runs in a thread of its own, which a stuck one keeps. The next ops are done all the same: one of them
+may be what the stuck one waits for. Where both concern one node, the later op's measurement proves nothing, because the
+stuck one may yet take effect: then it is indeterminate. Without a time-out (the simulation) everything runs in the caller's
+thread.
 """
 
 from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
+import msgspec
+
+from histories.faults import FaultResult
 from histories.op import Op
-from nemesis.capabilities import Cluster, FaultError
-from nemesis.fault import Fault, FaultResult
+from nemesis.book import FaultBook
+from nemesis.capabilities import Cluster, FaultError, NodeId
+from nemesis.family import Family
+from nemesis.fault import Fault
+
+
+class _Stuck(msgspec.Struct, frozen=True):
+    """An op that was given up: its thread, what it was, and the nodes it was asked to act on."""
+
+    thread: threading.Thread
+    what: str
+    nodes: frozenset[NodeId]
 
 
 class Nemesis:
-    """Faults of one run. `invoke` and `heal_all` are for one caller at a time; `fault_in_force` is for any thread."""
+    """Faults of one run, of these families. `invoke` and `heal_all` are for one caller at a time."""
 
-    def __init__(self, cluster: Cluster, faults: Sequence[Fault], *, timeout_s: float | None = None) -> None:
+    def __init__(self, cluster: Cluster, families: Iterable[Family], *, timeout_s: float | None = None) -> None:
         if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s: {timeout_s} is not positive")
         self.cluster = cluster
-        self.faults = tuple(faults)
         self.timeout_s = timeout_s
+        self.book = FaultBook(cluster.now_ns)
+        self.faults = _built(families, cluster, self.book)
         self._asked: set[str] = set()
-        self._stuck: dict[str, threading.Thread] = {}
-        self._lock = threading.Lock()
-        self._in_force: dict[str, str] = {}
-        names = [fault.name for fault in faults]
+        self._stuck: dict[str, list[_Stuck]] = {}
+        names = [fault.name for fault in self.faults]
         if len(set(names)) != len(names):
             raise ValueError(f"faults: {', '.join(names)} has one name twice")
 
@@ -41,7 +56,12 @@ class Nemesis:
         for fault in self.faults:
             if op.f in fault.fs:
                 self._asked.add(fault.name)
-                return self._run(fault, partial(fault.invoke, op), did=op.value)
+                nodes = _named(op.value, self.cluster.nodes)
+                result = self._run(
+                    fault, partial(fault.invoke, op), f"{op.f} {' '.join(sorted(nodes))}", nodes, op.value
+                )
+                stuck = [late.what for late in self._still_stuck(fault) if not late.nodes.isdisjoint(nodes)]
+                return _doubted(result, stuck) if stuck and not result.why.startswith(GIVEN_UP) else result
         known = sorted(f for fault in self.faults for f in fault.fs)
         raise ValueError(f"no fault takes the op {op.f!r} (ops: {', '.join(known)})")
 
@@ -58,51 +78,40 @@ class Nemesis:
                 continue
             try:
                 healed[fault.name] = self._heal(fault)
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001 - the other faults must be healed whatever this one does
                 healed[fault.name] = FaultResult("indeterminate", why=f"the heal crashed: {traceback.format_exc()}")
         return healed
 
-    def fault_in_force(self) -> str:
-        """What the faults do to the cluster now, in a few words; empty when nothing. For the live line."""
-        with self._lock:
-            return ", ".join(words for words in self._in_force.values() if words)
-
     def _heal(self, fault: Fault) -> FaultResult:
-        late = self._late(fault)
-        if late is None:
-            return self._run(fault, fault.heal, did=None)
-        # Healed all the same: what can be undone is. But when the stuck call comes back it may break things again.
-        del self._stuck[fault.name]
-        result = self._run(fault, fault.heal, did=None)
-        self._stuck.setdefault(fault.name, late)
-        why = "an earlier op of this fault is still stuck and may yet take effect"
-        return FaultResult("indeterminate", result.did, result.evidence, f"{why}; {result.why}" if result.why else why)
+        for late in self._still_stuck(fault):
+            late.thread.join(self.timeout_s)
+        before = self._still_stuck(fault)
+        # Healed all the same: what can be undone is. But when the stuck op comes back it may break things again.
+        result = self._run(fault, fault.heal, "the heal", frozenset(self.cluster.nodes), None)
+        return _doubted(result, [late.what for late in before]) if before else result
 
-    def _late(self, fault: Fault) -> threading.Thread | None:
-        """The thread that this fault's stuck op holds, given once more the time-out to end; None when there is none."""
-        thread = self._stuck.get(fault.name)
-        if thread is not None:
-            thread.join(self.timeout_s)
-            if thread.is_alive():
-                return thread
-            del self._stuck[fault.name]
-        return None
+    def _still_stuck(self, fault: Fault) -> list[_Stuck]:
+        """The ops of this fault that were given up and have not come back."""
+        alive = [late for late in self._stuck.get(fault.name, []) if late.thread.is_alive()]
+        self._stuck[fault.name] = alive
+        return alive
 
-    def _run(self, fault: Fault, act: Callable[[], FaultResult], did: object) -> FaultResult:
-        if fault.name in self._stuck and self._stuck[fault.name].is_alive():
-            return FaultResult("indeterminate", did=did, why="an earlier op of this fault is still stuck")
-        self._stuck.pop(fault.name, None)
-        result = _guarded(act, did) if self.timeout_s is None else self._timed(fault, act, did, self.timeout_s)
-        with self._lock:
-            self._in_force[fault.name] = fault.in_force
-        return result
+    def _run(
+        self, fault: Fault, act: Callable[[], FaultResult], what: str, nodes: frozenset[NodeId], did: object
+    ) -> FaultResult:
+        if self.timeout_s is None:
+            result = _guarded(act, did)
+        else:
+            result = self._timed(fault, act, _Asked(what, nodes, did), self.timeout_s)
+        begins, ends = self.book.taken()
+        return msgspec.structs.replace(result, begins=begins, ends=ends)
 
-    def _timed(self, fault: Fault, act: Callable[[], FaultResult], did: object, timeout_s: float) -> FaultResult:
+    def _timed(self, fault: Fault, act: Callable[[], FaultResult], asked: _Asked, timeout_s: float) -> FaultResult:
         ended: list[FaultResult | Exception] = []
 
         def work() -> None:
             try:
-                ended.append(_guarded(act, did))
+                ended.append(_guarded(act, asked.did))
             # Carried to the caller's thread, which raises it.
             except Exception as error:  # noqa: BLE001
                 ended.append(error)
@@ -111,11 +120,44 @@ class Nemesis:
         thread.start()
         thread.join(timeout_s)
         if not ended:
-            self._stuck[fault.name] = thread
-            return FaultResult("indeterminate", did=did, why=f"given up after {timeout_s:g} s")
+            self._stuck.setdefault(fault.name, []).append(_Stuck(thread, asked.what, asked.nodes))
+            return FaultResult("indeterminate", did=asked.did, why=f"{GIVEN_UP} {timeout_s:g} s")
         if isinstance(ended[0], Exception):
             raise ended[0]
         return ended[0]
+
+
+GIVEN_UP = "given up after"
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """An op in words, the nodes it is to act on, and its value."""
+
+    what: str
+    nodes: frozenset[NodeId]
+    did: Any
+
+
+def _built(families: Iterable[Family], cluster: Cluster, book: FaultBook) -> tuple[Fault, ...]:
+    """The fault of each family, in order; families whose ops another's fault takes share that one."""
+    faults: list[Fault] = []
+    for family in families:
+        if not any(family.fs <= fault.fs for fault in faults):
+            faults.append(family.build(cluster, book))
+    return tuple(faults)
+
+
+def _named(value: Any, nodes: Sequence[NodeId]) -> frozenset[NodeId]:
+    """The nodes of the cluster that an op's value names; all of them where it names none."""
+    named = value.get("nodes") if isinstance(value, dict) else value
+    found = frozenset(named) & frozenset(nodes) if isinstance(named, list | tuple) else frozenset()
+    return found or frozenset(nodes)
+
+
+def _doubted(result: FaultResult, stuck: Sequence[str]) -> FaultResult:
+    """The result of an op on nodes that an op which was given up may yet act on."""
+    why = f"an earlier op ({', '.join(stuck)}) is still stuck and may yet take effect"
+    return msgspec.structs.replace(result, status="indeterminate", why=f"{why}; {result.why}" if result.why else why)
 
 
 def _guarded(act: Callable[[], FaultResult], did: object) -> FaultResult:

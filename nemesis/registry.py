@@ -4,21 +4,20 @@ for them.
     partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder
     corrupt rate disk[:kind]
 
-and whatever the entry point group `themis.faults` adds: objects of nemesis.family.Family.
+and whatever the entry point group `themis.faults` adds, or `package.module:Family` names: see nemesis.outside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
 
+from nemesis import outside
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.family import CAPABILITIES, Entry, Family
-from nemesis.fault import Fault
 from nemesis.faults.clock import ClockFamily
 from nemesis.faults.disk import DiskFamily
 from nemesis.faults.kill import KillFamily
@@ -29,7 +28,6 @@ from nemesis.faults.restart import RestartFamily
 from nemesis.spelling import nearest, nearest_name
 
 NONE = "none"
-ENTRY_POINTS = "themis.faults"
 
 BUILT_IN: tuple[Family, ...] = (
     # In the order of the final heals. Processes first: a link that leads to a dead or paused one cannot be measured.
@@ -47,11 +45,11 @@ BUILT_IN: tuple[Family, ...] = (
 class UnknownFault(ValueError):
     """No fault has this name. `nearest`: the most similar known one, None when none is similar."""
 
-    def __init__(self, name: str, known: Iterable[str], what: str = "fault") -> None:
+    def __init__(self, name: str, known: Iterable[str], what: str = "fault", note: str = "") -> None:
         names = sorted(known)
         self.name = name
         self.nearest = nearest_name(name, names)
-        super().__init__(f"unknown {what} {name!r}{nearest(name, names)}")
+        super().__init__(f"unknown {what} {name!r}{nearest(name, names)}{note}")
 
 
 class Unavailable(ValueError):
@@ -71,63 +69,93 @@ class FaultChoice(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """As on the command line: `partition`, or `partition:one`, `partition:ring`."""
-        return tuple(f"{self.name}:{variant}" for variant in self.variants) if self.explicit else (self.name,)
+        """As on the command line: `partition`, or `partition:one`, `partition:ring`; a family from outside that was named by
+        its path has that path for a name."""
+        name = next((path for path, family in _named.items() if family.name == self.name), self.name)
+        return tuple(f"{name}:{variant}" for variant in self.variants) if self.explicit else (name,)
 
     def __str__(self) -> str:
         return ",".join(self.names)
 
 
-@cache
-def families() -> Mapping[str, Family]:
-    """Every family by name, the built-in ones first, in the order of the final heals.
+_named: dict[str, Family] = {}
+"""The families that a `package.module:Family` named, by that path."""
 
-    Raises ValueError when an entry point cannot be loaded or takes a name or an op that is taken.
-    """
-    found = {family.name: family for family in BUILT_IN}
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        try:
-            family: Family = point.load()
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"entry point {ENTRY_POINTS}: {point.name} = {point.value}: {error}") from error
-        taken = {f for other in found.values() for f in other.fs} & set(family.fs)
-        if family.name in found or taken:
-            clash = f"the name {family.name!r}" if family.name in found else f"the ops {', '.join(sorted(taken))}"
-            raise ValueError(f"entry point {ENTRY_POINTS}: {point.name} = {point.value}: {clash} is taken")
-        found[family.name] = family
+
+@cache
+def _installed() -> Mapping[str, Family]:
+    return outside.installed({family.name for family in BUILT_IN})
+
+
+def families() -> Mapping[str, Family]:
+    """Every family by name, the built-in ones first, in the order of the final heals: then those of entry points, then those
+    that `parse_nemesis` was given by their paths. Raises BadFamily when one of an entry point cannot be used."""
+    found: dict[str, Family] = {family.name: family for family in BUILT_IN}
+    found.update(_installed())
+    found.update((family.name, family) for family in _named.values())
     return found
 
 
-def parse_nemesis(names: str | Sequence[str]) -> list[FaultChoice]:
+def parse_nemesis(names: str | Sequence[str], roles: Collection[str] = ()) -> list[FaultChoice]:
     """`partition:ring,kill` as choices, in the order of the final heals; several variants of one family become one
-    choice.
+    choice. `kill:coordinator` names a role of the target, where `roles` has it, and `package.module:Family` a family from
+    outside, which is known by its name from then on.
 
-    Nothing or "none" is no fault. Raises UnknownFault for a name or a variant that does not exist.
+    Nothing or "none" is no fault. Raises UnknownFault for a name or a variant that does not exist, BadFamily for a family
+    that cannot be used.
     """
     parts = names.split(",") if isinstance(names, str) else list(names)
-    known = families()
     chosen: dict[str, list[str]] = {}
     for part in (part.strip() for part in parts):
         if part in ("", NONE):
             continue
-        name, colon, variant = part.partition(":")
+        name, colon, variant = _split(part)
+        known = families()
         if name not in known:
             raise UnknownFault(name, known)
-        variants = known[name].variants
-        if colon and variant not in variants:
-            if not variants:
-                raise UnknownFault(part, [name])
-            raise UnknownFault(part, [f"{name}:{other}" for other in variants])
+        family = known[name]
+        if colon and variant not in family.variants and not (family.takes_roles and variant in roles):
+            raise _unknown_variant(family, variant, roles)
         wanted = chosen.setdefault(name, [])
         # A bare name is all variants, which a named one beside it does not narrow.
         wanted.append(variant if colon else "")
     return [
-        FaultChoice(name, known[name].variants)
+        FaultChoice(name, family.variants)
         if "" in chosen[name]
-        else FaultChoice(name, tuple(v for v in known[name].variants if v in chosen[name]), explicit=True)
-        for name in known
+        else FaultChoice(name, tuple(v for v in (*family.variants, *sorted(roles)) if v in chosen[name]), explicit=True)
+        for name, family in families().items()
         if name in chosen
     ]
+
+
+def _split(part: str) -> tuple[str, str, str]:
+    """A fault of the command line as name, colon, variant. A `package.module:Family` is loaded, and has the family's name."""
+    name, colon, rest = part.partition(":")
+    if not colon or "." not in name:
+        return name, colon, rest
+    attribute, colon, variant = rest.partition(":")
+    path = f"{name}:{attribute}"
+    if path not in _named:
+        family = outside.loaded(path, f"the fault {path}")
+        if family.name in families():
+            raise outside.BadFamily(f"the fault {path}: the name {family.name!r} is taken")
+        _named[path] = family
+    return _named[path].name, colon, variant
+
+
+def load_named(names: Iterable[str]) -> None:
+    """The families among these names of a command line that are paths are known from now on. Raises BadFamily."""
+    for name in names:
+        _split(name)
+
+
+def _unknown_variant(family: Family, variant: str, roles: Collection[str]) -> UnknownFault:
+    part = f"{family.name}:{variant}"
+    known = [f"{family.name}:{other}" for other in family.variants] or [family.name]
+    if not family.takes_roles:
+        return UnknownFault(part, known)
+    has = f"the roles of this target are {', '.join(sorted(roles))}" if roles else "this target has no roles"
+    return UnknownFault(part, [*known, *(f"{family.name}:{role}" for role in sorted(roles))], note=f"; {has}")
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -188,7 +216,7 @@ def available(
     ]
 
 
-def survived(survives: Collection[str], choice: FaultChoice, variant: str) -> bool:
+def is_claimed(survives: Collection[str], choice: FaultChoice, variant: str) -> bool:
     """Whether a fault model with these names (`kill`, `disk/lose-unsynced`; `:` reads as `/`) has this variant in
     it."""
     names = {name.replace(":", "/") for name in survives}
@@ -202,7 +230,7 @@ def within_model(choices: Sequence[FaultChoice], survives: Collection[str]) -> l
     """
     kept: list[FaultChoice] = []
     for choice in choices:
-        inside = [variant for variant in choice.variants or ("",) if survived(survives, choice, variant)]
+        inside = [variant for variant in choice.variants or ("",) if is_claimed(survives, choice, variant)]
         outside = [variant for variant in choice.variants or ("",) if variant not in inside]
         if outside and (choice.explicit or not inside):
             name = f"{choice.name}:{outside[0]}" if choice.explicit else choice.name
@@ -242,21 +270,15 @@ def choices_of(entries: Iterable[Entry], nodes: Collection[NodeId]) -> list[Faul
     ]
 
 
-def build_faults(choices: Iterable[FaultChoice], cluster: Cluster) -> list[Fault]:
-    """The faults of these choices, in the order of the final heals; families that share a fault share one."""
+def chosen_families(choices: Iterable[FaultChoice]) -> list[Family]:
+    """The families of these choices, in the order of the final heals."""
     chosen = {choice.name for choice in choices}
-    faults: list[Fault] = []
-    for name, family in families().items():
-        if name in chosen and not any(family.fs <= fault.fs for fault in faults):
-            faults.append(family.build(cluster))
-    return faults
+    return [family for name, family in families().items() if name in chosen]
 
 
 def final_ops(choices: Iterable[FaultChoice]) -> list[tuple[str, Any]]:
     """The (f, value) that a run's heal phase does, once each: whatever these choices did is then undone."""
-    chosen = {choice.name for choice in choices}
     ops: list[tuple[str, Any]] = []
-    for name, family in families().items():
-        if name in chosen:
-            ops.extend(op for op in family.final_ops() if op not in ops)
+    for family in chosen_families(choices):
+        ops.extend(op for op in family.final_ops() if op not in ops)
     return ops

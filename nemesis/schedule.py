@@ -16,7 +16,8 @@ import msgspec
 from histories.op import NEMESIS, Op
 from nemesis.capabilities import NodeId
 from nemesis.family import Entry
-from nemesis.registry import FaultChoice, UnknownFault, choices_of, family_of, survived
+from nemesis.outside import BadFamily
+from nemesis.registry import FaultChoice, UnknownFault, choices_of, family_of, is_claimed, load_named
 
 VERSION = 1
 
@@ -114,6 +115,10 @@ def decode(text: bytes, path: str, nodes: Sequence[NodeId]) -> Schedule:
         raise BadSchedule(path, None, f"format version {raw.get('version')!r}; this themis reads version {VERSION}")
     entries = [_entry(path, i, item) for i, item in enumerate(raw["entries"])]
     try:
+        load_named(name for name in raw.get("choices") or () if isinstance(name, str))
+    except BadFamily as error:
+        raise BadSchedule(path, None, str(error)) from error
+    try:
         schedule = msgspec.convert({"nodes": list(nodes), **raw, "entries": []}, type=Schedule)
     except msgspec.ValidationError as error:
         raise BadSchedule(path, None, str(error)) from error
@@ -149,35 +154,26 @@ def check(schedule: Schedule, path: str = "schedule") -> None:
 def outside_model(schedule: Schedule, survives: Collection[str], down_nodes_max: float = 1.0) -> list[str]:
     """In words, where a schedule leaves a target's fault model; empty when it stays inside.
 
-    survives, down_nodes_max: as in the target's fault model (a share of all nodes). Nodes are counted as down from
-    a kill, a pause or a crash of the disk until the op that ends it; a "primary" counts as a node of its own.
+    survives, down_nodes_max: as in the target's fault model (a share of all nodes). Which nodes an entry takes down, and
+    which it brings back, its family says; a "primary" counts as a node of its own.
     """
     found: list[str] = []
     for choice in schedule.fault_choices():
-        outside = [variant for variant in choice.variants or ("",) if not survived(survives, choice, variant)]
+        outside = [variant for variant in choice.variants or ("",) if not is_claimed(survives, choice, variant)]
         if choice.explicit:
             found += [f"{choice.name}:{variant}" for variant in outside]
         elif len(outside) == len(choice.variants or ("",)):
             found.append(choice.name)
     limit = down_limit(len(schedule.nodes), down_nodes_max)
-    down: dict[str, set[NodeId]] = {}
+    down: dict[str, frozenset[NodeId]] = {}
     for entry in schedule.entries:
-        family = family_of(entry.f).name
-        if entry.f in ("kill", "pause"):
-            nodes = {"the primary"} if entry.value == "primary" else set(entry.value)
-            down[family] = down.get(family, set()) | nodes
-        elif entry.f == "damage-disk":
-            down[family] = set(entry.value["nodes"])
-        elif entry.f == "restart-all":
-            down[family] = set(schedule.nodes)
-        elif entry.f in family_of(entry.f).ends:
-            down[family] = set() if entry.value is None else down.get(family, set()) - set(entry.value)
-        count = len(set().union(*down.values()))
-        if entry.f == "restart-all":
-            down[family] = set()
+        family = family_of(entry.f)
+        during, after = family.down(entry.f, entry.value, schedule.nodes, down.get(family.name, frozenset()))
+        count = len(frozenset().union(during, *(nodes for name, nodes in down.items() if name != family.name)))
         if count > limit < len(schedule.nodes):
             found.append(f"{count} nodes down at once (at most {limit})")
             break
+        down[family.name] = after
     return found
 
 

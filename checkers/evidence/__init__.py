@@ -21,6 +21,7 @@ from checkers.evidence.linearizability import (
 )
 from checkers.evidence.liveness import LastAnswer, Liveness, NodeState
 from checkers.evidence.nodes import EndedNode, EndedNodes
+from checkers.evidence.recovery import Recovery
 from checkers.evidence.vacuity import Vacuity
 from checkers.evidence.witness import Witness
 
@@ -28,6 +29,7 @@ Evidence = (
     Linearizability
     | Invariants
     | Vacuity
+    | Recovery
     | Availability
     | ClockSeries
     | EndedNodes
@@ -57,6 +59,7 @@ __all__ = [
     "OpNote",
     "Order",
     "PossibleState",
+    "Recovery",
     "Refutation",
     "Served",
     "SideServed",

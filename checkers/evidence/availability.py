@@ -40,11 +40,15 @@ class WindowServed(Part, frozen=True):
     nothing was healed.
     """
 
-    f: str
+    id: str
+    name: str
+    what: str
+    nodes: tuple[str, ...]
     did: Any
     index: int
-    status: Literal["installed", "indeterminate", "unmeasured"]
-    installed_ns: int
+    status: Literal["installed", "indeterminate"]
+    began_ns: int
+    in_force_ns: int | None
     lifting_ns: int | None
     lifted_ns: int | None
     served: Served

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections import Counter
+from itertools import pairwise
+from typing import Any
 
-from checkers.availability import availability, sides
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers import availability as module
+from checkers.availability import ENDS, availability, sides
 from checkers.evidence import Availability, Served
+from checkers.tests.fault_ops import begins, ends, numbered
 from checkers.verdict import Validity
+from checkers.windows import fault_windows
 from histories.history import History
-from histories.op import NEMESIS, Op, OpType, Process
+from histories.op import Op, OpType
 
 GRUDGE = {"grudge": {"n1": ["n2", "n3"], "n2": ["n1"], "n3": ["n1"]}}
 
 
-def timed(*events: tuple[int, OpType, Process, str, object, str | None]) -> History:
-    ops = [Op(0, time, type, process, f, None, value, None, node) for time, type, process, f, value, node in events]
-    ops.sort(key=lambda op: op.time)
-    return History(msgspec.structs.replace(op, index=i) for i, op in enumerate(ops))
+def timed(*ops: Op) -> History:
+    return History(numbered(ops))
 
 
-def op(
-    start: int, end: int, process: int, type_: OpType, node: str
-) -> list[tuple[int, OpType, Process, str, object, str]]:
-    return [(start, "invoke", process, "read", None, node), (end, type_, process, "read", None, node)]
+def op(start: int, end: int | None, process: int, type_: OpType, node: str | None) -> list[Op]:
+    ops = [Op(0, start, "invoke", process, "read", node=node)]
+    return ops if end is None else [*ops, Op(0, end, type_, process, "read", node=node)]
 
 
 PARTITIONED = timed(
     *op(0, 5, 0, "ok", "n1"),
-    (10, "invoke", NEMESIS, "start-partition", "one", None),
-    (12, "info", NEMESIS, "start-partition", {"status": "installed", "did": GRUDGE}, None),
+    *begins(10, "partition-1", ["n1", "n2", "n3"], took=2, did=GRUDGE),
     *op(15, 20, 1, "ok", "n2"),
     *op(16, 40, 0, "info", "n1"),
     *op(30, 33, 1, "fail", "n3"),
     *op(34, 36, 2, "ok", "n2"),
-    (50, "invoke", NEMESIS, "stop-partition", None, None),
-    (52, "info", NEMESIS, "stop-partition", {"status": "installed"}, None),
+    *ends(50, {"partition-1": ["n1", "n2", "n3"]}, took=2),
     *op(51, 56, 1, "ok", "n2"),
     *op(55, 60, 2, "ok", "n2"),
     *op(58, 92, 5, "ok", "n1"),
@@ -72,10 +75,8 @@ def test_the_whole_run() -> None:
 
 def test_no_recovery_is_told_apart_from_no_heal() -> None:
     healed = timed(
-        (1, "invoke", NEMESIS, "kill", None, None),
-        (2, "info", NEMESIS, "kill", {"status": "installed"}, None),
-        (3, "invoke", NEMESIS, "start", None, None),
-        (4, "info", NEMESIS, "start", {"status": "installed"}, None),
+        *begins(1, "kill-1", took=1),
+        *ends(3, {"kill-1": ["n1"]}, took=1),
         *op(5, 6, 0, "fail", "n1"),
     )
     assert availability(healed).stats["unrecovered_count"] == 1
@@ -94,3 +95,78 @@ def test_sides_of_a_bridge_and_of_no_partition() -> None:
     assert sides(bridge, ["n1", "n2", "n4", "n5"]) == [["n1", "n2"], ["n4", "n5"]]
     assert sides({"grudge": {"n1": ["n2"]}}, ["n1", "n2"]) == [["n1"], ["n2"]]  # One direction is not enough.
     assert sides({"nodes": ["n1"]}, ["n1", "n2"]) == []
+
+
+def by_brute_force(history: History) -> list[dict[str, Any]]:
+    """What the windows of `availability` must say, by looking at every op for every window."""
+    pairs = [(a, b) for a, b in history.pairs() if a.is_client]
+    end_ns = max(op.time for op in history)
+    found = []
+    for window in fault_windows(history):
+        begin = window.began_ns if window.in_force_ns is None else window.in_force_ns
+        end = end_ns if window.lifting_ns is None else window.lifting_ns
+        by_node: dict[str, Counter[str]] = {}
+        for a, b in pairs:
+            if begin <= a.time <= end:
+                node = (b and b.node) or a.node or ""
+                by_node.setdefault(node, Counter())[b.type if b else "info"] += 1
+        oks = sorted(b.time for _, b in pairs if b and b.type == "ok" and begin <= b.time <= end)
+        recovered = [
+            b.time - window.lifted_ns
+            for a, b in pairs
+            if window.lifted_ns is not None and b and b.type == "ok" and a.time >= window.lifted_ns
+        ]
+        found.append(
+            {
+                "served": [sum(counts[e] for counts in by_node.values()) for e in ENDS],
+                "by_node": {n: [by_node[n][e] for e in ENDS] for n in sorted(by_node) if n},
+                "longest_gap_ns": max((b - a for a, b in pairwise([begin, *oks, end])), default=0)
+                if end > begin
+                else 0,
+                "recovery_ns": min(recovered, default=None),
+            }
+        )
+    return found
+
+
+NODES = ["n1", "n2", None]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """Clients' ops of any length and end, and faults that overlap, are never lifted, or never certain."""
+    groups: list[list[Op]] = []
+    for process in range(draw(st.integers(0, 4))):
+        time = 0
+        for _ in range(draw(st.integers(0, 6))):
+            start = time + draw(st.integers(0, 20))
+            time = start + draw(st.integers(0, 30))
+            groups.append(op(start, time, process, draw(st.sampled_from(ENDS)), draw(st.sampled_from(NODES))))
+        if draw(st.booleans()):
+            groups.append(op(time, None, process, "ok", draw(st.sampled_from(NODES))))
+    for number in range(draw(st.integers(1, 4))):
+        start, took = draw(st.integers(0, 100)), draw(st.integers(0, 10))
+        status = draw(st.sampled_from(["installed", "indeterminate"]))
+        groups.append(begins(start, f"kill-{number}", took=took, status=status))
+        if draw(st.booleans()):
+            heal = start + took + draw(st.integers(0, 60))
+            groups.append(ends(heal, {f"kill-{number}": ["n1"]}, took=draw(st.integers(0, 9))))
+    return History(numbered(*groups))
+
+
+@given(histories(), st.integers(1, 4))
+def test_the_windows_are_those_of_brute_force(history: History, block: int) -> None:
+    usual, module.BLOCK = module.BLOCK, block
+    try:
+        found = availability(history).evidence_of(Availability).windows
+    finally:
+        module.BLOCK = usual
+    assert [
+        {
+            "served": [getattr(window.served, f"{end}_count") for end in ENDS],
+            "by_node": {node: [getattr(row, f"{end}_count") for end in ENDS] for node, row in window.by_node.items()},
+            "longest_gap_ns": window.longest_gap_ns,
+            "recovery_ns": window.recovery_ns,
+        }
+        for window in found
+    ] == by_brute_force(history)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-import msgspec
 import pytest
 
 from checkers.evidence import Vacuity
+from checkers.tests.fault_ops import begins, ends, numbered, pair
 from checkers.vacuity import VacuityThresholds, vacuity
 from checkers.verdict import Validity
 from histories.builder import h
+from histories.faults import FaultResult
 from histories.history import History
-from histories.op import NEMESIS, Op, OpType
+from histories.op import NEMESIS, Op
 
 BUSY = " | ".join(
     [
@@ -24,22 +24,17 @@ BUSY = " | ".join(
 )
 
 
-def history(text: str, faults: Iterable[tuple[int, OpType, str, Any]] = ()) -> History:
-    """Clients' ops, one a ms, and fault ops (time in ms, type, f, value), in order of time."""
-    ops = list(h(text))
-    ops += [Op(0, time * 1_000_000, type, NEMESIS, f, None, value) for time, type, f, value in faults]
-    ops.sort(key=lambda op: op.time)
-    return History(msgspec.structs.replace(op, index=i) for i, op in enumerate(ops))
+MS = 1_000_000
 
 
-def partition(start: int, stop: int | None, status: str = "installed") -> list[tuple[int, OpType, str, Any]]:
-    ops: list[tuple[int, OpType, str, Any]] = [
-        (start, "invoke", "start-partition", None),
-        (start, "info", "start-partition", {"status": status}),
-    ]
-    if stop is not None:
-        ops += [(stop, "invoke", "stop-partition", None), (stop, "info", "stop-partition", {"status": "installed"})]
-    return ops
+def history(text: str, faults: Iterable[Op] = ()) -> History:
+    """Clients' ops, one a ms, and fault ops, in order of time."""
+    return History(numbered(list(h(text)), list(faults)))
+
+
+def partition(start: int, stop: int | None, status: str = "installed") -> list[Op]:
+    ops = begins(start * MS, "partition-1", status=status)
+    return ops if stop is None else [*ops, *ends(stop * MS, {"partition-1": ["n1"]})]
 
 
 def test_a_busy_history_is_not_vacuous() -> None:
@@ -86,21 +81,37 @@ def test_overlap_with_a_fault(start: int, stop: int | None, overlap_count: int) 
 
 
 def test_an_op_that_meets_two_faults_is_counted_once() -> None:
-    faults = [*partition(2, 8), (3, "invoke", "kill", None), (4, "info", "kill", {"status": "installed"})]
+    faults = [*partition(2, 8), *begins(3 * MS, "kill-2", took=MS)]
     verdict = vacuity(history(BUSY, faults))
     assert verdict.stats["overlap_count"] == 12
+    assert verdict.stats["faults_by_status"] == {"installed": 2}
 
 
-@pytest.mark.parametrize("status", ["skipped", "indeterminate"])
-def test_a_fault_that_was_not_installed_does_not_count(status: str) -> None:
-    verdict = vacuity(history(BUSY, partition(1, 20, status)))
+def test_a_heal_is_no_fault() -> None:
+    heal = pair(30 * MS, 31 * MS, "stop-loss", FaultResult("installed"))
+    assert vacuity(history(BUSY, [*partition(2, 8), *heal])).stats["faults_by_status"] == {"installed": 1}
+    assert "faults_by_status" not in vacuity(history(BUSY, heal)).stats, "nothing was planned, nothing was to heal"
+
+
+def test_a_fault_that_was_not_seen_to_be_in_force_does_not_count() -> None:
+    verdict = vacuity(history(BUSY, partition(1, 20, "indeterminate")))
     assert verdict.validity is Validity.UNKNOWN
-    assert f"none was installed (1 {status})" in verdict.reason
+    assert "none was installed (1 indeterminate)" in verdict.reason
+
+
+def test_a_fault_that_was_skipped_does_not_count() -> None:
+    skipped = pair(1, 1, "kill", FaultResult("skipped", why="no node leads"))
+    assert "none was installed (1 skipped)" in vacuity(history(BUSY, skipped)).reason
 
 
 def test_a_fault_that_never_completed_does_not_count() -> None:
-    verdict = vacuity(history(BUSY, [(3, "invoke", "kill", None)]))
-    assert "none was installed (none completed)" in verdict.reason
+    verdict = vacuity(history(BUSY, [Op(0, 3 * MS, "invoke", NEMESIS, "kill")]))
+    assert "none was installed (1 never completed)" in verdict.reason
+
+
+def test_nothing_is_asked_of_faults_that_another_tool_recorded() -> None:
+    jepsen = pair(3 * MS, 4 * MS, "start-partition", "cut off n1")
+    assert vacuity(history(BUSY, jepsen)).validity is Validity.VALID
 
 
 def test_a_history_without_faults_needs_none() -> None:

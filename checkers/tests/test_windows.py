@@ -1,118 +1,89 @@
-"""When which fault was in force."""
+"""When which fault was in force: what the results of the fault ops say, and nothing else."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from checkers.windows import Window, fault_windows
+from checkers.tests.fault_ops import begins, ends, numbered, pair
+from checkers.windows import fault_windows
+from histories.faults import Begun, Ended, FaultResult, Lift, Onset
 from histories.history import History
-from histories.op import NEMESIS, Op, OpType
-
-Event = tuple[int, OpType, str, Any]
+from histories.op import NEMESIS, Op
 
 
-def nemesis(*events: Event) -> History:
-    """Fault ops: time, type, f, value."""
-    return History(Op(i, time, type, NEMESIS, f, None, value) for i, (time, type, f, value) in enumerate(events))
+def windows(*groups: list[Op]) -> list[tuple[str, int | None, int | None, int | None]]:
+    """id, and in force, lifting, lifted."""
+    history = History(numbered(*groups))
+    return [(w.id, w.in_force_ns, w.lifting_ns, w.lifted_ns) for w in fault_windows(history)]
 
 
-def ended(status: str, did: Any = None) -> dict[str, Any]:
-    return {"status": status, "did": did}
-
-
-def spans(history: History) -> list[tuple[str, int, int | None]]:
-    """f, and from when to when it was certainly in force."""
-    return [(window.f, window.installed_ns, window.lifting_ns) for window in fault_windows(history)]
-
-
-def test_a_pair_opens_and_closes() -> None:
-    grudge = {"grudge": {"n1": ["n2"], "n2": ["n1"]}}
-    history = nemesis(
-        (10, "invoke", "start-partition", "one"),
-        (12, "info", "start-partition", ended("installed", grudge)),
-        (30, "invoke", "stop-partition", None),
-        (35, "info", "stop-partition", ended("installed")),
+def test_a_fault_has_the_times_that_its_ops_say() -> None:
+    did = {"grudge": {"n1": ["n2"]}}
+    history = History(
+        numbered(
+            begins(10, "partition-1", ["n1", "n2"], took=2, did=did), ends(30, {"partition-1": ["n1", "n2"]}, took=5)
+        )
     )
-    assert fault_windows(history) == [Window("start-partition", 1, "installed", grudge, 10, 12, 30, 35)]
+    (window,) = fault_windows(history)
+    assert (window.name, window.index, window.status, window.did) == ("partition", 1, "installed", did)
+    assert (window.began_ns, window.in_force_ns, window.lifting_ns, window.lifted_ns) == (10, 12, 30, 35)
+    assert window.nodes == ("n1", "n2")
+    assert list(window.spans()) == [(12, 30), (12, 30)]
 
 
-def test_what_was_skipped_opens_nothing_and_what_is_uncertain_does() -> None:
-    history = nemesis(
-        (10, "invoke", "kill", "primary"),
-        (11, "info", "kill", ended("skipped")),
-        (20, "invoke", "pause", ["n1"]),
-        (21, "info", "pause", ended("indeterminate", {"nodes": ["n1"]})),
+def test_the_name_of_an_op_means_nothing() -> None:
+    swapped = FaultResult("installed", begins=(Begun("x-1", "x", {"n1": Onset(1, 2)}),))
+    healed = FaultResult("installed", ends=(Ended("x-1", {"n1": Lift(5, 6)}),))
+    assert windows(pair(1, 2, "stop-partition", swapped), pair(5, 6, "kill", healed)) == [("x-1", 2, 5, 6)]
+
+
+def test_each_node_has_times_of_its_own() -> None:
+    kill = FaultResult("installed", begins=(Begun("kill-1", "kill", {"n1": Onset(10, 11), "n2": Onset(400, 410)}),))
+    some = FaultResult("installed", ends=(Ended("kill-1", {"n1": Lift(500, 510)}),))
+    rest = FaultResult("installed", ends=(Ended("kill-1", {"n2": Lift(600, 620)}),))
+    half = [pair(10, 410, "kill", kill), pair(500, 510, "start", some)]
+    assert windows(*half) == [("kill-1", 410, 500, None)], "n2 is dead still"
+    assert windows(*half, pair(600, 620, "start", rest)) == [("kill-1", 410, 500, 620)]
+    (window,) = fault_windows(History(numbered(*half)))
+    assert list(window.spans()) == [(11, 500), (410, None)]
+
+
+def test_a_fault_that_begins_and_ends_in_one_op_has_a_window() -> None:
+    result = FaultResult(
+        "installed",
+        begins=(Begun("restart-all-1", "restart-all", {"n1": Onset(10, 12)}),),
+        ends=(Ended("restart-all-1", {"n1": Lift(13, 19)}),),
     )
-    assert [(window.f, window.status, window.lifted_ns) for window in fault_windows(history)] == [
-        ("pause", "indeterminate", None)
+    assert windows(pair(10, 20, "restart-all", result)) == [("restart-all-1", 12, 13, 19)]
+
+
+def test_what_was_not_measured_on_every_node_is_indeterminate() -> None:
+    result = FaultResult("indeterminate", begins=(Begun("pause-1", "pause", {"n1": Onset(1, 2), "n2": Onset(1)}),))
+    (window,) = fault_windows(History(numbered(pair(1, 2, "pause", result))))
+    assert (window.status, window.in_force_ns) == ("indeterminate", None)
+    assert list(window.spans()) == [(2, None)], "on n1 it was in force"
+
+
+def test_a_heal_that_was_not_seen_to_work_ends_the_certain_part_and_a_later_one_the_rest() -> None:
+    tried = [begins(10, "loss-1"), ends(20, {"loss-1": ["n1"]}, took=1, status="indeterminate")]
+    assert windows(*tried) == [("loss-1", 10, 20, None)]
+    assert windows(*tried, ends(30, {"loss-1": ["n1"]}, took=1)) == [("loss-1", 10, 20, 31)]
+
+
+def test_a_later_result_may_know_better_when_a_fault_began() -> None:
+    assert windows(begins(10, "kill-1", status="indeterminate"), begins(20, "kill-1", took=3)) == [
+        ("kill-1", 23, None, None)
     ]
 
 
-def test_a_heal_that_did_not_hold_closes_nothing() -> None:
-    history = nemesis(
-        (10, "invoke", "start-partition", None),
-        (11, "info", "start-partition", ended("installed")),
-        (20, "invoke", "stop-partition", None),
-        (21, "info", "stop-partition", ended("indeterminate")),
-        (30, "invoke", "stop-partition", None),
-        (31, "info", "stop-partition", ended("installed")),
-    )
-    assert spans(history) == [("start-partition", 11, 30)]
+def test_skipped_ops_and_ops_that_never_completed_are_no_windows() -> None:
+    assert windows(pair(1, 2, "kill", FaultResult("skipped", why="no node leads"))) == []
+    assert windows([Op(0, 1, "invoke", NEMESIS, "kill")]) == []
 
 
-def test_nodes_are_started_one_by_one() -> None:
-    history = nemesis(
-        (1, "invoke", "kill", ["n1"]),
-        (2, "info", "kill", ended("installed", {"nodes": ["n1"]})),
-        (3, "invoke", "kill", ["n2"]),
-        (4, "info", "kill", ended("installed", {"nodes": ["n2"]})),
-        (5, "invoke", "start", ["n2"]),
-        (6, "info", "start", ended("installed", {"nodes": ["n2"]})),
-        (7, "invoke", "resume", None),
-        (8, "info", "resume", ended("installed", {"nodes": ["n1", "n2"]})),
-        (9, "invoke", "start", None),
-        (10, "info", "start", ended("installed", {"nodes": ["n1", "n2"]})),
-    )
-    assert spans(history) == [("kill", 2, 9), ("kill", 4, 5)]
-
-
-def test_a_new_partition_replaces_the_old_one() -> None:
-    history = nemesis(
-        (1, "invoke", "start-partition", None),
-        (2, "info", "start-partition", ended("installed", {"grudge": {}})),
-        (5, "invoke", "start-partition", None),
-        (6, "info", "start-partition", ended("installed", {"grudge": {}})),
-    )
-    assert spans(history) == [("start-partition", 2, 5), ("start-partition", 6, None)]
-
-
-def test_a_heal_closes_all() -> None:
-    history = nemesis(
-        (1, "invoke", "start-clock", None),
-        (2, "info", "start-clock", ended("installed", {"nodes": ["n1"]})),
-        (3, "invoke", "kill", None),
-        (4, "info", "kill", ended("installed", {"nodes": ["n2"]})),
-        (5, "invoke", "heal", None),
-        (6, "info", "heal", ended("installed")),
-    )
-    assert spans(history) == [("start-clock", 2, 5), ("kill", 4, 5)]
-
-
-def test_a_momentary_fault_is_in_force_while_it_is_done() -> None:
-    history = nemesis((10, "invoke", "restart-all", None), (19, "info", "restart-all", ended("installed")))
-    assert spans(history) == [("restart-all", 10, 19)]
-
-
-def test_jepsens_nemesis_invokes_with_info() -> None:
-    history = nemesis(
-        (1, "info", "start-partition", "majority"),
-        (2, "info", "start-partition", ["isolated", {"n1": ["n2"]}]),
-        (5, "info", "stop-partition", None),
-        (6, "info", "stop-partition", "network-healed"),
-    )
-    assert spans(history) == [("start-partition", 2, 5)]
-    assert fault_windows(history)[0].status == "unmeasured"
-
-
-def test_what_never_completed_is_no_window() -> None:
-    assert fault_windows(nemesis((1, "invoke", "kill", None))) == []
+def test_histories_of_other_tools_have_no_windows() -> None:
+    jepsen = [
+        Op(0, 1, "info", NEMESIS, "start-partition", value="majority"),
+        Op(0, 2, "info", NEMESIS, "start-partition", value=["isolated", {"n1": ["n2"]}]),
+        Op(0, 5, "info", NEMESIS, "stop-partition"),
+        Op(0, 6, "info", NEMESIS, "stop-partition", value="network-healed"),
+    ]
+    assert windows(jepsen) == []

@@ -17,8 +17,8 @@ import msgspec
 import uvloop
 
 from harness.clients.sessions import SessionFailed
+from histories.faults import FaultResult
 from histories.op import NEMESIS, Op, OpType
-from nemesis.fault import FaultResult
 from targets.session import Call, Outcome
 
 LOOK_S = 0.1

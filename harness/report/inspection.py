@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from checkers.evidence import Invariants, Linearizability, Refutation, Witness
+from checkers.windows import fault_windows
 from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.report import summary
@@ -141,13 +143,11 @@ def around(history: History, refuted: Refutation, window: int) -> list[Op]:
 
 
 def fault_lines(history: History) -> list[str]:
-    """How many faults of each kind were installed, skipped or indeterminate."""
-    statuses: dict[str, dict[str, int]] = {}
-    for op in history.nemesis():
-        if op.type == "info" and isinstance(op.value, dict) and "status" in op.value:
-            row = statuses.setdefault(op.f, {})
-            row[op.value["status"]] = row.get(op.value["status"], 0) + 1
-    told = [f"{f} " + ", ".join(f"{n} {status}" for status, n in sorted(row.items())) for f, row in statuses.items()]
+    """How many faults of each name were seen to be in force, and how many may have been."""
+    rows: dict[str, Counter[str]] = {}
+    for window in fault_windows(history):
+        rows.setdefault(window.name, Counter())[window.status] += 1
+    told = [f"{name} " + ", ".join(f"{n} {status}" for status, n in sorted(row.items())) for name, row in rows.items()]
     return [f"  faults: {'; '.join(told)}"] if told else []
 
 

@@ -11,7 +11,9 @@ import msgspec
 from checkers import Verdict, guarded, merge
 from checkers.availability import availability
 from checkers.invariants import check_traces
+from checkers.recovery import recovery
 from checkers.vacuity import vacuity
+from checkers.windows import fault_windows
 from harness.run import clock_series, phases
 from harness.run.failures import Failures
 from harness.run.plan import Plan, prepare
@@ -54,6 +56,7 @@ def check(
     parts = dict(findings)
     parts[plan.workload.name] = guarded(plan.workload.name, lambda: plan.workload.check(history, plan.context))
     parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, plan.thresholds))
+    parts["recovery"] = guarded("recovery", lambda: recovery(history))
     if with_measurements:
         parts["availability"] = guarded("availability", lambda: availability(history))
     rules = plan.target.invariants
@@ -91,20 +94,18 @@ def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
 
 
 def count_ops(history: History) -> dict[str, int]:
-    """How many client ops of each type, and how many faults were installed."""
+    """How many client ops of each type, and how many faults were seen to be in force."""
     counts = Counter(op.type for op in history if op.is_client)
-    installed = sum(
-        1
-        for op in history.nemesis()
-        if op.type == "info" and isinstance(op.value, dict) and op.value.get("status") == "installed"
-    )
+    installed = sum(window.status == "installed" for window in fault_windows(history))
     return {**{name: counts[name] for name in ("invoke", "ok", "fail", "info")}, "faults": installed}
 
 
 def count_faults_not_begun(history: History, due: Sequence[tuple[int, str, Any]]) -> int:
-    """How many of the fault ops that were due were never begun."""
+    """How many of the fault ops that were due while the run lasted were never begun. A run that a violation stopped has not
+    missed what was due after it."""
+    end_ns = max((op.time for op in history), default=0)
     begun = [(op.f, op.value) for op in history.nemesis() if op.type == "invoke"]
     # As JSON has them: a plan that was never read from a file may hold tuples.
-    asked = [(f, msgspec.json.decode(msgspec.json.encode(value))) for _, f, value in due]
+    asked = [(f, msgspec.json.decode(msgspec.json.encode(value))) for time_ns, f, value in due if time_ns <= end_ns]
     done = next((number for number, (a, b) in enumerate(zip(asked, begun, strict=False)) if a != b), len(begun))
     return max(0, len(asked) - done)

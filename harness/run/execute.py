@@ -29,7 +29,7 @@ from harness.run.sinks import FolderSink, Sink
 from harness.store.runs import Result, RunDirectory, Store
 from histories.op import Op
 from nemesis.nemesis import Nemesis
-from nemesis.registry import FaultChoice, build_faults
+from nemesis.registry import FaultChoice, chosen_families
 from nemesis.schedule import Schedule
 
 FAULT_TIMEOUT_S = 20.0
@@ -117,7 +117,7 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
         raise UsageError(f"environment {spec.env}: {error}") from error
     choices, faults = plan.faults(environment.cluster)
     timeout_s = None if environment.is_virtual else FAULT_TIMEOUT_S
-    nemesis = Nemesis(environment.cluster, build_faults(choices, environment.cluster), timeout_s=timeout_s)
+    nemesis = Nemesis(environment.cluster, chosen_families(choices), timeout_s=timeout_s)
     return Stage(plan, environment, tuple(choices), faults, nemesis)
 
 
@@ -164,9 +164,11 @@ def drive(
         record(op)
         progress.note(op)
 
-    interpreter = phases.interpreter(plan, stage.choices, stage.faults, record_and_count if is_watched else record)
+    interpreter = phases.interpreter(
+        plan, stage.choices, stage.faults, record_and_count if is_watched else record, progress.enter
+    )
     interruption.on_ask(interpreter.stop)
-    watching = watched(progress, nemesis.fault_in_force, environment.cluster.primary) if is_watched else nullcontext()
+    watching = watched(progress, environment.cluster.primary) if is_watched else nullcontext()
     # Where time is virtual, the faults themselves say exactly what each clock reads; elsewhere it is measured.
     clocks = None if environment.is_virtual else environment.cluster.clocks
     with watching, sampling(clocks) as samples:

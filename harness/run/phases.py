@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from histories.op import Op
 from nemesis.registry import FaultChoice, final_ops
 from nemesis.schedule import Schedule
 
+_log = logging.getLogger("themis")
+
 
 def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> Generator:
     """What happens in a run of `plan` under `faults`, from its first op to its last."""
@@ -22,8 +25,11 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
     heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
     return gen.phases(
         gen.main_phase(gen.lasting(spec.time_limit_s, gen.clients(ops), gen.nemesis(strikes), late_s_max(plan))),
+        gen.log("heal"),
         gen.nemesis(heals),
+        gen.log("quiet"),
         gen.sleep(spec.quiet_s),
+        gen.log("final ops"),
         gen.clients(plan.workload.final_generator(plan.context)),
     )
 
@@ -40,14 +46,25 @@ def late_s_max(plan: Plan) -> float | None:
 
 
 def interpreter(
-    plan: Plan, choices: Sequence[FaultChoice], faults: Schedule, record: Callable[[Op], None]
+    plan: Plan,
+    choices: Sequence[FaultChoice],
+    faults: Schedule,
+    record: Callable[[Op], None],
+    enter: Callable[[str], None],
 ) -> Interpreter:
-    """The interpreter of that generator; `record` gets each op as it happens."""
+    """The interpreter of that generator; `record` gets each op as it happens, and `enter` the name of each phase as it
+    begins."""
     spec = plan.spec
+
+    def log(message: str) -> None:
+        _log.info("%s", message)
+        enter(message)
+
     return Interpreter(
         generator(plan, choices, faults),
         concurrency=spec.concurrency,
         nodes=spec.nodes,
         seed=spec.seed,
         record=record,
+        log=log,
     )

@@ -19,6 +19,7 @@ from harness.workloads import registry as workloads
 from harness.workloads.base import Workload, WorkloadContext
 from nemesis import fault_planner, schedule
 from nemesis.capabilities import Cluster
+from nemesis.outside import BadFamily
 from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule
 from targets import registry as targets
@@ -99,6 +100,7 @@ class Plan(msgspec.Struct, frozen=True):
                 survives=model.survives,
                 down_nodes_max=model.down_nodes_max,
                 beyond_model=spec.beyond_model,
+                roles=roles_of(self.topology),
             )
         except Unavailable as error:
             raise UsageError(str(error)) from error
@@ -130,7 +132,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
         saved = load_schedule(schedule_file, spec)
     outside: list[str] = []
     if saved is None:
-        choices = parse_faults(spec)
+        choices = parse_faults(spec, target.topology(spec.nodes, target_options))
     else:
         choices = saved.fault_choices()
         outside = schedule.outside_model(saved, target.fault_model.survives, target.fault_model.down_nodes_max)
@@ -172,12 +174,17 @@ def needs_clocks(choice: FaultChoice) -> bool:
     return any("clocks" in family.needs(variant).capabilities for variant in choice.variants or ("",))
 
 
-def parse_faults(spec: RunSpec) -> list[FaultChoice]:
-    """The faults of the spec's names. Raises UsageError with the nearest known name."""
+def parse_faults(spec: RunSpec, topology: Topology) -> list[FaultChoice]:
+    """The faults of the spec's names, of which some may name a role. Raises UsageError with the nearest known name."""
     try:
-        return parse_nemesis(spec.nemesis)
-    except UnknownFault as error:
+        return parse_nemesis(spec.nemesis, topology.roles)
+    except (UnknownFault, BadFamily) as error:
         raise UsageError(f"--nemesis: {error}") from error
+
+
+def roles_of(topology: Topology) -> dict[str, tuple[str, ...]]:
+    """Role -> its nodes, sorted."""
+    return {role: topology.nodes_of_role(role) for role in topology.roles}
 
 
 def load_schedule(path: Path, spec: RunSpec) -> Schedule:

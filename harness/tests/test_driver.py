@@ -13,8 +13,8 @@ import pytest
 from harness.clients.driver import drive
 from harness.clients.sessions import SessionFailed
 from harness.tests.scripted import Scripted
+from histories.faults import FaultResult
 from histories.op import Op
-from nemesis.fault import FaultResult
 from targets.session import Call, Outcome
 
 NODES = ("n1", "n2", "n3")

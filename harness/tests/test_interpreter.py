@@ -20,9 +20,9 @@ from harness.generators.interpreter import Interpreter, InvalidCompletion
 from harness.generators.simulate import Ending, simulate
 from harness.workloads.base import WorkloadContext
 from harness.workloads.register import RegisterOptions, RegisterWorkload
+from histories.faults import FaultResult
 from histories.op import NEMESIS, Op
 from histories.wellformed import problems
-from nemesis.fault import FaultResult
 
 A, B = Invocation("a"), Invocation("b")
 

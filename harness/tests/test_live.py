@@ -7,9 +7,11 @@ import threading
 
 import pytest
 
+from checkers.tests.fault_ops import begins, ends
 from harness.run import live
 from harness.run.live import Progress, View, watched
 from histories.builder import h
+from histories.op import Op
 
 
 def progress() -> Progress:
@@ -23,29 +25,64 @@ def progress() -> Progress:
 
 
 def test_the_line_counts_what_ended() -> None:
-    line = View(progress(), lambda: "partition n1 | n2 n3", lambda: "n2").line()
+    line = View(progress(), lambda: "n2").line()
     assert "ok 1  fail 1  info 1" in line
-    assert "fault: partition n1 | n2 n3  leader: n2" in line
+    assert "leader: n2" in line
     assert "429 ops/s" in line, "three ops in seven milliseconds"
+    assert "latency 1 ms, 99% 1 ms" in line
 
 
 def test_the_rate_is_that_since_the_line_before() -> None:
     seen = progress()
-    view = View(seen, lambda: "", lambda: None)
+    view = View(seen, lambda: None)
     view.line()
     for op in h("p0 invoke read | p0 ok read 1"):
         seen.note(op)
     seen.time_ns = 1_007_000_000
     line = view.line()
-    assert "     1 ops/s" in line
-    assert "fault: none  leader: none" in line
+    assert " 1 ops/s" in line
+    assert "leader: none  faults: none" in line
+
+
+def test_the_line_tells_the_faults_in_force_and_what_the_nemesis_does() -> None:
+    seen = progress()
+    for op in begins(20, "kill-1", ["n1", "n2"]):
+        seen.note(op)
+    assert "faults: kill n1 n2" in View(seen, lambda: "n3").line()
+    invoke, complete = ends(30, {"kill-1": ["n1", "n2"]})
+    seen.note(invoke)
+    assert "faults: kill n1 n2 (doing stop)" in View(seen, lambda: "n3").line()
+    seen.note(complete)
+    assert "faults: none" in View(seen, lambda: "n3").line()
+    assert seen.faults == 1, "its heal is no fault"
+
+
+def test_many_faults_do_not_hide_the_leader() -> None:
+    seen = progress()
+    for number in range(20):
+        for op in begins(20 + number, f"partition-{number}", [f"a-node-with-a-long-name-{i}" for i in range(9)]):
+            seen.note(op)
+    line = View(seen, lambda: "n3").line()
+    assert " and 18 more" in line
+    assert line.index("leader: n3") < line.index("faults:")
+    assert len(line) < 250
+
+
+def test_the_line_tells_why_ops_fail_and_what_the_run_is_doing() -> None:
+    seen = progress()
+    seen.enter("heal")
+    for error in ("timeout", ["not-sent", "ConnectionRefusedError"], ["not-sent", "x"], ["not-sent"]):
+        seen.note(Op(0, 9, "fail", 7, "read", error=error))
+    line = View(seen, lambda: None).line()
+    assert "  heal  " in line
+    assert "errors: not-sent (3 of the last 6)" in line
 
 
 def test_a_cluster_that_does_not_answer_is_a_question_mark() -> None:
     def raises() -> str:
         raise OSError("no one answers")
 
-    assert "fault: ?  leader: ?" in View(progress(), raises, raises).line()
+    assert "leader: ?" in View(progress(), raises).line()
 
 
 class Terminal(io.StringIO):
@@ -71,7 +108,7 @@ def test_it_is_shown_while_the_run_is_under_way(is_terminal: bool, monkeypatch: 
     monkeypatch.setattr(live, "PLAIN_INTERVAL_S", 0.01)
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal(is_terminal)
-    with watched(progress(), lambda: "", lambda: "n1", stream):
+    with watched(progress(), lambda: "n1", stream):
         assert stream.written.wait(10)
     assert ("\x1b[" in stream.getvalue()) is is_terminal
     assert not any(thread.name == "themis-live" for thread in threading.enumerate())

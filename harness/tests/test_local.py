@@ -28,9 +28,10 @@ from harness.environments.real import labelled_processes
 from harness.environments.real.fork_server import Spawn
 from harness.errors import HarnessError, UsageError
 from harness.tests.scripted import Scripted
+from harness.tests.starting import start
+from histories.faults import FaultResult
 from histories.op import Op
 from nemesis.capabilities import FaultError
-from nemesis.fault import FaultResult
 from targets.tests.echo import TARGET, Options
 
 pytestmark = pytest.mark.real
@@ -157,7 +158,7 @@ def test_processes_are_killed_started_paused_and_resumed(shared: LocalEnvironmen
     assert cluster.processes.states() == {"n1": "running", "n2": "dead", "n3": "paused"}
     assert cluster.links.probe()["n3"]["n1"] == "answers", "the kernel of a paused process is reached"
     assert set(shared.statuses()) == {"n1"}
-    cluster.processes.start(["n1", "n2", "n3"])
+    start(cluster, ["n1", "n2", "n3"])
     assert cluster.processes.states() == {"n1": "running", "n2": "running", "n3": "paused"}
     cluster.processes.resume(NODES)
     assert set(cluster.processes.states().values()) == {"running"}
@@ -180,7 +181,7 @@ def test_clocks_are_moved_measured_and_restored_also_over_a_restart_and_a_pause(
     assert reads("n3", 0)
     cluster.processes.kill(["n1"])
     assert clocks.offsets_ns()["n1"] is None
-    cluster.processes.start(["n1"])
+    start(cluster, ["n1"])
     assert reads("n1", hour_ns), "the machine's clock is still wrong"
     cluster.processes.pause(["n2"])
     clocks.heal()
@@ -229,17 +230,17 @@ def test_disks_of_dead_nodes_are_damaged_and_the_damage_is_said(shared: LocalEnv
     done = msgspec.to_builtins(cluster.disks.damage("truncate", ["n3"], {"bytes": 5}))
     assert done["n3"]["file"] == "wal.log"
     assert done["n3"]["bytes_before"] - done["n3"]["bytes_after"] == 5
-    cluster.processes.start(["n3"])
+    start(cluster, ["n3"])
     assert shared.statuses()["n3"]["disk_damage"] is None, "a torn end"
     cluster.processes.kill(["n3"])
     done = msgspec.to_builtins(cluster.disks.damage("bitflip", ["n3"], {"bits": 4}))
     assert len(done["n3"]["bytes"]) == done["n3"]["bits"] == 4
-    cluster.processes.start(["n3"])
+    start(cluster, ["n3"])
     assert shared.statuses()["n3"]["damage"], "the core was told"
     cluster.processes.kill(["n3"])
     done = msgspec.to_builtins(cluster.disks.damage("wipe", ["n3"], {}))
     assert "wal.log" in done["n3"]["removed"]
-    cluster.processes.start(["n3"])
+    start(cluster, ["n3"])
     status = shared.statuses()["n3"]
     assert (status["log_length"], status["damage"]) == (0, None)
     with pytest.raises(FaultError, match="disks on this machine cannot full"):
@@ -254,13 +255,13 @@ def test_a_node_that_ends_by_itself_is_a_finding_and_a_killed_one_is_not(tmp_pat
         halted = environment.findings()["nodes"]
         assert halted.validity is Validity.VALID
         assert [(end.node, end.status) for end in halted.evidence_of(EndedNodes).ended] == [("n1", 3)]
-        environment.cluster.processes.start(["n1"])
+        start(environment.cluster, ["n1"])
         os.kill(environment.statuses()["n3"]["pid"], signal.SIGKILL)
         until(lambda: len(environment.crashed_nodes()) == 2)
         killed = environment.findings()["nodes"]
         assert killed.validity is Validity.UNKNOWN
         assert "n3 ended by itself by signal 9" in killed.reason
-        environment.cluster.processes.start(["n3"])
+        start(environment.cluster, ["n3"])
         assert call(environment, "raise", "n1").type == "info"
         until(lambda: len(environment.crashed_nodes()) == 3)
         raised = environment.findings()["nodes"]

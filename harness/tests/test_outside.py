@@ -19,6 +19,7 @@ from harness.environments.linux.executor import run_here
 from harness.tests import kernel
 from harness.tests.outside import TARGET, OutsideTarget
 from harness.tests.sshd import Machines, machines
+from harness.tests.starting import start
 from targets.target import Address
 
 MODULE = "harness.tests.outside:TARGET"
@@ -183,7 +184,7 @@ def test_a_clock_that_the_program_does_not_tell_is_measured_beside_it_and_outliv
         assert_read(n1=0, n2=-3600, n3=25)
         processes.kill(["n2"])
         assert clocks.offsets_ns()["n2"] is None
-        processes.start(["n2"])
+        start(environment.cluster, ["n2"])
         processes.pause(["n3"])
         assert clocks.offsets_ns()["n3"] is None
         processes.resume(["n3"])

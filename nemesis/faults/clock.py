@@ -16,10 +16,13 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
+from histories.faults import FaultResult
 from histories.op import Op
+from nemesis.book import FaultBook, OpenFault
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.family import (
     Entry,
+    FamilyDefaults,
     Needs,
     Planned,
     Window,
@@ -29,7 +32,6 @@ from nemesis.family import (
     check_number,
     even_times,
 )
-from nemesis.fault import FaultResult
 from nemesis.spelling import nearest
 
 START, STOP = "start-clock", "stop-clock"
@@ -60,11 +62,11 @@ class Clock:
     name = "clock"
     fs = frozenset({START, STOP})
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, book: FaultBook) -> None:
         assert cluster.clocks is not None, "refused before the run: clock needs clocks"
         self.cluster = cluster
         self.clocks = cluster.clocks
-        self.in_force = ""
+        self.book = book
         self.natural_ns: dict[NodeId, int] = {}
         """The offset of each node before its first fault, for those that could be read then."""
         self.asked_ns: dict[NodeId, int] = {}
@@ -76,27 +78,51 @@ class Clock:
         kind = op.value["kind"]
         asked = op.value["rate"] if kind == DRIFT else op.value["offset_ns"]
         self._learn(self._offsets())
-        self.in_force = f"clock {kind} {' '.join(sorted(asked))}"
+        name = f"{self.name}:{kind}"
+        # The next leap of the same clocks is the same fault still; any other start ends what it takes the place of.
+        begun = next((f for f in self.book.open(name) if f.nodes == set(asked)), None)
+        replaced = [fault for fault in self.book.open(self.name) if fault is not begun and self._is_same(fault, kind)]
+        if begun is None:
+            begun = self.book.begin(name, asked)
+        for fault in replaced:
+            fault.lifting(asked)
         if kind == DRIFT:
             self.drifting.update(asked)
             self.clocks.set_rate(asked)
-            return self._judged(op.value, {}, asked)
-        self.asked_ns.update(asked)
-        self.clocks.set_offset(asked)
-        return self._judged(op.value, asked, {})
+            acted_ns = self.book.now_ns()
+            result = self._measured(op.value, {}, asked)
+        else:
+            self.asked_ns.update(asked)
+            self.clocks.set_offset(asked)
+            acted_ns = self.book.now_ns()
+            result = self._measured(op.value, asked, {})
+        if result.status == "installed":
+            for fault in replaced:
+                fault.lifted(asked, at_ns=acted_ns)
+            begun.in_force([node for node in asked if begun.onsets[node].in_force_ns is None], at_ns=acted_ns)
+        return result
+
+    def _is_same(self, fault: OpenFault, kind: str) -> bool:
+        """Whether a start of this kind takes the place of `fault`: offsets that of offsets, rates that of rates."""
+        return (fault.name == f"{self.name}:{DRIFT}") == (kind == DRIFT)
 
     def heal(self) -> FaultResult:
         """Every clock as it was before the first fault."""
         before = self._offsets()
         self._learn(before)
+        lifting = self.book.open(self.name)
+        for fault in lifting:
+            fault.lifting()
         self.clocks.heal()
-        self.in_force = ""
-        # Only clocks that a fault moved are ours to judge.
+        acted_ns = self.book.now_ns()
+        # Only clocks that a fault moved are compared.
         moved = dict.fromkeys(sorted(self.asked_ns.keys() | self.drifting), 0)
-        result = self._judged(None, moved, dict.fromkeys(sorted(self.drifting), 1.0), before)
+        result = self._measured(None, moved, dict.fromkeys(sorted(self.drifting), 1.0), before)
         if result.status == "installed":
             self.asked_ns.clear()
             self.drifting.clear()
+            for fault in lifting:
+                fault.lifted(at_ns=acted_ns)
         return result
 
     def _learn(self, offsets: Mapping[NodeId, int | None]) -> None:
@@ -110,7 +136,7 @@ class Clock:
         found = self.clocks.offsets_ns()
         return {node: found[node] for node in sorted(found)}
 
-    def _judged(
+    def _measured(
         self,
         did: Any,
         offset_ns: Mapping[NodeId, int],
@@ -181,7 +207,7 @@ def _small(asked: float, neutral: int) -> bool:
     return 0 < abs(asked - neutral) <= tolerance
 
 
-class ClockFamily:
+class ClockFamily(FamilyDefaults):
     """`clock[:kind]`."""
 
     name = "clock"
@@ -194,14 +220,8 @@ class ClockFamily:
     def needs(self, variant: str) -> Needs:
         return Needs(capabilities=("clocks",))
 
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name, f"{self.name}/{variant}")
-
-    def nodes_min(self, variant: str) -> int:
-        return 1
-
-    def build(self, cluster: Cluster) -> Clock:
-        return Clock(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Clock:
+        return Clock(cluster, book)
 
     def plan(self, variant: str, window: Window) -> Planned:
         rng = window.rng

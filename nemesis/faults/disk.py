@@ -14,11 +14,23 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from histories.faults import FaultResult
 from histories.op import Op
+from nemesis.book import FaultBook
 from nemesis.capabilities import Cluster, NodeId
-from nemesis.family import Entry, Needs, Planned, Window, check_fields, check_nodes, check_none, check_number
-from nemesis.fault import FaultResult
-from nemesis.faults.processes import choose
+from nemesis.family import (
+    Down,
+    Entry,
+    FamilyDefaults,
+    Needs,
+    Planned,
+    Window,
+    check_fields,
+    check_nodes,
+    check_none,
+    check_number,
+)
+from nemesis.faults.processes import ProcessFault, choose
 from nemesis.spelling import nearest
 
 START, STOP = "damage-disk", "heal-disk"
@@ -35,6 +47,8 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[float, float]]] = {
 """kind -> parameter -> its bounds."""
 LASTING = ("full", "slow")
 """The kinds that strike a running node and last until they are healed."""
+CRASHES = ("lose-unsynced", "torn-write")
+"""The kinds that any crash of a machine may do: a node must serve again after them. What the others do may be for ever."""
 
 
 class Disk:
@@ -43,51 +57,63 @@ class Disk:
     name = "disk"
     fs = frozenset({START, STOP})
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, book: FaultBook) -> None:
         assert cluster.disks is not None, "refused before the run: disk needs disks"
         self.cluster = cluster
         self.disks = cluster.disks
-        self.in_force = ""
+        self.book = book
         self.crashed: set[NodeId] = set()
+        """The nodes that are to be started by the next heal."""
 
     def invoke(self, op: Op) -> FaultResult:
         return self.heal() if op.f == STOP else self._damage(op.value)
 
     def heal(self) -> FaultResult:
         """No disk is full or slow, and the nodes that this fault crashed run."""
+        lasting = [fault for fault in self.book.open(self.name) if fault.holds is None]
+        for fault in lasting:
+            fault.lifting()
         self.disks.heal()
+        acted_ns = self.book.now_ns()
         evidence: dict[str, Any] = {"disks": self.disks.measure()}
         wrong = self._disagreements(evidence["disks"], None, ())
+        if not wrong:
+            for fault in lasting:
+                fault.lifted(at_ns=acted_ns)
         started = sorted(self.crashed)
         if self.cluster.processes is not None and started:
-            self.cluster.processes.start(started)
-            states = self.cluster.processes.states()
-            evidence["states"] = {node: states[node] for node in sorted(states)}
+            states, seen = ProcessFault(self.cluster, self.book).start(started)
+            evidence |= seen
             # A paused one runs again when the pause ends.
             wrong += [f"{node} is {states.get(node)}" for node in started if states.get(node) in (None, "dead")]
         did = {"started": started} if started else None
         if wrong:
             return FaultResult("indeterminate", did=did, evidence=evidence, why="; ".join(wrong))
         self.crashed.clear()
-        self.in_force = ""
         return FaultResult("installed", did=did, evidence=evidence)
 
     def _damage(self, value: Any) -> FaultResult:
         kind, nodes = value["kind"], sorted(value["nodes"])
-        self.in_force = f"disk {kind} {' '.join(nodes)}"
+        name = f"{self.name}:{kind}"
         evidence: dict[str, Any] = {}
         wrong: list[str] = []
-        if kind not in LASTING:
-            assert self.cluster.processes is not None, "refused before the run: this kind needs processes"
+        if kind in LASTING:
+            fault = self.book.begin(name, nodes)
+        else:
+            processes = ProcessFault(self.cluster, self.book)
             # Before the kill: one that is stuck half way is started by the heal as well.
+            fault = self.book.begin(name, nodes, holds="dead", damages=kind not in CRASHES)
             self.crashed.update(nodes)
-            self.cluster.processes.kill(nodes)
-            states = self.cluster.processes.states()
-            evidence["states"] = {node: states[node] for node in sorted(states)}
+            spans = processes.processes.kill(nodes)
+            states = processes.states()
+            for other in self.book.holding("paused", nodes):
+                other.lifted([node for node in nodes if states.get(node) == "dead"], spans)
+            evidence["states"] = states
             wrong = [f"{node} is {states.get(node)}" for node in nodes if states.get(node) != "dead"]
             if wrong:
                 return FaultResult("indeterminate", did={**value, "nodes": []}, evidence=evidence, why="; ".join(wrong))
         done = self.disks.damage(kind, nodes, value["parameters"])
+        acted_ns = self.book.now_ns()
         evidence["damage"] = {node: done[node] for node in sorted(done)}
         wrong += [f"{node} was not damaged" for node in nodes if node not in done]
         if kind in LASTING:
@@ -96,6 +122,7 @@ class Disk:
         did = {**value, "nodes": sorted(done)}
         if wrong:
             return FaultResult("indeterminate", did=did, evidence=evidence, why="; ".join(wrong))
+        fault.in_force(at_ns=acted_ns)
         return FaultResult("installed", did=did, evidence=evidence)
 
     def _disagreements(self, measured: Mapping[str, object], kind: str | None, nodes: Sequence[NodeId]) -> list[str]:
@@ -109,7 +136,7 @@ class Disk:
         return [f"{kind} is not in force on {' '.join(missing)}"] if missing else []
 
 
-class DiskFamily:
+class DiskFamily(FamilyDefaults):
     """`disk[:kind]`."""
 
     name = "disk"
@@ -123,14 +150,8 @@ class DiskFamily:
         lasting = variant in LASTING
         return Needs(capabilities=("disks",) if lasting else ("disks", "processes"), disk_kinds=(variant,))
 
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name, f"{self.name}/{variant}")
-
-    def nodes_min(self, variant: str) -> int:
-        return 1
-
-    def build(self, cluster: Cluster) -> Disk:
-        return Disk(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Disk:
+        return Disk(cluster, book)
 
     def plan(self, variant: str, window: Window) -> Planned | None:
         # A power failure may take all nodes; damage to what was stored, a minority: replication is for that.
@@ -159,6 +180,10 @@ class DiskFamily:
         for name, (least, most) in bounds.items():
             check_number(name, parameters[name], least, most)
         return str(kind)
+
+    def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
+        after = frozenset() if f == STOP else frozenset(value["nodes"])
+        return Down(after, after)
 
 
 def _parameters(kind: str, rng: Random) -> dict[str, float]:

@@ -8,11 +8,13 @@ Ops: `kill` (nodes, or "primary"): as by kill -9. `start` (nodes, or None for al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from histories.faults import FaultResult
 from histories.op import Op
+from nemesis.book import FaultBook
 from nemesis.capabilities import Cluster, NodeId, ProcessState
-from nemesis.fault import FaultResult
-from nemesis.faults.processes import NOT_DEAD, DownFamily, ProcessFault, judged
+from nemesis.faults.processes import NOT_DEAD, DownFamily, ProcessFault, measured
 
 KILL, START, RESTART_ALL, RESTART = "kill", "start", "restart-all", "restart"
 
@@ -26,43 +28,51 @@ class Kill(ProcessFault):
     def invoke(self, op: Op) -> FaultResult:
         match op.f:
             case "kill":
-                result = self.take_down(op.value, self.processes.kill, NOT_DEAD, "dead")
+                return self.take_down(op.value, self.processes.kill, NOT_DEAD, "dead")
             case "start":
-                result = self.bring_back(op.value, self.processes.start, NOT_DEAD)
+                return self._start(op.value)
             case "restart-all":
-                result = self._restart([sorted(self.cluster.nodes)])
+                return self._restart(RESTART_ALL, [sorted(self.cluster.nodes)])
             case _:
-                result = self._restart([[node] for node in op.value])
-        self.note("killed", "dead")
-        return result
+                return self._restart(f"{RESTART_ALL}:rolling", [[node] for node in op.value])
 
     def heal(self) -> FaultResult:
-        result = self.bring_back(None, self.processes.start, NOT_DEAD)
-        self.note("killed", "dead")
-        return result
+        return self._start(None)
 
-    def _restart(self, groups: Sequence[Sequence[NodeId]]) -> FaultResult:
-        """Each group killed, looked at, and started, before the next one."""
+    def _start(self, value: Sequence[NodeId] | None) -> FaultResult:
+        nodes = self.targets(value) or []
+        after, evidence = self.start(nodes)
+        return measured({"nodes": nodes}, evidence, after, nodes, NOT_DEAD)
+
+    def _restart(self, name: str, groups: Sequence[Sequence[NodeId]]) -> FaultResult:
+        """Each group killed, looked at, and started, before the next one; each is a fault of its own."""
         nodes = [node for group in groups for node in group]
         down: dict[NodeId, ProcessState] = {}
+        silent: list[NodeId] = []
         for group in groups:
-            self.in_force = f"restarting {' '.join(group)}"
-            self.processes.kill(group)
+            fault = self.book.begin(name, group, holds="dead")
+            spans = self.processes.kill(group)
             states = self.states()
+            self.seen_down(fault, states, spans)
             down.update({node: states[node] for node in group if node in states})
-            self.processes.start(group)
+            silent += self.start(group)[1].get("silent", [])
         after = self.states()
-        did, evidence = {"nodes": nodes}, {"down": {node: down[node] for node in sorted(down)}, "states": after}
-        went_down = judged(did, evidence, down, nodes, ("dead",))
-        return judged(did, evidence, after, nodes, ("running",)) if went_down.status == "installed" else went_down
+        did = {"nodes": nodes}
+        evidence: dict[str, Any] = {"down": {node: down[node] for node in sorted(down)}, "states": after}
+        if silent:
+            evidence["silent"] = silent
+        went_down = measured(did, evidence, down, nodes, ("dead",))
+        return measured(did, evidence, after, nodes, ("running",)) if went_down.status == "installed" else went_down
 
 
 class KillFamily(DownFamily):
     """`kill[:target]`."""
 
     name = "kill"
-    summary = "kill -9 some nodes (one, a minority, a majority, all, the primary), and start them again on their disks"
-    down, back = KILL, START
+    summary = (
+        "kill -9 some nodes (one, a minority, a majority, all, the primary, or nodes of a role), and start them again"
+    )
+    down_f, back_f = KILL, START
 
-    def build(self, cluster: Cluster) -> Kill:
-        return Kill(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Kill:
+        return Kill(cluster, book)

@@ -11,11 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from histories.faults import FaultResult
 from histories.op import Op
 from nemesis import shapes
+from nemesis.book import FaultBook, OpenFault
 from nemesis.capabilities import Cluster, NodeId
-from nemesis.family import Entry, Needs, Planned, Window, check_fields, check_none, check_number
-from nemesis.fault import FaultResult
+from nemesis.family import Entry, FamilyDefaults, Needs, Planned, Window, check_fields, check_none, check_number
 from nemesis.faults.partition import parse_links
 
 KINDS: Mapping[str, str] = {
@@ -43,34 +44,50 @@ class Packets:
     name = "packets"
     fs = frozenset(f"{word}-{kind}" for kind in KINDS for word in ("start", "stop"))
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, book: FaultBook) -> None:
         assert cluster.packets is not None, "refused before the run: packet faults need packets"
         self.cluster = cluster
         self.packets = cluster.packets
-        self.kinds_in_force: set[str] = set()
-
-    @property
-    def in_force(self) -> str:
-        return " ".join(sorted(self.kinds_in_force))
+        self.book = book
 
     def invoke(self, op: Op) -> FaultResult:
         word, _, kind = op.f.partition("-")
-        if word == "stop":
-            # Not heal(): the other kinds stay. Without links the parameters are of no account, but they are there.
-            self.packets.disturb(kind, (), {name: least for name, (least, _) in PARAMETERS[kind].items()})
-            self.kinds_in_force.discard(kind)
-            return self._judged(None, {kind: []})
-        links = shapes.links_of(parse_links(op.value["links"], self.cluster.nodes))
-        self.kinds_in_force.add(kind)
-        self.packets.disturb(kind, links, op.value["parameters"])
-        return self._judged(op.value, {kind: links})
+        return self._stop(kind) if word == "stop" else self._start(kind, op.value)
 
     def heal(self) -> FaultResult:
+        lifting = [fault for kind in sorted(KINDS) for fault in self.book.open(kind)]
+        for fault in lifting:
+            fault.lifting()
         self.packets.heal()
-        self.kinds_in_force.clear()
-        return self._judged(None, {kind: [] for kind in sorted(KINDS)})
+        return self._measured(None, {kind: [] for kind in sorted(KINDS)}, lifting)
 
-    def _judged(self, did: Any, asked: Mapping[str, Sequence[shapes.Link]]) -> FaultResult:
+    def _start(self, kind: str, value: Any) -> FaultResult:
+        links = shapes.links_of(parse_links(value["links"], self.cluster.nodes))
+        replaced = self.book.open(kind)
+        what = f"{len(links)} links, {', '.join(f'{name} {amount:g}' for name, amount in value['parameters'].items())}"
+        begun = self.book.begin(kind, {node for link in links for node in link}, what=what)
+        for fault in replaced:
+            fault.lifting()
+        self.packets.disturb(kind, links, value["parameters"])
+        return self._measured(value, {kind: links}, replaced, begun)
+
+    def _stop(self, kind: str) -> FaultResult:
+        lifting = self.book.open(kind)
+        for fault in lifting:
+            fault.lifting()
+        # Not heal(): the other kinds stay. Without links the parameters are of no account, but they are there.
+        self.packets.disturb(kind, (), {name: least for name, (least, _) in PARAMETERS[kind].items()})
+        return self._measured(None, {kind: []}, lifting)
+
+    def _measured(
+        self,
+        did: Any,
+        asked: Mapping[str, Sequence[shapes.Link]],
+        lifting: Sequence[OpenFault],
+        begun: OpenFault | None = None,
+    ) -> FaultResult:
+        """Installed when what is read back is what was asked: then `begun` is in force, and the others are lifted."""
+        acted_ns = self.book.now_ns()
         evidence = self.packets.measure()
         found = evidence.get("in_force")
         if not isinstance(found, Mapping):
@@ -83,13 +100,15 @@ class Packets:
         ]
         if wrong:
             return FaultResult("indeterminate", did=did, evidence=evidence, why="; ".join(wrong))
+        if begun is not None:
+            begun.in_force(at_ns=acted_ns)
+        for fault in lifting:
+            fault.lifted(at_ns=acted_ns)
         return FaultResult("installed", did=did, evidence=evidence)
 
 
-class PacketFamily:
+class PacketFamily(FamilyDefaults):
     """One kind of bad link, such as `loss`."""
-
-    variants: tuple[str, ...] = ()
 
     def __init__(self, kind: str) -> None:
         self.name = kind
@@ -101,14 +120,11 @@ class PacketFamily:
     def needs(self, variant: str) -> Needs:
         return Needs(capabilities=("packets",), packet_kinds=(self.name,))
 
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name,)
-
     def nodes_min(self, variant: str) -> int:
         return 2
 
-    def build(self, cluster: Cluster) -> Packets:
-        return Packets(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Packets:
+        return Packets(cluster, book)
 
     def plan(self, variant: str, window: Window) -> Planned:
         value = {"links": _links(window), "parameters": _parameters(self.name, window.rng)}

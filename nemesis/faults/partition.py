@@ -1,20 +1,32 @@
 """Partitions. Ops: start-partition, stop-partition (no value). Need: links.
 
 A start's value is {"shape": "primary"} (resolved when it fires), or {"grudge": {"n1": ["n2"]}} with, for the
-reader, the shape that it was drawn by. A start replaces the partition in force. The evidence is a probe of every
+reader, the shape or the role that it was drawn by. A start replaces the partition in force. The evidence is a probe of every
 link: what was cut, what had no process at its end, what disagrees with the grudge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from histories.faults import FaultResult
 from histories.op import Op
 from nemesis import shapes
+from nemesis.book import FaultBook, OpenFault
 from nemesis.capabilities import Cluster, Grudge, NodeId, Reach
-from nemesis.family import Entry, Needs, Planned, Window, check_fields, check_node, check_nodes, check_none, even_times
-from nemesis.fault import FaultResult
+from nemesis.family import (
+    Entry,
+    FamilyDefaults,
+    Needs,
+    Planned,
+    Window,
+    check_fields,
+    check_node,
+    check_nodes,
+    check_none,
+    even_times,
+)
 from nemesis.spelling import nearest
 
 START, STOP = "start-partition", "stop-partition"
@@ -31,24 +43,22 @@ class Partition:
     name = "partition"
     fs = frozenset({START, STOP})
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, book: FaultBook) -> None:
         assert cluster.links is not None, "refused before the run: partition needs links"
         self.cluster = cluster
         self.links = cluster.links
-        self.in_force = ""
+        self.book = book
 
     def invoke(self, op: Op) -> FaultResult:
         return self._start(op.value) if op.f == START else self._stop()
 
     def heal(self) -> FaultResult:
         """Cut no link, and disturb none either: it is the end of the run."""
-        self.links.heal()
-        self.in_force = ""
-        return self._measured({}, None)
+        return self._lift(self.links.heal)
 
     def _start(self, value: Any) -> FaultResult:
         shape, grudge = parse(value, self.cluster.nodes)
-        did: dict[str, Any] = {"shape": shape} if shape else {}
+        did: dict[str, Any] = {name: value[name] for name in ("shape", "role") if value.get(name)}
         if grudge is None:
             primary = self.cluster.primary()
             if primary is None:
@@ -56,17 +66,34 @@ class Partition:
             grudge = shapes.isolate(primary, self.cluster.nodes)
             did["primary"] = primary
         did["grudge"] = shapes.as_json(grudge)
-        self.in_force = f"partition {shapes.describe(grudge, self.cluster.nodes)}"
+        replaced = self.book.open(self.name)
+        variant = value.get("role") or shape
+        begun = self.book.begin(
+            f"{self.name}:{variant}" if variant else self.name,
+            {node for link in shapes.links_of(grudge) for node in link},
+            what=shapes.describe(grudge, self.cluster.nodes),
+        )
+        for fault in replaced:
+            fault.lifting()
         self.links.drop(grudge)
-        return self._measured(grudge, did)
+        return self._measured(grudge, did, replaced, begun)
 
     def _stop(self) -> FaultResult:
         # Not links.heal(): packets that another fault disturbs stay disturbed.
-        self.links.drop({})
-        self.in_force = ""
-        return self._measured({}, None)
+        return self._lift(lambda: self.links.drop({}))
 
-    def _measured(self, grudge: Grudge, did: Any) -> FaultResult:
+    def _lift(self, act: Callable[[], None]) -> FaultResult:
+        lifting = self.book.open(self.name)
+        for fault in lifting:
+            fault.lifting()
+        act()
+        return self._measured({}, None, lifting)
+
+    def _measured(
+        self, grudge: Grudge, did: Any, lifting: Sequence[OpenFault], begun: OpenFault | None = None
+    ) -> FaultResult:
+        """Installed when the probe agrees with the grudge: then `begun` is in force, and the others are lifted."""
+        acted_ns = self.book.now_ns()
         reach = probe(self.cluster, grudge)
         wrong = [
             {"from": source, "to": destination, "asked": asked, "measured": measured}
@@ -82,9 +109,13 @@ class Partition:
             first = wrong[0]
             why = f"{len(wrong)} links disagree; {first['from']} to {first['to']}: asked {first['asked']}, "
             return FaultResult("indeterminate", did=did, evidence=evidence, why=f"{why}measured {first['measured']}")
+        for fault in lifting:
+            fault.lifted(at_ns=acted_ns)
         if grudge and "cut" not in reach.values():
             why = "no cut was seen: each link of the grudge ends at a node that is down"
             return FaultResult("indeterminate", did=did, evidence=evidence, why=why)
+        if begun is not None:
+            begun.in_force(at_ns=acted_ns)
         return FaultResult("installed", did=did, evidence=evidence)
 
 
@@ -129,8 +160,10 @@ def disagreements(
 
 def parse(value: Any, nodes: Collection[NodeId]) -> tuple[str, Grudge | None]:
     """(shape or "", grudge or None where the primary decides it). Raises ValueError with the broken rule."""
-    fields = check_fields(value, (), ("shape", "grudge"))
+    fields = check_fields(value, (), ("shape", "role", "grudge"))
     shape = fields.get("shape", "")
+    if not isinstance(fields.get("role", ""), str):
+        raise ValueError(f"role: {fields['role']!r} is not a name")
     known = [*VARIANTS, ""]
     if shape not in known:
         raise ValueError(f"unknown shape {shape!r}{nearest(str(shape), VARIANTS)}")
@@ -165,12 +198,13 @@ VARIANTS = (*shapes.SHAPES, PRIMARY, FLAPPING)
 FLAPS_MAX = 4
 
 
-class PartitionFamily:
+class PartitionFamily(FamilyDefaults):
     """`partition[:shape]`."""
 
     name = "partition"
-    summary = "cut links between nodes, by shape; flapping cuts and mends the same links several times"
+    summary = "cut links between nodes, by shape, or around nodes of a role; flapping cuts and mends the same links several times"
     variants: tuple[str, ...] = VARIANTS
+    takes_roles = True
     fs = Partition.fs
     begins = frozenset({START})
     ends = frozenset({STOP})
@@ -178,18 +212,17 @@ class PartitionFamily:
     def needs(self, variant: str) -> Needs:
         return Needs(capabilities=("links",))
 
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name, f"{self.name}/{variant}")
-
     def nodes_min(self, variant: str) -> int:
-        return 2 if variant == FLAPPING else shapes.NODES_MIN[variant]
+        return shapes.NODES_MIN.get(variant, 2)
 
-    def build(self, cluster: Cluster) -> Partition:
-        return Partition(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Partition:
+        return Partition(cluster, book)
 
     def plan(self, variant: str, window: Window) -> Planned:
         if variant == PRIMARY:
             value: Any = {"shape": PRIMARY}
+        elif variant in window.roles:
+            value = {"role": variant, "grudge": shapes.as_json(_around(window.roles[variant], window))}
         else:
             drawn = window.rng.choice(self._flappable(window)) if variant == FLAPPING else variant
             grudge = shapes.SHAPES[drawn](window.nodes, window.rng)
@@ -213,3 +246,10 @@ class PartitionFamily:
 
     def _flappable(self, window: Window) -> list[str]:
         return [shape for shape in shapes.SHAPES if len(window.nodes) >= shapes.NODES_MIN[shape]]
+
+
+def _around(members: Sequence[NodeId], window: Window) -> Grudge:
+    """Some of these nodes, at random, hear each other and nobody else, and nobody else hears them."""
+    count = window.rng.randint(1, min(len(members), len(window.nodes) - 1))
+    group = frozenset(window.rng.sample(sorted(members), count))
+    return shapes.complete_grudge([group, frozenset(window.nodes) - group])

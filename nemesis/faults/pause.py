@@ -6,10 +6,11 @@ A paused process keeps its sockets and its memory: its peers see silence, and it
 
 from __future__ import annotations
 
+from histories.faults import FaultResult
 from histories.op import Op
-from nemesis.capabilities import Cluster
-from nemesis.fault import FaultResult
-from nemesis.faults.processes import NOT_PAUSED, DownFamily, ProcessFault
+from nemesis.book import FaultBook
+from nemesis.capabilities import Cluster, NodeId
+from nemesis.faults.processes import NOT_PAUSED, DownFamily, ProcessFault, measured
 
 PAUSE, RESUME = "pause", "resume"
 
@@ -22,24 +23,30 @@ class Pause(ProcessFault):
 
     def invoke(self, op: Op) -> FaultResult:
         if op.f == PAUSE:
-            result = self.take_down(op.value, self.processes.pause, ("running",), "paused")
-        else:
-            result = self.bring_back(op.value, self.processes.resume, NOT_PAUSED)
-        self.note("paused", "paused")
-        return result
+            return self.take_down(op.value, self.processes.pause, ("running",), "paused")
+        return self._resume(op.value)
 
     def heal(self) -> FaultResult:
-        result = self.bring_back(None, self.processes.resume, NOT_PAUSED)
-        self.note("paused", "paused")
-        return result
+        return self._resume(None)
+
+    def _resume(self, value: list[NodeId] | None) -> FaultResult:
+        nodes = self.targets(value) or []
+        held = self.book.holding("paused", nodes)
+        for fault in held:
+            fault.lifting(nodes)
+        spans = self.processes.resume(nodes)
+        after = self.states()
+        for fault in held:
+            fault.lifted([node for node in nodes if after.get(node) in NOT_PAUSED], spans)
+        return measured({"nodes": nodes}, {"states": after}, after, nodes, NOT_PAUSED)
 
 
 class PauseFamily(DownFamily):
     """`pause[:target]`."""
 
     name = "pause"
-    summary = "stop the processes of some nodes (one, a minority, a majority, all, the primary), and let them go on"
-    down, back = PAUSE, RESUME
+    summary = "stop the processes of some nodes (one, a minority, a majority, all, the primary, or nodes of a role) for a time"
+    down_f, back_f = PAUSE, RESUME
 
-    def build(self, cluster: Cluster) -> Pause:
-        return Pause(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Pause:
+        return Pause(cluster, book)

@@ -9,12 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from nemesis.capabilities import Cluster, NodeId, Processes, ProcessState
-from nemesis.family import Entry, Needs, Planned, Window, check_nodes
-from nemesis.fault import Fault, FaultResult
+from histories.faults import FaultResult
+from nemesis.book import FaultBook, OpenFault
+from nemesis.capabilities import Cluster, NodeId, Processes, ProcessState, Spans
+from nemesis.family import Down, Entry, FamilyDefaults, Needs, Planned, Window, check_nodes
+from nemesis.fault import Fault
 
 PRIMARY = "primary"
 TARGETS = ("one", "minority", "majority", "all", PRIMARY)
+
+ANSWERS_WITHIN_S = 2.0
+"""How long a node that was started is waited for. One that runs and does not answer is no failure of the fault: it may need
+others for it, which only the next ops start."""
 
 NOT_DEAD: tuple[ProcessState, ...] = ("running", "paused")
 NOT_PAUSED: tuple[ProcessState, ...] = ("running", "dead")
@@ -23,20 +29,18 @@ NOT_PAUSED: tuple[ProcessState, ...] = ("running", "dead")
 class ProcessFault:
     """Acts on processes, and says `installed` only when a look afterwards agrees."""
 
-    name: str
+    name: str = "a fault of processes"
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, book: FaultBook) -> None:
         assert cluster.processes is not None, f"refused before the run: {self.name} needs processes"
         self.cluster = cluster
         self.processes: Processes = cluster.processes
-        self.in_force = ""
-        self.seen: dict[NodeId, ProcessState] = {}
+        self.book = book
 
     def states(self) -> dict[NodeId, ProcessState]:
         """Every node's state, looked up now, sorted."""
         found = self.processes.states()
-        self.seen = {node: found[node] for node in sorted(found)}
-        return self.seen
+        return {node: found[node] for node in sorted(found)}
 
     def targets(self, value: Any) -> list[NodeId] | None:
         """The nodes that a value names, sorted; None when it says primary and no node leads."""
@@ -50,7 +54,7 @@ class ProcessFault:
     def take_down(
         self,
         value: Any,
-        act: Callable[[Collection[NodeId]], None],
+        act: Callable[[Collection[NodeId]], Spans],
         able: Collection[str],
         wanted: ProcessState,
     ) -> FaultResult:
@@ -66,26 +70,41 @@ class ProcessFault:
         if not able_nodes:
             why = "nothing to do: " + ", ".join(f"{node} is {before.get(node, 'unknown')}" for node in nodes)
             return FaultResult("skipped", did=did, evidence={"states": before}, why=why)
-        act(able_nodes)
+        name = f"{self.name}:{PRIMARY}" if value == PRIMARY else self.name
+        fault = self.book.begin(name, able_nodes, holds=wanted)
+        spans = act(able_nodes)
         after = self.states()
-        return judged(did, {"states": after}, after, able_nodes, (wanted,))
+        self.seen_down(fault, after, spans)
+        return measured(did, {"states": after}, after, able_nodes, (wanted,))
 
-    def bring_back(
-        self, value: Any, act: Callable[[Collection[NodeId]], None], healthy: Collection[str]
-    ) -> FaultResult:
-        """`act` on the nodes; installed when all of them are then in a `healthy` state."""
-        nodes = self.targets(value) or []
-        act(nodes)
+    def seen_down(self, fault: OpenFault, states: Mapping[NodeId, ProcessState], spans: Spans) -> None:
+        """Write down which of the fault's nodes are in the state that it holds them in."""
+        down = [node for node in sorted(fault.nodes) if states.get(node) == fault.holds]
+        fault.in_force(down, spans)
+        if fault.holds == "dead":
+            # What is dead is paused no more.
+            for other in self.book.holding("paused", down):
+                other.lifted(down, spans)
+
+    def start(self, nodes: Collection[NodeId]) -> tuple[dict[NodeId, ProcessState], dict[str, Any]]:
+        """Start those of these nodes that are dead. What each process did when it had had time to answer, and as evidence
+        which of the started ones answered."""
+        held = self.book.holding("dead", nodes)
+        for fault in held:
+            fault.lifting(nodes)
+        spans = self.processes.start(nodes)
+        answering = self.processes.answering(sorted(spans), ANSWERS_WITHIN_S) if spans else frozenset()
         after = self.states()
-        return judged({"nodes": nodes}, {"states": after}, after, nodes, healthy)
+        up = [node for node in nodes if after.get(node) in NOT_DEAD]
+        for fault in held:
+            fault.lifted(up, spans)
+        evidence: dict[str, Any] = {"states": after}
+        if silent := [node for node in sorted(spans) if node not in answering]:
+            evidence["silent"] = silent
+        return after, evidence
 
-    def note(self, word: str, state: ProcessState) -> None:
-        """Say for the live line which nodes were in `state` at the last look."""
-        nodes = [node for node, found in self.seen.items() if found == state]
-        self.in_force = f"{word} {' '.join(nodes)}" if nodes else ""
 
-
-def judged(
+def measured(
     did: Any,
     evidence: Any,
     states: Mapping[NodeId, ProcessState],
@@ -100,9 +119,16 @@ def judged(
 
 
 def choose(target: str, window: Window) -> tuple[Any, int] | None:
-    """The value of a kill or pause of this target, and how many nodes it takes; None when more than the window
-    allows."""
+    """The value of a kill or pause of this target (one of TARGETS, or a role), and how many nodes it takes; None when
+    more than the window allows. Of a role any number of nodes may be taken."""
     count = len(window.nodes)
+    if target in window.roles:
+        members = window.roles[target]
+        size_max = min(len(members), window.down_nodes_max)
+        if not size_max:
+            return None
+        size = window.rng.randint(1, size_max)
+        return sorted(window.rng.sample(members, size)), size
     match target:
         case "minority":
             size = window.rng.randint(1, max(1, min((count - 1) // 2, window.down_nodes_max)))
@@ -126,33 +152,28 @@ def check_return(value: Any, nodes: Collection[NodeId]) -> str:
     return ""
 
 
-class DownFamily(ABC):
-    """Takes some nodes down by one op, and brings them back by another; implements nemesis.family.Family but for its names."""
+class DownFamily(FamilyDefaults, ABC):
+    """Takes some nodes down by one op, and brings them back by another; implements Family but for its names."""
 
     name: str
     summary: str
-    down: str
+    down_f: str
     """The op that takes nodes down (value: nodes, or "primary")..."""
-    back: str
+    back_f: str
     """... and the one that brings them back (value: nodes, or None for all)."""
     variants: tuple[str, ...] = TARGETS
+    takes_roles = True
 
     def __init__(self) -> None:
-        self.begins = frozenset({self.down})
-        self.ends = frozenset({self.back})
+        self.begins = frozenset({self.down_f})
+        self.ends = frozenset({self.back_f})
         self.fs = self.begins | self.ends
 
     @abstractmethod
-    def build(self, cluster: Cluster) -> Fault: ...
+    def build(self, cluster: Cluster, book: FaultBook) -> Fault: ...
 
     def needs(self, variant: str) -> Needs:
         return Needs(capabilities=("processes",))
-
-    def claims(self, variant: str) -> Sequence[str]:
-        return (self.name, f"{self.name}/{variant}")
-
-    def nodes_min(self, variant: str) -> int:
-        return 1
 
     def plan(self, variant: str, window: Window) -> Planned | None:
         chosen = choose(variant, window)
@@ -160,16 +181,23 @@ class DownFamily(ABC):
             return None
         value, count = chosen
         # Only the run knows which node the primary was: then all are brought back.
-        back = Entry(window.end_ns, self.back, None if value == PRIMARY else value)
-        return Planned((Entry(window.start_ns, self.down, value), back), down_count=count)
+        back = Entry(window.end_ns, self.back_f, None if value == PRIMARY else value)
+        return Planned((Entry(window.start_ns, self.down_f, value), back), down_count=count)
 
     def final_ops(self) -> Sequence[tuple[str, Any]]:
-        return ((self.back, None),)
+        return ((self.back_f, None),)
 
     def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
-        if f == self.back:
+        if f == self.back_f:
             return check_return(value, nodes)
         if value == PRIMARY:
             return PRIMARY
         check_nodes(value, nodes)
         return ""
+
+    def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
+        if f == self.down_f:
+            after = before | ({f"the {PRIMARY}"} if value == PRIMARY else frozenset(value))
+        else:
+            after = frozenset() if value is None else before - set(value)
+        return Down(after, after)

@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from nemesis.book import FaultBook
 from nemesis.capabilities import Cluster, NodeId
-from nemesis.family import Entry, Needs, Planned, Window, check_nodes, check_none, even_times
+from nemesis.family import Down, Entry, FamilyDefaults, Needs, Planned, Window, check_nodes, check_none, even_times
 from nemesis.faults.kill import RESTART, RESTART_ALL, START, Kill
 from nemesis.faults.processes import check_return
 
 ROLLING = "rolling"
 
 
-class RestartFamily:
+class RestartFamily(FamilyDefaults):
     """`restart-all[:once|:rolling]`."""
 
     name = "restart-all"
@@ -32,11 +33,8 @@ class RestartFamily:
         # Who survives kills of any nodes survives their restarts: the planner keeps to the number that may be down.
         return (self.name, f"{self.name}/{variant}", "kill")
 
-    def nodes_min(self, variant: str) -> int:
-        return 1
-
-    def build(self, cluster: Cluster) -> Kill:
-        return Kill(cluster)
+    def build(self, cluster: Cluster, book: FaultBook) -> Kill:
+        return Kill(cluster, book)
 
     def plan(self, variant: str, window: Window) -> Planned | None:
         down_count = 1 if variant == ROLLING else len(window.nodes)
@@ -62,3 +60,7 @@ class RestartFamily:
             return "once"
         check_nodes(value, nodes)
         return ROLLING
+
+    def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
+        during = frozenset(nodes) if f == RESTART_ALL else frozenset() if f == START else frozenset(value[:1])
+        return Down(during, frozenset())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
-from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
+from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 from nemesis.shapes import Link, all_links, links_of
 
 
@@ -18,11 +18,17 @@ class FakeCluster:
         self.lies: set[str] = set()
         self.fails: set[str] = set()
         self.leader = leader
+        self._now_ns = 0
         self.links = FakeLinks(self)
         self.processes = FakeProcesses(self)
         self.clocks = FakeClocks(self)
         self.packets = FakePackets(self)
         self.disks = FakeDisks(self)
+
+    def now_ns(self) -> int:
+        """Each look at the clock is a microsecond later than the one before."""
+        self._now_ns += 1000
+        return self._now_ns
 
     def primary(self) -> NodeId | None:
         return self.leader
@@ -87,24 +93,34 @@ class FakeProcesses:
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
         self.now: dict[NodeId, ProcessState] = dict.fromkeys(cluster.nodes, "running")
+        self.silent: set[NodeId] = set()
+        """Those that never answer, running or not."""
 
-    def _move(self, call: str, nodes: Collection[NodeId], able: Collection[ProcessState], to: ProcessState) -> None:
+    def _move(self, call: str, nodes: Collection[NodeId], able: Collection[ProcessState], to: ProcessState) -> Spans:
+        """One node after another, each with times of its own."""
+        spans: dict[NodeId, Span] = {}
         if self.cluster.does(call):
             for node in nodes:
                 if self.now[node] in able:
+                    begin_ns = self.cluster.now_ns()
                     self.now[node] = to
+                    spans[node] = Span(begin_ns, self.cluster.now_ns())
+        return spans
 
-    def kill(self, nodes: Collection[NodeId]) -> None:
-        self._move("processes.kill", nodes, ["running", "paused"], "dead")
+    def kill(self, nodes: Collection[NodeId]) -> Spans:
+        return self._move("processes.kill", nodes, ["running", "paused"], "dead")
 
-    def start(self, nodes: Collection[NodeId]) -> None:
-        self._move("processes.start", nodes, ["dead"], "running")
+    def start(self, nodes: Collection[NodeId]) -> Spans:
+        return self._move("processes.start", nodes, ["dead"], "running")
 
-    def pause(self, nodes: Collection[NodeId]) -> None:
-        self._move("processes.pause", nodes, ["running"], "paused")
+    def pause(self, nodes: Collection[NodeId]) -> Spans:
+        return self._move("processes.pause", nodes, ["running"], "paused")
 
-    def resume(self, nodes: Collection[NodeId]) -> None:
-        self._move("processes.resume", nodes, ["paused"], "running")
+    def resume(self, nodes: Collection[NodeId]) -> Spans:
+        return self._move("processes.resume", nodes, ["paused"], "running")
+
+    def answering(self, nodes: Collection[NodeId], timeout_s: float) -> frozenset[NodeId]:
+        return frozenset(node for node in nodes if self.now[node] == "running" and node not in self.silent)
 
     def states(self) -> Mapping[NodeId, ProcessState]:
         self.cluster.does("processes.states")

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from histories.faults import FaultResult
 from histories.op import NEMESIS, Op
 from nemesis import shapes
+from nemesis.book import OpenFault
 from nemesis.family import Window
-from nemesis.fault import FaultResult
 from nemesis.nemesis import Nemesis
-from nemesis.registry import build_faults, families, final_ops, parse_nemesis
+from nemesis.registry import chosen_families, families, final_ops, parse_nemesis
 from nemesis.tests.fake_cluster import FakeCluster
 
 NODES = ["n1", "n2", "n3", "n4", "n5"]
@@ -32,7 +33,15 @@ class Bench:
 
     def __init__(self, leader: str | None = "n3") -> None:
         self.cluster = FakeCluster(NODES, leader)
-        self.nemesis = Nemesis(self.cluster, build_faults(EVERYTHING, self.cluster))
+        self.nemesis = Nemesis(self.cluster, chosen_families(EVERYTHING))
+
+    def in_force(self) -> list[str]:
+        """The faults that are not over, with what they do to whom."""
+        found: dict[str, OpenFault] = {}
+        for name in families():
+            found.update((fault.id, fault) for fault in self.nemesis.book.open(name))
+        by_age = sorted(found.values(), key=lambda fault: int(fault.id.rpartition("-")[2]))
+        return [f"{fault.name} {fault.what or ' '.join(sorted(fault.nodes))}" for fault in by_age]
 
     def do(self, f: str, value: Any = None) -> FaultResult:
         result = self.nemesis.invoke(Op(0, 0, "invoke", NEMESIS, f, value=value))
@@ -46,9 +55,9 @@ def test_a_partition_is_installed_when_the_probe_equals_the_grudge() -> None:
     assert result.status == "installed"
     assert result.did == {"shape": "one", **SPLIT}
     assert result.evidence == {"cut": SPLIT["grudge"], "down": {}, "answers": 12}
-    assert bench.nemesis.fault_in_force() == "partition n1 | n2 n3 n4 n5"
+    assert bench.in_force() == ["partition:one n1 | n2 n3 n4 n5"]
     assert bench.do("stop-partition").evidence == {"cut": {}, "down": {}, "answers": 20}
-    assert bench.nemesis.fault_in_force() == ""
+    assert bench.in_force() == []
 
 
 def test_fifty_random_grudges_are_measured_as_asked() -> None:
@@ -197,10 +206,10 @@ def test_a_heal_is_verified_too(start: tuple[str, Any], stop: tuple[str, Any], c
     healing = Bench()
     healing.do(*start)
     assert not healing.cluster.healthy()
-    assert healing.nemesis.fault_in_force()
+    assert healing.in_force()
     assert healing.do(*stop).status == "installed"
     assert healing.cluster.healthy()
-    assert healing.nemesis.fault_in_force() == ""
+    assert healing.in_force() == []
     lying = Bench()
     lying.do(*start)
     lying.cluster.lies.add(call)
@@ -218,7 +227,7 @@ def test_kills_and_pauses_of_what_is_down_already_are_skipped() -> None:
     assert bench.do("pause", ["n1", "n2"]).status == "skipped"
     result = bench.do("pause", ["n1", "n3"])
     assert (result.status, result.did) == ("installed", {"nodes": ["n3"]})
-    assert bench.nemesis.fault_in_force() == "paused n2 n3, killed n1"
+    assert bench.in_force() == ["pause n2", "kill n1", "pause n3"]
     assert bench.do("start", ["n1", "n2"]).status == "installed"
     assert bench.do("resume").evidence == {"states": dict.fromkeys(NODES, "running")}
 
@@ -272,7 +281,7 @@ def test_packet_kinds_add_up_and_end_one_by_one() -> None:
     bench.do("start-loss", LOSS)
     slow = {"links": {"n3": ["n1", "n2"]}, "parameters": {"delay_ms": 10, "jitter_ms": 5}}
     assert bench.do("start-slow", slow).status == "installed"
-    assert bench.nemesis.fault_in_force() == "loss slow"
+    assert bench.in_force() == ["loss 1 links, probability 0.1", "slow 2 links, delay_ms 10, jitter_ms 5"]
     assert bench.do("stop-loss").evidence == {"in_force": {"slow": [["n1", "n3"], ["n2", "n3"]]}}
     assert bench.do("stop-slow").evidence == {"in_force": {}}
 
@@ -319,7 +328,7 @@ def test_any_ops_then_the_heals_give_a_healthy_cluster(
             results = list(bench.nemesis.heal_all().values())
         assert bench.cluster.healthy()
         assert {result.status for result in results} <= {"installed", "skipped"}
-        assert bench.nemesis.fault_in_force() == ""
+        assert bench.in_force() == []
         again = bench.nemesis.heal_all().values()
         assert {result.status for result in again} <= {"installed", "skipped"}
 

@@ -1,3 +1,4 @@
+import copy
 import threading
 import time
 
@@ -5,9 +6,8 @@ import pytest
 
 from histories.op import NEMESIS, Op
 from nemesis.capabilities import Grudge
-from nemesis.fault import FaultResult
 from nemesis.nemesis import Nemesis
-from nemesis.registry import build_faults, families, parse_nemesis
+from nemesis.registry import chosen_families, families, parse_nemesis
 from nemesis.tests.fake_cluster import FakeCluster
 
 NODES = ["n1", "n2", "n3"]
@@ -20,7 +20,7 @@ def op(f: str, value: object = None) -> Op:
 
 def with_timeout(timeout_s: float | None) -> tuple[FakeCluster, Nemesis]:
     cluster = FakeCluster(NODES)
-    return cluster, Nemesis(cluster, build_faults(parse_nemesis(list(families())), cluster), timeout_s=timeout_s)
+    return cluster, Nemesis(cluster, chosen_families(parse_nemesis(list(families()))), timeout_s=timeout_s)
 
 
 def test_an_op_that_no_fault_takes_is_a_mistake_of_the_program() -> None:
@@ -31,11 +31,13 @@ def test_an_op_that_no_fault_takes_is_a_mistake_of_the_program() -> None:
 
 def test_two_faults_of_one_name_and_a_timeout_of_nothing_are_refused() -> None:
     cluster = FakeCluster(NODES)
-    faults = build_faults(parse_nemesis("kill"), cluster)
+    family = families()["kill"]
+    other = copy.copy(family)
+    other.fs = family.fs | {"slay"}
     with pytest.raises(ValueError, match="has one name twice"):
-        Nemesis(cluster, faults * 2)
+        Nemesis(cluster, [family, other])
     with pytest.raises(ValueError, match="timeout_s: 0 is not positive"):
-        Nemesis(cluster, faults, timeout_s=0)
+        Nemesis(cluster, [family], timeout_s=0)
 
 
 def test_without_a_timeout_everything_runs_in_the_callers_thread() -> None:
@@ -57,7 +59,7 @@ def test_without_a_timeout_everything_runs_in_the_callers_thread() -> None:
 def test_with_a_timeout_an_op_that_ends_in_time_is_as_without() -> None:
     _, nemesis = with_timeout(30.0)
     assert nemesis.invoke(op("start-partition", SPLIT)).status == "installed"
-    assert nemesis.fault_in_force() == "partition 1 of 6 links cut"
+    assert [fault.what for fault in nemesis.book.open("partition")] == ["1 of 6 links cut"]
 
 
 def test_a_stuck_fault_is_given_up_and_healed_at_the_end() -> None:
@@ -65,7 +67,7 @@ def test_a_stuck_fault_is_given_up_and_healed_at_the_end() -> None:
     cluster.links.stuck = threading.Event()
     result = nemesis.invoke(op("start-partition", SPLIT))
     assert (result.status, result.why) == ("indeterminate", "given up after 0.05 s")
-    assert nemesis.invoke(op("stop-partition")).why == "an earlier op of this fault is still stuck"
+    assert [(begun.id, begun.nodes["n1"].in_force_ns) for begun in result.begins] == [("partition-1", None)]
     assert nemesis.invoke(op("kill", ["n1"])).status == "installed"
     healed = nemesis.heal_all()
     assert healed["kill"].status == "installed"
@@ -95,17 +97,19 @@ def test_operating_errors_are_values_and_mistakes_are_raised(timeout_s: float | 
     def refuse(nodes: object) -> None:
         raise OSError(13, "Permission denied")
 
-    cluster.processes.kill = refuse  # type: ignore[method-assign]
+    cluster.processes.kill = refuse  # type: ignore[method-assign,assignment]
     result = nemesis.invoke(op("kill", ["n1"]))
-    assert result == FaultResult("indeterminate", did=["n1"], why="PermissionError: [Errno 13] Permission denied")
+    assert (result.status, result.did) == ("indeterminate", ["n1"])
+    assert result.why == "PermissionError: [Errno 13] Permission denied"
+    assert [(begun.name, list(begun.nodes)) for begun in result.begins] == [("kill", ["n1"])], "it may be in force"
 
     def mistaken(nodes: object) -> None:
         raise KeyError("n1")
 
-    cluster.processes.kill = mistaken  # type: ignore[method-assign]
+    cluster.processes.kill = mistaken  # type: ignore[method-assign,assignment]
     with pytest.raises(KeyError):
         nemesis.invoke(op("kill", ["n1"]))
-    cluster.processes.start = mistaken  # type: ignore[method-assign]
+    cluster.processes.start = mistaken  # type: ignore[method-assign,assignment]
     nemesis.invoke(op("start-partition", SPLIT))
     healed = nemesis.heal_all()
     assert "the heal crashed" in healed["kill"].why

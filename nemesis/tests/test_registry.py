@@ -3,9 +3,12 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from nemesis import registry
+from nemesis import outside, registry
+from nemesis.book import FaultBook
 from nemesis.faults.kill import KillFamily
 from nemesis.faults.packets import PacketFamily
+from nemesis.nemesis import Nemesis
+from nemesis.outside import BadFamily
 from nemesis.registry import FaultChoice, Offer, Unavailable, UnknownFault, parse_nemesis
 from nemesis.tests.fake_cluster import FakeCluster
 
@@ -125,7 +128,7 @@ def test_families_are_sound() -> None:
         assert family.begins <= family.fs
         assert family.ends <= family.fs
         assert not family.begins & family.ends
-        assert family.fs <= family.build(FakeCluster(NODES)).fs
+        assert family.fs <= family.build(FakeCluster(NODES), FaultBook(lambda: 0)).fs
         for variant in family.variants or ("",):
             assert family.needs(variant).capabilities
             assert family.claims(variant)
@@ -143,47 +146,82 @@ def test_final_ops_bring_processes_back_first_and_come_once() -> None:
 
 
 def test_families_that_share_a_fault_share_one() -> None:
-    faults = registry.build_faults(parse_nemesis("kill,restart-all,loss,slow"), FakeCluster(NODES))
-    assert [fault.name for fault in faults] == ["kill", "packets"]
-    assert [f.name for f in registry.build_faults(parse_nemesis("restart-all"), FakeCluster(NODES))] == ["kill"]
+    def built(names: str) -> list[str]:
+        nemesis = Nemesis(FakeCluster(NODES), registry.chosen_families(parse_nemesis(names)))
+        return [fault.name for fault in nemesis.faults]
+
+    assert built("kill,restart-all,loss,slow") == ["kill", "packets"]
+    assert built("restart-all") == ["kill"]
 
 
 OWN = PacketFamily("loss")
-OWN.name, OWN.fs = "own", frozenset({"start-own", "stop-own"})
-TAKEN = PacketFamily("loss")
-TAKEN.name = "other"
+OWN.name = "own"
 KILL = KillFamily()
+DOTTED = KillFamily()
+DOTTED.name = "my.kill"
 
 
 @pytest.fixture
 def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     found: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in found if p.group == group])
-    registry.families.cache_clear()
+    monkeypatch.setattr(outside, "entry_points", lambda group: [p for p in found if p.group == group])
+    registry._installed.cache_clear()
     yield found
-    registry.families.cache_clear()
+    registry._installed.cache_clear()
+    registry._named.clear()
 
 
 def entry(name: str, value: str) -> EntryPoint:
-    return EntryPoint(name, value, registry.ENTRY_POINTS)
+    return EntryPoint(name, value, outside.ENTRY_POINTS)
 
 
-def test_a_users_own_family_comes_from_an_entry_point(points: list[EntryPoint]) -> None:
+def test_a_users_own_family_comes_from_an_entry_point_and_its_ops_carry_its_name(points: list[EntryPoint]) -> None:
     points.append(entry("own", f"{__name__}:OWN"))
     assert names("own,kill") == ["kill", "own"]
-    assert registry.family_of("start-own") is OWN
+    own = registry.family_of("own.start-loss")
+    assert own.name == "own"
+    assert own.fs == {"own.start-loss", "own.stop-loss"}
+    assert registry.family_of("start-loss").name == "loss"
+    assert own.final_ops() == [("own.stop-loss", None)]
+
+
+def test_a_users_own_family_can_be_named_by_its_path(points: list[EntryPoint]) -> None:
+    (choice,) = parse_nemesis(f"{__name__}:OWN")
+    assert choice.name == "own"
+    assert choice.names == (f"{__name__}:OWN",), "a schedule that names it so can be read anywhere"
+    assert parse_nemesis(choice.names) == [choice]
+    assert registry.family_of("own.stop-loss").name == "own"
+    with pytest.raises(UnknownFault, match="unknown fault 'own:much'"):
+        parse_nemesis(f"{__name__}:OWN:much")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         (f"{__name__}:KILL", "the name 'kill' is taken"),
-        (f"{__name__}:TAKEN", "the ops start-loss, stop-loss is taken"),
+        (f"{__name__}:DOTTED", "its name 'my.kill' cannot be one"),
+        (f"{__name__}:NODES", r"no family of faults \(nemesis.family.Family\): it lacks name, summary"),
         (f"{__name__}:MISSING", "has no attribute 'MISSING'"),
-        ("no_such_module:X", "No module named 'no_such_module'"),
+        ("no_such.module:X", "No module named 'no_such'"),
     ],
 )
-def test_an_entry_point_that_cannot_be_had_is_named(points: list[EntryPoint], value: str, message: str) -> None:
+def test_a_family_that_cannot_be_had_is_named(points: list[EntryPoint], value: str, message: str) -> None:
+    with pytest.raises(BadFamily, match=f"the fault {value}: .*{message}"):
+        parse_nemesis(value)
     points.append(entry("mine", value))
-    with pytest.raises(ValueError, match=message):
+    registry._installed.cache_clear()
+    with pytest.raises(BadFamily, match=f"mine = {value}: .*{message}"):
         registry.families()
+
+
+def test_a_role_of_the_target_is_a_variant_of_what_takes_roles() -> None:
+    choices = parse_nemesis("kill:coordinator,kill:one,partition:shard", ["shard", "coordinator"])
+    assert [choice.names for choice in choices] == [("kill:one", "kill:coordinator"), ("partition:shard",)]
+    with pytest.raises(
+        UnknownFault, match=r"unknown fault 'kill:cordinator'.*did you mean 'kill:coordinator'.*are coordinator, sh"
+    ):
+        parse_nemesis("kill:cordinator", ["coordinator", "shard"])
+    with pytest.raises(UnknownFault, match=r"unknown fault 'pause:coordinator'.*this target has no roles"):
+        parse_nemesis("pause:coordinator")
+    with pytest.raises(UnknownFault, match="unknown fault 'clock:coordinator'"):
+        parse_nemesis("clock:coordinator", ["coordinator"])

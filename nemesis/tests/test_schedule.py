@@ -10,7 +10,7 @@ from nemesis.capabilities import NodeId
 from nemesis.family import Entry
 from nemesis.fault_planner import plan
 from nemesis.nemesis import Nemesis
-from nemesis.registry import build_faults, families, parse_nemesis
+from nemesis.registry import chosen_families, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule, load, outside_model, recorded, save
 from nemesis.tests.fake_cluster import FakeCluster
 
@@ -205,7 +205,7 @@ def test_a_schedule_from_a_file_may_leave_the_model_and_that_is_said(
 def run(schedule: Schedule, leader: NodeId | None) -> list[Op]:
     """The nemesis part of a history of this schedule on a fake cluster."""
     cluster = FakeCluster(NODES, leader)
-    nemesis = Nemesis(cluster, build_faults(EVERYTHING, cluster))
+    nemesis = Nemesis(cluster, chosen_families(EVERYTHING))
     ops: list[Op] = []
     for time_ns, f, value in schedule.ops():
         op = Op(len(ops), time_ns, "invoke", NEMESIS, f, value=value)

@@ -27,6 +27,8 @@ PROBE_OPEN_S_MAX = 2.0
 """How long a link that should be open is waited for: the worst of slow links takes some tenths of a second."""
 
 Value = TypeVar("Value")
+MonotonicSpan = tuple[int, int]
+"""From when to when, in ns of the controller's monotonic clock."""
 
 
 def at_once(work: Mapping[NodeId, Callable[[], Value]]) -> dict[NodeId, Value]:
@@ -116,9 +118,19 @@ class Agents:
         """Start each node's process unless it runs; its pid there."""
         return self.ask("spawn", {spawn.node: msgspec.to_builtins(spawn) for spawn in spawns})
 
-    def signal(self, nodes: Collection[NodeId], name: str) -> None:
-        """SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return."""
-        self.ask("signal", {node: {"node": node, "name": name} for node in nodes})
+    def signal(self, nodes: Collection[NodeId], name: str) -> dict[NodeId, MonotonicSpan]:
+        """SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. From when to when
+        it was asked for, on the controller's clock."""
+
+        def asking(node: NodeId) -> Callable[[], MonotonicSpan]:
+            def ask() -> MonotonicSpan:
+                asked_ns = time.monotonic_ns()
+                self._agents[node].do("signal", {"node": node, "name": name})
+                return asked_ns, time.monotonic_ns()
+
+            return ask
+
+        return at_once({node: asking(node) for node in nodes})
 
     def states(self) -> Mapping[NodeId, str]:
         """Node -> running, paused or dead; one that was never started is left out."""

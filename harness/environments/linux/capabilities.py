@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 
 from harness.environments.linux import kernel_features
-from harness.environments.linux.agent_clients import Agents
+from harness.environments.linux.agent_clients import Agents, MonotonicSpan
 from harness.environments.linux.firewall import Firewall, Link
 from harness.environments.linux.shaping import Shaping, unavailable
-from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
+from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 
 
 class LinuxLinks:
@@ -97,40 +97,48 @@ class LinuxPackets:
 
 
 class LinuxProcesses:
-    """Implements nemesis.capabilities.Processes by the agents. start: starts nodes and waits for them; resumed: told which
-    nodes run again after a pause."""
+    """Implements nemesis.capabilities.Processes by the agents. start: starts nodes, and says when; answering: see NodeAccess;
+    resumed: told which nodes run again after a pause; run_ns: a monotonic time on the run's clock."""
 
     def __init__(
         self,
         agents: Callable[[], Agents],
         nodes: Sequence[NodeId],
-        start: Callable[[Collection[NodeId]], None],
+        start: Callable[[Collection[NodeId]], Mapping[NodeId, MonotonicSpan]],
+        answering: Callable[[Collection[NodeId], float], frozenset[NodeId]],
         resumed: Callable[[Collection[NodeId]], None],
+        run_ns: Callable[[int], int],
     ) -> None:
         self._agents = agents
         self._nodes = nodes
         self._start = start
+        self.answering = answering
         self._resumed = resumed
+        self._run_ns = run_ns
 
-    def kill(self, nodes: Collection[NodeId]) -> None:
+    def kill(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes."""
-        self._agents().signal(nodes, "SIGKILL")
+        return self._on_run_clock(self._agents().signal(sorted(nodes), "SIGKILL"))
 
-    def start(self, nodes: Collection[NodeId]) -> None:
+    def start(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes. One that ends by itself again is no error here: `states` shows it."""
         states = self.states()
-        self._start([node for node in sorted(nodes) if states[node] == "dead"])
+        return self._on_run_clock(self._start([node for node in sorted(nodes) if states[node] == "dead"]))
 
-    def pause(self, nodes: Collection[NodeId]) -> None:
+    def pause(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes."""
-        self._agents().signal(nodes, "SIGSTOP")
+        return self._on_run_clock(self._agents().signal(sorted(nodes), "SIGSTOP"))
 
-    def resume(self, nodes: Collection[NodeId]) -> None:
+    def resume(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes."""
         states = self.states()
         paused = [node for node in sorted(nodes) if states[node] == "paused"]
-        self._agents().signal(paused, "SIGCONT")
+        spans = self._on_run_clock(self._agents().signal(paused, "SIGCONT"))
         self._resumed(paused)
+        return spans
+
+    def _on_run_clock(self, spans: Mapping[NodeId, MonotonicSpan]) -> Spans:
+        return {node: Span(self._run_ns(begin_ns), self._run_ns(end_ns)) for node, (begin_ns, end_ns) in spans.items()}
 
     def states(self) -> Mapping[NodeId, ProcessState]:
         """See Processes."""

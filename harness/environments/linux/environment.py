@@ -19,7 +19,7 @@ from harness.clients import driver
 from harness.clients.driver import NemesisWorker
 from harness.environments.base import Deployment
 from harness.environments.linux import requirements
-from harness.environments.linux.agent_clients import Agents
+from harness.environments.linux.agent_clients import Agents, MonotonicSpan
 from harness.environments.linux.capabilities import LinuxDisks, LinuxLinks, LinuxPackets, LinuxProcesses
 from harness.environments.linux.faketime import FaketimeClocks, Run
 from harness.environments.linux.firewall import Firewall
@@ -69,7 +69,14 @@ class LinuxCluster:
         self.prober = LinuxLinks(agents, firewall, self.packets)
         self.links: LinuxLinks | None = self.prober
         """None where there is no firewall; the links can be probed all the same."""
-        self.processes = LinuxProcesses(agents, self.nodes, environment.start, self._resumed)
+        self.processes = LinuxProcesses(
+            agents,
+            self.nodes,
+            environment.start,
+            lambda nodes, timeout_s: environment.access.answering(nodes, timeout_s),
+            self._resumed,
+            lambda monotonic_ns: environment.access.run_ns(monotonic_ns),
+        )
         self.clocks: NodeClocks | None = None
         """The hook of our own nodes; of a program outside the project what `admit` finds that moves its clock."""
         if isinstance(deployment.target, CoreTarget):
@@ -77,6 +84,10 @@ class LinuxCluster:
         rng = Random(f"{deployment.seed}/disks")
         self.disks = LinuxDisks(agents, environment.data_dirs, self.processes, rng, is_disk_bounded)
         self.firewall = firewall
+
+    def now_ns(self) -> int:
+        """The history's clock."""
+        return self._environment.access.run_ns(time.monotonic_ns())
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
@@ -179,6 +190,7 @@ class LinuxEnvironment(ABC):
             self._agents = self.make()
             self._agents.listen(self.hosts, self.probe_port)
             self.start(deployment.nodes)
+            self.access.await_answers(deployment.nodes, UP_TIMEOUT_S)
             silent = [
                 f"{source} to {to}"
                 for to, sources in sorted(self.cluster.prober.probe().items())
@@ -195,11 +207,11 @@ class LinuxEnvironment(ABC):
                 "does a firewall on this machine drop what is bridged or forwarded?"
             )
 
-    def start(self, nodes: Collection[NodeId]) -> None:
-        """Start these nodes; each answers, or has ended by itself, on return. Raises FaultError when neither happens."""
-        agents = self.agents()
-        agents.spawn([self._spawn(node) for node in nodes])
-        self.access.await_answers(nodes, UP_TIMEOUT_S)
+    def start(self, nodes: Collection[NodeId]) -> dict[NodeId, MonotonicSpan]:
+        """Start these nodes' processes; whether they answer, nobody has seen yet. When that was. Raises FaultError."""
+        began_ns = time.monotonic_ns()
+        self.agents().spawn([self._spawn(node) for node in nodes])
+        return dict.fromkeys(nodes, (began_ns, time.monotonic_ns()))
 
     def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end; its time zero is now."""

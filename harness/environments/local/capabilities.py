@@ -8,10 +8,8 @@ from pathlib import Path
 from random import Random
 
 from harness.environments.local.link_proxies import KINDS
-from harness.environments.local.supervisor_client import Supervision
-from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
-
-"""Between the two clock readings that a rate is measured from: a round trip of 1 ms is then an error of 0.3%."""
+from harness.environments.local.supervisor_client import MonotonicSpan, Supervision
+from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 
 
 class LocalLinks:
@@ -81,40 +79,48 @@ class LocalPackets:
 
 
 class LocalProcesses:
-    """Implements nemesis.capabilities.Processes by the supervisor. start: starts one node and waits for it; resumed: told
-    which nodes run again after a pause."""
+    """Implements nemesis.capabilities.Processes by the supervisor. start: starts nodes, and says when; answering: see
+    NodeAccess; resumed: told which nodes run again after a pause; run_ns: a monotonic time on the run's clock."""
 
     def __init__(
         self,
         supervision: Callable[[], Supervision],
         nodes: Sequence[NodeId],
-        start: Callable[[Collection[NodeId]], None],
+        start: Callable[[Collection[NodeId]], Mapping[NodeId, MonotonicSpan]],
+        answering: Callable[[Collection[NodeId], float], frozenset[NodeId]],
         resumed: Callable[[Collection[NodeId]], None],
+        run_ns: Callable[[int], int],
     ) -> None:
         self._supervision = supervision
         self._nodes = nodes
         self._start = start
+        self.answering = answering
         self._resumed = resumed
+        self._run_ns = run_ns
 
-    def kill(self, nodes: Collection[NodeId]) -> None:
+    def kill(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes."""
-        self._supervision().signal(nodes, "SIGKILL")
+        return self._on_run_clock(self._supervision().signal(nodes, "SIGKILL"))
 
-    def start(self, nodes: Collection[NodeId]) -> None:
+    def start(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes. One that ends by itself again is no error here: `states` shows it."""
         states = self.states()
-        self._start([node for node in sorted(nodes) if states[node] == "dead"])
+        return self._on_run_clock(self._start([node for node in sorted(nodes) if states[node] == "dead"]))
 
-    def pause(self, nodes: Collection[NodeId]) -> None:
+    def pause(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes."""
-        self._supervision().signal(nodes, "SIGSTOP")
+        return self._on_run_clock(self._supervision().signal(nodes, "SIGSTOP"))
 
-    def resume(self, nodes: Collection[NodeId]) -> None:
+    def resume(self, nodes: Collection[NodeId]) -> Spans:
         """See Processes."""
         states = self.states()
         paused = [node for node in sorted(nodes) if states[node] == "paused"]
-        self._supervision().signal(paused, "SIGCONT")
+        spans = self._on_run_clock(self._supervision().signal(paused, "SIGCONT"))
         self._resumed(paused)
+        return spans
+
+    def _on_run_clock(self, spans: Mapping[NodeId, MonotonicSpan]) -> Spans:
+        return {node: Span(self._run_ns(begin_ns), self._run_ns(end_ns)) for node, (begin_ns, end_ns) in spans.items()}
 
     def states(self) -> Mapping[NodeId, ProcessState]:
         """See Processes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from random import Random
@@ -25,7 +26,7 @@ from harness.environments.linux.executor import run_here
 from harness.environments.linux.faketime import FaketimeClocks
 from harness.environments.local.capabilities import LocalDisks, LocalLinks, LocalPackets, LocalProcesses
 from harness.environments.local.supervisor import Plan, reserve
-from harness.environments.local.supervisor_client import Supervision, SupervisorFailed
+from harness.environments.local.supervisor_client import MonotonicSpan, Supervision, SupervisorFailed
 from harness.environments.real import ended_nodes, labelled_processes, node_access
 from harness.environments.real.fork_server import Spawn
 from harness.environments.real.import_path import import_path
@@ -63,7 +64,14 @@ class LocalCluster:
         self.nodes: tuple[NodeId, ...] = deployment.nodes
         self.links = LocalLinks(environment.supervised, self.nodes)
         self.packets = LocalPackets(environment.supervised)
-        self.processes = LocalProcesses(environment.supervised, self.nodes, environment.start, self._resumed)
+        self.processes = LocalProcesses(
+            environment.supervised,
+            self.nodes,
+            environment.start,
+            lambda nodes, timeout_s: environment.access.answering(nodes, timeout_s),
+            self._resumed,
+            lambda monotonic_ns: environment.access.run_ns(monotonic_ns),
+        )
         self.clocks: NodeClocks | None = None
         """The hook of our own nodes; of a program outside the project what `check` finds that moves its clock."""
         if isinstance(deployment.target, CoreTarget):
@@ -72,6 +80,10 @@ class LocalCluster:
         """In words, what this machine lacks and how it is had: said when a fault is refused."""
         data_dirs = {node: environment.node_directory(node) / "data" for node in self.nodes}
         self.disks = LocalDisks(data_dirs, self.processes, Random(f"{deployment.seed}/disks"))
+
+    def now_ns(self) -> int:
+        """The history's clock."""
+        return self._environment.access.run_ns(time.monotonic_ns())
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
@@ -145,17 +157,21 @@ class LocalEnvironment:
             self.addresses[node] = Address(HOST, port)
         try:
             self.start(deployment.nodes)
+            self.access.await_answers(deployment.nodes, UP_TIMEOUT_S)
         except FaultError as error:
             raise HarnessError(str(error)) from error
         if ended := self._supervision.ended():
             raise HarnessError(ended_nodes.epitaph(ended[0], self._log_end))
 
-    def start(self, nodes: Collection[NodeId]) -> None:
-        """Start these nodes; each answers, or has ended by itself, on return. Raises FaultError when neither happens."""
+    def start(self, nodes: Collection[NodeId]) -> dict[NodeId, MonotonicSpan]:
+        """Start these nodes' processes; whether they answer, nobody has seen yet. When each was started. Raises FaultError."""
         supervision = self.supervised()
+        spans: dict[NodeId, MonotonicSpan] = {}
         for node in nodes:
+            began_ns = time.monotonic_ns()
             supervision.spawn(self._spawn(node))
-        self.access.await_answers(nodes, UP_TIMEOUT_S)
+            spans[node] = (began_ns, time.monotonic_ns())
+        return spans
 
     def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end; its time zero is now."""

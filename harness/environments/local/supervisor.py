@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,25 +97,35 @@ class Supervisor:
         self._expected.discard(child.pid)
         return child.pid
 
-    async def signal(self, nodes: list[str], name: str) -> None:
-        """Send SIGKILL, SIGSTOP, SIGCONT or SIGTERM to these nodes' process groups; returns when it has had its effect.
+    async def signal(self, nodes: list[str], name: str) -> dict[str, tuple[int, int]]:
+        """Send SIGKILL, SIGSTOP, SIGCONT or SIGTERM to these nodes' process groups; returns when it has had its effect, with
+        the monotonic times in ns of sending it and of seeing its effect, for each node that had a process.
 
         Raises TimeoutError when it has not in SIGNAL_WAIT_S.
         """
         number = signal.Signals[name]
-        asked: list[Child] = []
+        asked: dict[str, Child] = {}
+        sent_ns: dict[str, int] = {}
+        spans: dict[str, tuple[int, int]] = {}
         for node in nodes:
             child = self.children.get(node)
             if child is None or child.poll() is not None:
                 continue
             if number in (signal.SIGKILL, signal.SIGTERM):
                 self._expected.add(child.pid)
+            sent_ns[node] = time.monotonic_ns()
             os.killpg(child.pid, number)
-            asked.append(child)
+            asked[node] = child
         deadline_s = asyncio.get_running_loop().time() + SIGNAL_WAIT_S
-        while left := [child for child in asked if not _has_taken(child, number)]:
+        while True:
+            for node in [node for node, child in asked.items() if _has_taken(child, number)]:
+                spans[node] = (sent_ns[node], time.monotonic_ns())
+                del asked[node]
+            if not asked:
+                return spans
             if asyncio.get_running_loop().time() > deadline_s:
-                raise TimeoutError(f"{name} had no effect on pid {left[0].pid} within {SIGNAL_WAIT_S:g} s")
+                child = next(iter(asked.values()))
+                raise TimeoutError(f"{name} had no effect on pid {child.pid} within {SIGNAL_WAIT_S:g} s")
             await asyncio.sleep(0.001)
 
     def states(self) -> dict[str, str]:

@@ -25,6 +25,10 @@ ANSWER_TIMEOUT_S = 15.0
 END_TIMEOUT_S = 5.0
 
 
+MonotonicSpan = tuple[int, int]
+"""From when to when, in ns of the machine's monotonic clock."""
+
+
 class SupervisorFailed(OSError):
     """The supervisor could not do it, or is gone; the message says what."""
 
@@ -65,9 +69,11 @@ class Supervision:
         pid: int = self._do("spawn", spawn=msgspec.to_builtins(spawn))
         return pid
 
-    def signal(self, nodes: Collection[str], name: str) -> None:
-        """Send the signal (SIGKILL, SIGSTOP, SIGCONT, SIGTERM) to these nodes; it has had its effect on return."""
-        self._do("signal", nodes=sorted(nodes), signal=name)
+    def signal(self, nodes: Collection[str], name: str) -> dict[str, MonotonicSpan]:
+        """Send the signal (SIGKILL, SIGSTOP, SIGCONT, SIGTERM) to these nodes; it has had its effect on return. For each that
+        had a process: when it was sent, and when it was seen to have had its effect."""
+        spans = self._do("signal", nodes=sorted(nodes), signal=name)
+        return {node: (begin_ns, end_ns) for node, (begin_ns, end_ns) in sorted(spans.items())}
 
     def states(self) -> Mapping[str, str]:
         """Node -> running, paused or dead, for those ever started."""

@@ -53,6 +53,7 @@ class NodeAccess(ABC):
         self._addresses = addresses
         self._states = states
         self._log_end = log_end
+        self._began_ns: int | None = None
 
     # --- what differs ---------------------------------------------------------------------------------------------------
 
@@ -86,6 +87,22 @@ class NodeAccess(ABC):
         """The status of each node that answers. Paused ones are not waited for."""
         return self.ask(self._running())
 
+    def run_ns(self, monotonic_ns: int) -> int:
+        """A time of the monotonic clock as ns since the run began; 0 before that."""
+        return 0 if self._began_ns is None else max(0, monotonic_ns - self._began_ns)
+
+    def answering(self, nodes: Collection[NodeId], timeout_s: float) -> frozenset[NodeId]:
+        """Those of these nodes that answered within that time; returns as soon as all that run have."""
+        found: set[NodeId] = set()
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            states = self._states()
+            waiting = sorted(node for node in nodes if node not in found and states[node] == "running")
+            found |= self.ask(waiting).keys()
+            if found.issuperset(waiting) or time.monotonic() > deadline_s:
+                return frozenset(found)
+            time.sleep(0.01)
+
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
         return self.deployment.target.primary(self.statuses())
@@ -106,7 +123,7 @@ class NodeAccess(ABC):
 
     def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end; its time zero is now."""
-        began_ns = time.monotonic_ns()
+        self._began_ns = began_ns = time.monotonic_ns()
         self._begin(began_ns, self._running())
         driver.drive(interpreter, nemesis, self._caller, self.deployment.nodes, began_ns)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from harness.environments.sim.network import KINDS, Network
 from harness.environments.sim.node import Node
 from harness.environments.sim.world import NS_PER_MS, World
-from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach
+from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 
 KILL_EFFECTS_MAX = 24
 """A kill lands within this many effects: a few steps of a busy Raft leader, each five to ten effects long."""
@@ -65,11 +65,13 @@ class SimProcesses:
         self._rng: random.Random = world.rng("processes")
         self._kill_inside_step = kill_inside_step
 
-    def kill(self, nodes: Collection[NodeId]) -> None:
+    def kill(self, nodes: Collection[NodeId]) -> Spans:
         """They are dead. Some die in the middle of a step: the world runs on for some virtual ms until they have."""
-        victims = self._named(nodes)
+        victims = [node for node in self._named(nodes) if node.state != "dead"]
+        began_ns = self._world.now_ns
         wait_ns = KILL_WAIT_NS
-        for node in victims:
+        died_ns: dict[NodeId, int] = {}
+        for node in self._named(nodes):
             draw = self._rng.random()
             if node.state == "running" and draw < self._kill_inside_step / 2:
                 rare = draw < self._kill_inside_step / 4
@@ -79,25 +81,42 @@ class SimProcesses:
                 node.doom(self._rng.randrange(KILL_EFFECTS_MAX))
             else:
                 node.kill()
-        if any(node.state != "dead" for node in victims):
-            self._world.run(self._world.now_ns + wait_ns, lambda: all(node.state == "dead" for node in victims))
+
+        def are_dead() -> bool:
+            for node in victims:
+                if node.state == "dead":
+                    died_ns.setdefault(node.name, self._world.now_ns)
+            return len(died_ns) == len(victims)
+
+        if not are_dead():
+            self._world.run(began_ns + wait_ns, are_dead)
         for node in victims:
             node.kill()
+        are_dead()
+        return {node.name: Span(began_ns, died_ns[node.name]) for node in victims}
 
-    def start(self, nodes: Collection[NodeId]) -> None:
+    def start(self, nodes: Collection[NodeId]) -> Spans:
         """Those that were dead run on the disk they left."""
-        for node in self._named(nodes):
-            node.start()
+        return self._done_at_once(nodes, "dead", lambda node: node.start())
 
-    def pause(self, nodes: Collection[NodeId]) -> None:
+    def pause(self, nodes: Collection[NodeId]) -> Spans:
         """They do nothing and lose nothing."""
-        for node in self._named(nodes):
-            node.pause()
+        return self._done_at_once(nodes, "running", lambda node: node.pause())
 
-    def resume(self, nodes: Collection[NodeId]) -> None:
+    def resume(self, nodes: Collection[NodeId]) -> Spans:
         """They go on."""
-        for node in self._named(nodes):
-            node.resume()
+        return self._done_at_once(nodes, "paused", lambda node: node.resume())
+
+    def answering(self, nodes: Collection[NodeId], timeout_s: float) -> frozenset[NodeId]:
+        """Those that run: a core that runs answers."""
+        return frozenset(node.name for node in self._named(nodes) if node.state == "running")
+
+    def _done_at_once(self, names: Collection[NodeId], able: ProcessState, act: Callable[[Node], None]) -> Spans:
+        """`act` on those in that state, which takes no virtual time."""
+        nodes = [node for node in self._named(names) if node.state == able]
+        for node in nodes:
+            act(node)
+        return {node.name: Span(self._world.now_ns, self._world.now_ns) for node in nodes}
 
     def states(self) -> Mapping[NodeId, ProcessState]:
         """What each process does now."""

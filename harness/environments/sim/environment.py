@@ -69,6 +69,10 @@ class SimCluster:
         self.packets = SimPackets(environment.network, nodes)
         self.disks = SimDisks(nodes)
 
+    def now_ns(self) -> int:
+        """Virtual time: the history's."""
+        return self._environment.world.now_ns
+
     def primary(self) -> NodeId | None:
         """The node that leads now, by what the nodes say."""
         return self._environment.deployment.target.primary(self._environment.statuses())
