@@ -18,7 +18,8 @@ NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})$")
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to run. Everything that is random in a run comes from `seed`.
 
-    name: the folder below the store; "" for target-workload. target_options, workload_options, env_options: raw,
+    name: the folder below the store; "" for one that has the target's and the workload's name.
+    target_options, workload_options, env_options: raw,
     typed by their owners. nemesis: fault names of the command line. interval_s: mean time between two ops of one fault
     family. nodes: names, in order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they
     can. quiet_s: between the heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the
@@ -70,14 +71,10 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ):
             if not (math.isfinite(value) and least <= value <= most):
                 raise ValueError(f"{field}: {value:g} is not between {least:g} and {most:g}")
+        if self.name in ("latest", "current"):
+            raise ValueError(f"name: {self.name!r} is a link of the store; choose another")
         if self.name and not NODE_NAME.match(self.name):
             raise ValueError(f"name: {self.name!r} cannot be a folder name (letters, digits, '.', '_', '-')")
-
-    @property
-    def folder(self) -> str:
-        """The folder of its runs below the store."""
-        bugs = "".join(f"-{bug}" for bug in self.bugs)
-        return self.name or f"{self.target.rpartition(':')[2]}-{self.workload.rpartition(':')[2]}{bugs}"
 
 
 def decode_spec(text: bytes, where: str) -> RunSpec:

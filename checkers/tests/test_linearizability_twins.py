@@ -110,7 +110,7 @@ def test_both_cores_agree_on_what_hypothesis_thinks_of(name: str, data: st.DataO
 @needs_native
 @pytest.mark.long
 @pytest.mark.usefixtures("short_turns")
-@pytest.mark.parametrize("count", [1_000, pytest.param(11_200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [3_000, pytest.param(11_200, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", sorted(ALPHABETS))
 def test_both_cores_agree_on_many_histories(name: str, count: int) -> None:
     for seed in range(count):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli import check, image, machine, replay, run, show
+from harness.cli import check, image, machine, prune, replay, run, show
 from harness.errors import HARNESS, USAGE, HarnessError, UsageError, unknown_name
 
 
@@ -35,7 +35,15 @@ def themis() -> None:
     """
 
 
-for command in (*run.COMMANDS, *replay.COMMANDS, *check.COMMANDS, *show.COMMANDS, *machine.COMMANDS, *image.COMMANDS):
+for command in (
+    *run.COMMANDS,
+    *replay.COMMANDS,
+    *check.COMMANDS,
+    *show.COMMANDS,
+    *prune.COMMANDS,
+    *machine.COMMANDS,
+    *image.COMMANDS,
+):
     themis.add_command(command)
 
 

@@ -26,7 +26,7 @@ MISFITS_SHOWN = 20
 @click.option("--model", required=True, help="The sequential specification: a name, or package.module:Name.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
 @click.option("--states", type=click.IntRange(1), default=None, help="Budget: configurations; UNKNOWN beyond it.")
-@click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=None, help="Budget: seconds.")
+@click.option("--time-limit", type=options.budget_s, default=None, help="Budget: seconds.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Keys checked at once. Default: the cores.")
 @click.option(
     "--failed-cas",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Iterable
@@ -11,6 +12,37 @@ import click
 import msgspec
 
 from harness.errors import UsageError
+
+BUDGET_S_MAX = 30 * 86_400
+
+
+def budget_s(text: str) -> float:
+    """Seconds that a check may take, as a type of click: its own takes nan."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= BUDGET_S_MAX:
+        raise click.BadParameter(f"{text} is no number of seconds above 0 and up to {BUDGET_S_MAX}")
+    return seconds
+
+
+AGE = re.compile(r"\s*(\d{1,6})\s*([smhdw])\s*")
+AGE_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+
+
+def age_s(flag: str, text: str) -> float:
+    """`90m`, `12h`, `7d`, `2w` in seconds."""
+    match = AGE.fullmatch(text)
+    if not match:
+        raise UsageError(f"{flag} {text!r}: write a whole number with its unit: 90m, 12h, 7d, 2w")
+    return int(match[1]) * AGE_UNITS_S[match[2]]
+
+
+def given(name: str) -> bool:
+    """Whether the command line says this parameter of the running command."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not None and source is not click.core.ParameterSource.DEFAULT
 
 
 def node_names(text: str) -> tuple[str, ...]:
@@ -109,11 +141,15 @@ def fresh_seed() -> int:
 
 
 def seed_range(text: str) -> range:
-    """`1..1000`, both ends included, or one seed."""
+    """`1..1000`, both ends included. A lone number is refused: it may be meant as a seed or as a count."""
     match = re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\s*(\d{1,18})\s*)?", text)
     if not match:
-        raise UsageError(f"--seeds {text!r}: write one seed, or FIRST..LAST such as 1..1000")
-    first, last = int(match[1]), int(match[2] or match[1])
+        raise UsageError(f"--seeds {text!r}: write FIRST..LAST such as 1..1000")
+    if match[2] is None:
+        raise UsageError(
+            f"--seeds {text}: write FIRST..LAST: 1..{max(1, int(text))} sweeps that many seeds, {text}..{text} only seed {text}"
+        )
+    first, last = int(match[1]), int(match[2])
     if last < first:
         raise UsageError(f"--seeds {text!r}: the range is reversed or empty; write {last}..{first}")
     return range(first, last + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 from checkers import Validity
 from harness.campaign.sweep import SeedResult, sweep
 from harness.cli import options
+from harness.cli.progress import ProgressLine
 from harness.errors import HARNESS, VALID, UsageError, exit_code
 from harness.report import summary
 from harness.run import check, execute, plan
@@ -78,16 +78,17 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 )
 @click.option(
     "--seeds",
-    default="",
+    default=None,
     metavar="FIRST..LAST",
     help="Sweep these seeds in memory (env sim); each draws an interval up to --nemesis-interval.",
 )
 @click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes of a sweep.")
 @click.option("--fail-fast", is_flag=True, help="End a sweep, or --test-count, at the first run that is not valid.")
 @click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")
+@click.option("--keep-data", is_flag=True, help="Keep the nodes' data directories, packed, also when the run is valid.")
 @click.option("--vacuity", multiple=True, metavar="NAME=NUMBER", help="A threshold below which a run proves nothing.")
 @click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
-@click.option("--check-time-limit", type=float, default=None, help="Budget of seconds for the search.")
+@click.option("--check-time-limit", type=options.budget_s, default=None, help="Budget of seconds for the search.")
 @STORE
 @JSON
 def test(
@@ -116,10 +117,11 @@ def test(
     client_timeout: float,
     seed: int | None,
     test_count: int,
-    seeds: str,
+    seeds: str | None,
     jobs: int,
     fail_fast: bool,
     name: str,
+    keep_data: bool,
     vacuity: tuple[str, ...],
     check_states: int | None,
     check_time_limit: float | None,
@@ -163,13 +165,14 @@ def test(
         )
     except ValueError as error:
         raise UsageError(f"--{error}") from error
-    if seeds:
+    refuse_ignored(has_seeds=seeds is not None)
+    if seeds is not None:
         return swept(spec, options.seed_range(seeds), jobs, fail_fast, schedule, as_json)
     ran: list[tuple[RunDirectory, Result]] = []
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
         prepared = plan.prepare(numbered, schedule)
-        run, result = execute.run_into(Store(store), prepared)
+        run, result = execute.run_into(Store(store), prepared, keep_data=keep_data)
         ran.append((run, result))
         if not as_json:
             click.echo(summary.summary(run, result, prepared.spec))
@@ -182,6 +185,22 @@ def test(
     return exit_code(summary.code(result) for _, result in ran)
 
 
+def refuse_ignored(*, has_seeds: bool) -> None:
+    """Raises UsageError when the command line says something that would have no effect."""
+    if has_seeds:
+        for name, why in (
+            ("seed", "--seeds names the seeds: give one of the two"),
+            ("test_count", "--seeds says how many runs there are: give one of the two"),
+            ("name", "--seeds keeps no folders; each failure comes with the command that makes one"),
+            ("store", "--seeds keeps no folders; each failure comes with the command that makes one"),
+            ("keep_data", "--seeds keeps no folders; each failure comes with the command that makes one"),
+        ):
+            if options.given(name):
+                raise UsageError(f"--{name.replace('_', '-')} does nothing here: {why}")
+    elif options.given("jobs"):
+        raise UsageError("--jobs does nothing here: it is for a sweep; add --seeds FIRST..LAST")
+
+
 def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Path | None, as_json: bool) -> int:
     """Run every seed in memory; a line for each that fails, with the command that runs it again into a folder."""
     if spec.env != "sim":
@@ -192,7 +211,7 @@ def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Pat
     virtual_s = cpu_s = 0.0
     found: list[SeedResult] = []
     codes: set[int] = set()
-    began_s = shown_s = time.monotonic()
+    progress = ProgressLine(sys.stderr, "seed", len(seeds))
     try:
         for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
             counted[result.validity] += 1
@@ -201,15 +220,15 @@ def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Pat
             if code != VALID:
                 found.append(result)
                 if not as_json:
+                    progress.clear()
                     word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
                     click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
-            if sys.stderr.isatty() and time.monotonic() > shown_s + 1:
-                shown_s = time.monotonic()
-                rate = counted.total() / (shown_s - began_s)
-                click.echo(f"\r{counted.total()} of {len(seeds)} seeds, {rate:.1f} a second", err=True, nl=False)
+            progress.show(counted.total())
     except KeyboardInterrupt:
         # What was swept so far counts; no seed at all is UNKNOWN.
-        click.echo(f"\nthemis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
+        progress.clear()
+        click.echo(f"themis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
+    progress.clear()
     told = {validity.value: counted[validity] for validity in Validity}
     if as_json:
         options.echo_json(
@@ -241,7 +260,7 @@ def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:
 @click.command()
 @click.argument("run")
 @click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
-@click.option("--check-time-limit", type=float, default=None, help="Budget of seconds for the search.")
+@click.option("--check-time-limit", type=options.budget_s, default=None, help="Budget of seconds for the search.")
 @STORE
 @JSON
 def analyze(run: str, check_states: int | None, check_time_limit: float | None, store: Path, as_json: bool) -> int:

@@ -48,9 +48,13 @@ class Stage(msgspec.Struct, frozen=True):
     nemesis: Nemesis
 
 
-def run_into(store: Store, plan: Plan) -> tuple[RunDirectory, Result]:
-    """Run `plan` into a new folder of the store; Ctrl-C and SIGTERM end it well. Raises UsageError when it cannot be started."""
-    sink, interruption = FolderSink.create(store, plan.spec), Interruption()
+def run_into(store: Store, plan: Plan, *, keep_data: bool = False) -> tuple[RunDirectory, Result]:
+    """Run `plan` into a new folder of the store; Ctrl-C and SIGTERM end it well. Raises UsageError when it cannot be started.
+
+    keep_data: the nodes' data directories are kept whatever the verdict is.
+    """
+    sink = FolderSink.create(store, plan.spec, plan.folder, keep_data=keep_data)
+    interruption = Interruption()
     with interruption.handled():
         return sink.run, execute(plan, sink, interruption)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -56,6 +57,12 @@ class Plan(msgspec.Struct, frozen=True):
     def claimed_model(self) -> str:
         """The consistency model that the target claims under its options."""
         return self.target.claimed_model(self.workload.interface, self.target_options)
+
+    @property
+    def folder(self) -> str:
+        """The folder of its runs below the store: the spec's name, or the target's and the workload's own names."""
+        words = (self.target.name, self.workload.name, *self.spec.bugs)
+        return self.spec.name or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).lstrip(".-")[:100]
 
     @property
     def moves_clocks(self) -> bool:

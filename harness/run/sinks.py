@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from checkers import Validity
 from harness.environments.base import Environment
 from harness.spec import RunSpec
+from harness.store import node_data
 from harness.store.runs import Result, RunDirectory, Store, write_json
 from harness.store.traces import read_traces
 from histories import jsonl
@@ -70,16 +72,20 @@ class FolderSink:
     is_watched = True
     keeps_files = True
 
-    def __init__(self, store: Store, run: RunDirectory) -> None:
+    def __init__(self, store: Store, run: RunDirectory, *, keep_data: bool = False) -> None:
         self.run = run
+        self._keep_data = keep_data
         self.directory = run.path
         self.run_id = run.run_id
         self._store = store
 
     @classmethod
-    def create(cls, store: Store, spec: RunSpec) -> FolderSink:
-        """A new folder. Raises UsageError when the store cannot be written."""
-        return cls(store, store.create(spec))
+    def create(cls, store: Store, spec: RunSpec, folder: str, *, keep_data: bool = False) -> FolderSink:
+        """A new folder below store/`folder`. keep_data: the nodes' data directories are kept whatever the verdict is.
+
+        Raises UsageError when the store cannot be written.
+        """
+        return cls(store, store.create(spec, folder), keep_data=keep_data)
 
     def discard(self) -> None:
         self._store.remove(self.run)
@@ -107,7 +113,12 @@ class FolderSink:
 
     def keep(self, result: Result) -> None:
         self._store.point("latest", self.run)
-        write_json(self.run.verdict, result)
+        is_good = result.verdict.validity is Validity.VALID and not result.harness
+        try:
+            node_data.settle(self.run.nodes, is_kept=self._keep_data or not is_good)
+        finally:
+            write_json(self.run.verdict, result)
+            self.run.release()
 
 
 class MemorySink:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import os
 import shutil
@@ -91,6 +92,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: int | None = None
 
     spec = property(lambda self: self.path / "spec.json")
     schedule = property(lambda self: self.path / "schedule.json")
@@ -104,6 +106,32 @@ class RunDirectory:
         """Labels everything that the run makes outside its folder; runs in different stores never share one."""
         place = hashlib.blake2s(str(self.path.resolve().parent).encode(), digest_size=3).hexdigest()
         return f"{self.path.parent.name}-{self.path.name}-{place}"
+
+    def hold(self) -> None:
+        """While this process lives, and until `release`, nobody takes the run for one that is over. Idempotent."""
+        if self._held is None:
+            self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._held, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        """The run is over, as far as this object is concerned. Idempotent."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def is_held(self) -> bool:
+        """Whether a living process holds the run, this one included."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def read_spec(self) -> RunSpec:
         """Raises UsageError when this is no run folder or its spec is of another version."""
@@ -136,20 +164,32 @@ class RunDirectory:
             raise UnusableResult(f"{self.verdict}: {error}; {anew}") from error
 
 
+def _link(link: Path, run: Path) -> None:
+    """`link` leads to `run`; replaced atomically."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(run.resolve(), link.parent.resolve()))
+    os.replace(temporary, link)
+
+
+LINKS = ("latest", "current")
+"""Of the store, and of each name in it: the last run that has a history, and the last one that began."""
+
+
 class Store:
     """A folder of runs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def create(self, spec: RunSpec) -> RunDirectory:
-        """A new folder for a run of `spec`, with the spec in it. No link leads to it yet.
+    def create(self, spec: RunSpec, folder: str) -> RunDirectory:
+        """A new folder below store/`folder` for a run of `spec`, with the spec in it; held. No link leads to it yet.
 
         Raises UsageError when it cannot be written.
         """
         now = datetime.datetime.now(datetime.UTC)
         try:
-            parent = self.root / spec.folder
+            parent = self.root / folder
             parent.mkdir(parents=True, exist_ok=True)
             for tick in range(1000):
                 path = parent / f"{now.strftime(TIME_FORMAT)}.{(now.microsecond // 1000 + tick) % 1000:03d}Z"
@@ -161,6 +201,7 @@ class Store:
             else:
                 raise UsageError(f"{parent}: a thousand runs in one second; choose another --store")
             run = RunDirectory(path.resolve())
+            run.hold()
             run.nodes.mkdir()
             write_json(run.spec, spec)
         except OSError as error:
@@ -171,17 +212,36 @@ class Store:
 
     def remove(self, run: RunDirectory) -> None:
         """The run's folder is gone, as far as the disk allows."""
+        run.release()
         shutil.rmtree(run.path, ignore_errors=True)
+        self.remove_empty(run)
+
+    def remove_empty(self, run: RunDirectory) -> None:
+        """The folder of the run's name is gone when the run is gone and no other is in it."""
+        self.mend_links(run.path.parent)
         with contextlib.suppress(OSError):  # Other runs of this name are in it.
             run.path.parent.rmdir()
 
     def point(self, link: str, run: RunDirectory) -> None:
         """store/`link` and store/<name>/`link` lead to `run`; replaced atomically."""
         for directory in (self.root, run.path.parent):
-            temporary = directory / f".{link}.{os.getpid()}"
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(os.path.relpath(run.path, directory.resolve()))
-            os.replace(temporary, directory / link)
+            _link(directory / link, run.path)
+
+    def dangling_links(self, directory: Path | None = None) -> list[Path]:
+        """The links `latest` and `current` that lead nowhere, of one directory or of the whole store."""
+        places = [directory] if directory else [self.root, *filter(Path.is_dir, self.root.glob("*"))]
+        links = [place / link for place in places for link in LINKS if not place.is_symlink()]
+        return [link for link in links if link.is_symlink() and not link.exists()]
+
+    def mend_links(self, directory: Path | None = None) -> None:
+        """Each link that led nowhere leads to the newest run that is there, or is gone when there is none."""
+        for link in self.dangling_links(directory):
+            below = "*/*/spec.json" if link.parent == self.root else "*/spec.json"
+            runs = [spec.parent for spec in link.parent.glob(below) if not spec.parent.is_symlink()]
+            if runs:
+                _link(link, max(runs, key=lambda path: path.name))
+            else:
+                link.unlink(missing_ok=True)
 
     def runs(self) -> Iterator[RunDirectory]:
         """Every run, oldest first within each name."""

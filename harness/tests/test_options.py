@@ -32,7 +32,7 @@ def test_nonsense_concurrency_is_refused(text: str) -> None:
         options.concurrency(text, 5)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("1..3", [1, 2, 3]), ("7", [7]), ("4..4", [4])])
+@pytest.mark.parametrize(("text", "expected"), [("1..3", [1, 2, 3]), (" 7 .. 8 ", [7, 8]), ("4..4", [4])])
 def test_a_seed_range_has_both_ends(text: str, expected: list[int]) -> None:
     assert list(options.seed_range(text)) == expected
 
@@ -41,6 +41,16 @@ def test_a_seed_range_has_both_ends(text: str, expected: list[int]) -> None:
 def test_an_empty_reversed_or_unreadable_seed_range_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--seeds"):
         options.seed_range(text)
+
+
+def test_a_lone_seed_is_refused_with_both_things_that_it_may_mean() -> None:
+    with pytest.raises(UsageError, match=r"1\.\.5 sweeps that many seeds, 5\.\.5 only seed 5"):
+        options.seed_range("5")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90m", 5_400), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)])
+def test_an_age_is_a_number_with_its_unit(text: str, seconds: int) -> None:
+    assert options.age_s("--older-than", text) == seconds
 
 
 def test_pairs_keep_numbers_as_text_for_the_options_own_type() -> None:

@@ -25,7 +25,7 @@ from harness.store.runs import (
 
 def test_a_run_gets_a_folder_of_its_own_and_links_lead_to_it_once_it_exists(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    first, second = store.create(RunSpec()), store.create(RunSpec())
+    first, second = store.create(RunSpec(), "raft-register"), store.create(RunSpec(), "raft-register")
     assert first.path != second.path
     assert first.path.parent.name == "raft-register"
     assert not (store.root / "current").is_symlink()
@@ -37,7 +37,7 @@ def test_a_run_gets_a_folder_of_its_own_and_links_lead_to_it_once_it_exists(tmp_
 
 def test_latest_is_found_by_link_by_path_and_by_time(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    run = store.create(RunSpec(bugs=("stale-read",)))
+    run = store.create(RunSpec(), "raft-register-stale-read")
     store.point("latest", run)
     for text in ("latest", str(run.path), run.path.name, f"raft-register-stale-read/{run.path.name}"):
         assert store.find(text).path == run.path
@@ -50,7 +50,7 @@ def test_a_run_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_text_that_fits_two_runs_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    first, _ = store.create(RunSpec()), store.create(RunSpec())
+    first, _ = store.create(RunSpec(), "raft-register"), store.create(RunSpec(), "raft-register")
     with pytest.raises(UsageError, match="fits 2 runs"):
         store.find(first.path.name[:8])
 
@@ -58,12 +58,12 @@ def test_a_text_that_fits_two_runs_is_refused(tmp_path: Path) -> None:
 def test_a_store_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be written.*--store"):
-        Store(tmp_path / "file").create(RunSpec())
+        Store(tmp_path / "file").create(RunSpec(), "raft-register")
 
 
 def test_runs_lists_each_once_although_links_lead_to_it(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    run = store.create(RunSpec())
+    run = store.create(RunSpec(), "raft-register")
     store.point("latest", run)
     assert [found.path.name for found in store.runs()] == [run.path.name]
 

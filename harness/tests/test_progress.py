@@ -1,0 +1,45 @@
+"""Progress has a line of its own, which is gone before anything else is printed."""
+
+from __future__ import annotations
+
+import io
+
+from harness.cli.progress import PLAIN_EVERY_S, TERMINAL_EVERY_S, ProgressLine
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_in_a_terminal_the_line_is_drawn_over_itself_and_cleared() -> None:
+    stream, clock = Terminal(), Clock()
+    line = ProgressLine(stream, "seed", 40, clock)
+    line.show(1)
+    line.clear()
+    assert stream.getvalue() == ""
+    for done in (10, 20):
+        clock.now_s += TERMINAL_EVERY_S
+        line.show(done)
+        line.show(done + 1)
+    line.clear()
+    line.clear()
+    erased = "\r\x1b[K"
+    assert stream.getvalue().split(erased) == ["", "10 of 40 seeds, 20.0 a second", "20 of 40 seeds, 20.0 a second", ""]
+
+
+def test_elsewhere_whole_lines_come_seldom() -> None:
+    stream, clock = io.StringIO(), Clock()
+    line = ProgressLine(stream, "seed", 4_000, clock)
+    for second in range(int(2 * PLAIN_EVERY_S) + 1):
+        clock.now_s = 100 + second
+        line.show(second)
+        line.clear()
+    assert stream.getvalue() == "30 of 4000 seeds, 1.0 a second\n60 of 4000 seeds, 1.0 a second\n"
