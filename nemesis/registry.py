@@ -54,7 +54,11 @@ class UnknownFault(ValueError):
 
 class Unavailable(ValueError):
     """The environment lacks what a chosen fault needs, or the target does not claim to survive it; the message
-    names both."""
+    names both. refused: the family and the variant that an environment lacks something for; None for other reasons."""
+
+    def __init__(self, message: str, refused: tuple[Family, str] | None = None) -> None:
+        self.refused = refused
+        super().__init__(message)
 
 
 class FaultChoice(msgspec.Struct, frozen=True):
@@ -180,12 +184,16 @@ def lacks(offer: Offer, family: Family, variant: str) -> str | None:
     needs = family.needs(variant)
     without = [f"no {name}" for name in needs.capabilities if name not in offer.capabilities]
     if not without:
-        without += [f"no packet kind {kind!r}" for kind in needs.packet_kinds if kind not in offer.packet_kinds]
-        without += [f"no disk kind {kind!r}" for kind in needs.disk_kinds if kind not in offer.disk_kinds]
+        for what, kinds, offered in (
+            ("packet", needs.packet_kinds, offer.packet_kinds),
+            ("disk", needs.disk_kinds, offer.disk_kinds),
+        ):
+            has = f"its {what} kinds are {', '.join(sorted(offered))}" if offered else f"it has no {what} kinds"
+            without += [f"no {what} kind {kind!r} ({has})" for kind in kinds if kind not in offered]
     return ", ".join(without) if without else None
 
 
-def missing(cluster: Cluster | Offer, choice: FaultChoice, environment: str = "this environment") -> str | None:
+def missing(cluster: Cluster | Offer, choice: FaultChoice, environment: str = "this environment") -> Unavailable | None:
     """Why `environment` cannot do this choice, naming both; None when it can.
 
     A choice without explicit variants needs room for one of them: `available` narrows it to those.
@@ -198,7 +206,7 @@ def missing(cluster: Cluster | Offer, choice: FaultChoice, environment: str = "t
         return None
     variant, reason = next(iter(refused.items()))
     name = f"{choice.name}:{variant}" if choice.explicit else choice.name
-    return f"the fault {name} cannot run in {environment}: it has {reason}"
+    return Unavailable(f"the fault {name} cannot run in {environment}: it has {reason}", (family, variant))
 
 
 def available(
@@ -207,9 +215,8 @@ def available(
     """The choices with the variants that `environment` can do. Raises Unavailable as `missing` says."""
     offer = cluster if isinstance(cluster, Offer) else Offer.of(cluster)
     for choice in choices:
-        reason = missing(offer, choice, environment)
-        if reason is not None:
-            raise Unavailable(reason)
+        if (refusal := missing(offer, choice, environment)) is not None:
+            raise refusal
     return [
         _narrowed(choice, [v for v in choice.variants if not lacks(offer, families()[choice.name], v)])
         for choice in choices

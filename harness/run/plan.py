@@ -12,6 +12,7 @@ import msgspec
 
 from checkers import invariants
 from checkers.vacuity import VacuityThresholds
+from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, Environment
 from harness.errors import UsageError, unknown_name
@@ -20,6 +21,7 @@ from harness.workloads import registry as workloads
 from harness.workloads.base import Workload, WorkloadContext
 from nemesis import fault_planner, schedule
 from nemesis.capabilities import Cluster
+from nemesis.family import Family
 from nemesis.outside import BadFamily
 from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule
@@ -91,10 +93,7 @@ class Plan(msgspec.Struct, frozen=True):
         try:
             choices = available(cluster, self.choices, f"environment {spec.env}")
         except Unavailable as error:
-            # An environment of machines knows why it is so; see harness.environments.linux.environment.
-            reasons = (*getattr(cluster, "lacking", ()), *getattr(cluster, "clocks_lacking", ()))
-            lacking = "".join(f"\n  {what}" for what in reasons)
-            raise UsageError(f"{error}{lacking}") from error
+            raise UsageError(f"{error}{_remedies(cluster, spec.env, error.refused)}") from error
         if self.saved is not None:
             return choices, self.saved
         try:
@@ -173,6 +172,23 @@ def check_rules(name: str, target: Target) -> None:
             raise unknown_name(f"invariant of the target {name}", rule, invariants.names()) from None
         except (ImportError, AttributeError, ValueError) as error:
             raise UsageError(f"the invariant {rule} of the target {name} cannot be loaded: {error}") from error
+
+
+def _remedies(cluster: Cluster, env: str, refused: tuple[Family, str] | None) -> str:
+    """What this environment's machines lack for the fault, where they know, and which other environments can do it."""
+    if refused is None:
+        return ""
+    family, variant = refused
+    needed = set(family.needs(variant).capabilities)
+    lines: list[str] = []
+    # Environments of machines say what they looked for and did not find.
+    if "clocks" in needed:
+        lines += getattr(cluster, "clocks_lacking", ())
+    if needed & {"links", "packets"}:
+        lines += getattr(cluster, "lacking", ())
+    if others := [name for name in fault_table.environments_with(family, variant) if name != env]:
+        lines.append(f"environments that can, some given what docs/faults.md says: {', '.join(others)}")
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def needs_clocks(choice: FaultChoice) -> bool:

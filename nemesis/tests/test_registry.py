@@ -77,12 +77,13 @@ def test_what_an_environment_lacks_is_said_before_the_run() -> None:
         "slow": None,
         "clock": "the fault clock cannot run in local: it has no clocks",
         "clock:drift": "the fault clock:drift cannot run in local: it has no clocks",
-        "reorder": "the fault reorder cannot run in local: it has no packet kind 'reorder'",
+        "reorder": "the fault reorder cannot run in local: it has no packet kind 'reorder' (its packet kinds are loss, slow)",
         "disk:wipe": "the fault disk:wipe cannot run in local: it has no disks",
     }
     for name, reason in rows.items():
         (choice,) = parse_nemesis(name)
-        assert registry.missing(bare, choice, "local") == reason
+        refusal = registry.missing(bare, choice, "local")
+        assert (refusal and str(refusal)) == reason
     with pytest.raises(Unavailable, match="no clocks"):
         registry.available(bare, parse_nemesis("kill,clock"), "local")
     everything = parse_nemesis(list(registry.families()))

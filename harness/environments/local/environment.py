@@ -76,7 +76,7 @@ class LocalCluster:
         """The hook of our own nodes; of a program outside the project what `check` finds that moves its clock."""
         if isinstance(deployment.target, CoreTarget):
             self.clocks = HookClocks(environment.addresses, environment.origin, self.processes)
-        self.lacking: tuple[str, ...] = ()
+        self.clocks_lacking: tuple[str, ...] = ()
         """In words, what this machine lacks and how it is had: said when a fault is refused."""
         data_dirs = {node: environment.node_directory(node) / "data" for node in self.nodes}
         self.disks = LocalDisks(data_dirs, self.processes, Random(f"{deployment.seed}/disks"))
@@ -141,7 +141,7 @@ class LocalEnvironment:
                 ) from None
         found = requirements.admit(self.deployment, run_here, "this machine")
         if found.lacking:
-            self.cluster.lacking = (found.lacking,)
+            self.cluster.clocks_lacking = (found.lacking,)
         if found.library:
             self.cluster.clocks = self._faketime(found.library)
 
