@@ -31,7 +31,7 @@ ENVIRONMENTS: tuple[tuple[str, ...], ...] = (
     ("real",),
     ("linux",),
     ("sim", "local", "netns", "docker", "ssh"),
-    ("registry", "leftovers"),
+    ("registry", "leftovers", "fault_table"),
 )
 """The same within environments: what environments share stands below them, and none knows another."""
 
