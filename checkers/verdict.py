@@ -97,9 +97,16 @@ def merge(parts: Mapping[str, Verdict], checker: str = "all") -> Verdict:
 
 
 def guarded(checker: str, check: Callable[[], Verdict]) -> Verdict:
-    """`check()`'s verdict; a crash inside it is UNKNOWN with its traceback, so that it can never pass for VALID."""
+    """`check()`'s verdict; a crash inside it is UNKNOWN with its traceback, so that it can never pass for VALID.
+
+    What is no Verdict, or holds evidence that JSON has no word for, counts as a crash.
+    """
     try:
-        return check()
+        verdict: object = check()
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"it returned {type(verdict).__name__}, not a Verdict")
+        msgspec.json.encode(verdict)
+        return verdict
     except Exception as error:  # noqa: BLE001 - the one place where any crash of a checker becomes a verdict
         return Verdict.unknown(
             f"the checker crashed: {type(error).__name__}: {error}",

@@ -26,6 +26,10 @@ def command_line(spec: RunSpec) -> str:
             words += [flag, f"{name}={text}"]
     for bug in spec.bugs:
         words += ["--bug", bug]
+    if spec.consistency:
+        words += ["--consistency", spec.consistency]
+    for name in spec.checkers:
+        words += ["--checker", name]
     words += ["--nemesis", ",".join(spec.nemesis) or "none", "--nodes", _nodes_flag(spec.nodes)]
     words += ["--concurrency", str(spec.concurrency)]
     if spec.beyond_model:

@@ -38,6 +38,13 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option(
     "--workload-option", "-w", multiple=True, metavar="NAME=VALUE", help="An option of the workload; repeatable."
 )
+@click.option(
+    "--consistency",
+    default="",
+    metavar="MODEL",
+    help="Check for this model, such as linearizable. Default: what the target claims.",
+)
+@click.option("--checker", multiple=True, help="Also run this checker: a name, or package.module:function; repeatable.")
 @click.option("--nemesis", default="none", show_default=True, help="Faults, comma separated: partition,kill,pause ...")
 @click.option(
     "--nemesis-interval", type=float, default=4.0, show_default=True, help="Mean seconds between faults of a kind."
@@ -97,6 +104,8 @@ def test(
     bug: tuple[str, ...],
     workload: str,
     workload_option: tuple[str, ...],
+    consistency: str,
+    checker: tuple[str, ...],
     nemesis: str,
     nemesis_interval: float,
     beyond_model: bool,
@@ -145,6 +154,8 @@ def test(
             bugs=tuple(sorted(set(bug))),
             workload=workload,
             workload_options=options.pairs("--workload-option", workload_option),
+            consistency=consistency,
+            checkers=tuple(dict.fromkeys(checker)),
             nemesis=options.names(nemesis),
             interval_s=nemesis_interval,
             beyond_model=beyond_model,

@@ -51,6 +51,8 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec) -> str:
             f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
             "--nemesis-interval, fit this machine; --schedule does them all, however long that takes"
         )
+    if result.claim != result.target_claims:
+        lines.append(f"  checked for {result.claim} (--consistency); {spec.target} claims {result.target_claims}")
     if result.interrupted:
         lines.append("  interrupted: the verdict is on what was recorded until then")
     for failure in result.harness:

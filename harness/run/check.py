@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -46,7 +47,15 @@ def check(
     """
 
     def result_of(verdict: Verdict, counts: dict[str, int]) -> Result:
-        return Result(verdict, run_id=run_id, interrupted=is_interrupted, harness=tuple(failures.found), counts=counts)
+        return Result(
+            verdict,
+            run_id=run_id,
+            claim=plan.claim,
+            target_claims=plan.claimed_model,
+            interrupted=is_interrupted,
+            harness=tuple(failures.found),
+            counts=counts,
+        )
 
     try:
         history = record.history()
@@ -54,7 +63,8 @@ def check(
         failures.add("check", f"the recorded history cannot be read: {error}")
         return result_of(Verdict.unknown(f"the history cannot be read: {error}"), {})
     parts = dict(findings)
-    parts[plan.workload.name] = guarded(plan.workload.name, lambda: plan.workload.check(history, plan.context))
+    for checker in plan.checkers:
+        parts[checker.name] = guarded(checker.name, partial(checker.check, history, plan.context))
     parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, plan.thresholds))
     parts["recovery"] = guarded("recovery", lambda: recovery(history))
     if with_measurements:

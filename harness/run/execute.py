@@ -91,7 +91,14 @@ def execute(plan: Plan, sink: Sink, interruption: Interruption | None = None) ->
                 raise
             failures.add("run", "told twice to stop, so nothing was checked; `themis analyze` checks what was recorded")
             unchecked = Verdict.unknown("interrupted before the check")
-            result = Result(unchecked, run_id=sink.run_id, interrupted=True, harness=tuple(failures.found))
+            result = Result(
+                unchecked,
+                run_id=sink.run_id,
+                claim=plan.claim,
+                target_claims=plan.claimed_model,
+                interrupted=True,
+                harness=tuple(failures.found),
+            )
         sink.keep(result)
     return result
 

@@ -17,8 +17,10 @@ from harness.environments import registry as environments
 from harness.environments.base import Deployment, Environment
 from harness.errors import UsageError, unknown_name
 from harness.spec import RunSpec, typed_options
+from harness.workloads import claims
 from harness.workloads import registry as workloads
 from harness.workloads.base import Workload, WorkloadContext
+from harness.workloads.claims import ClaimChecker
 from nemesis import fault_planner, schedule
 from nemesis.capabilities import Cluster
 from nemesis.family import Family
@@ -48,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
     choices: tuple[FaultChoice, ...]
     saved: Schedule | None
     thresholds: VacuityThresholds
+    checkers: tuple[ClaimChecker, ...]
     outside_model: tuple[str, ...] = ()
 
     @property
@@ -67,6 +70,11 @@ class Plan(msgspec.Struct, frozen=True):
         return self.spec.name or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).lstrip(".-")[:100]
 
     @property
+    def claim(self) -> str:
+        """The consistency model that the history is checked for: what the target claims, or what the spec asks for."""
+        return self.spec.consistency or self.claimed_model
+
+    @property
     def moves_clocks(self) -> bool:
         """Whether a fault of this run moves clocks."""
         return any(needs_clocks(choice) for choice in self.choices)
@@ -78,7 +86,7 @@ class Plan(msgspec.Struct, frozen=True):
             options=self.workload_options,
             nodes=self.spec.nodes,
             concurrency=self.spec.concurrency,
-            claimed_model=self.claimed_model,
+            claim=self.claim,
             states_max=self.spec.check_states,
             check_time_limit_s=self.spec.check_time_limit_s,
         )
@@ -130,6 +138,10 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
             f"{spec.target} has {', '.join(sorted(target.interfaces))}"
         )
     check_rules(spec.target, target)
+    claimed = target.claimed_model(workload.interface, target_options)
+    claimed_by = "--consistency asks for" if spec.consistency else f"{spec.target} claims"
+    chosen = claims.choose_checkers(spec.consistency or claimed, workload, claimed_by=claimed_by)
+    checkers = claims.with_extra(chosen, [claims.find_checker(name) for name in spec.checkers])
     try:
         environment = environments.find(spec.env)
     except LookupError:
@@ -159,6 +171,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
         choices=tuple(choices),
         saved=saved,
         thresholds=typed_options("vacuity", spec.vacuity, VacuityThresholds),
+        checkers=checkers,
         outside_model=tuple(outside),
     )
 

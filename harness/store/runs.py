@@ -61,13 +61,16 @@ RESULT_VERSION = 2
 class Result(msgspec.Struct, frozen=True):
     """verdict.json: what the checkers said, beside what went wrong in the harness itself.
 
-    version: of this file's format; always written. verdict: merged over all checkers. interrupted: the user ended the run early.
-    harness: failures of the harness; they never replace the verdict.
+    version: of this file's format; always written. verdict: merged over all checkers. claim: the consistency model that
+    the history was checked for. target_claims: the one that the target claims. interrupted: the user ended the run
+    early. harness: failures of the harness; they never replace the verdict.
     """
 
     verdict: Verdict
     version: int = RESULT_VERSION
     run_id: str = ""
+    claim: str = ""
+    target_claims: str = ""
     interrupted: bool = False
     harness: tuple[HarnessFailure, ...] = ()
     counts: dict[str, int] = {}

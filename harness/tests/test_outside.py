@@ -100,7 +100,7 @@ def assert_only_a_clock_fault_shows_the_bug(where: list[str], directory: Path) -
     clocks = schedule(directory / "clocks.json", [fault for fault in CLOCKS if fault[0] < 7.4])
     data, _ = run(where, directory / "store", *bug, "--schedule", str(clocks))
     assert data["exit_code"] == 1, data["result"]
-    assert data["result"]["verdict"]["parts"]["register"]["validity"] == "invalid"
+    assert data["result"]["verdict"]["parts"]["linearizable"]["validity"] == "invalid"
     others = schedule(directory / "others.json", OTHERS)
     data, _ = run(where, directory / "store", *bug, "--schedule", str(others))
     assert data["exit_code"] == 0, data["result"]

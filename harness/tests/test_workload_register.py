@@ -8,11 +8,12 @@ from random import Random
 import msgspec
 import pytest
 
-from checkers.verdict import Validity
+from checkers.verdict import Validity, Verdict
 from harness import generators as gen
 from harness.generators.simulate import Ending, simulate
 from harness.workloads import registry
 from harness.workloads.base import Workload, WorkloadContext
+from harness.workloads.claims import choose_checkers
 from harness.workloads.register import RegisterOptions, RegisterWorkload
 from histories.history import History
 from histories.op import Op
@@ -48,10 +49,8 @@ class Store:
                 return Ending(value=op.value)
 
 
-def context(
-    options: RegisterOptions | None = None, concurrency: int = 6, claimed: str = "linearizable"
-) -> WorkloadContext:
-    return WorkloadContext(options or RegisterOptions(), NODES, concurrency, claimed)
+def context(options: RegisterOptions | None = None, concurrency: int = 6) -> WorkloadContext:
+    return WorkloadContext(options or RegisterOptions(), NODES, concurrency)
 
 
 def history_of(options: RegisterOptions, store: Store, ops_count: int = 600) -> History:
@@ -125,24 +124,23 @@ def test_no_final_reads_of_keys_that_nobody_used() -> None:
     assert WORKLOAD.final_generator(context(RegisterOptions(final_keys=0))) is None
 
 
+def judge(history: History, context: WorkloadContext) -> Verdict:
+    (checker,) = choose_checkers("linearizable", WORKLOAD, claimed_by="the store claims")
+    return checker.check(history, context)
+
+
 @pytest.mark.parametrize("values", ["unique", "small"])
 def test_a_sound_store_is_valid(values: str) -> None:
     options = msgspec.convert({"values": values}, RegisterOptions)
-    verdict = WORKLOAD.check(history_of(options, Store()), context(options))
+    verdict = judge(history_of(options, Store()), context(options))
     assert verdict.validity is Validity.VALID
 
 
 @pytest.mark.parametrize("stale_every", [20, 150])
 def test_a_stale_read_is_found(stale_every: int) -> None:
     options = RegisterOptions()
-    verdict = WORKLOAD.check(history_of(options, Store(stale_every)), context(options))
+    verdict = judge(history_of(options, Store(stale_every)), context(options))
     assert verdict.validity is Validity.INVALID
-
-
-def test_a_claim_that_it_cannot_check_is_unknown_and_never_valid() -> None:
-    verdict = WORKLOAD.check(history_of(RegisterOptions(), Store()), context(claimed="eventual"))
-    assert verdict.validity is Validity.UNKNOWN
-    assert "eventual" in verdict.reason
 
 
 @pytest.mark.parametrize(

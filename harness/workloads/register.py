@@ -1,4 +1,4 @@
-"""Reads, writes and compare-and-sets on many registers, each for a bounded number of ops: is every key linearizable?
+"""Reads, writes and compare-and-sets on many registers, each for a bounded number of ops.
 
 By default every written value is unique within its key, so that a read tells exactly which write it saw, and a stale
 one cannot hide behind an equal value. A cas mostly starts from the value that was seen last, so that it has a chance;
@@ -14,9 +14,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from checkers.linearizability import linearizable
-from checkers.models import registry as models
-from checkers.verdict import Verdict
 from harness.generators import (
     PENDING,
     Context,
@@ -35,7 +32,6 @@ from harness.generators import (
     until_ok,
 )
 from harness.workloads.base import WorkloadContext
-from histories.history import History
 from histories.op import Op
 
 _STALE_CAS_SHARE = 0.2
@@ -158,10 +154,10 @@ class RegisterWorkload:
     """Keys from 0 up; see the module."""
 
     name = "register"
-    summary = "reads, writes and compare-and-sets on many registers; every key must be linearizable"
+    summary = "reads, writes and compare-and-sets on many registers"
     interface = "kv"
     option_type = RegisterOptions
-    claims = frozenset({"linearizable"})
+    data_type = "register"
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """Groups of threads, each on one key for ops_per_key ops, then on the next."""
@@ -179,18 +175,3 @@ class RegisterWorkload:
         here."""
         options: RegisterOptions = context.options
         return FinalReads(options.final_keys, options.final_time_limit_s) if options.final_keys else None
-
-    def check(self, history: History, context: WorkloadContext) -> Verdict:
-        """Linearizability of each key as a cas register; nothing else is checked here."""
-        if context.claimed_model not in self.claims:
-            return Verdict.unknown(
-                f"the target claims to be {context.claimed_model}, which the workload register cannot check "
-                f"(it checks: {', '.join(sorted(self.claims))})",
-                self.name,
-            )
-        return linearizable(
-            history.clients(),
-            models.find("cas-register"),
-            states_max=context.states_max,
-            time_limit_s=context.check_time_limit_s,
-        )

@@ -34,6 +34,6 @@ def find(name: str) -> Workload:
     if inspect.isclass(found):
         found = found()
     if not isinstance(found, Workload):
-        members = (*Workload.__annotations__, "generator", "final_generator", "check")
+        members = (*Workload.__annotations__, "generator", "final_generator")
         raise ValueError(f"{path} is not a workload: it lacks {', '.join(m for m in members if not hasattr(found, m))}")
     return found

@@ -1,0 +1,187 @@
+"""Which checkers decide which claim: one table, for every workload.
+
+A claim is the consistency model that a target promises, such as "linearizable". A data type is what a workload's ops are
+done to, such as "register". A row of the table says which checker decides a claim for a data type. Rows come from here,
+from entry point group `themis.checkers`, and from a workload's own member `checkers`. docs/checkers.md shows how to
+write one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+import msgspec
+
+from checkers.linearizability import linearizable
+from checkers.models import registry as models
+from checkers.verdict import Verdict
+from harness.errors import UsageError, unknown_name
+from harness.workloads.base import Workload, WorkloadContext
+from histories.history import History
+
+GROUP = "themis.checkers"
+
+CLAIMS: Mapping[str, str] = {
+    "strict-serializable": "transactions take effect one after another, in the order of real time",
+    "serializable": "transactions take effect as if one after another",
+    "snapshot-isolation": "each transaction reads one snapshot, and no two that write the same key overlap",
+    "read-committed": "no transaction reads what was not committed",
+    "linearizable": "each operation takes effect at one instant between its call and its answer",
+    "sequential": "operations take effect in one order, which keeps each client's own",
+    "causal": "whoever sees an effect also sees its causes",
+    "read-your-writes": "a client's reads see its own earlier writes",
+    "monotonic-reads": "a client's reads never go back to an older state",
+    "monotonic-writes": "a client's writes take effect in its order",
+    "writes-follow-reads": "a write takes effect after what its client had read",
+    "eventual": "once writes stop and faults are healed, all nodes answer the same",
+}
+"""Claim -> what it promises. What a plugin or a workload checks beside these is known as well."""
+
+SEQUENTIAL_MODELS: Mapping[str, str] = {
+    "register": "cas-register",
+    "counter": "counter",
+    "set": "set",
+    "queue": "fifo-queue",
+    "lock": "fenced-lock",
+    "append": "list-append",
+}
+"""Data type -> the model of checkers.models that says what its ops do one after another."""
+
+RESERVED = frozenset({"vacuity", "availability", "invariants", "liveness", "nodes", "clocks"})
+"""Names of verdicts that every run has beside its claim's."""
+
+Check = Callable[[History, WorkloadContext], Verdict]
+
+
+class ClaimChecker(msgspec.Struct, frozen=True):
+    """A row: `check` decides whether a history of ops on `data_type` keeps `claim`.
+
+    name: its verdict is shown under it. check: takes the whole history, fault ops included, and the run as the workload
+    sees it; it is pure, and its crash is UNKNOWN.
+    """
+
+    name: str
+    claim: str
+    data_type: str
+    check: Check
+
+    def __post_init__(self) -> None:
+        if self.name in RESERVED:
+            raise ValueError(f"the name {self.name!r} is taken: every run has a verdict of that name")
+
+
+def check_linearizable(model: str, history: History, context: WorkloadContext) -> Verdict:
+    """Whether every key is linearizable for the model, within the run's budget."""
+    return linearizable(
+        history.clients(),
+        models.find(model),
+        states_max=context.states_max,
+        time_limit_s=context.check_time_limit_s,
+    )
+
+
+BUILT_IN: tuple[ClaimChecker, ...] = tuple(
+    ClaimChecker("linearizable", "linearizable", data_type, partial(check_linearizable, model))
+    for data_type, model in SEQUENTIAL_MODELS.items()
+)
+
+
+def choose_checkers(claim: str, workload: Workload, *, claimed_by: str) -> tuple[ClaimChecker, ...]:
+    """Those that decide whether `workload` kept `claim`.
+
+    claimed_by: who says that it holds, such as "raft claims"; for the message. Raises UsageError when the claim is unknown
+    or nothing can decide it for this workload.
+    """
+    rows = rows_for(workload)
+    chosen = tuple(row for row in rows if row.claim == claim)
+    if chosen:
+        _require_names_once(chosen)
+        return chosen
+    decidable = sorted({row.claim for row in rows})
+    if claim not in known_claims(rows):
+        raise unknown_name("consistency model", claim, known_claims(rows))
+    if not decidable:
+        raise UsageError(
+            f"nothing can check the workload {workload.name}: no checker is known for ops on {workload.data_type!r}, and the "
+            "workload brings none (docs/checkers.md)"
+        )
+    raise UsageError(
+        f"{claimed_by} {claim!r}, which nothing can check for the workload {workload.name} (ops on {workload.data_type!r}). "
+        f"It can be checked for: {', '.join(decidable)}. To check for one of them all the same, add: "
+        f"--consistency {decidable[0]}"
+    )
+
+
+def rows_for(workload: Workload) -> tuple[ClaimChecker, ...]:
+    """Every row for the workload: its own `checkers`, where it has some, and those of the table for its data type."""
+    own: Sequence[ClaimChecker] = getattr(workload, "checkers", ())
+    return (*own, *(row for row in (*BUILT_IN, *plugin_rows()) if row.data_type == workload.data_type))
+
+
+def known_claims(rows: Iterable[ClaimChecker]) -> frozenset[str]:
+    """Every claim that has a name."""
+    return frozenset(CLAIMS) | {row.claim for row in rows}
+
+
+def plugin_rows() -> tuple[ClaimChecker, ...]:
+    """The rows of entry point group `themis.checkers`. Raises UsageError when one cannot be loaded."""
+    found: list[ClaimChecker] = []
+    for point in metadata.entry_points(group=GROUP):
+        found += _rows_in(_load(point.name, point.value))
+    return tuple(found)
+
+
+def find_checker(name: str) -> ClaimChecker:
+    """The checker called `name` in entry point group `themis.checkers`, or at package.module:function, for `--checker`.
+
+    What is there is a ClaimChecker, or a function of a history and a WorkloadContext. Raises UsageError.
+    """
+    points = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
+    if name not in points and ":" not in name:
+        raise unknown_name("checker", name, points)
+    path = points.get(name, name)
+    found = _load(name, path)
+    if isinstance(found, ClaimChecker):
+        return found
+    if callable(found) and not isinstance(found, type):
+        shown = name if name in points else path.rpartition(":")[2]
+        try:
+            return ClaimChecker(shown, "", "", found)
+        except ValueError as error:
+            raise UsageError(f"--checker {name}: {error}") from error
+    raise UsageError(f"--checker {name}: {path} is neither a function nor a ClaimChecker (docs/checkers.md)")
+
+
+def with_extra(chosen: Sequence[ClaimChecker], extra: Iterable[ClaimChecker]) -> tuple[ClaimChecker, ...]:
+    """The claim's checkers and those that were asked for beside them. Raises UsageError when a name is there twice."""
+    checkers = (*chosen, *extra)
+    _require_names_once(checkers)
+    return checkers
+
+
+def _require_names_once(rows: Sequence[ClaimChecker]) -> None:
+    names = [row.name for row in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two checkers are called {name!r}; their verdicts could not be told apart")
+
+
+def _rows_in(loaded: Any) -> list[ClaimChecker]:
+    """A plugin's rows: one, several, or none where it is a function for `--checker` only."""
+    if isinstance(loaded, ClaimChecker):
+        return [loaded]
+    return [row for row in loaded if isinstance(row, ClaimChecker)] if isinstance(loaded, list | tuple) else []
+
+
+def _load(name: str, path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    try:
+        if not (module and attribute):
+            raise ValueError("write it as package.module:function")
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise UsageError(f"the checker {name} ({path}) cannot be loaded: {type(error).__name__}: {error}") from error
