@@ -19,12 +19,12 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What to run. Everything that is random in a run comes from `seed`.
 
     name: the folder below the store; "" for one that has the target's and the workload's name. target_options,
-    workload_options, env_options: raw, typed by their owners. consistency: the model that the history is checked for; "" for what the target claims.
-    checkers: asked for beside those of the claim, by name or package.module:function. nemesis: fault names of the command
-    line. interval_s: mean time between two ops of one fault family. nodes: names, in order. concurrency: clients. rate_hz:
-    ops a second over all clients, 0 for as fast as they can. quiet_s: between the heal and the final reads.
-    schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when planned. vacuity: thresholds
-    below which a run proves nothing.
+    workload_options, env_options: raw, typed by their owners. consistency: the model that the history is checked for; ""
+    for what the target claims. checkers: asked for beside those of the claim, by name or package.module:function.
+    nemesis: fault names of the command line. interval_s: mean time between two ops of one fault family. nodes: names, in
+    order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
+    heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when
+    planned. vacuity: thresholds below which a run proves nothing.
     """
 
     version: int = SPEC_VERSION
