@@ -87,11 +87,7 @@ class OutsideTarget(SystemDefaults):
         return {"OUTSIDE_NODE": place.node}
 
     async def status(self, address: Address) -> Mapping[str, Any]:
-        connection = await _open(address)
-        try:
-            answer = await _asked(connection, "STATUS")
-        finally:
-            connection[1].close()
+        answer = await ask_once(address, "STATUS")
         status: dict[str, Any] = json.loads(answer.removeprefix("VALUE "))
         return status
 
@@ -108,6 +104,15 @@ class OutsideTarget(SystemDefaults):
 
 async def _open(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection(address.host, address.port)
+
+
+async def ask_once(address: Address, line: str) -> str:
+    """The node's answer, over a connection of its own. Raises OSError or EOFError."""
+    connection = await _open(address)
+    try:
+        return await _asked(connection, line)
+    finally:
+        connection[1].close()
 
 
 async def _asked(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], line: str) -> str:
