@@ -34,8 +34,10 @@ def recovery(history: History) -> Verdict:
     unhealed = [window for window in windows if window.lifted_ns is None]
     reasons = [f"{window.title} was not seen to end" for window in unhealed]
     silent: Counter[str] = Counter()
-    healed_ns = max(op.time for op in history if op.process == NEMESIS)
-    tried = [pair for pair in history.pairs() if pair[0].is_client and pair[0].time >= healed_ns]
+    ops = history.ops
+    last = max(position for position, op in enumerate(ops) if op.process == NEMESIS)
+    healed_ns = ops[last].time
+    tried = list(History(ops[last + 1 :]).clients().pairs())
     ok_ns = [end.time for _, end in tried if end is not None and end.type == "ok"]
     stats: dict[str, Any] = {"healed_ns": healed_ns, "tried_count": len(tried), "ok_count": len(ok_ns)}
     if not tried:

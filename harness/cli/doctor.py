@@ -6,10 +6,12 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.linux import faketime
@@ -98,3 +100,22 @@ def environment(name: str) -> Finding:
         except (ImportError, OSError) as error:
             return Finding(f"env {name}", False, f"{type(error).__name__}: {error}", is_essential=essential)
     return Finding(f"env {name}", True, "can run here", is_essential=essential)
+
+
+def fault_lines(findings: Sequence[Finding]) -> list[str]:
+    """The table of faults by environment, for a terminal: `yes`, `no`, or a letter that says below what it needs. An
+    environment that cannot run here has no faults."""
+    able = {finding.subject.removeprefix("env ") for finding in findings if finding.is_ok}
+    letters: dict[str, str] = {}
+    rows = [["fault", *fault_table.ABILITIES]]
+    for name, cells in fault_table.rows():
+        row = [name]
+        for environment, needed in cells.items():
+            if needed is None or environment not in able:
+                row.append("no")
+            else:
+                row.append(letters.setdefault(needed, chr(ord("a") + len(letters))) if needed else "yes")
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, *(f"{letter}: {needed}" for needed, letter in letters.items())]

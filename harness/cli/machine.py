@@ -15,7 +15,7 @@ from targets.node import main as node_main
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
 def doctor(as_json: bool) -> int:
-    """What can run on this machine, what is missing, and the command that mends it.
+    """What can run on this machine, what is missing, and the command that mends it; and which faults each environment can do.
 
     Exit code 0 when the embedded default (environment local) can run, 2 when it cannot.
 
@@ -32,6 +32,9 @@ def doctor(as_json: bool) -> int:
             click.echo(f"{mark} {finding.subject:<14} {finding.detail}")
             if finding.remedy:
                 click.echo(f"     {'':<14} {finding.remedy}")
+        click.echo()
+        for line in diagnosis.fault_lines(findings):
+            click.echo(line)
     return 0 if all(finding.is_ok for finding in findings if finding.is_essential) else 2
 
 

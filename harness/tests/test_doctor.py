@@ -24,6 +24,18 @@ def test_every_environment_is_examined_and_the_embedded_ones_can_run() -> None:
     assert all(finding.remedy or finding.is_ok or finding.detail for finding in findings.values())
 
 
+def test_the_table_of_faults_shows_what_each_environment_can_do_here() -> None:
+    able = [doctor.Finding(f"env {name}", name != "docker", "") for name in environments.names()]
+    lines = doctor.fault_lines(able)
+    header, *rows = [line.split() for line in lines if line[1:2] != ":"]
+    assert header == ["fault", "sim", "local", "netns", "docker", "ssh"]
+    by_name = {" ".join(row[:-5]): row[-5:] for row in rows}
+    assert by_name["kill"] == ["yes", "yes", "yes", "no", "yes"]
+    assert by_name["corrupt"][:2] == ["yes", "no"]
+    letter = by_name["corrupt"][2]
+    assert f"{letter}: root, tc, kernel with sch_netem" in lines
+
+
 def test_the_pure_twin_is_named_when_it_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHECKERS_PURE", "1")
     finding = doctor.native_core()
