@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from targets.target import Place
+from targets.target import CORE_PORT, Place
 
 
 def node_argv(
@@ -14,10 +14,10 @@ def node_argv(
 ) -> Sequence[str]:
     """The command line for the node at `place`, which serves `interface`. Options that have their default value are left out."""
     argv = [place.python, "-m", "targets.node", "--target", target, "--id", place.node]
-    argv += ["--listen", str(place.listen), "--data-dir", place.data_dir, "--log-dir", place.log_dir]
+    argv += ["--listen", str(place.listen[CORE_PORT]), "--data-dir", place.data_dir, "--log-dir", place.log_dir]
     argv += ["--seed", place.seed, "--interface", interface]
-    for peer, address in sorted(place.peers.items()):
-        argv += ["--peer", f"{peer}={address}"]
+    for peer, ports in place.peers.items():
+        argv += ["--peer", f"{peer}={ports[CORE_PORT]}"]
     defaults = msgspec.to_builtins(type(options)())
     for name, value in msgspec.to_builtins(options).items():
         if value != defaults[name]:

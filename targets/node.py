@@ -396,7 +396,7 @@ def _target(name: str) -> CoreTarget:
         target = registry.find(name)
     except LookupError:
         raise Refusal(f"--target {name}: known are {', '.join(registry.names())}") from None
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, ValueError) as error:
         raise Refusal(f"--target {name}: {error}") from None
     if not isinstance(target, CoreTarget):
         raise Refusal(f"--target {name}: it is a program of its own and has no core that a node could run")

@@ -18,15 +18,20 @@ def names() -> list[str]:
 def find(name: str) -> Target:
     """The target called `name`, or at `package.module:Name`.
 
-    Raises LookupError when there is no such target; ImportError or AttributeError when its module cannot be loaded;
-    ValueError, naming what it lacks, when what is there is no target.
+    Raises LookupError when there is no such target; ImportError when its module cannot be loaded or lacks that name; ValueError,
+    naming what it lacks, when what is there is no target.
     """
     known = {point.name: point.value for point in metadata.entry_points(group="themis.targets")} | BUILT_IN
     path = known.get(name, name)
     if ":" not in path:
         raise LookupError(name)
     module, _, attribute = path.partition(":")
-    target: object = getattr(importlib.import_module(module), attribute)
+    try:
+        target: object = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(str(error)) from error
+    except Exception as error:  # What a module raises while it is loaded can be anything.
+        raise ImportError(f"{module or 'no module'}: {type(error).__name__}: {error}") from error
     if isinstance(target, (CoreTarget, Program)):
         return target
     kind = CoreTarget if hasattr(target, "core") else Program

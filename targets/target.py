@@ -8,7 +8,7 @@ the two have in common, and `Target` is either.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -26,20 +26,42 @@ class Address(msgspec.Struct, frozen=True):
         return f"{self.host}:{self.port}"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where one node lives: all that its command line may depend on.
+Ports = Mapping[str, Address]
+"""A node's ports by name, and the address of each."""
 
-    listen: what it binds. peers: how *this* node reaches each other node (through link proxies in `local`).
-    data_dir: its own empty or recovered directory. python: the interpreter to use there. seed: for the node's own rng.
+CORE_PORT = "http"
+"""The one port of a node of a CoreTarget."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where one node lives: all that its command line and its configuration files may depend on.
+
+    listen: the address that it binds for each of its ports. nodes: every node, this one too, with the address under which the
+    nodes dial each of its ports. Wherever the program names a member (its own advertised address included), it must be given
+    the address from `nodes`: faults of the network act on what goes there. config_dir: holds its `files`. data_dir: its own
+    empty or recovered directory. python: the interpreter to use there. seed: for the node's own rng. is_wiped: its data was
+    wiped since it ran last.
     """
 
     node: NodeId
-    listen: Address
-    peers: Mapping[NodeId, Address]
+    listen: Ports
+    nodes: Mapping[NodeId, Ports]
+    config_dir: str
     data_dir: str
     log_dir: str
     python: str
     seed: str
+    is_wiped: bool = False
+
+    @property
+    def advertised(self) -> Ports:
+        """The addresses under which the other nodes dial this one."""
+        return self.nodes[self.node]
+
+    @property
+    def peers(self) -> dict[NodeId, Ports]:
+        """The other nodes, sorted, and where this one dials them."""
+        return {node: ports for node, ports in sorted(self.nodes.items()) if node != self.node}
 
 
 class Bug(msgspec.Struct, frozen=True):
@@ -191,9 +213,9 @@ class ProgramClient(Protocol):
 
 
 class Connect(Protocol):
-    """Makes a ProgramClient. nodes: where each node is reached. Called in the running loop."""
+    """Makes a ProgramClient. nodes: where this process reaches each node's ports. Called in the running loop."""
 
-    def __call__(self, nodes: Mapping[NodeId, Address], /) -> ProgramClient: ...
+    def __call__(self, nodes: Mapping[NodeId, Ports], /) -> ProgramClient: ...
 
 
 @runtime_checkable
@@ -202,17 +224,25 @@ class Program(System, Protocol):
 
     Its process is not ours, so it has no clock hook (libfaketime moves its clock where it can), no trace, and no core that
     could be simulated. What it prints, and what it writes below `place.log_dir`, is collected; what it must not lose is below
-    `place.data_dir`, and nowhere else: disk faults strike there.
+    `place.data_dir`, and nowhere else: disk faults strike there. `ProgramDefaults` has most members for a simple program.
     """
 
+    ports: Sequence[str]
+    """The names of the ports that a node has, at least one. Probes of links connect to the first."""
     installed: Sequence[str]
     """A command that ends with status 0 on a machine that has the program; empty: there is nothing to look for."""
     install: str
     """How a machine comes to have it, such as "apt-get install etcd-server": told where `installed` fails."""
+    packages: Sequence[str]
+    """The Debian packages that hold it: `docker` makes an image with them."""
     asks_libc_for_time: bool
     """libfaketime can move its clock. Not so for what is linked statically or asks the kernel, such as Go programs."""
     reads: frozenset[str]
     """The operations that change nothing: one that was not answered has failed, where another may have happened."""
+    lost_by_wipe: Sequence[str]
+    """Patterns (as pathlib's glob has them) of what a wiped node loses below `place.data_dir`."""
+    after_up_timeout_s: float
+    """How long `after_up` may take."""
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
         """The command line that starts this node as a foreground process, on the node's machine."""
@@ -222,9 +252,21 @@ class Program(System, Protocol):
         """Environment variables to add for the process of this node. PYTHONPATH leads to our packages unless it is here."""
         ...
 
-    async def status(self, address: Address) -> Mapping[str, Any]:
-        """What the node says of itself, a plain mapping: it answers. Cancelled after a time-out.
+    def files(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
+        """Path below `place.config_dir` -> the text of that file, written anew before each start of the node."""
+        ...
 
+    def after_up(self, places: Mapping[NodeId, Place], options: msgspec.Struct) -> Awaitable[None] | None:
+        """Called once, when every node answers and before any client calls: forms the cluster, creates a table.
+
+        It may be `async`, or block. This process reaches a node at its `listen`. Whatever it raises ends the run with that.
+        """
+        ...
+
+    async def status(self, node: Ports) -> Mapping[str, Any]:
+        """What the node at these addresses says of itself, a plain mapping: it answers. Cancelled after a time-out.
+
+        It must be answered by the node alone, without a quorum: a restarted node answers while the others are dead.
         clock_ns, where it is there, must be the program's own wall clock in ns: clock faults are then measured by it, and
         else by a `date` that is started as the program was.
         Raises OSError, EOFError or ValueError when the node does not answer, or not sensibly.
@@ -234,6 +276,35 @@ class Program(System, Protocol):
     def client(self, interface: str) -> Connect:
         """What makes a client for one of `interfaces`."""
         ...
+
+
+class ProgramDefaults(SystemDefaults):
+    """What a simple program need not say: one port, no files, nothing to do once it is up, and a wipe takes all its data."""
+
+    ports: Sequence[str] = ("client",)
+    bugs: Mapping[str, Bug] = {}
+    installed: Sequence[str] = ()
+    install = ""
+    packages: Sequence[str] = ()
+    reads = frozenset({"read"})
+    lost_by_wipe: Sequence[str] = ("*",)
+    after_up_timeout_s = 20.0
+
+    def environment(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
+        """Nothing to add."""
+        return {}
+
+    def files(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    def after_up(self, places: Mapping[NodeId, Place], options: msgspec.Struct) -> Awaitable[None] | None:
+        """Nothing to do."""
+        return None
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        """No node leads."""
+        return None
 
 
 Target = CoreTarget | Program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -77,5 +78,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. What a user names as module:Name is looked for in the current directory too."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     sys.exit(run_command())

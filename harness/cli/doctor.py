@@ -14,8 +14,8 @@ import msgspec
 from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import faketime
-from harness.environments.linux.executor import run_here
+from harness.environments.real import faketime
+from harness.environments.real.executor import run_here
 from harness.run.plan import find_target
 
 NEEDS_HOSTS = frozenset({"ssh"})

@@ -239,8 +239,10 @@ def find_target(name: str) -> Target:
         return targets.find(name)
     except LookupError:
         raise unknown_name("target", name, targets.names()) from None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"the target {name} cannot be loaded: {error}") from error
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"the target {name} cannot be loaded: {error} (modules are looked for in the current directory too)"
+        ) from error
 
 
 def find_workload(name: str) -> Workload:

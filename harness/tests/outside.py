@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from targets.session import Call, Outcome
-from targets.target import Address, Bug, Connect, FaultModel, Place, SystemDefaults
+from targets.target import Address, Bug, Connect, FaultModel, Place, Ports, ProgramDefaults
 
 SERVER = "harness.tests.outside_server"
 LEASE_MS = 300
@@ -25,14 +25,14 @@ class OutsideOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class OutsideClient:
     """Implements ProgramClient: one connection a call at a time, kept for the next call."""
 
-    def __init__(self, nodes: Mapping[str, Address]) -> None:
+    def __init__(self, nodes: Mapping[str, Ports]) -> None:
         self._nodes = nodes
         self._idle: dict[str, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {node: [] for node in nodes}
 
     async def call(self, call: Call, node: str) -> Outcome:
         line = _line(call)
         try:
-            connection = self._idle[node].pop() if self._idle[node] else await _open(self._nodes[node])
+            connection = self._idle[node].pop() if self._idle[node] else await _open(self._nodes[node]["client"])
         except OSError as error:
             return Outcome("fail", call.value, ["not-sent", type(error).__name__])
         is_kept = False
@@ -53,7 +53,7 @@ class OutsideClient:
             connections.clear()
 
 
-class OutsideTarget(SystemDefaults):
+class OutsideTarget(ProgramDefaults):
     """Implements targets.target.Program."""
 
     name = "outside"
@@ -71,23 +71,35 @@ class OutsideTarget(SystemDefaults):
     fault_model = FaultModel(
         survives=frozenset({"partition", "kill", "pause", "restart-all", "clock", "slow", "loss", "rate"})
     )
+    ports: Sequence[str] = ("client", "peer")
     installed: Sequence[str] = ("python3", "--version")
     install = "apt-get install python3"
     asks_libc_for_time = True
-    reads = frozenset({"read"})
+    lost_by_wipe: Sequence[str] = ("store.log",)
+    """The table itself stays: a wiped home serves, and has forgotten what it acknowledged."""
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
+        return [place.python, "-m", SERVER, "--config", f"{place.config_dir}/server.json"]
+
+    def files(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
         assert isinstance(options, OutsideOptions)
-        argv = [place.python, "-m", SERVER, "--id", place.node, "--listen", str(place.listen), "--data", place.data_dir]
-        for node, address in sorted(place.peers.items()):
-            argv += ["--peer", f"{node}={address}"]
-        return [*argv, "--lease-ms", str(options.lease_ms)] if "clock-lease" in bugs else argv
+        config = {
+            "id": place.node,
+            "client": str(place.listen["client"]),
+            "peer": str(place.listen["peer"]),
+            "data": place.data_dir,
+            "members": {node: str(ports["peer"]) for node, ports in sorted(place.nodes.items())},
+            "lease_ms": options.lease_ms if "clock-lease" in bugs else 0,
+        }
+        return {"server.json": json.dumps(config)}
 
-    def environment(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
-        return {"OUTSIDE_NODE": place.node}
+    async def after_up(self, places: Mapping[str, Place], options: msgspec.Struct) -> None:
+        answer = await ask_once(places[min(places)].listen["client"], "CREATE")
+        if answer != "OK":
+            raise ValueError(f"the table could not be created: {answer}")
 
-    async def status(self, address: Address) -> Mapping[str, Any]:
-        answer = await ask_once(address, "STATUS")
+    async def status(self, node: Ports) -> Mapping[str, Any]:
+        answer = await ask_once(node["client"], "STATUS")
         status: dict[str, Any] = json.loads(answer.removeprefix("VALUE "))
         return status
 

@@ -1,10 +1,14 @@
 """A small key-value server that knows nothing of this project: one file, the standard library, a line protocol of its own.
 
-    python outside_server.py --id n1 --listen HOST:PORT --data DIR [--peer n2=HOST:PORT ...] [--lease-ms N]
+    python outside_server.py --config FILE
 
-One node, the first by name, is the home of all data; the others pass what they are asked on to it. So what clients see is
-linearizable, and while the home is dead or cut off nobody else can answer.
+The file is JSON: {"id": "n1", "client": "HOST:PORT", "peer": "HOST:PORT", "data": DIR, "members": {"n1": "HOST:PORT", ...},
+"lease_ms": 0}. The members' addresses are those of their peer ports, as all of them write it.
 
+One node, the first by name, is the home of all data; the others pass what they are asked on to its peer port. So what clients
+see is linearizable, and while the home is dead or cut off nobody else can answer. Nothing is served before a table was created.
+
+    CREATE              OK
     GET key             VALUE json
     SET key json        OK
     CAS key json json   OK, MISMATCH
@@ -13,7 +17,7 @@ linearizable, and while the home is dead or cut off nobody else can answer.
     UNSENT why          it certainly did not happen
     UNKNOWN why         it may have happened, or still will
 
-With --lease-ms, a node that passes a GET on may answer the next ones from memory until the home's wall clock plus so much, and
+With lease_ms, a node that passes a GET on may answer the next ones from memory until the home's wall clock plus so much, and
 the home lets a SET wait for as long: which is right only where all clocks agree.
 """
 
@@ -44,6 +48,14 @@ class Log:
             self.values[key] = value
         self._file = path.open("ab", buffering=0)
         self._file.truncate(len(whole))  # The end that a crash tore off was never acknowledged.
+        self._table = path.with_name("table")
+
+    @property
+    def is_created(self) -> bool:
+        return self._table.exists()
+
+    def create(self) -> None:
+        self._table.touch()
 
     def set(self, key: str, value: object) -> None:
         self._file.write(json.dumps([key, value]).encode() + b"\n")
@@ -64,6 +76,11 @@ class Home:
 
     async def do(self, words: list[str]) -> str:
         match words:
+            case ["CREATE"]:
+                self.log.create()
+                return "OK"
+            case _ if not self.log.is_created:
+                return "UNSENT there is no table"
             case ["GET", key]:
                 return f"VALUE {json.dumps(self.log.values.get(key))}"
             case ["LEASE", key]:
@@ -142,14 +159,23 @@ class Passer:
 
 
 class Server:
-    def __init__(self, node: str, doer: Home | Passer) -> None:
+    def __init__(self, node: str, doer: Home | Passer, members: dict[str, str]) -> None:
         self.node = node
         self.doer = doer
+        self.members = members
 
     def status(self) -> str:
         role = "home" if isinstance(self.doer, Home) else "passer"
         values = len(self.doer.log.values) if isinstance(self.doer, Home) else 0
-        return json.dumps({"node": self.node, "role": role, "keys": values, "clock_ns": time.time_ns()})
+        return json.dumps(
+            {
+                "node": self.node,
+                "role": role,
+                "keys": values,
+                "clock_ns": time.time_ns(),
+                "members": self.members,
+            }
+        )
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: a line is answered by a line, in order."""
@@ -168,20 +194,19 @@ def address(text: str) -> tuple[str, int]:
 
 async def run() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--id", required=True)
-    parser.add_argument("--listen", required=True, type=address)
-    parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--peer", action="append", default=[])
-    parser.add_argument("--lease-ms", type=int, default=0)
-    given = parser.parse_args()
-    peers = dict(peer.split("=", 1) for peer in given.peer)
-    home = min([given.id, *peers])
-    lease_s = given.lease_ms / 1000
+    parser.add_argument("--config", required=True, type=Path)
+    given = json.loads(parser.parse_args().config.read_text())
+    node, members, lease_s = given["id"], given["members"], given["lease_ms"] / 1000
+    home = min(members)
     doer: Home | Passer
-    doer = Home(Log(given.data / "store.log"), lease_s) if home == given.id else Passer(*address(peers[home]), lease_s)
-    server = await asyncio.start_server(Server(given.id, doer).serve, *given.listen)
-    print(f"{given.id} serves, home is {home}", flush=True)
-    await server.serve_forever()
+    if home == node:
+        doer = Home(Log(Path(given["data"]) / "store.log"), lease_s)
+    else:
+        doer = Passer(*address(members[home]), lease_s)
+    server = Server(node, doer, members)
+    listening = [await asyncio.start_server(server.serve, *address(given[port])) for port in ("client", "peer")]
+    print(f"{node} serves, home is {home}", flush=True)
+    await asyncio.gather(*(each.serve_forever() for each in listening))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.tests.outside import OutsideTarget, ask_once
-from targets.target import Address, Place
+from targets.target import Place, Ports
 
 
 class QuorumTarget(OutsideTarget):
@@ -18,10 +18,10 @@ class QuorumTarget(OutsideTarget):
 
     name = "quorum"
 
-    async def status(self, address: Address) -> Mapping[str, Any]:
-        if not (await ask_once(address, "GET 0")).startswith("VALUE"):
+    async def status(self, node: Ports) -> Mapping[str, Any]:
+        if not (await ask_once(node["client"], "GET 0")).startswith(("VALUE", "UNSENT there is no table")):
             raise OSError("it does not reach the home node")
-        return await super().status(address)
+        return await super().status(node)
 
 
 class SleepyTarget(OutsideTarget):
@@ -30,7 +30,7 @@ class SleepyTarget(OutsideTarget):
     name = "sleepy"
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
-        has_lived = any(Path(place.data_dir).iterdir())
+        has_lived = any(Path(place.data_dir).glob("*"))
         return ("sleep", "3600") if has_lived else super().argv(place, options, bugs)
 
 

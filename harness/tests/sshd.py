@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from harness.environments.linux import labels, subnets
-from harness.environments.linux.executor import run_here
 from harness.environments.netns import network
+from harness.environments.real.executor import run_here
 from harness.environments.real.labelled_processes import end
 
 SSHD = "/usr/sbin/sshd"

@@ -16,6 +16,7 @@ from harness.environments.base import EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.environment import DockerEnvironment, LeftRun, find_leftovers
 from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.real.node_access import http_addresses
 from harness.environments.registry import find
 from harness.errors import UsageError
 from harness.tests import kernel
@@ -44,14 +45,14 @@ def test_containers_have_no_privilege_but_net_admin_and_no_way_out(tmp_path: Pat
             assert not host["PortBindings"]
             assert host["Memory"] == 256 << 20
             assert host["NanoCpus"] == 500_000_000
-        ran = environment.agents().run("n1", ["cat", "/proc/self/status"])
+        ran = environment.control().run("n1", ["cat", "/proc/self/status"])
         effective = next(line.split()[1] for line in ran.text.splitlines() if line.startswith("CapEff"))
         assert int(effective, 16) == 1 << 12, "CAP_NET_ADMIN is the twelfth"
         networks = docker.from_env().networks.list(
             filters={"label": f"themis.run={environment.deployment.run_id}"}, greedy=True
         )
         assert [network.attrs["Internal"] for network in networks] == [True]
-        assert environment.agents().run("n1", ["ls", "/var/run/docker.sock"]).exit_code
+        assert environment.control().run("n1", ["ls", "/var/run/docker.sock"]).exit_code
 
 
 def test_containers_that_are_left_running_are_found_and_removed_later(tmp_path: Path) -> None:
@@ -63,7 +64,9 @@ def test_containers_that_are_left_running_are_found_and_removed_later(tmp_path: 
     environment.collect()
     environment.down()
     assert sum(line.startswith("container") for line in kernel.traces() - before) == len(kernel.NODES)
-    assert sorted(node_http.ask_statuses(environment.addresses)) == sorted(kernel.NODES), "the nodes still serve"
+    assert sorted(node_http.ask_statuses(http_addresses(environment.addresses))) == sorted(kernel.NODES), (
+        "the nodes still serve"
+    )
     # This process lives, so that they are not leftovers yet.
     assert run_id not in {left.run_id for left in find_leftovers()}
     assert LeftRun(run_id, (), (), True).remove() is None

@@ -12,8 +12,7 @@ import pytest
 from harness.cli import doctor
 from harness.environments import leftovers
 from harness.environments import registry as environments
-from harness.environments.linux import faketime
-from harness.environments.real import labelled_processes
+from harness.environments.real import faketime, labelled_processes
 
 
 def test_every_environment_is_examined_and_the_embedded_ones_can_run() -> None:

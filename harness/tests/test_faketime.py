@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.linux import faketime
-from harness.environments.linux.agent import ClockFiles, forget_faketime
-from harness.environments.linux.executor import ExecutorFailed, Ran, run_here
-from harness.environments.linux.faketime import FaketimeClocks
+from harness.environments.real import faketime
+from harness.environments.real.agent import ClockFiles, forget_faketime
 from harness.environments.real.clock_offsets import ClockReading
+from harness.environments.real.executor import ExecutorFailed, Ran, run_here
+from harness.environments.real.faketime import FaketimeClocks
 from harness.tests.outside import TARGET, OutsideTarget
 from nemesis.capabilities import FaultError
 from targets.timekeeping import Reading

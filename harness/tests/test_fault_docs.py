@@ -28,13 +28,15 @@ def test_the_table_is_that_of_the_code() -> None:
 
 
 def test_what_is_offered_at_best_is_what_the_environments_say_of_themselves() -> None:
-    from harness.environments.linux.capabilities import LinuxDisks
-    from harness.environments.local.capabilities import LocalDisks, LocalPackets
+    from harness.environments.local.capabilities import LocalPackets
+    from harness.environments.real.capabilities import NodeDisks
+
+    def disks(is_bounded: bool) -> NodeDisks:
+        return NodeDisks(None, None, None, None, lost_by_wipe=(), is_bounded=is_bounded)  # type: ignore[arg-type]
 
     local = fault_table.ABILITIES["local"].offer
-    assert (local.packet_kinds, local.disk_kinds) == (LocalPackets.kinds, LocalDisks.kinds)
-    linux = LinuxDisks(None, None, None, None, is_bounded=True)  # type: ignore[arg-type]
-    assert fault_table.ABILITIES["netns"].offer.disk_kinds == linux.kinds
+    assert (local.packet_kinds, local.disk_kinds) == (LocalPackets.kinds, disks(is_bounded=False).kinds)
+    assert fault_table.ABILITIES["netns"].offer.disk_kinds == disks(is_bounded=True).kinds
 
 
 @pytest.fixture(scope="module")

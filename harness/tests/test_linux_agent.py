@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.environments.linux.agent_clients import Agents
-from harness.environments.linux.executor import ExecutorFailed, PipeChannel, run_here
-from harness.environments.linux.packing import AGENT
 from harness.environments.real import labelled_processes
+from harness.environments.real.agent_clients import AGENT, Agents
+from harness.environments.real.executor import ExecutorFailed, PipeChannel, run_here
 from harness.environments.real.fork_server import Spawn
 
 pytestmark = pytest.mark.real
@@ -130,8 +129,8 @@ def test_files_are_damaged_as_told(agents: Agents, tmp_path: Path) -> None:
     os.utime(data / "old", (1, 1))
     (data / "log").write_bytes(bytes(100))
 
-    def damage(kind: str, **parameters: float) -> object:
-        arguments = {"kind": kind, "directory": str(data), "parameters": parameters, "seed": "1"}
+    def damage(kind: str, *lost: str, **parameters: float) -> object:
+        arguments = {"kind": kind, "directory": str(data), "parameters": parameters, "seed": "1", "lost": lost}
         return agents.ask("damage", {"n1": arguments})["n1"]
 
     assert damage("truncate", bytes=30) == {"file": "log", "bytes_before": 100, "bytes_after": 70}
@@ -140,7 +139,9 @@ def test_files_are_damaged_as_told(agents: Agents, tmp_path: Path) -> None:
     assert len(content) == 70
     assert sum(byte.bit_count() for byte in content) == 5
     (data / "folder").mkdir()
-    assert damage("wipe") == {"removed": ["log", "old"], "left": []}
+    assert damage("wipe", "old*") == {"removed": ["old"], "left": ["log"]}
+    (data / "old").write_bytes(b"")
+    assert damage("wipe", "*") == {"removed": ["log", "old"], "left": []}
     assert damage("truncate", bytes=1) is None, "there is nothing to damage"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.environments.linux.agent_clients import at_once
 from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.real.agent_clients import at_once
 from harness.errors import HarnessError
 from harness.tests import kernel
 from harness.tests.broken_target import TARGET as BROKEN
@@ -154,7 +154,7 @@ def test_a_narrow_link_carries_so_much_and_no_more(running: LinuxEnvironment) ->
         "  except ConnectionRefusedError: time.sleep(0.05)\n"
         "c.sendall(bytes(32000)); c.close()\n"
     )
-    agents = running.agents()
+    agents = running.control()
     running.cluster.packets.disturb("rate", [("n1", "n2")], {"bytes_per_s": 16000})
     host = running.hosts["n2"]
     done = at_once(
@@ -185,7 +185,7 @@ def arrivals(environment: LinuxEnvironment, count: int = 100) -> list[tuple[int,
         "time.sleep(0.5)\n"
         "for _ in range(50): time.sleep(0.01); s.sendto(b'end', (sys.argv[1],7008))\n"
     )
-    agents, host = environment.agents(), environment.hosts["n2"]
+    agents, host = environment.control(), environment.hosts["n2"]
     began_s = time.monotonic()
     agents.run("n2", [environment.python("n2"), "-c", "import socket"]).checked()
     startup_s = 2 * (time.monotonic() - began_s) + 0.5
@@ -278,7 +278,7 @@ def test_disks_of_dead_nodes_are_damaged(running: LinuxEnvironment) -> None:
 
 
 def test_a_full_disk_takes_no_byte_more_until_it_heals(running: LinuxEnvironment) -> None:
-    disks, agents = running.cluster.disks, running.agents()
+    disks, agents = running.cluster.disks, running.control()
     data = running.data_dirs()["n5"]
     write = ["dd", "if=/dev/zero", f"of={data}/more", "bs=4096", "count=1", "conv=fsync"]
     assert "full" in disks.kinds

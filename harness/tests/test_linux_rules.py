@@ -11,10 +11,10 @@ from random import Random
 import pytest
 
 from harness.environments.linux import firewall, kernel_features, labels, packing, shaping, subnets
-from harness.environments.linux.executor import ExecutorFailed, Ran
 from harness.environments.linux.firewall import Firewall, Rules
 from harness.environments.linux.shaping import Shaping
 from harness.environments.netns import network
+from harness.environments.real.executor import ExecutorFailed, Ran
 from nemesis import shapes
 from nemesis.capabilities import FaultError
 from targets.raft.target import TARGET

@@ -243,7 +243,7 @@ def test_disks_of_dead_nodes_are_damaged_and_the_damage_is_said(shared: LocalEnv
     start(cluster, ["n3"])
     status = shared.statuses()["n3"]
     assert (status["log_length"], status["damage"]) == (0, None)
-    with pytest.raises(FaultError, match="disks on this machine cannot full"):
+    with pytest.raises(FaultError, match="disks in this environment cannot full; they can bitflip, truncate, wipe"):
         cluster.disks.damage("full", ["n3"], {})
 
 
@@ -311,16 +311,18 @@ def test_a_process_is_dead_only_when_all_of_its_threads_are(tmp_path: Path) -> N
         "ctypes.PyDLL(None).pthread_exit(None)"
     )
     run_id = f"threads-{os.getpid()}"
-    supervision = Supervision(Plan(run_id, "0", "127.0.0.1", {"n1": 0}), tmp_path / "supervisor.log")
+    supervision = Supervision(
+        Plan(run_id, "0", "127.0.0.1", {"n1": {"http": 0}}, {"n1": "127.0.0.1"}), tmp_path / "supervisor.log"
+    )
     try:
         spawn = Spawn("n1", [sys.executable, "-c", program], dict(os.environ), str(tmp_path), str(tmp_path / "log"))
-        pid = supervision.spawn(spawn)
+        pid = supervision.spawn([spawn])["n1"]
         until(lambda: labelled_processes.state(pid) == "dead")
         assert supervision.states() == {"n1": "running"}
-        assert supervision.spawn(spawn) == pid
+        assert supervision.spawn([spawn]) == {"n1": pid}
         supervision.signal(["n1"], "SIGKILL")
         assert supervision.states() == {"n1": "dead"}
-        assert supervision.spawn(spawn) != pid
+        assert supervision.spawn([spawn]) != {"n1": pid}
     finally:
         supervision.end()
 

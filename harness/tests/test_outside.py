@@ -14,13 +14,13 @@ import pytest
 
 from harness.environments import registry
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import faketime
-from harness.environments.linux.executor import run_here
+from harness.environments.real import faketime
+from harness.environments.real.executor import run_here
 from harness.tests import kernel
 from harness.tests.outside import TARGET, OutsideTarget
 from harness.tests.sshd import Machines, machines
 from harness.tests.starting import start
-from targets.target import Address
+from targets.target import Ports
 
 MODULE = "harness.tests.outside:TARGET"
 NS_PER_S = 10**9
@@ -151,8 +151,8 @@ def test_only_a_moved_clock_shows_the_bug(env: str, tmp_path: Path) -> None:
 class Untold(OutsideTarget):
     """Does not tell its clock."""
 
-    async def status(self, address: Address) -> Mapping[str, Any]:
-        return {"role": (await super().status(address))["role"]}
+    async def status(self, node: Ports) -> Mapping[str, Any]:
+        return {"role": (await super().status(node))["role"]}
 
 
 @pytest.mark.linux

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from checkers.verdict import Validity
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import faketime, requirements
-from harness.environments.linux.executor import ExecutorFailed, Ran
-from harness.environments.real import node_access
+from harness.environments.real import faketime, node_access, requirements
+from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.environments.real.labelled_processes import Ended
 from harness.environments.real.node_access import ProgramAccess, ProgramCaller
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.run import execute, plan
 from harness.spec import RunSpec
 from harness.store.runs import Store
@@ -26,7 +29,7 @@ from harness.tests.outside import TARGET, OutsideTarget
 from targets import registry
 from targets.node import main as node_main
 from targets.session import Call, Outcome
-from targets.target import Address, CoreTarget, Program
+from targets.target import Address, CoreTarget, Place, Ports, Program
 from targets.timekeeping import Reading
 
 NODES = ("n1", "n2")
@@ -131,8 +134,8 @@ class Answering(OutsideTarget):
     def __init__(self, answers: Mapping[int, Mapping[str, Any] | Exception | None]) -> None:
         self.answers = answers
 
-    async def status(self, address: Address) -> Mapping[str, Any]:
-        answer = self.answers[address.port]
+    async def status(self, node: Ports) -> Mapping[str, Any]:
+        answer = self.answers[node["client"].port]
         if answer is None:
             await asyncio.sleep(60)
             raise AssertionError("it was to be cancelled")
@@ -142,7 +145,7 @@ class Answering(OutsideTarget):
 
 
 def answering(*answers: Mapping[str, Any] | Exception | None) -> ProgramAccess:
-    addresses = {f"n{port}": Address("127.0.0.1", port) for port in range(1, len(answers) + 1)}
+    addresses = {f"n{port}": {"client": Address("127.0.0.1", port)} for port in range(1, len(answers) + 1)}
     target = Answering(dict(enumerate(answers, start=1)))
     made = node_access.access_to(
         deployment(target),
@@ -162,6 +165,103 @@ def test_the_statuses_are_of_the_nodes_that_answer_in_time() -> None:
     made = answering({"role": "home"}, OSError("refused"), EOFError(), ValueError("no JSON"), None, {"role": "passer"})
     assert made.statuses() == {"n1": {"role": "home"}, "n6": {"role": "passer"}}
     assert made.primary() == "n1"
+
+
+class Shaped(Answering):
+    """Its only node gives this as its status, or raises it."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__({1: answer})
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("x" * 1000, r"the status of n1 is 'xxx.*x\.\.\., a str; `status` of outside must return a mapping"),
+        (["home"], r"the status of n1 is \['home'\], a list"),
+        (TypeError("'NoneType' object is not subscriptable"), r"the status of n1 raised TypeError: 'NoneType' object"),
+    ],
+)
+def test_a_status_of_a_wrong_shape_is_said_as_that(answer: Any, said: str) -> None:
+    with pytest.raises(HarnessError, match=said) as raised:
+        answering(answer).answering(["n1"], 5)
+    assert len(str(raised.value)) < 500
+
+
+def test_a_node_that_is_silent_is_said_with_what_asking_gave_and_what_status_must_do() -> None:
+    made = answering(ConnectionRefusedError("nobody listens"))
+    assert made.answering(["n1"], 0) == frozenset()
+    said = made.why_silent("n1", 0)
+    assert "nobody listens" in said
+    assert "without a quorum" in said
+    assert "log of n1" in said
+
+
+def test_a_primary_that_cannot_be_told_is_said_with_the_statuses() -> None:
+    with pytest.raises(HarnessError, match=r"primary of outside raised KeyError: 'role', given the statuses \{'n1'"):
+        answering({"rolle": "home"}).primary()
+
+
+# --- what a program does beside serving -------------------------------------------------------------------------------
+
+
+def place() -> Place:
+    at = {"client": Address("127.0.0.1", 1), "peer": Address("127.0.0.1", 2)}
+    return Place("n1", at, {"n1": at}, "/config", "/data", "/log", "python3", "1")
+
+
+class Acting(OutsideTarget):
+    """Its files and its step are given."""
+
+    after_up_timeout_s = 0.2
+
+    def __init__(self, files: Mapping[str, Any] | None = None, step: Callable[[], Any] = lambda: None) -> None:
+        self._files = files or {}
+        self._step = step
+
+    def files(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
+        return self._files
+
+    def after_up(self, places: Mapping[str, Place], options: msgspec.Struct) -> Any:
+        return self._step()
+
+
+def acting(target: Acting) -> ProgramAccess:
+    made = node_access.access_to(deployment(target), ORIGIN, {}, dict, lambda node: f"log of {node}")
+    assert isinstance(made, ProgramAccess)
+    return made
+
+
+def test_files_lie_below_the_configuration_directory() -> None:
+    assert acting(Acting({"conf.d/a.toml": "x = 1"})).files(place()) == {"/config/conf.d/a.toml": "x = 1"}
+
+
+@pytest.mark.parametrize("files", [{"/etc/passwd": ""}, {"../data/x": ""}, {"": "x"}, {"a": b"bytes"}])
+def test_a_file_that_would_lie_elsewhere_is_refused(files: Mapping[str, Any]) -> None:
+    with pytest.raises(HarnessError, match=r"files of outside: .* is not a path below config_dir and a text"):
+        acting(Acting(files)).files(place())
+
+
+async def fails() -> None:
+    raise ValueError("no quorum")
+
+
+async def hangs() -> None:
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (fails, "after_up of outside raised ValueError: no quorum"),
+        (lambda: int("x"), "after_up of outside raised ValueError: invalid literal"),
+        (hangs, r"after_up of outside did not end within 0\.2 s \(its after_up_timeout_s\)"),
+        (lambda: threading.Event().wait(5), "after_up of outside did not end within"),
+    ],
+)
+def test_a_step_that_fails_or_hangs_ends_the_run_with_what_the_nodes_said(step: Callable[[], Any], said: str) -> None:
+    with pytest.raises(HarnessError, match=rf"(?s){said}.*the log of n1 ends:\nlog of n1"):
+        acting(Acting(step=step)).after_up({"n1": place()})
 
 
 def test_the_clocks_are_of_the_nodes_that_tell_theirs() -> None:
@@ -267,11 +367,44 @@ def test_a_program_is_found_as_a_core_is_and_told_from_it() -> None:
 
 def test_what_is_no_target_is_refused_with_what_it_lacks() -> None:
     with pytest.raises(
-        ValueError, match=r"it is no Program \(targets\.target\), for it lacks argv, .*asks_libc_for_time, .*"
+        ValueError,
+        match=r"it is no Program \(targets\.target\), for it lacks after_up, .*argv, .*asks_libc_for_time, .*",
     ):
         registry.find("pathlib:Path")
     with pytest.raises(UsageError, match="cannot be loaded: it is no Program"):
         plan.find_target("pathlib:Path")
+
+
+def themis_script(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As the console script `themis`, whose own folder and not the current one is on sys.path."""
+    argv = [sys.executable, "-P", "-c", "from harness.cli import main; main()", *arguments]
+    return subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def test_a_target_is_looked_for_in_the_current_directory_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from harness.tests.outside import OutsideTarget\nTARGET = OutsideTarget()\n")
+    ended = themis_script(tmp_path, "test", "--target", "mine:TARGET", "--env", "sim")
+    assert ended.returncode == 254
+    assert "has no core" in ended.stderr, "it was loaded"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 +", "SyntaxError"),
+        ("raise KeyError('lost')", "broken: KeyError: 'lost'"),
+        ("import nothing_like_it", "No module named 'nothing_like_it'"),
+        ("", "module 'broken' has no attribute 'TARGET'"),
+        ("TARGET = 3", "it is no Program"),
+    ],
+)
+def test_a_target_that_does_not_load_is_said_in_one_message(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    ended = themis_script(tmp_path, "test", "--target", "broken:TARGET")
+    assert ended.returncode == 254
+    assert ended.stderr.startswith("themis: the target broken:TARGET cannot be loaded: ")
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_themis_node_runs_no_program(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from harness.environments.local.link_proxies import HELD_BYTES_MAX, Network
+from harness.environments.local.link_flows import HELD_BYTES_MAX
+from harness.environments.local.link_proxies import Network
 from targets.target import Address
 
 HOST = "127.0.0.1"
@@ -56,8 +57,10 @@ class Bench:
         self.open_writers: list[asyncio.StreamWriter] = []
 
     async def open(self) -> None:
-        self.network = Network({node: await server.open() for node, server in self.servers.items()}, "seed")
-        self.ports = {link: address.port for link, address in (await self.network.open()).items()}
+        listening = {node: {"http": await server.open()} for node, server in self.servers.items()}
+        self.network = Network(listening, "seed")
+        await self.network.open(dict.fromkeys(self.servers, HOST))
+        self.ports = {(a, b): self.network.dialled[a][b]["http"].port for a, b in self.network.links}
 
     async def connect(self, source: str, to: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(HOST, self.ports[source, to])
@@ -78,8 +81,7 @@ class Bench:
             writer.close()
         for server in self.servers.values():
             server.close()
-        for gate in self.network.gates.values():
-            gate.close()
+        self.network.close()
 
 
 def run(test: Callable[[Bench], Coroutine[None, None, None]]) -> None:
@@ -104,7 +106,7 @@ def test_bytes_pass_both_ways_and_an_end_of_file_too() -> None:
         writer.write_eof()
         assert await reader.read() == b"got ask 2\n"
         assert bytes(bench.servers["b"].received[0]) == b"ask 1\nask 2\n"
-        await bench.until(lambda: not any(gate.connection_count for gate in bench.network.gates.values()))
+        await bench.until(lambda: not any(map(bench.network.connection_count, bench.network.links)))
 
     run(test)
 
@@ -162,8 +164,7 @@ def test_a_connection_that_was_given_up_during_the_cut_was_never_made() -> None:
         writer.write(b"ask 1\n")
         await bench.quiet()
         writer.close()
-        gate = bench.network.gates["a", "b"]
-        await bench.until(lambda: gate.connection_count == 0)
+        await bench.until(lambda: bench.network.connection_count(("a", "b")) == 0)
         bench.network.cut([])
         reader, writer = await bench.connect("a", "b")
         writer.write(b"ask 2\n")

@@ -17,9 +17,9 @@ import pytest
 from harness.cli import options as flags
 from harness.environments.base import EnvironmentUnavailable
 from harness.environments.linux import labels, late_files
-from harness.environments.linux.agent_clients import Agents
-from harness.environments.linux.capabilities import LinuxProcesses
-from harness.environments.linux.executor import ExecutorFailed, Ran
+from harness.environments.real.agent_clients import Agents
+from harness.environments.real.capabilities import NodeProcesses
+from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.environments.ssh import bundle, connection, host_facts, options, remote_directories
 from harness.environments.ssh.collecting import unpacked
 from harness.environments.ssh.executor import SshExecutor
@@ -30,7 +30,7 @@ from harness.environments.ssh.remote_directories import Site, Sites
 from harness.errors import UsageError
 from harness.store.runs import RunDirectory
 from harness.tests.ssh_server import Answer, Server, new_key
-from targets.target import Address
+from targets.target import CORE_PORT, Address
 from targets.timekeeping import Reading
 
 NODES = ("a", "b")
@@ -435,8 +435,8 @@ class NoProcesses:
 
 def test_the_machines_own_clocks_are_moved_measured_and_restored() -> None:
     agents = cast(Agents, FakeAgents())
-    nowhere = {node: Address("127.0.0.1", 1) for node in NODES}
-    moved = SystemClocks(lambda: agents, nowhere, Reading(0, 0), cast(LinuxProcesses, NoProcesses()))
+    nowhere = {node: {CORE_PORT: Address("127.0.0.1", 1)} for node in NODES}
+    moved = SystemClocks(lambda: agents, nowhere, Reading(0, 0), cast(NodeProcesses, NoProcesses()))
     moved.set_offset({"b": 5_000_000_000})
     found = moved.offsets_ns()
     assert found["a"] == pytest.approx(0, abs=20_000_000)

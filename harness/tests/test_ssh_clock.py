@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from harness.environments.linux.executor import run_here
 from harness.environments.real import labelled_processes
+from harness.environments.real.executor import run_here
 from harness.environments.ssh import examine, remote_directories
 from harness.tests.sshd import Machines, awaited, in_background, machines, themis
 from histories import jsonl

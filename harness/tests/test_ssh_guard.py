@@ -44,6 +44,8 @@ class Served:
             environment={},
             directory=str(self.root),
             output=str(self.root / "node.log"),
+            files={},
+            folders=[],
         )
         return pid
 

@@ -15,7 +15,7 @@ from targets.raft.options import RaftOptions
 from targets.raft.quorum import majority, reached_by_majority
 from targets.raft.records import Append, HardState, Truncate
 from targets.raft.target import BUGS, TARGET
-from targets.target import Address, Place
+from targets.target import CORE_PORT, Address, Place
 from targets.tests.raft_node import entry
 
 # --- the target ---------------------------------------------------------------------------------------------------------
@@ -31,14 +31,25 @@ def test_it_is_found_by_name_and_by_path() -> None:
 
 def test_its_command_line_says_what_it_was_told() -> None:
     place = Place(
-        "n1", Address("127.0.0.1", 1), {"n2": Address("127.0.0.1", 2)}, "/data", "/log", "python3", seed="7/n1"
+        node="n1",
+        listen={CORE_PORT: Address("127.0.0.1", 1)},
+        nodes={node: {CORE_PORT: Address("127.0.0.1", port)} for node, port in (("n1", 1), ("n2", 2))},
+        config_dir="/config",
+        data_dir="/data",
+        log_dir="/log",
+        python="python3",
+        seed="7/n1",
     )
     options = RaftOptions(reads="log", pre_vote=False, election_ms_max=700)
     python, dash_m, module, *arguments = TARGET.argv(place, options, frozenset({"stale-read", "vote-twice"}), "kv")
     assert (python, dash_m, module) == ("python3", "-m", "targets.node")
     settings = parse(arguments)
     assert settings.target is TARGET
-    assert (settings.node, settings.listen, settings.peers) == ("n1", place.listen, place.peers)
+    assert (settings.node, settings.listen, settings.peers) == (
+        "n1",
+        Address("127.0.0.1", 1),
+        {"n2": Address("127.0.0.1", 2)},
+    )
     assert settings.options == options
     assert settings.bugs == {"stale-read", "vote-twice"}
     assert settings.seed == "7/n1"

@@ -17,7 +17,7 @@ import requests
 from docker.errors import APIError, DockerException
 
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.linux.executor import RUN_TIMEOUT_S, ExecutorFailed, LineBuffer, Ran
+from harness.environments.real.executor import RUN_TIMEOUT_S, ExecutorFailed, LineBuffer, Ran
 from nemesis.capabilities import NodeId
 
 _STDOUT, _STDERR = 1, 2

@@ -28,12 +28,12 @@ from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.engine import ENGINE_ERRORS, ContainerChannel, ContainerExecutor, explained, reach
 from harness.environments.linux import kernel_features, labels, late_files, packing, subnets
-from harness.environments.linux.agent_clients import Agents, at_once
-from harness.environments.linux.environment import PORT, LinuxEnvironment, typed_options
-from harness.environments.linux.executor import ExecutorFailed, Ran
+from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.real.agent_clients import Agents, at_once
+from harness.environments.real.environment import typed_options
+from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Address
 
 RUN_LABEL = "themis.run"
 CONTROLLER_LABEL = "themis.controller"
@@ -82,7 +82,6 @@ class DockerEnvironment(LinuxEnvironment):
     """Nodes in containers. Raises UsageError for options that do not fit."""
 
     name = "docker"
-    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, DockerOptions)
@@ -247,7 +246,6 @@ class DockerEnvironment(LinuxEnvironment):
                 continue
             for number, node in enumerate(self.deployment.nodes, start=2):
                 self.hosts[node] = str(subnets.host(subnet, number))
-                self.addresses[node] = Address(self.hosts[node], PORT)
             return network
         raise HarnessError(f"the network could not be made: {refused[-1]}")
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from harness.environments.linux.agent_clients import at_once
-from harness.environments.linux.executor import RUN_TIMEOUT_S, Ran
+from harness.environments.real.agent_clients import at_once
+from harness.environments.real.executor import RUN_TIMEOUT_S, Ran
 from nemesis.capabilities import Grudge, NodeId
 
 Link = tuple[NodeId, NodeId]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import histories
 import targets
+from harness.environments.real.agent_clients import AGENT
 
-AGENT = Path(__file__).with_name("agent.py")
 DEPENDENCIES = ("aiohttp", "msgspec", "uvloop")
 """What `targets` imports of others; with what these need."""
 

@@ -12,8 +12,8 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from harness.environments.linux.agent_clients import at_once
 from harness.environments.linux.firewall import Link, Runner
+from harness.environments.real.agent_clients import at_once
 from nemesis.capabilities import FaultError, NodeId
 
 Parameters = Mapping[str, float]

@@ -1,45 +1,27 @@
-"""TCP proxies between nodes, one listener for each directed link; all of them live in the supervisor's process.
+"""TCP proxies between nodes; all of them live in the supervisor's process. Every byte between nodes passes here.
 
-Node a reaches b through the port of link (a, b), so every byte between nodes passes here. A *path* (source, destination) is
-one direction of travel: it carries what the source sends on its own connections to the destination, and what it answers on
-the destination's connections to it. While a path is cut, its bytes are held, in order, as TCP would retransmit them: nothing
-is refused or reset. When it heals they arrive, if the connection still stands; a connection that was opened during the cut
-and given up by its maker was never made, as no SYN would have passed.
+Two layouts say where a node is dialled (docs/decisions/local-one-address-for-each-node.md):
 
-Bad paths: slow delays each chunk by delay_ms plus or minus jitter_ms. loss lets a chunk wait for a retransmission (200 ms,
-doubling, RFC 6298) with this probability, again each time; after five losses in a row the connection is reset. reorder holds
-a chunk back with this probability so that other connections overtake it; one connection keeps its order, as TCP promises.
-rate lets a path carry so many bytes a second in all. They add up.
+    by link   Each node has a listener for each other node, so that the port tells who dials. Two nodes name a third by different
+              addresses. For our own nodes, which never tell each other addresses.
+    by node   Each node has one host, 127.x.y.z, and one listener for each of its ports: all nodes name it alike. Who dials is
+              looked up in the kernel's table of sockets. For programs outside the project, which may compare addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
-import struct
-import termios
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Final, cast
 
-import msgspec
+from harness.environments.local.link_flows import Connection, Endpoint, Link, Path
+from nemesis.capabilities import NodeId, Reach
+from targets.target import Address, Ports
 
-from nemesis.capabilities import Reach
-from targets.target import Address
-
-Link = tuple[str, str]
-"""(source, destination)."""
-
-HELD_BYTES_MAX = 256 * 1024
-"""What one direction of one connection holds before its sender is made to wait."""
-CONNECTIONS_MAX = 256
-"""Connections through one link; the oldest is closed for a new one beyond it."""
-RETRANSMISSION_S = 0.2
-LOSSES_MAX = 5
-REORDER_S = 0.02
-"""How far a reordered chunk is held back: several times a round trip on one machine."""
+CONNECTIONS_MAX = 1024
+"""Connections through one listener; the oldest is closed for a new one beyond it."""
 PROBE = b"\r\n"
 """What a probe sends: an empty line, which servers that take lines or HTTP skip."""
 PROBE_WAIT_S = 0.25
@@ -48,287 +30,32 @@ PROBE_WAIT_S_MAX = 2.0
 
 KINDS: Final = frozenset({"slow", "loss", "reorder", "rate"})
 
+OUTSIDE: NodeId = ""
+"""The source of a connection that no node made, such as a client's: no fault of the network acts on it."""
 
-class Path:
-    """One direction between two nodes: whether bytes pass, and how badly."""
-
-    def __init__(self, link: Link, rng: Random) -> None:
-        self.link = link
-        self.is_cut = False
-        self.bad: dict[str, Mapping[str, float]] = {}
-        self.passed_bytes = 0
-        self.flows: set[Flow] = set()
-        self._rng = rng
-        self._rate_free_s = 0.0
-
-    @property
-    def is_clear(self) -> bool:
-        """Bytes pass at once."""
-        return not self.is_cut and not self.bad
-
-    @property
-    def slow_s_max(self) -> float:
-        """The longest that `slow` delays a chunk."""
-        slow = self.bad.get("slow", {})
-        return (slow.get("delay_ms", 0.0) + slow.get("jitter_ms", 0.0)) / 1000
-
-    def delay_s(self, now_s: float, byte_count: int) -> float | None:
-        """How long this chunk takes; None when the connection is reset."""
-        delay_s = 0.0
-        if slow := self.bad.get("slow"):
-            jitter_ms = slow.get("jitter_ms", 0.0)
-            delay_s += max(0.0, slow["delay_ms"] + self._rng.uniform(-jitter_ms, jitter_ms)) / 1000
-        if loss := self.bad.get("loss"):
-            losses = 0
-            while self._rng.random() < loss["probability"]:
-                if losses == LOSSES_MAX:
-                    return None
-                delay_s += RETRANSMISSION_S * 2**losses
-                losses += 1
-        if (reorder := self.bad.get("reorder")) and self._rng.random() < reorder["probability"]:
-            delay_s += self._rng.uniform(0, 2 * REORDER_S)
-        if rate := self.bad.get("rate"):
-            self._rate_free_s = max(now_s, self._rate_free_s) + byte_count / rate["bytes_per_s"]
-            delay_s = max(delay_s, self._rate_free_s - now_s)
-        return delay_s
-
-    def changed(self) -> None:
-        """Let what may pass now pass."""
-        for flow in tuple(self.flows):
-            flow.pump()
-
-
-class _End(msgspec.Struct, frozen=True):
-    """The sender has no more to send. is_reset: its connection broke, or it will not read either."""
-
-    is_reset: bool
-
-
-class Flow:
-    """One direction of one connection: what came from `source` and is to be written to `sink`."""
-
-    def __init__(self, path: Path, connection: Connection) -> None:
-        self.path = path
-        self.connection = connection
-        self.source: asyncio.Transport | None = None
-        self.sink: asyncio.Transport | None = None
-        self.delivered_bytes = 0
-        self.is_ended = False
-        self._queue: deque[tuple[float, bytes | _End]] = deque()
-        self.queued_bytes = 0
-        self._is_sink_full = False
-        self._is_source_paused = False
-        self._timer: asyncio.TimerHandle | None = None
-        path.flows.add(self)
-
-    def feed(self, data: bytes) -> None:
-        """The source sent this."""
-        sink = self.sink
-        if sink is not None and not self._queue and self.path.is_clear:
-            self.delivered_bytes += len(data)
-            self.path.passed_bytes += len(data)
-            sink.write(data)
-            return
-        due_s = 0.0
-        if self.path.bad:
-            now_s = self.connection.loop.time()
-            delay_s = self.path.delay_s(now_s, len(data))
-            if delay_s is None:
-                self.connection.abort()
-                return
-            due_s = max(now_s + delay_s, self._queue[-1][0] if self._queue else 0.0)
-        self._queue.append((due_s, data))
-        self.queued_bytes += len(data)
-        if self.queued_bytes > HELD_BYTES_MAX:
-            self._set_source_paused(True)
-        self.pump()
-
-    def end(self, is_reset: bool) -> None:
-        """The source sends no more."""
-        if not self.is_ended:
-            self._queue.append((self._queue[-1][0] if self._queue else 0.0, _End(is_reset)))
-            self.pump()
-
-    def pump(self) -> None:
-        """Write what may be written now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.path.is_cut or self.is_ended:
-            return
-        if self.sink is None:
-            self.connection.need_sink(self)
-            return
-        now_s = self.connection.loop.time()
-        while self._queue:
-            due_s, item = self._queue[0]
-            if due_s > now_s and self.path.bad:
-                self._timer = self.connection.loop.call_at(due_s, self.pump)
-                return
-            self._queue.popleft()
-            if isinstance(item, _End):
-                self.is_ended = True
-                self.connection.ended(self, item.is_reset)
-                return
-            self.queued_bytes -= len(item)
-            self.delivered_bytes += len(item)
-            self.path.passed_bytes += len(item)
-            self.sink.write(item)
-        self._set_source_paused(self._is_sink_full)
-
-    def set_sink_full(self, is_full: bool) -> None:
-        """The sink's buffer is over or under its mark."""
-        self._is_sink_full = is_full
-        self._set_source_paused(is_full or self.queued_bytes > HELD_BYTES_MAX)
-
-    def has_arrived(self, byte_count: int) -> bool:
-        """So many bytes were written to the sink, and its kernel has acknowledged them, or it has closed the connection."""
-        return self.delivered_bytes >= byte_count and (self.sink is None or _is_acknowledged(self.sink))
-
-    def discard(self) -> None:
-        """The connection is gone."""
-        self.path.flows.discard(self)
-        self._queue.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_source_paused(self, is_paused: bool) -> None:
-        if is_paused is self._is_source_paused or self.source is None or self.source.is_closing():
-            return
-        self._is_source_paused = is_paused
-        if is_paused:
-            self.source.pause_reading()
-        else:
-            self.source.resume_reading()
-
-
-class _Endpoint(asyncio.Protocol):
-    """One socket of a connection. incoming: what it receives goes there. outgoing: what is written to it came there."""
-
-    def __init__(self, incoming: Flow, outgoing: Flow) -> None:
-        self.incoming = incoming
-        self.outgoing = outgoing
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.incoming.source = self.outgoing.sink = cast(asyncio.Transport, transport)
-        _send_at_once(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.incoming.feed(data)
-
-    def eof_received(self) -> bool:
-        self.incoming.connection.source_ended(self.incoming, is_reset=False)
-        return True  # The other direction may still have something to say.
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.incoming.source = self.outgoing.sink = None
-        self.incoming.connection.source_ended(self.incoming, is_reset=True)
-
-    def pause_writing(self) -> None:
-        self.outgoing.set_sink_full(True)
-
-    def resume_writing(self) -> None:
-        self.outgoing.set_sink_full(False)
-
-
-class Connection:
-    """A connection that a node made through a link, and the one that the link makes for it to the destination."""
-
-    def __init__(self, gate: Gate, forth: Path, back: Path) -> None:
-        self.gate = gate
-        self.loop = gate.loop
-        self.forth = Flow(forth, self)
-        self.back = Flow(back, self)
-        self.is_refused = False
-        self._upstream: asyncio.Task[None] | None = None
-        self._is_closed = False
-
-    def accept(self) -> asyncio.Protocol:
-        """The protocol of the node's side."""
-        return _Accepted(self)
-
-    def accepted(self) -> None:
-        """The node's side stands."""
-        self.gate.add(self)
-        self.forth.pump()  # Connects upstream, unless the path is cut.
-
-    def need_sink(self, flow: Flow) -> None:
-        """`flow` may pass and has nowhere to go yet."""
-        if flow is self.forth and self._upstream is None and not self._is_closed:
-            self._upstream = self.loop.create_task(self._connect())
-
-    def source_ended(self, flow: Flow, is_reset: bool) -> None:
-        """`flow`'s source closed its half, or is gone."""
-        if flow is self.forth and flow.sink is None and flow.path.is_cut:
-            self.abort()  # Given up before it was made.
-        else:
-            flow.end(is_reset)
-
-    def ended(self, flow: Flow, is_reset: bool) -> None:
-        """The end of `flow` has arrived."""
-        if is_reset or (self.forth.is_ended and self.back.is_ended):
-            self.abort()
-        elif flow.sink is not None and not flow.sink.is_closing():
-            flow.sink.write_eof()
-
-    def abort(self) -> None:
-        """Close both sides at once."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self.gate.discard(self)
-        if self._upstream is not None:
-            self._upstream.cancel()
-        for flow in (self.forth, self.back):
-            flow.is_ended = True
-            if flow.sink is not None:
-                # A close lets what was written go out first; a peer that does not read is cut short by the kernel.
-                flow.sink.close()
-            flow.discard()
-
-    async def _connect(self) -> None:
-        address = self.gate.target
-        try:
-            await self.loop.create_connection(lambda: _Endpoint(self.back, self.forth), address.host, address.port)
-        except OSError:
-            self.is_refused = True
-            self.back.end(is_reset=True)
-            return
-        self.forth.pump()
-
-
-class _Accepted(_Endpoint):
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.forth, connection.back)
-        self._connection = connection
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._connection.accepted()
+FindSource = Callable[[Address, Address], NodeId | None]
+"""(the dialling end, the dialled end) of a connection -> the node that dials, or OUTSIDE; None when nobody can be found."""
 
 
 class Gate:
-    """The listener of one link."""
+    """A listener before one port of one node. find_source: which node dials; one that cannot be found is turned away."""
 
-    def __init__(self, link: Link, target: Address, forth: Path, back: Path) -> None:
-        self.link = link
+    def __init__(
+        self, node: NodeId, target: Address, find_source: FindSource, paths: Callable[[Link], tuple[Path, Path]]
+    ) -> None:
+        self.node = node
         self.target = target
-        self.loop = asyncio.get_running_loop()
-        self._forth = forth
-        self._back = back
+        self._find_source = find_source
+        self._paths = paths
         self._connections: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
-        self.watched: dict[int, Connection | None] = {}
-        """Local port of a probe -> its connection, once that stands."""
+        self.watched: dict[int, tuple[NodeId, Connection | None]] = {}
+        """Local port of a probe -> the node in whose name it is made, and its connection, once that stands."""
 
     async def open(self, host: str) -> Address:
         """Listen on a free port of `host`."""
-
-        def accept() -> asyncio.Protocol:
-            return Connection(self, self._forth, self._back).accept()
-
-        self._server = await self.loop.create_server(accept, host, 0, backlog=256)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Accepted(self), host, 0, backlog=256)
         port: int = self._server.sockets[0].getsockname()[1]
         self.address = Address(host, port)
         return self.address
@@ -340,38 +67,92 @@ class Gate:
         for connection in tuple(self._connections):
             connection.abort()
 
-    def add(self, connection: Connection) -> None:
-        """A connection stands."""
+    def connect(self, dialling: Address) -> Connection | None:
+        """The connection of the one who dials from there; None when it is to be turned away."""
+        watched = self.watched.get(dialling.port)
+        source = self._find_source(dialling, self.address) if watched is None else watched[0]
+        if source is None:
+            return None
+        connection = Connection(self.target, *self._paths((source, self.node)), self._discard)
         self._connections[connection] = None
-        if self.watched and connection.forth.source is not None:
-            port = connection.forth.source.get_extra_info("peername")[1]
-            if port in self.watched:
-                self.watched[port] = connection
+        if watched is not None:
+            self.watched[dialling.port] = (source, connection)
         if len(self._connections) > CONNECTIONS_MAX:
             next(iter(self._connections)).abort()
+        return connection
 
-    def discard(self, connection: Connection) -> None:
-        """A connection is gone."""
+    def connection_count(self, source: NodeId) -> int:
+        """How many of this node's connections stand."""
+        return sum(connection.forth.path.link[0] == source for connection in self._connections)
+
+    def _discard(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
 
-    @property
-    def connection_count(self) -> int:
-        """How many stand."""
-        return len(self._connections)
+
+class _Accepted(asyncio.Protocol):
+    """The side of the one who dials: becomes the endpoint of a connection as soon as it is known who that is."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        connection = None if peer is None else self._gate.connect(Address(peer[0], peer[1]))
+        if connection is None:
+            transport.abort()
+            return
+        endpoint = Endpoint(connection.forth, connection.back)
+        transport.set_protocol(endpoint)
+        endpoint.connection_made(transport)
+        connection.forth.pump()  # Connects to the destination, unless the path is cut.
 
 
 class Network:
-    """All links between the nodes. Belongs to one event loop."""
+    """All links between the nodes. Belongs to one event loop.
 
-    def __init__(self, targets: Mapping[str, Address], seed: str) -> None:
+    targets: where each node listens. find_source: who dials, for the layout by node; None: the layout by link.
+    """
+
+    def __init__(self, targets: Mapping[NodeId, Ports], seed: str, find_source: FindSource | None = None) -> None:
         self.nodes = tuple(sorted(targets))
         self.links: tuple[Link, ...] = tuple((a, b) for a in self.nodes for b in self.nodes if a != b)
         self.paths = {link: Path(link, Random(f"{seed}/{link[0]}/{link[1]}")) for link in self.links}
-        self.gates = {(a, b): Gate((a, b), targets[b], self.paths[a, b], self.paths[b, a]) for a, b in self.links}
+        self.dialled: dict[NodeId, dict[NodeId, dict[str, Address]]] = {}
+        """Source -> destination -> its ports, as the source dials them; filled in by `open`."""
+        self._targets = targets
+        self._find_source = find_source
+        self._by_link: dict[Link, list[Gate]] = {}
 
-    async def open(self, host: str = "127.0.0.1") -> dict[Link, Address]:
-        """Listen; link -> where its source must connect to."""
-        return {link: await gate.open(host) for link, gate in self.gates.items()}
+    async def open(self, hosts: Mapping[NodeId, str]) -> None:
+        """Listen on these hosts of the nodes."""
+        for source in self.nodes:
+            self.dialled[source] = {source: dict(self._targets[source])}
+        if self._find_source is None:
+            for source, to in self.links:
+                opened = await self._open(to, hosts[to], lambda *_, source=source: source)
+                self._by_link[source, to] = list(opened.values())
+                self.dialled[source][to] = {name: gate.address for name, gate in opened.items()}
+            return
+        for to in self.nodes:
+            opened = await self._open(to, hosts[to], self._find_source)
+            for source in self.nodes:
+                self.dialled[source][to] = {name: gate.address for name, gate in opened.items()}
+                if source != to:
+                    self._by_link[source, to] = list(opened.values())
+
+    async def _open(self, node: NodeId, host: str, find_source: FindSource) -> dict[str, Gate]:
+        opened = {}
+        for name, target in self._targets[node].items():
+            opened[name] = Gate(node, target, find_source, self._paths_of)
+            await opened[name].open(host)
+        return opened
+
+    def close(self) -> None:
+        """Nobody is listened to any more, and no connection stands."""
+        for gates in self._by_link.values():
+            for gate in gates:
+                gate.close()
 
     def cut(self, links: Sequence[Link]) -> None:
         """Exactly these are cut."""
@@ -396,6 +177,10 @@ class Network:
             path.bad.clear()
             path.changed()
 
+    def connection_count(self, link: Link) -> int:
+        """How many connections stand that the source made to the destination."""
+        return sum(gate.connection_count(link[0]) for gate in self._by_link[link])
+
     def state(self) -> list[dict[str, object]]:
         """Each path: whether it is cut, what disturbs it, bytes passed, connections of its source."""
         return [
@@ -405,19 +190,19 @@ class Network:
                 "is_cut": path.is_cut,
                 "bad": {kind: dict(parameters) for kind, parameters in sorted(path.bad.items())},
                 "passed_bytes": path.passed_bytes,
-                "connections": self.gates[link].connection_count,
+                "connections": self.connection_count(link),
             }
             for link, path in self.paths.items()
         ]
 
-    async def probe(self) -> list[tuple[str, str, Reach, float | None]]:
+    async def probe(self) -> list[tuple[NodeId, NodeId, Reach, float | None]]:
         """(source, destination, reach, milliseconds until the bytes were there) for each link, measured now: a connection
         through the link carries an empty line, and the destination's kernel must acknowledge it."""
-        return list(await asyncio.gather(*(self._probe(gate) for gate in self.gates.values())))
+        return list(await asyncio.gather(*(self._probe(link) for link in self.links)))
 
-    async def _probe(self, gate: Gate) -> tuple[str, str, Reach, float | None]:
+    async def _probe(self, link: Link) -> tuple[NodeId, NodeId, Reach, float | None]:
         loop = asyncio.get_running_loop()
-        path = self.paths[gate.link]
+        path, gate = self.paths[link], self._by_link[link][0]
         began_s = loop.time()
         # Only how long to be patient comes from memory; what is reported is what was seen.
         wait_s = PROBE_WAIT_S if path.is_cut else PROBE_WAIT_S_MAX + path.slow_s_max
@@ -425,37 +210,27 @@ class Network:
             probe.setblocking(False)
             probe.bind((gate.address.host, 0))
             port = probe.getsockname()[1]
-            gate.watched[port] = None
+            gate.watched[port] = (link[0], None)
             try:
                 await loop.sock_connect(probe, (gate.address.host, gate.address.port))
                 await loop.sock_sendall(probe, PROBE)
                 while loop.time() - began_s < wait_s:
-                    connection = gate.watched[port]
+                    connection = gate.watched[port][1]
                     if connection is not None:
                         if connection.is_refused:
-                            return (*gate.link, "down", None)
+                            return (*link, "down", None)
                         if connection.forth.has_arrived(len(PROBE)):
-                            return (*gate.link, "answers", round((loop.time() - began_s) * 1000, 1))
+                            return (*link, "answers", round((loop.time() - began_s) * 1000, 1))
                     await asyncio.sleep(0.002)
             except ConnectionError:
                 pass  # A lossy link reset it: not there.
             finally:
                 del gate.watched[port]
-        return (*gate.link, "cut", None)
+        return (*link, "cut", None)
 
-
-def _send_at_once(transport: asyncio.BaseTransport) -> None:
-    found = transport.get_extra_info("socket")
-    if found is not None:
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _is_acknowledged(transport: asyncio.Transport) -> bool:
-    """Nothing that was written to this connection waits for the other kernel's acknowledgement (Linux: SIOCOUTQ)."""
-    if transport.is_closing():
-        return True
-    if transport.get_write_buffer_size():
-        return False
-    found = transport.get_extra_info("socket")
-    unacknowledged: int = struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
-    return unacknowledged == 0
+    def _paths_of(self, link: Link) -> tuple[Path, Path]:
+        """Forth and back. What no node, or the node itself, dials has paths of its own, which are always clear."""
+        source, to = link
+        if (source, to) in self.paths:
+            return self.paths[source, to], self.paths[to, source]
+        return Path((source, to), Random(0)), Path((to, source), Random(0))

@@ -19,18 +19,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import uvloop
 
-from harness.environments.linux.agent import forget_faketime
 from harness.environments.local.link_proxies import Network
+from harness.environments.local.socket_owners import SocketOwners
 from harness.environments.real import labelled_processes
-from harness.environments.real.fork_server import LIBC, PR_SET_PDEATHSIG, Forked, ForkServer, Spawn, is_ours
-from harness.environments.real.labelled_processes import Ended
+from harness.environments.real.agent import SIGNAL_WAIT_S, Children, die_with, has_taken, no_effect
+from harness.environments.real.fork_server import LIBC, ForkServer, Spawn, is_ours
+from harness.environments.real.labelled_processes import MonotonicSpan
 from targets.target import Address
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -38,119 +38,89 @@ PR_SET_CHILD_SUBREAPER = 36
 COMMAND_BYTES_MAX = 16 * 2**20
 WATCH_S = 0.05
 """How often the parent and the children are looked at."""
-SIGNAL_WAIT_S = 5.0
 
 _log = logging.getLogger("themis.supervisor")
 
-Child = subprocess.Popen[bytes] | Forked
-
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line on the socket. ports: node -> the port it shall listen on, 0 for a free one. has_links: whether nodes
-    reach each other through proxies here."""
+    """The first line on the socket. host: where the nodes listen. ports: node -> name -> the port it shall listen on, 0 for a
+    free one. dialled_at: node -> the host where the others dial it. by_node: the layout of the links (see link_proxies)."""
 
     run_id: str
     seed: str
     host: str
-    ports: dict[str, int]
-    has_links: bool = True
+    ports: dict[str, dict[str, int]]
+    dialled_at: dict[str, str]
+    by_node: bool = False
 
 
-class Supervisor:
+class Opened(msgspec.Struct, frozen=True):
+    """The first answer. listening: node -> where each of its ports is to listen. dialled: source -> destination -> where the
+    source is to dial each port of it."""
+
+    listening: dict[str, dict[str, Address]]
+    dialled: dict[str, dict[str, dict[str, Address]]]
+
+
+class Supervisor(Children):
     """Carries out the controller's commands."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__()
         self.plan = plan
-        self.children: dict[str, Child] = {}
-        self.ended: list[Ended] = []
         self.network: Network | None = None
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._fork_server = ForkServer(os.environ, die_with(os.getpid()))
-        self._expected: set[int] = set()
-        """Pids whose end is wanted, or noted."""
-        self._reservations: dict[str, socket.socket] = {}
+        self._reservations: list[socket.socket] = []
+        self._owners = SocketOwners(plan.run_id, self._living)
+        self._listening: dict[str, dict[str, Address]] = {}
 
-    async def open(self) -> dict[str, Any]:
-        """Reserve the nodes' ports and open the links: {"ports": node -> port, "links": [[source, destination, port]]}."""
-        for node, port in self.plan.ports.items():
-            self._reservations[node] = reserve(self.plan.host, port)
-        ports = {node: held.getsockname()[1] for node, held in self._reservations.items()}
-        links: list[tuple[str, str, int]] = []
-        if self.plan.has_links:
-            targets = {node: Address(self.plan.host, port) for node, port in ports.items()}
-            self.network = Network(targets, self.plan.seed)
-            addresses = await self.network.open(self.plan.host)
-            links = [(*link, address.port) for link, address in addresses.items()]
-        return {"ports": ports, "links": links}
+    async def open(self) -> Opened:
+        """The nodes' ports are reserved, and the links open."""
+        for node, ports in self.plan.ports.items():
+            self._listening[node] = {}
+            for name, port in ports.items():
+                held = reserve(self.plan.host, port)
+                self._reservations.append(held)
+                self._listening[node][name] = Address(*held.getsockname())
+        find_source = self._owners.find_source if self.plan.by_node else None
+        self.network = Network(self._listening, self.plan.seed, find_source)
+        await self.network.open(self.plan.dialled_at)
+        return Opened(self._listening, self.network.dialled)
 
-    def spawn(self, spawn: Spawn) -> int:
-        """Start a node's process; its pid."""
-        child = self.children.get(spawn.node)
-        if child is not None:
-            if child.poll() is None:
-                return child.pid
-            forget_faketime(child.pid)
-        self.look()
-        Path(spawn.output).parent.mkdir(parents=True, exist_ok=True)
-        child = self._fork_server.spawn(spawn) if is_ours(spawn.argv) else _start(spawn)
-        self.children[spawn.node] = child
-        self._expected.discard(child.pid)
-        return child.pid
+    def _living(self) -> dict[str, int]:
+        return {node: child.pid for node, child in self.children.items() if child.poll() is None}
 
-    async def signal(self, nodes: list[str], name: str) -> dict[str, tuple[int, int]]:
-        """Send SIGKILL, SIGSTOP, SIGCONT or SIGTERM to these nodes' process groups; returns when it has had its effect, with
-        the monotonic times in ns of sending it and of seeing its effect, for each node that had a process.
+    def start(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> Any:
+        """A new process of this node: forked from a warm interpreter where it is one of ours."""
+        if is_ours(argv):
+            return self._fork_server.spawn(Spawn(node, argv, environment, directory, output))
+        return super().start(node, argv, environment, directory, output)
 
-        Raises TimeoutError when it has not in SIGNAL_WAIT_S.
-        """
-        number = signal.Signals[name]
-        asked: dict[str, Child] = {}
+    async def signal(self, nodes: list[str], name: str) -> dict[str, MonotonicSpan]:
+        """The signal was sent to these nodes' process groups and has had its effect: when it was sent and when that was seen,
+        for each node that had a process. Raises TimeoutError."""
+        asked: dict[str, Any] = {}
         sent_ns: dict[str, int] = {}
-        spans: dict[str, tuple[int, int]] = {}
+        spans: dict[str, MonotonicSpan] = {}
         for node in nodes:
-            child = self.children.get(node)
-            if child is None or child.poll() is not None:
-                continue
-            if number in (signal.SIGKILL, signal.SIGTERM):
-                self._expected.add(child.pid)
             sent_ns[node] = time.monotonic_ns()
-            os.killpg(child.pid, number)
-            asked[node] = child
+            if (child := self.send_signal(node, name)) is not None:
+                asked[node] = child
         deadline_s = asyncio.get_running_loop().time() + SIGNAL_WAIT_S
         while True:
-            for node in [node for node, child in asked.items() if _has_taken(child, number)]:
+            for node in [node for node, child in asked.items() if has_taken(child, name)]:
                 spans[node] = (sent_ns[node], time.monotonic_ns())
                 del asked[node]
             if not asked:
                 return spans
             if asyncio.get_running_loop().time() > deadline_s:
-                child = next(iter(asked.values()))
-                raise TimeoutError(f"{name} had no effect on pid {child.pid} within {SIGNAL_WAIT_S:g} s")
+                raise TimeoutError(no_effect(name, next(iter(asked.values())).pid))
             await asyncio.sleep(0.001)
-
-    def states(self) -> dict[str, str]:
-        """Node -> running, paused or dead, as the kernel says now."""
-        self.look()
-        return {node: _state(child) for node, child in self.children.items()}
-
-    def look(self) -> None:
-        """Note every child that ended."""
-        for node, child in self.children.items():
-            status = child.poll()
-            if status is not None and child.pid not in self._expected:
-                self._expected.add(child.pid)
-                self.ended.append(Ended(node, child.pid, status))
-                _log.error("%s (pid %d) ended by itself with status %d", node, child.pid, status)
 
     def kill_all(self) -> None:
         """Kill every process of the run, children's children included."""
-        for child in self.children.values():
-            if child.poll() is None:
-                self._expected.add(child.pid)
-                os.killpg(child.pid, signal.SIGKILL)
-        for child in self.children.values():
-            child.wait()
-            forget_faketime(child.pid)
+        super().kill_all()
         self._fork_server.end()
         left = labelled_processes.end([process.pid for process in labelled_processes.labelled(self.plan.run_id)])
         if left:
@@ -160,17 +130,18 @@ class Supervisor:
         """Carry out one command. Raises OSError for one that failed, KeyError for an unknown one."""
         match name:
             case "spawn":
-                return self.spawn(msgspec.convert(command["spawn"], Spawn))
+                return self.do_spawn(**command["spawn"])
             case "signal":
                 return await self.signal(command["nodes"], command["signal"])
             case "states":
-                return self.states()
+                return self.do_states()
             case "ended":
-                self.look()
-                return msgspec.to_builtins(self.ended)
-        if self.network is None:
-            raise KeyError(name)
+                return self.do_ended()
+        assert self.network is not None, "open comes before any command"
         match name:
+            case "bypasses":
+                listening = {node: list(ports.values()) for node, ports in self._listening.items()}
+                return msgspec.to_builtins(self._owners.bypasses(listening))
             case "cut":
                 return self.network.cut([(source, destination) for source, destination in command["links"]])
             case "disturb":
@@ -183,51 +154,6 @@ class Supervisor:
             case "probe":
                 return await self.network.probe()
         raise KeyError(name)
-
-
-def die_with(supervisor_pid: int) -> Callable[[], None]:
-    """For a child, before its exec: the kernel kills it when the supervisor ends."""
-
-    def ask() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor_pid:  # It ended before the prctl.
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return ask
-
-
-def _start(spawn: Spawn) -> subprocess.Popen[bytes]:
-    with open(spawn.output, "ab") as output:
-        return subprocess.Popen(
-            spawn.argv,
-            env=spawn.environment,
-            cwd=spawn.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=die_with(os.getpid()),
-        )
-
-
-def _state(child: Child) -> str:
-    """Dead is what can be waited for. A process whose first thread has ended looks like a zombie while another thread still
-    ends its system call, and holds its sockets and its lock on the disk until then."""
-    if child.poll() is not None:
-        return "dead"
-    return "paused" if labelled_processes.state(child.pid) == "paused" else "running"
-
-
-def _has_taken(child: Child, number: signal.Signals) -> bool:
-    """The signal has had its effect."""
-    state = _state(child)
-    match number:
-        case signal.SIGSTOP:
-            return state != "running"
-        case signal.SIGCONT:
-            return state != "paused"
-        case _:
-            return state == "dead"
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -272,7 +198,7 @@ async def _watch(supervisor: Supervisor, parent_pid: int) -> None:
 
 async def _obey(supervisor: Supervisor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        writer.write(json.dumps({"ok": await supervisor.open()}).encode() + b"\n")
+        writer.write(json.dumps({"ok": msgspec.to_builtins(await supervisor.open())}).encode() + b"\n")
     except OSError as error:
         writer.write(json.dumps({"error": str(error)}).encode() + b"\n")
         await writer.drain()

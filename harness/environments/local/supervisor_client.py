@@ -14,19 +14,18 @@ from typing import Any
 
 import msgspec
 
-from harness.environments.local.supervisor import Plan
+from harness.environments.local.supervisor import Opened, Plan
 from harness.environments.real import labelled_processes
+from harness.environments.real.agent import Files
+from harness.environments.real.executor import ExecutorFailed, Ran, run_here
 from harness.environments.real.fork_server import Spawn
 from harness.environments.real.import_path import import_path
-from harness.environments.real.labelled_processes import Ended
+from harness.environments.real.labelled_processes import Ended, MonotonicSpan
 from nemesis.capabilities import Reach
+from targets.target import Address
 
 ANSWER_TIMEOUT_S = 15.0
 END_TIMEOUT_S = 5.0
-
-
-MonotonicSpan = tuple[int, int]
-"""From when to when, in ns of the machine's monotonic clock."""
 
 
 class SupervisorFailed(OSError):
@@ -36,7 +35,8 @@ class SupervisorFailed(OSError):
 class Supervision:
     """A running supervisor. Its methods return when the thing is done and raise SupervisorFailed when it could not be.
 
-    ports: node -> the port it shall listen on. links: (source, destination) -> the port its source shall connect to.
+    listening: node -> where each of its ports is to listen. dialled: source -> destination -> where the source is to dial each
+    port of it.
     """
 
     def __init__(self, plan: Plan, log: Path) -> None:
@@ -57,17 +57,17 @@ class Supervision:
             )
         self.pid = self._process.pid
         try:
-            opened = self._exchange(msgspec.json.encode(plan))
+            opened = msgspec.convert(self._exchange(msgspec.json.encode(plan)), Opened)
         except BaseException:
             self.end()
             raise
-        self.ports: dict[str, int] = opened["ports"]
-        self.links: dict[tuple[str, str], int] = {(source, to): port for source, to, port in opened["links"]}
+        self._files = Files()
+        self.listening = opened.listening
+        self.dialled = opened.dialled
 
-    def spawn(self, spawn: Spawn) -> int:
-        """Start a node's process unless it runs; its pid."""
-        pid: int = self._do("spawn", spawn=msgspec.to_builtins(spawn))
-        return pid
+    def spawn(self, spawns: Collection[Spawn]) -> dict[str, int]:
+        """Start each node's process unless it runs; its pid."""
+        return {spawn.node: self._do("spawn", spawn=msgspec.to_builtins(spawn)) for spawn in spawns}
 
     def signal(self, nodes: Collection[str], name: str) -> dict[str, MonotonicSpan]:
         """Send the signal (SIGKILL, SIGSTOP, SIGCONT, SIGTERM) to these nodes; it has had its effect on return. For each that
@@ -84,6 +84,20 @@ class Supervision:
         """The processes that ended although nobody killed them."""
         return msgspec.convert(self._do("ended"), list[Ended])
 
+    def ask(self, name: str, arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """One command of real.agent.Files for each of these nodes. Raises ExecutorFailed for one that could not be done."""
+        answers = {}
+        for node, given in arguments.items():
+            try:
+                answers[node] = getattr(self._files, f"do_{name}")(**given)
+            except (OSError, ValueError) as error:
+                raise ExecutorFailed(f"{name} on {node}: {error}") from error
+        return answers
+
+    def run(self, _: str, argv: Sequence[str]) -> Ran:
+        """A command beside the node, ended."""
+        return run_here(argv)
+
     def cut(self, links: Sequence[tuple[str, str]]) -> None:
         """Exactly these links are cut."""
         self._do("cut", links=links)
@@ -96,13 +110,17 @@ class Supervision:
         """No link is disturbed."""
         self._do("calm")
 
+    def bypasses(self) -> list[tuple[str, str, Address]]:
+        """(source, destination, address) of each connection between nodes that is not made through their link."""
+        return msgspec.convert(self._do("bypasses"), list[tuple[str, str, Address]])
+
     def network(self) -> list[dict[str, Any]]:
-        """What each link does now: see proxy.Network.state."""
+        """Each link: whether it is cut, what disturbs it, bytes passed, connections of its source."""
         state: list[dict[str, Any]] = self._do("network")
         return state
 
     def probe(self) -> list[tuple[str, str, Reach, float | None]]:
-        """See proxy.Network.probe."""
+        """(source, destination, reach, milliseconds that it took) for each link, measured now by a connection through it."""
         return [(source, to, reach, ms) for source, to, reach, ms in self._do("probe")]
 
     def end(self) -> None:

@@ -14,17 +14,16 @@ import msgspec
 
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.linux import kernel_features, labels, subnets
-from harness.environments.linux.agent_clients import Agents
-from harness.environments.linux.environment import PORT, LinuxEnvironment, typed_options
-from harness.environments.linux.executor import ExecutorFailed, NamespaceExecutor, PipeChannel, run_here
+from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.netns import network
 from harness.environments.real import labelled_processes
+from harness.environments.real.agent_clients import AGENT, Agents
+from harness.environments.real.environment import typed_options
+from harness.environments.real.executor import ExecutorFailed, NamespaceExecutor, PipeChannel, run_here
 from harness.environments.real.import_path import import_path
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId
-from targets.target import Address
 
-AGENT = Path(__file__).resolve().parents[1] / "linux" / "agent.py"
 NODES_MAX = 99
 
 
@@ -49,7 +48,6 @@ class NetnsEnvironment(LinuxEnvironment):
     """Nodes in namespaces. Raises UsageError for options that do not fit."""
 
     name = "netns"
-    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, NetnsOptions)
@@ -97,7 +95,6 @@ class NetnsEnvironment(LinuxEnvironment):
             network.create(self.tag, labels.controller(), deployment.run_id, subnet, len(nodes))
         for number, node in enumerate(nodes, start=1):
             self.hosts[node] = str(subnets.host(subnet, number + 1))
-            self.addresses[node] = Address(self.hosts[node], PORT)
             if self.options.data_mib:
                 data = Path(self.node_directory(node)) / "data"
                 network.mount(network.mount_name(self.tag, number), data, self.options.data_mib)

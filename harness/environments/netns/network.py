@@ -21,9 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness.environments.linux.executor import ExecutorFailed, run_here
 from harness.environments.linux.labels import TAG_LENGTH
 from harness.environments.linux.subnets import host
+from harness.environments.real.executor import ExecutorFailed, run_here
 
 ALIAS = "themis"
 _LOCK = Path("/run/themis-netns.lock")

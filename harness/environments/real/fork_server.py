@@ -32,13 +32,16 @@ ADOPTION_S_MAX = 5.0
 
 
 class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One process to start. output: the file its standard output and error are appended to."""
+    """One process to start. output: the file its standard output and error are appended to. files: path -> the text that it has
+    when the process starts. folders: they are there then."""
 
     node: str
     argv: list[str]
     environment: dict[str, str]
     directory: str
     output: str
+    files: dict[str, str] = {}
+    folders: list[str] = []
 
 
 def is_ours(argv: list[str]) -> bool:

@@ -24,6 +24,10 @@ CONTROLLER = "THEMIS_CONTROLLER"
 _PROC = Path("/proc")
 
 
+MonotonicSpan = tuple[int, int]
+"""From when to when, in ns of the controller's monotonic clock."""
+
+
 class Ended(msgspec.Struct, frozen=True):
     """A process that ended although nobody killed it. status: its exit status, minus the signal's number for a signal."""
 

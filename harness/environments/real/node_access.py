@@ -7,9 +7,11 @@ speak HTTP and are told when the run began; a Program brings its own protocol an
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -21,14 +23,16 @@ from harness.environments.base import Deployment
 from harness.environments.real import ended_nodes
 from harness.environments.real.labelled_processes import Ended
 from harness.errors import HarnessError
-from nemesis.capabilities import FaultError, NodeId, ProcessState
+from nemesis.capabilities import NodeId, ProcessState
 from targets.session import Call, Outcome, Session
-from targets.target import Address, CoreTarget, Place, Program, ProgramClient
+from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, ProgramClient
 from targets.timekeeping import Reading
 
 STATUS_TIMEOUT_S = 0.5
 CLOCK_READINGS = 3
 CLOCK_TIMEOUT_S = 1.0
+SHOWN_MAX = 200
+"""How many characters of a value an error shows."""
 
 States = Callable[[], Mapping[NodeId, ProcessState]]
 LogEnd = Callable[[NodeId], str]
@@ -37,14 +41,15 @@ LogEnd = Callable[[NodeId], str]
 class NodeAccess(ABC):
     """With the nodes of one deployment. Its methods block, and may be called from any thread without a running loop.
 
-    addresses: where the controller reaches each node; may be filled in later. log_end: the end of a node's log, for messages.
+    addresses: where the controller reaches each node's ports; may be filled in later. log_end: the end of a node's log, for
+    messages.
     """
 
     def __init__(
         self,
         deployment: Deployment,
         origin: Reading,
-        addresses: Mapping[NodeId, Address],
+        addresses: Mapping[NodeId, Ports],
         states: States,
         log_end: LogEnd,
     ) -> None:
@@ -66,6 +71,18 @@ class NodeAccess(ABC):
         """What to add to the environment of a node's process, beside the clock's."""
 
     @abstractmethod
+    def files(self, place: Place) -> dict[str, str]:
+        """Path -> text of each file that the node reads when it starts. Raises HarnessError for one that may not be."""
+
+    @abstractmethod
+    def after_up(self, places: Mapping[NodeId, Place]) -> None:
+        """Whatever is to be done once every node answers is done. Raises HarnessError when it could not be."""
+
+    @abstractmethod
+    def why_silent(self, node: NodeId, timeout_s: float) -> str:
+        """What to say of a node that runs and did not answer in this time."""
+
+    @abstractmethod
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
         """The run begins now. Raises HarnessError when a node cannot be told."""
 
@@ -75,7 +92,7 @@ class NodeAccess(ABC):
 
     @abstractmethod
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """nodes: what those make of the run that ended by themselves; see ended_nodes.verdict."""
+        """nodes: INVALID where a core raised, UNKNOWN where one of these ended by itself for another reason."""
 
     @abstractmethod
     def argv(self, place: Place) -> list[str]:
@@ -104,22 +121,14 @@ class NodeAccess(ABC):
             time.sleep(0.01)
 
     def primary(self) -> NodeId | None:
-        """The node that leads now, asked of the nodes."""
-        return self.deployment.target.primary(self.statuses())
-
-    def await_answers(self, nodes: Collection[NodeId], timeout_s: float) -> None:
-        """Each of these, which were just started, answers or has ended by itself. Raises FaultError when neither happens."""
-        waiting = set(nodes)
-        deadline_s = time.monotonic() + timeout_s
-        while waiting:
-            answering = self.ask(sorted(waiting))
-            states = self._states()
-            waiting -= {node for node in waiting if node in answering or states[node] == "dead"}
-            if waiting and time.monotonic() > deadline_s:
-                node = min(waiting)
-                raise FaultError(f"{node} does not answer after {timeout_s:g} s; its log ends:\n{self._log_end(node)}")
-            if waiting:
-                time.sleep(0.01)
+        """The node that leads now, asked of the nodes. Raises HarnessError when the target cannot tell."""
+        target, statuses = self.deployment.target, self.statuses()
+        try:
+            return target.primary(statuses)
+        except Exception as error:
+            raise HarnessError(
+                f"primary of {target.name} raised {type(error).__name__}: {error}, given the statuses {_short(statuses)}"
+            ) from error
 
     def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end; its time zero is now."""
@@ -130,12 +139,9 @@ class NodeAccess(ABC):
     def _running(self) -> list[NodeId]:
         return [node for node, state in self._states().items() if state == "running"]
 
-    def _reached(self, nodes: Collection[NodeId]) -> dict[NodeId, Address]:
-        return {node: self._addresses[node] for node in nodes}
-
 
 def access_to(
-    deployment: Deployment, origin: Reading, addresses: Mapping[NodeId, Address], states: States, log_end: LogEnd
+    deployment: Deployment, origin: Reading, addresses: Mapping[NodeId, Ports], states: States, log_end: LogEnd
 ) -> CoreAccess | ProgramAccess:
     """With the nodes of this deployment's target."""
     kind = CoreAccess if isinstance(deployment.target, CoreTarget) else ProgramAccess
@@ -155,26 +161,38 @@ class CoreAccess(NodeAccess):
         return target
 
     def argv(self, place: Place) -> list[str]:
-        """See NodeAccess."""
+        """The command line of a node's process."""
         deployment = self.deployment
         return list(self.target.argv(place, deployment.options, deployment.bugs, deployment.interface))
 
     def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
-        """See NodeAccess."""
-        return node_http.ask_statuses(self._reached(nodes), STATUS_TIMEOUT_S)
+        """The status of each of these that answers in time."""
+        return node_http.ask_statuses(http_addresses(self._addresses, nodes), STATUS_TIMEOUT_S)
 
     def variables(self, place: Place) -> dict[str, str]:
-        """See NodeAccess."""
+        """When the run began, which a trace's times are counted from."""
         return {"THEMIS_EPOCH_NS": "pending" if self._epoch_ns is None else str(self._epoch_ns)}
 
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """See NodeAccess."""
+        """nodes: what is made of the exit statuses of our own nodes."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=True)}
+
+    def files(self, place: Place) -> dict[str, str]:
+        """None: all is on the command line."""
+        return {}
+
+    def after_up(self, places: Mapping[NodeId, Place]) -> None:
+        """Nothing is to be done."""
+
+    def why_silent(self, node: NodeId, timeout_s: float) -> str:
+        """That it is, and the end of its log."""
+        return f"{node} does not answer after {timeout_s:g} s; its log ends:\n{self._log_end(node)}"
 
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
         self._epoch_ns = self._origin.wall_ns + began_ns - self._origin.monotonic_ns
         # A node that is dead now is given it when it starts.
-        told = node_http.tell(self._addresses, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
+        reached = http_addresses(self._addresses, running)
+        told = node_http.tell(reached, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
         silent = sorted(node for node, answer in told.items() if answer is None)
         if silent:
             raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
@@ -187,12 +205,24 @@ class CoreAccess(NodeAccess):
 
         formats = target.formats(deployment.interface)
         return node_http.Clients(
-            deployment.interface, formats, open_session, self._addresses, deployment.client_timeout_s
+            deployment.interface,
+            formats,
+            open_session,
+            http_addresses(self._addresses),
+            deployment.client_timeout_s,
         )
+
+
+def http_addresses(addresses: Mapping[NodeId, Ports], nodes: Collection[NodeId] | None = None) -> dict[NodeId, Address]:
+    """Where the nodes of a CoreTarget, these or all, are reached."""
+    return {node: addresses[node][CORE_PORT] for node in (addresses if nodes is None else nodes)}
 
 
 class ProgramAccess(NodeAccess):
     """The program's own protocol."""
+
+    _last_error = ""
+    """Why the latest status that was not had was not."""
 
     @property
     def program(self) -> Program:
@@ -202,16 +232,64 @@ class ProgramAccess(NodeAccess):
         return target
 
     def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
-        """See NodeAccess."""
+        """The status of each of these that answers in time. Raises HarnessError for one of a wrong shape."""
         return {node: answer.status for node, answer in self._answers(nodes).items()}
 
     def argv(self, place: Place) -> list[str]:
-        """See NodeAccess."""
+        """The command line of a node's process."""
         return list(self.program.argv(place, self.deployment.options, self.deployment.bugs))
 
     def variables(self, place: Place) -> dict[str, str]:
-        """See NodeAccess."""
+        """What the program wants in its environment."""
         return dict(self.program.environment(place, self.deployment.options, self.deployment.bugs))
+
+    def files(self, place: Place) -> dict[str, str]:
+        """The program's configuration files, each below the node's config_dir."""
+        found = {}
+        for name, text in self.program.files(place, self.deployment.options, self.deployment.bugs).items():
+            parts = PurePosixPath(name).parts
+            if not parts or name.startswith("/") or ".." in parts or not isinstance(text, str):
+                raise HarnessError(
+                    f"files of {self.program.name}: {_short(name)} -> {_short(text)} is not a path below config_dir and a text"
+                )
+            found[f"{place.config_dir}/{name}"] = text
+        return found
+
+    def after_up(self, places: Mapping[NodeId, Place]) -> None:
+        """The program's own step is done. It has a thread of its own, so that one that blocks is given up as well."""
+        program, failure = self.program, []
+
+        def work() -> None:
+            try:
+                step = program.after_up(places, self.deployment.options)
+                if step is not None:
+                    asyncio.run(_awaited(step))
+            except Exception as error:  # noqa: BLE001 (raised below, where the run can be ended)
+                failure.append(error)
+
+        thread = threading.Thread(target=work, name="after_up", daemon=True)
+        thread.start()
+        thread.join(program.after_up_timeout_s)
+        if thread.is_alive():
+            raise HarnessError(
+                f"after_up of {program.name} did not end within {program.after_up_timeout_s:g} s (its after_up_timeout_s); "
+                f"{self._log_ends(places)}"
+            )
+        if failure:
+            error = failure[0]
+            raise HarnessError(
+                f"after_up of {program.name} raised {type(error).__name__}: {error}; {self._log_ends(places)}"
+            ) from error
+
+    def why_silent(self, node: NodeId, timeout_s: float) -> str:
+        """That it is, what asking for its status gave last, and the end of its log."""
+        return (
+            f"{node} runs, but its status was not had within {timeout_s:g} s ({self._last_error or 'no answer'}). The status of "
+            f"{self.program.name} must be answered by one node alone, without a quorum. Its log ends:\n{self._log_end(node)}"
+        )
+
+    def _log_ends(self, nodes: Collection[NodeId]) -> str:
+        return "\n".join(f"the log of {node} ends:\n{self._log_end(node)}" for node in sorted(nodes))
 
     def clocks(self, nodes: Collection[NodeId]) -> dict[NodeId, tuple[int, int]]:
         """Node -> (its clock minus true time, when that was so on the monotonic clock), in ns, for each of these whose status
@@ -230,7 +308,7 @@ class ProgramAccess(NodeAccess):
         return {node: reading[1:] for node, reading in best.items()}
 
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """See NodeAccess."""
+        """nodes: UNKNOWN where one of these ended by itself, whatever its status."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=False)}
 
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
@@ -242,22 +320,40 @@ class ProgramAccess(NodeAccess):
 
     def _answers(self, nodes: Collection[NodeId], timeout_s: float = STATUS_TIMEOUT_S) -> dict[NodeId, _Answer]:
         async def all_of_them() -> list[_Answer | None]:
-            return await asyncio.gather(
-                *(self._answer(address, timeout_s) for address in self._reached(nodes).values())
-            )
+            return await asyncio.gather(*(self._answer(node, timeout_s) for node in nodes))
 
         return {
             node: answer for node, answer in zip(nodes, asyncio.run(all_of_them()), strict=True) if answer is not None
         }
 
-    async def _answer(self, address: Address, timeout_s: float) -> _Answer | None:
+    async def _answer(self, node: NodeId, timeout_s: float) -> _Answer | None:
         asked_ns = time.monotonic_ns()
         try:
             async with asyncio.timeout(timeout_s):
-                status = dict(await self.program.status(address))
-        except (OSError, EOFError, ValueError):  # TimeoutError is an OSError.
+                status: object = await self.program.status(self._addresses[node])
+        except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError.
+            self._last_error = _short(error) if str(error) else type(error).__name__
             return None
-        return _Answer(status, asked_ns, time.monotonic_ns())
+        except Exception as error:
+            raise HarnessError(
+                f"the status of {node} raised {type(error).__name__}: {error}; `status` of {self.program.name} may raise OSError, "
+                "EOFError or ValueError where the node does not answer, and nothing else"
+            ) from error
+        if not isinstance(status, Mapping):
+            raise HarnessError(
+                f"the status of {node} is {_short(status)}, a {type(status).__name__}; `status` of {self.program.name} must "
+                "return a mapping"
+            )
+        return _Answer(dict(status), asked_ns, time.monotonic_ns())
+
+
+async def _awaited(step: Awaitable[None]) -> None:
+    await step
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
 class _Answer(msgspec.Struct, frozen=True):

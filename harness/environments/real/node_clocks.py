@@ -8,7 +8,7 @@ from typing import Protocol
 from harness.clients import node_http
 from harness.environments.real.clock_offsets import ClockReader, ClockReading
 from nemesis.capabilities import Clocks, FaultError, NodeId, Processes
-from targets.target import Address
+from targets.target import CORE_PORT, Address, Ports
 from targets.timekeeping import NodeClock, Reading
 
 """Between the two clock readings that a rate is measured from: a round trip of 1 ms is then an error of 0.3%."""
@@ -32,7 +32,7 @@ class HookClocks(ClockReader):
     has_hook = True
     """Whether the nodes can be told; a program outside the project cannot."""
 
-    def __init__(self, addresses: Mapping[NodeId, Address], origin: Reading, processes: Processes) -> None:
+    def __init__(self, addresses: Mapping[NodeId, Ports], origin: Reading, processes: Processes) -> None:
         self._addresses = addresses
         self._origin = origin
         self._processes = processes
@@ -90,13 +90,16 @@ class HookClocks(ClockReader):
         states = self._processes.states()
         self._untold.update(node for node in bodies if states[node] == "paused")
         running = {node: body for node, body in bodies.items() if states[node] == "running"}
-        answers = node_http.tell(self._addresses, "/clock", running)
+        answers = node_http.tell(self._reached(running), "/clock", running)
         silent = sorted(node for node, answer in answers.items() if answer is None)
         if silent:
             raise FaultError(f"the clock of {', '.join(silent)} could not be set: no answer")
 
+    def _reached(self, nodes: Collection[NodeId]) -> dict[NodeId, Address]:
+        return {node: self._addresses[node][CORE_PORT] for node in nodes}
+
     def _read(self) -> Mapping[NodeId, ClockReading | None]:
         states = self._processes.states()
-        running = {node: address for node, address in self._addresses.items() if states[node] == "running"}
-        found = node_http.read_clocks(running, self._origin)
+        running = [node for node in self._addresses if states[node] == "running"]
+        found = node_http.read_clocks(self._reached(running), self._origin)
         return {node: found.get(node) for node in self._addresses}

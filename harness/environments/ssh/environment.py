@@ -17,9 +17,10 @@ import paramiko
 
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.linux import firewall, labels
-from harness.environments.linux.agent_clients import Agents, at_once
-from harness.environments.linux.environment import LinuxEnvironment, typed_options
-from harness.environments.linux.executor import ExecutorFailed
+from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.real.agent_clients import Agents, at_once
+from harness.environments.real.environment import typed_options
+from harness.environments.real.executor import ExecutorFailed
 from harness.environments.ssh import bundle, collecting, connection, guard, host_facts, remote_directories, system_clock
 from harness.environments.ssh import options as machine_options
 from harness.environments.ssh.executor import SshChannel, SshExecutor
@@ -29,7 +30,7 @@ from harness.environments.ssh.options import Machine, SshOptions
 from harness.environments.ssh.remote_directories import MODULE, Site, Sites
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Address, CoreTarget
+from targets.target import CoreTarget
 
 BEAT_S = 5.0
 UPLOAD_TIMEOUT_S = 120.0
@@ -42,7 +43,6 @@ class SshEnvironment(LinuxEnvironment):
     """Nodes on machines. Raises UsageError for options that do not fit."""
 
     name = "ssh"
-    is_virtual = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, SshOptions)
@@ -62,7 +62,7 @@ class SshEnvironment(LinuxEnvironment):
         self._beats: threading.Thread | None = None
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
         if self.options.allow_system_clock:
-            self.cluster.clocks = SystemClocks(self.agents, self.addresses, self.origin, self.cluster.processes)
+            self.cluster.clocks = SystemClocks(self.control, self.addresses, self.origin, self.cluster.processes)
             self.cluster.clocks.has_hook = isinstance(deployment.target, CoreTarget)
 
     # --- before the run -----------------------------------------------------------------------------------------------
@@ -163,7 +163,6 @@ class SshEnvironment(LinuxEnvironment):
         self._executor = SshExecutor(self._clients, {node: site.prefix for node, site in self._sites.sites.items()})
         at_once({node: self._preparing(site, key, packages) for node, site in self._sites.sites.items()})
         for node in deployment.nodes:
-            self.addresses[node] = Address(self.hosts[node], self.port)
             site = self._sites.sites[node]
             silence_s = f"{self.options.silence_s:g}"
             argv = [site.python, "-m", MODULE, "serve", site.root, deployment.run_id, silence_s]
@@ -312,4 +311,4 @@ class SshEnvironment(LinuxEnvironment):
 
     def node_environment(self, node: NodeId) -> dict[str, str]:
         """See LinuxEnvironment. The machine's monotonic clock is not ours: it is measured against it."""
-        return {"THEMIS_CLOCK": str(shared_origin(self.agents(), node, self.origin))}
+        return {"THEMIS_CLOCK": str(shared_origin(self.control(), node, self.origin))}

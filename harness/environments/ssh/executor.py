@@ -15,7 +15,7 @@ from typing import BinaryIO
 import paramiko
 from paramiko.ssh_exception import SSHException
 
-from harness.environments.linux.executor import RUN_TIMEOUT_S, ExecutorFailed, Ran
+from harness.environments.real.executor import RUN_TIMEOUT_S, ExecutorFailed, Ran
 from nemesis.capabilities import NodeId
 
 OPEN_TIMEOUT_S = 10.0
@@ -28,7 +28,7 @@ _MARKED = f'echo {MARK.decode().strip()}; echo {MARK.decode().strip()} >&2; exec
 
 
 class SshChannel:
-    """Implements linux.executor.Channel over a session of a connection: it ends with the connection."""
+    """Implements real.executor.Channel over a session of a connection: it ends with the connection."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
@@ -84,7 +84,7 @@ class SshChannel:
 
 
 class SshExecutor:
-    """Implements linux.executor.Executor over connections that are open."""
+    """Implements real.executor.Executor over connections that are open."""
 
     def __init__(
         self, clients: Mapping[NodeId, paramiko.SSHClient], prefixes: Mapping[NodeId, Sequence[str]] | None = None

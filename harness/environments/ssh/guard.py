@@ -1,4 +1,4 @@
-"""The agent on a machine that is not ours alone: as linux.agent, and it leaves the machine as it was.
+"""The agent on a machine that is not ours alone: as real.agent, and it leaves the machine as it was.
 
     python -m harness.environments.ssh.guard serve ROOT RUN SILENCE_S     (its channel is an SSH session)
     python -m harness.environments.ssh.guard sweep ROOT                   (after it, whatever became of it)
@@ -29,8 +29,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.environments.linux.agent import Agent
 from harness.environments.real import labelled_processes
+from harness.environments.real.agent import Agent
 from harness.environments.ssh.system_clock import SystemClock
 
 GUARD_PID, NODE_PID, UNDO, CLOCK = "guard.pid", "node.pid", "undo.json", "clock.json"
@@ -55,11 +55,11 @@ class Guard(Agent):
         self._closing = threading.Lock()
         (root / GUARD_PID).write_text(labelled_processes.identity(os.getpid()))
 
-    def do_spawn(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> int:
-        """See Agent; labelled, with a pid file."""
-        pid = super().do_spawn(node, argv, {**environment, **self.labels}, directory, output)
-        (self.root / NODE_PID).write_text(labelled_processes.identity(pid))
-        return pid
+    def start(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> Any:
+        """A new process of this node, labelled, with a pid file."""
+        child = super().start(node, argv, {**environment, **self.labels}, directory, output)
+        (self.root / NODE_PID).write_text(labelled_processes.identity(child.pid))
+        return child
 
     def do_beat(self) -> None:
         """The controller is there."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from harness.environments.linux.agent_clients import Agents, at_once
+from harness.environments.real.agent_clients import Agents, at_once
 from harness.environments.real.clock_offsets import ClockReading
 from harness.environments.real.node_clocks import HookClocks
 from nemesis.capabilities import NodeId, Processes
-from targets.target import Address
+from targets.target import Ports
 from targets.timekeeping import Reading
 
 READINGS = 5
@@ -44,7 +44,7 @@ class SystemClocks(HookClocks):
     def __init__(
         self,
         agents: Callable[[], Agents],
-        addresses: Mapping[NodeId, Address],
+        addresses: Mapping[NodeId, Ports],
         origin: Reading,
         processes: Processes,
     ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.environments.linux import kernel_features
-from harness.environments.linux.executor import Executor, ExecutorFailed, Ran
+from harness.environments.real.executor import Executor, ExecutorFailed, Ran
 from harness.environments.ssh import bundle
 from harness.environments.ssh.options import Machine, SshOptions
 from nemesis.capabilities import NodeId

@@ -22,7 +22,7 @@ import paramiko
 
 from harness.environments.base import EnvironmentUnavailable
 from harness.environments.linux import labels, late_files
-from harness.environments.linux.executor import ExecutorFailed
+from harness.environments.real.executor import ExecutorFailed
 from harness.environments.ssh import collecting, connection
 from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.options import Machine

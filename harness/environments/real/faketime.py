@@ -2,7 +2,7 @@
 the system's clock. Our own nodes have a clock hook and need none of this.
 
 Each node has a file that says what to add to its clock. The library opens it again at every reading of a clock
-(FAKETIME_NO_CACHE), so that the clock of a running program moves; see linux.agent.ClockFiles, which writes it.
+(FAKETIME_NO_CACHE), so that the clock of a running program moves; see real.agent.ClockFiles, which writes it.
 
 Only the wall clock is moved (FAKETIME_DONT_FAKE_MONOTONIC). Measured with version 0.9.10 and Python 3.11: the monotonic clock,
 and the waits of select, poll, epoll and of condition variables, keep true time over jumps in both directions, so that timers
@@ -21,9 +21,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from harness.environments.base import EnvironmentUnavailable
-from harness.environments.linux.agent_clients import at_once
-from harness.environments.linux.executor import ExecutorFailed, Ran
+from harness.environments.real.agent_clients import at_once
 from harness.environments.real.clock_offsets import ClockReader, ClockReading
+from harness.environments.real.executor import ExecutorFailed, Ran
 from nemesis.capabilities import FaultError, NodeId, ProcessState
 from targets.target import Program
 from targets.timekeeping import Reading
@@ -41,7 +41,7 @@ Run = Callable[[Sequence[str]], Ran]
 
 
 Keeper = Callable[[Mapping[NodeId, tuple[int | None, float | None]]], None]
-"""Has the files of these nodes' clocks written: offset in ns and rate, None where it stays. See linux.agent.ClockFiles.set."""
+"""Has the files of these nodes' clocks written: offset in ns and rate, None where it stays. See real.agent.ClockFiles.set."""
 
 
 def find_library(program: Program, run: Run, where: str) -> str:

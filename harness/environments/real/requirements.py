@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import faketime
-from harness.environments.linux.executor import ExecutorFailed
-from harness.environments.linux.faketime import Run
+from harness.environments.real import faketime
+from harness.environments.real.executor import ExecutorFailed
+from harness.environments.real.faketime import Run
 from targets.target import Program
 
 

@@ -9,15 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from harness.environments.linux.executor import RUN_TIMEOUT_S, Channel, ExecutorFailed, Ran
+from harness.environments.real.executor import RUN_TIMEOUT_S, Channel, ExecutorFailed, Ran
 from harness.environments.real.fork_server import Spawn
-from harness.environments.real.labelled_processes import Ended
+from harness.environments.real.labelled_processes import Ended, MonotonicSpan
 from nemesis.capabilities import FaultError, NodeId, Reach
 
+AGENT = Path(__file__).with_name("agent.py")
+"""The program itself, which needs nothing of ours beside it."""
 ANSWER_TIMEOUT_S = 15.0
 PROBE_AGAIN_S = 0.04
 """How often a probe's datagrams are sent again: a lossy link loses most of them."""
@@ -27,8 +30,6 @@ PROBE_OPEN_S_MAX = 2.0
 """How long a link that should be open is waited for: the worst of slow links takes some tenths of a second."""
 
 Value = TypeVar("Value")
-MonotonicSpan = tuple[int, int]
-"""From when to when, in ns of the controller's monotonic clock."""
 
 
 def at_once(work: Mapping[NodeId, Callable[[], Value]]) -> dict[NodeId, Value]:

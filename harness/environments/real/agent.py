@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -104,37 +105,25 @@ def forget_faketime(pid: int) -> None:
             os.unlink(f"/dev/shm/{name}")
 
 
-class Agent:
-    """Carries out commands. Each raises OSError, ValueError or TimeoutError when it could not; then its effect is partial."""
+class Children:
+    """The nodes' processes, which are this process's children.
+
+    One is dead when it can be waited for. A process whose first thread has ended looks like a zombie while another thread still
+    ends its system call, and holds its sockets and its lock on the disk until then.
+    """
 
     def __init__(self) -> None:
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.children: dict[str, Any] = {}
+        """Node -> what has the pid, poll and wait of a subprocess.Popen."""
         self.ended: list[dict[str, Any]] = []
-        self._wanted_dead: set[int] = set()
-        self._heard: dict[tuple[str, str], float] = {}
-        self._socket: socket.socket | None = None
-        self._clock_files = ClockFiles()
+        """Those that ended although nobody killed them: node, pid, status (minus the signal's number)."""
+        self._known_dead: set[int] = set()
+        """Pids whose end is wanted, or noted."""
 
-    # --- processes ----------------------------------------------------------------------------------------------------
-
-    def do_spawn(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> int:
-        """Start the node's process unless it runs; its pid. `output` gets what it prints. environment is added to ours."""
-        child = self.children.get(node)
-        if child is not None:
-            if child.poll() is None:
-                return child.pid
-            forget_faketime(child.pid)
-        self.look()
-        agent_pid = os.getpid()
-
-        def die_with_agent() -> None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != agent_pid:  # It ended before the prctl.
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        os.makedirs(directory, exist_ok=True)
+    def start(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> Any:
+        """A new process of this node; the kernel kills it when this one ends."""
         with open(output, "ab") as log:
-            child = subprocess.Popen(
+            return subprocess.Popen(
                 argv,
                 env={**os.environ, **environment},
                 cwd=directory,
@@ -142,105 +131,92 @@ class Agent:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_agent,
+                preexec_fn=die_with(os.getpid()),
             )
-        self.children[node] = child
-        return child.pid
 
-    def do_signal(self, node: str, name: str) -> None:
-        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; it has had its effect on return."""
+    def do_spawn(
+        self,
+        node: str,
+        argv: list[str],
+        environment: dict[str, str],
+        directory: str,
+        output: str,
+        files: dict[str, str],
+        folders: list[str],
+    ) -> int:
+        """Start the node's process unless it runs; its pid. environment is added to ours. output: the file that gets what it
+        prints. files: path -> the text that it has when the process starts. folders: they are there then."""
+        child = self.children.get(node)
+        if child is not None:
+            if child.poll() is None:
+                return int(child.pid)
+            forget_faketime(child.pid)
+        self.look()
+        for folder in (directory, *folders):
+            os.makedirs(folder, exist_ok=True)
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        child = self.start(node, argv, environment, directory, output)
+        self.children[node] = child
+        self._known_dead.discard(child.pid)
+        return int(child.pid)
+
+    def send_signal(self, node: str, name: str) -> Any:
+        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; the child, None where it is dead already.
+        `has_taken` says when it has had its effect."""
         child = self.children.get(node)
         if child is None or child.poll() is not None:
-            return
-        number = signal.Signals[name]
-        if number in (signal.SIGKILL, signal.SIGTERM):
-            self._wanted_dead.add(child.pid)
-        os.killpg(child.pid, number)
+            return None
+        if name in ("SIGKILL", "SIGTERM"):
+            self._known_dead.add(child.pid)
+        os.killpg(child.pid, signal.Signals[name])
+        return child
+
+    def do_signal(self, node: str, name: str) -> None:
+        """As `send_signal`; it has had its effect on return."""
+        child = self.send_signal(node, name)
         deadline_s = time.monotonic() + SIGNAL_WAIT_S
-        while not _is_effective(number, state(child.pid)):
+        while child is not None and not has_taken(child, name):
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"{name} had no effect on pid {child.pid} within {SIGNAL_WAIT_S:g} s")
+                raise TimeoutError(no_effect(name, child.pid))
             time.sleep(0.001)
-        self.look()
 
     def do_states(self) -> dict[str, str]:
         """Node -> running, paused or dead, as the kernel says now."""
         self.look()
-        return {
-            node: "dead" if child.returncode is not None else state(child.pid) for node, child in self.children.items()
-        }
+        return {node: state_of(child) for node, child in self.children.items()}
 
     def do_ended(self) -> list[dict[str, Any]]:
-        """The processes that ended although nobody killed them: node, pid, status (minus the signal's number)."""
+        """The processes that ended although nobody killed them."""
         self.look()
         return self.ended
 
     def look(self) -> None:
         """Note every child that ended."""
         for node, child in self.children.items():
-            if child.returncode is None and child.poll() is not None and child.pid not in self._wanted_dead:
+            if child.poll() is not None and child.pid not in self._known_dead:
+                self._known_dead.add(child.pid)
                 self.ended.append({"node": node, "pid": child.pid, "status": child.returncode})
 
     def kill_all(self) -> None:
         """No child is left, paused ones neither."""
         for child in self.children.values():
             if child.poll() is None:
-                self._wanted_dead.add(child.pid)
-                try:
+                self._known_dead.add(child.pid)
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
         for child in self.children.values():
             child.wait()
             forget_faketime(child.pid)
 
-    def do_run(self, argv: list[str], stdin: str, timeout_s: float) -> dict[str, Any]:
-        """Run a command to its end: exit_code, stdout, stderr; the streams in base64."""
-        ended = subprocess.run(argv, input=base64.b64decode(stdin), capture_output=True, timeout=timeout_s, check=False)
-        return {
-            "exit_code": ended.returncode,
-            "stdout": base64.b64encode(ended.stdout).decode(),
-            "stderr": base64.b64encode(ended.stderr).decode(),
-        }
 
-    # --- probes -------------------------------------------------------------------------------------------------------
+class Files:
+    """The nodes' files on this machine."""
 
-    def do_listen(self, host: str, port: int) -> int:
-        """Take probes at this UDP address; the port."""
-        listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        listening.bind((host, port))
-        self._socket = listening
-        threading.Thread(target=self._receive, args=(listening,), daemon=True).start()
-        found: int = listening.getsockname()[1]
-        return found
-
-    def do_probe(self, nonce: str, node: str, to: list[tuple[str, int]]) -> None:
-        """Send one datagram to each of these addresses, from our own."""
-        assert self._socket is not None, "listen comes before probe"
-        datagram = json.dumps([nonce, node]).encode()
-        for host, port in to:
-            try:
-                self._socket.sendto(datagram, (host, port))
-            except OSError:
-                continue  # No route, a full queue, an earlier one refused: that it did not arrive is what is measured.
-
-    def do_heard(self, nonce: str) -> list[str]:
-        """The nodes whose datagrams of this probe arrived here."""
-        return sorted(node for found, node in list(self._heard) if found == nonce)  # A copy: another thread adds to it.
-
-    def _receive(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                nonce, node = json.loads(listening.recv(PROBE_BYTES_MAX))
-                heard = (str(nonce), str(node))
-            except (ValueError, TypeError, OSError):
-                continue  # Not one of ours, or the kernel telling of an earlier one that was refused.
-            now_s = time.monotonic()
-            self._heard[heard] = now_s
-            if len(self._heard) > 4096:
-                self._heard = {key: at_s for key, at_s in self._heard.items() if now_s - at_s < 60}
-
-    # --- files --------------------------------------------------------------------------------------------------------
+    def __init__(self) -> None:
+        self._clock_files = ClockFiles()
 
     def do_tail(self, path: str, byte_count: int) -> str | None:
         """The end of a file; None when there is none."""
@@ -252,20 +228,25 @@ class Agent:
         except FileNotFoundError:
             return None
 
-    def do_damage(self, kind: str, directory: str, parameters: dict[str, float], seed: str) -> dict[str, Any] | None:
+    def do_damage(
+        self, kind: str, directory: str, parameters: dict[str, float], seed: str, lost: list[str]
+    ) -> dict[str, Any] | None:
         """Damage the files below `directory`, and say what was done, measured after it; None when there was nothing to.
 
-        truncate and bitflip strike the file that was written last.
+        truncate and bitflip strike the file that was written last; wipe removes what matches one of the patterns `lost`.
         """
         files = [path for path in sorted(Path(directory).rglob("*")) if path.is_file() and path.name != BALLAST]
         if kind == "wipe":
-            for path in Path(directory).iterdir():
+            for path in [path for pattern in lost for path in Path(directory).glob(pattern)]:
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
-                    path.unlink()
-            left = [str(path) for path in Path(directory).iterdir()]
-            return {"removed": [str(path.relative_to(directory)) for path in files], "left": left}
+                    path.unlink(missing_ok=True)
+            left = [path for path in sorted(Path(directory).rglob("*")) if not path.is_dir()]
+            return {
+                "removed": [str(path.relative_to(directory)) for path in files if path not in left],
+                "left": [str(path.relative_to(directory)) for path in left],
+            }
         written = [path for path in files if path.stat().st_size]
         if not written:
             return None
@@ -307,10 +288,62 @@ class Agent:
         return found.f_bavail * found.f_frsize
 
     def do_clock_file(self, path: str, offset_ns: int | None, rate: float | None) -> None:
-        """See ClockFiles.set."""
+        """The clock of this file jumps to the offset, or runs at the rate from now on without a jump; None: as it was."""
         self._clock_files.set(path, offset_ns, rate)
 
-    # --- the channel --------------------------------------------------------------------------------------------------
+
+class Agent(Children, Files):
+    """Carries out commands. Each raises OSError, ValueError or TimeoutError when it could not; then its effect is partial."""
+
+    def __init__(self) -> None:
+        Children.__init__(self)
+        Files.__init__(self)
+        self._heard: dict[tuple[str, str], float] = {}
+        self._socket: socket.socket | None = None
+
+    def do_run(self, argv: list[str], stdin: str, timeout_s: float) -> dict[str, Any]:
+        """Run a command to its end: exit_code, stdout, stderr; the streams in base64."""
+        ended = subprocess.run(argv, input=base64.b64decode(stdin), capture_output=True, timeout=timeout_s, check=False)
+        return {
+            "exit_code": ended.returncode,
+            "stdout": base64.b64encode(ended.stdout).decode(),
+            "stderr": base64.b64encode(ended.stderr).decode(),
+        }
+
+    def do_listen(self, host: str, port: int) -> int:
+        """Take probes at this UDP address; the port."""
+        listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listening.bind((host, port))
+        self._socket = listening
+        threading.Thread(target=self._receive, args=(listening,), daemon=True).start()
+        found: int = listening.getsockname()[1]
+        return found
+
+    def do_probe(self, nonce: str, node: str, to: list[tuple[str, int]]) -> None:
+        """Send one datagram to each of these addresses, from our own."""
+        assert self._socket is not None, "listen comes before probe"
+        datagram = json.dumps([nonce, node]).encode()
+        for host, port in to:
+            try:
+                self._socket.sendto(datagram, (host, port))
+            except OSError:
+                continue  # No route, a full queue, an earlier one refused: that it did not arrive is what is measured.
+
+    def do_heard(self, nonce: str) -> list[str]:
+        """The nodes whose datagrams of this probe arrived here."""
+        return sorted(node for found, node in list(self._heard) if found == nonce)  # A copy: another thread adds to it.
+
+    def _receive(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                nonce, node = json.loads(listening.recv(PROBE_BYTES_MAX))
+                heard = (str(nonce), str(node))
+            except (ValueError, TypeError, OSError):
+                continue  # Not one of ours, or the kernel telling of an earlier one that was refused.
+            now_s = time.monotonic()
+            self._heard[heard] = now_s
+            if len(self._heard) > 4096:
+                self._heard = {key: at_s for key, at_s in self._heard.items() if now_s - at_s < 60}
 
     def serve(self, commands: BinaryIO, answers: BinaryIO) -> None:
         """Obey until the channel ends."""
@@ -328,22 +361,39 @@ class Agent:
                 return
 
 
-def state(pid: int) -> str:
-    """What a process does now: running, paused or dead; a zombie is dead."""
+def die_with(parent_pid: int) -> Callable[[], None]:
+    """For a child of this process, before its exec: the kernel kills it when its parent ends."""
+
+    def ask() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:  # It ended before the prctl.
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask
+
+
+def state_of(child: Any) -> str:
+    """What a child does now: running, paused or dead."""
+    if child.poll() is not None:
+        return "dead"
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        text = Path(f"/proc/{child.pid}/stat").read_text(errors="replace")
     except OSError:
         return "dead"
-    letter = text[text.rindex(")") + 2]
-    if letter in "Tt":
-        return "paused"
-    return "dead" if letter in "ZXx" else "running"
+    return "paused" if text[text.rindex(")") + 2] in "Tt" else "running"
 
 
-def _is_effective(number: int, found: str) -> bool:
-    if number in (signal.SIGKILL, signal.SIGTERM):
-        return found == "dead"
-    return found != "running" if number == signal.SIGSTOP else found != "paused"
+def has_taken(child: Any, name: str) -> bool:
+    """The signal has had its effect on the child."""
+    state = state_of(child)
+    if name == "SIGSTOP":
+        return state != "running"
+    return state != "paused" if name == "SIGCONT" else state == "dead"
+
+
+def no_effect(name: str, pid: int) -> str:
+    """What to say of a signal that was not taken in time."""
+    return f"{name} had no effect on pid {pid} within {SIGNAL_WAIT_S:g} s"
 
 
 def _truncate(path: Path, byte_count: int) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""What the nemesis may do to nodes that are processes: the same on this machine, in namespaces, in containers and on hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from harness.environments.real.executor import Ran
+from harness.environments.real.fork_server import Spawn
+from harness.environments.real.labelled_processes import Ended, MonotonicSpan
+from nemesis.capabilities import FaultError, NodeId, ProcessState, Span, Spans
+
+
+class Control(Protocol):
+    """What acts on the nodes' processes and files: the supervisor of `local`, the agents everywhere else.
+
+    Raises FaultError or OSError where it could not.
+    """
+
+    def spawn(self, spawns: Collection[Spawn]) -> Mapping[NodeId, int]:
+        """Start each node's process unless it runs; its pid there."""
+        ...
+
+    def signal(self, nodes: Collection[NodeId], name: str) -> Mapping[NodeId, MonotonicSpan]:
+        """SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. From when to when
+        it was asked for."""
+        ...
+
+    def states(self) -> Mapping[NodeId, str]:
+        """Node -> running, paused or dead; one that was never started is left out."""
+        ...
+
+    def ended(self) -> list[Ended]:
+        """The processes that ended although nobody killed them."""
+        ...
+
+    def ask(self, name: str, arguments: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, Any]:
+        """One command of real.agent.Files for each of these nodes, with its own arguments; what it answers."""
+        ...
+
+    def run(self, node: NodeId, argv: Sequence[str], /) -> Ran:
+        """A command on the node's machine, as the node would run it, ended."""
+        ...
+
+
+class NodeProcesses:
+    """Implements nemesis.capabilities.Processes. start: starts nodes, and says when; answering: those that answer in time; resumed:
+    told which nodes run again after a pause; run_ns: a monotonic time on the run's clock."""
+
+    def __init__(
+        self,
+        control: Callable[[], Control],
+        nodes: Sequence[NodeId],
+        start: Callable[[Collection[NodeId]], Mapping[NodeId, MonotonicSpan]],
+        answering: Callable[[Collection[NodeId], float], frozenset[NodeId]],
+        resumed: Callable[[Collection[NodeId]], None],
+        run_ns: Callable[[int], int],
+    ) -> None:
+        self._control = control
+        self._nodes = nodes
+        self._start = start
+        self.answering = answering
+        self._resumed = resumed
+        self._run_ns = run_ns
+
+    def kill(self, nodes: Collection[NodeId]) -> Spans:
+        """These are dead, as by `kill -9`."""
+        return self._on_run_clock(self._control().signal(sorted(nodes), "SIGKILL"))
+
+    def start(self, nodes: Collection[NodeId]) -> Spans:
+        """Those that were dead run. One that ends by itself again is no error here: `states` shows it."""
+        states = self.states()
+        return self._on_run_clock(self._start([node for node in sorted(nodes) if states[node] == "dead"]))
+
+    def pause(self, nodes: Collection[NodeId]) -> Spans:
+        """These are stopped, as by SIGSTOP."""
+        return self._on_run_clock(self._control().signal(sorted(nodes), "SIGSTOP"))
+
+    def resume(self, nodes: Collection[NodeId]) -> Spans:
+        """Those that were paused run again, and their clocks show what they were set to meanwhile."""
+        states = self.states()
+        paused = [node for node in sorted(nodes) if states[node] == "paused"]
+        spans = self._on_run_clock(self._control().signal(paused, "SIGCONT"))
+        self._resumed(paused)
+        return spans
+
+    def _on_run_clock(self, spans: Mapping[NodeId, MonotonicSpan]) -> Spans:
+        return {node: Span(self._run_ns(begin_ns), self._run_ns(end_ns)) for node, (begin_ns, end_ns) in spans.items()}
+
+    def states(self) -> Mapping[NodeId, ProcessState]:
+        """What each process does now."""
+        found = self._control().states()
+        states: dict[NodeId, ProcessState] = {}
+        for node in self._nodes:
+            state = found.get(node, "dead")
+            states[node] = "running" if state == "running" else "paused" if state == "paused" else "dead"
+        return states
+
+
+class NodeDisks:
+    """Implements nemesis.capabilities.Disks. What the kernel has in its cache survives a kill, so there is no losing of unsynced
+    writes; a disk can be full where the node's data is a file system of its own."""
+
+    def __init__(
+        self,
+        control: Callable[[], Control],
+        data_dirs: Callable[[], Mapping[NodeId, str]],
+        processes: NodeProcesses,
+        rng: Random,
+        *,
+        lost_by_wipe: Sequence[str],
+        is_bounded: bool,
+    ) -> None:
+        """lost_by_wipe: patterns below a data directory of what a wiped node loses. is_bounded: each data directory is a file
+        system of its own."""
+        self._control = control
+        self._data_dirs = data_dirs
+        self._processes = processes
+        self._rng = rng
+        self._lost_by_wipe = list(lost_by_wipe)
+        self.kinds = frozenset({"truncate", "bitflip", "wipe"} | ({"full"} if is_bounded else set()))
+        self.wiped: set[NodeId] = set()
+        """The nodes whose data was wiped since they were started last."""
+        self._filled: set[NodeId] = set()
+
+    def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
+        """It is done, and what was done is said for each node. truncate and bitflip strike the file that was written last."""
+        if kind not in self.kinds:
+            raise FaultError(
+                f"disks in this environment cannot {kind}; they can {', '.join(sorted(self.kinds))} (--env sim can every kind)"
+            )
+        directories = self._data_dirs()
+        if kind == "full":
+            self._filled.update(nodes)
+            return self._control().ask("fill", {node: {"directory": directories[node]} for node in sorted(nodes)})
+        states = self._processes.states()
+        alive = sorted(node for node in nodes if states[node] != "dead")
+        if alive:
+            raise FaultError(f"{alive[0]} is {states[alive[0]]}: only the disk of a dead node is damaged")
+        if kind == "wipe":
+            self.wiped.update(nodes)
+        asked = {
+            node: {
+                "kind": kind,
+                "directory": directories[node],
+                "parameters": dict(parameters),
+                "seed": str(self._rng.random()),
+                "lost": self._lost_by_wipe,
+            }
+            for node in sorted(nodes)
+        }
+        return {node: done for node, done in self._control().ask("damage", asked).items() if done is not None}
+
+    def heal(self) -> None:
+        """No disk is full by our doing."""
+        directories = self._data_dirs()
+        self._control().ask("drain", {node: {"directory": directories[node]} for node in sorted(self._filled)})
+        self._filled.clear()
+
+    def measure(self) -> Mapping[str, object]:
+        """in_force: full, the nodes whose data directory takes not one byte more; bytes_free: of those that can be."""
+        if "full" not in self.kinds:
+            return {"in_force": {}}
+        free = self._control().ask("free", {node: {"directory": path} for node, path in self._data_dirs().items()})
+        full = sorted(node for node, byte_count in free.items() if byte_count == 0)
+        return {"in_force": {"full": full} if full else {}, "bytes_free": free}

@@ -1,0 +1,262 @@
+"""What every environment with real processes shares: places for nodes, processes, disks, clocks, and how a run is driven.
+
+A kind of environment says how its machines are made and what reaches them (`control`), and where a node's ports and files are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from random import Random
+from typing import Any, TypeVar
+
+import msgspec
+
+from checkers.verdict import Verdict
+from harness.clients import driver
+from harness.clients.driver import NemesisWorker
+from harness.environments.base import Deployment
+from harness.environments.real import ended_nodes, node_access, requirements
+from harness.environments.real.capabilities import Control, NodeDisks, NodeProcesses
+from harness.environments.real.faketime import FaketimeClocks, Run
+from harness.environments.real.fork_server import Spawn
+from harness.environments.real.labelled_processes import Ended, MonotonicSpan
+from harness.environments.real.node_access import ProgramAccess
+from harness.environments.real.node_clocks import HookClocks, NodeClocks
+from harness.errors import HarnessError, UsageError
+from nemesis.capabilities import FaultError, NodeId
+from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports
+from targets.timekeeping import Reading
+
+LOG_TAIL_BYTES = 2000
+
+Options = TypeVar("Options", bound=msgspec.Struct)
+
+
+def typed_options(deployment: Deployment, name: str, option_type: type[Options]) -> Options:
+    """The environment's options. Raises UsageError for a misspelt or ill-typed one."""
+    try:
+        return msgspec.convert(dict(deployment.env_options), option_type, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"env options of {name}: {error}") from error
+
+
+class RealCluster:
+    """What the nemesis may use, but for links and packets."""
+
+    def __init__(self, environment: RealEnvironment, *, is_disk_bounded: bool = False) -> None:
+        deployment = environment.deployment
+        target = deployment.target
+        self._environment = environment
+        self.nodes: tuple[NodeId, ...] = deployment.nodes
+        self.lacking: tuple[str, ...] = ()
+        """In words, what the machines lack and how it is had: said when a fault is refused."""
+        self.clocks_lacking: tuple[str, ...] = ()
+        """The same, of what would move the clock of a program outside the project."""
+        self.processes = NodeProcesses(
+            environment.control,
+            self.nodes,
+            environment.start,
+            lambda nodes, timeout_s: environment.access.answering(nodes, timeout_s),
+            self._resumed,
+            lambda monotonic_ns: environment.access.run_ns(monotonic_ns),
+        )
+        self.clocks: NodeClocks | None = None
+        """The hook of our own nodes; of a program outside the project what `admit` finds that moves its clock."""
+        if isinstance(target, CoreTarget):
+            self.clocks = HookClocks(environment.addresses, environment.origin, self.processes)
+        self.disks = NodeDisks(
+            environment.control,
+            environment.data_dirs,
+            self.processes,
+            Random(f"{deployment.seed}/disks"),
+            lost_by_wipe=("*",) if isinstance(target, CoreTarget) else target.lost_by_wipe,
+            is_bounded=is_disk_bounded,
+        )
+
+    def primary(self) -> NodeId | None:
+        """The node that leads now, asked of the nodes."""
+        return self._environment.access.primary()
+
+    def now_ns(self) -> int:
+        """The history's clock."""
+        return self._environment.access.run_ns(time.monotonic_ns())
+
+    def _resumed(self, nodes: Collection[NodeId]) -> None:
+        if self.clocks is not None:
+            self.clocks.resumed(nodes)
+
+
+class RealEnvironment(ABC):
+    """Implements harness.environments.base.Environment as far as it is the same for all. Raises UsageError for options that do
+    not fit. up_timeout_s: how long a node may take to answer for the first time."""
+
+    name: str
+    is_virtual = False
+    cluster: RealCluster
+    up_timeout_s = 30.0
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.origin = Reading.now()
+        target = deployment.target
+        self.port_names: tuple[str, ...] = (CORE_PORT,) if isinstance(target, CoreTarget) else tuple(target.ports)
+        self.addresses: dict[NodeId, Ports] = {node: {} for node in deployment.nodes}
+        """Where each node listens, and the controller reaches it; filled in by `up`."""
+        self.access = node_access.access_to(deployment, self.origin, self.addresses, self._states, self._log_end)
+        self._ended: list[Ended] = []
+        self._libraries: dict[NodeId, str] = {}
+        self._starts: dict[NodeId, int] = {}
+
+    # --- what a kind of environment says ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def control(self) -> Control:
+        """What acts on the nodes' processes and files. Raises FaultError when they are not up."""
+
+    @abstractmethod
+    def dialled(self, node: NodeId) -> Mapping[NodeId, Ports]:
+        """Where this node dials each node, itself included."""
+
+    @abstractmethod
+    def node_directory(self, node: NodeId) -> str:
+        """Where the node's log, trace, configuration and data are, on its machine."""
+
+    @abstractmethod
+    def python(self, node: NodeId) -> str:
+        """The interpreter on the node's machine."""
+
+    @abstractmethod
+    def node_environment(self, node: NodeId) -> dict[str, str]:
+        """What is added to the environment variables of the node's process, beside the clock's."""
+
+    # --- Environment --------------------------------------------------------------------------------------------------
+
+    def admit(self, run: Run, where: str, nodes: Collection[NodeId] = ()) -> None:
+        """What the target needs of the machine where `run` runs, which is these nodes' (all, when none are named), is there.
+        To be called by `check`, for every machine. Raises EnvironmentUnavailable with what to do."""
+        found = requirements.admit(self.deployment, run, where)
+        if found.lacking:
+            self.cluster.clocks_lacking += (found.lacking,)
+        if found.library:
+            self._libraries.update(dict.fromkeys(nodes or self.deployment.nodes, found.library))
+        # The system's own clock, where it may be moved, was chosen before.
+        if self.cluster.clocks is None and len(self._libraries) == len(self.deployment.nodes):
+            self.cluster.clocks = self._faketime()
+
+    def bring_up(self) -> None:
+        """Every node runs and answers, and the target has done what it does after that. The machines stand already.
+
+        Raises HarnessError, with the end of the log of a node that does not answer."""
+        nodes = self.deployment.nodes
+        try:
+            self.start(nodes)
+            answering = self.access.answering(nodes, self.up_timeout_s)
+            silent = [node for node, state in self._states().items() if state == "running" and node not in answering]
+        except FaultError as error:
+            raise HarnessError(str(error)) from error
+        if silent:
+            raise HarnessError(self.access.why_silent(silent[0], self.up_timeout_s))
+        if ended := self.crashed_nodes():
+            raise HarnessError(ended_nodes.epitaph(ended[0], self._log_end))
+        self.access.after_up({node: self._place(node) for node in nodes})
+
+    def drive(self, interpreter: driver.Driven, nemesis: NemesisWorker) -> None:
+        """Run the interpreter to its end; its time zero is now."""
+        self.access.drive(interpreter, nemesis)
+
+    def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
+        """The status of each node that answers. Paused ones are not waited for."""
+        return self.access.statuses()
+
+    def crashed_nodes(self) -> list[Ended]:
+        """The node processes that ended although nobody killed them, in order; after `down`, as they were known before it."""
+        with contextlib.suppress(FaultError):  # The nodes are down: what was known stays.
+            self._ended = self.control().ended()
+        return self._ended
+
+    def findings(self) -> Mapping[str, Verdict]:
+        """nodes: INVALID where a core raised, UNKNOWN where a process ended by itself for another reason."""
+        return self.access.findings(self.crashed_nodes())
+
+    # --- its parts ----------------------------------------------------------------------------------------------------
+
+    def data_dirs(self) -> Mapping[NodeId, str]:
+        """Where each node keeps what is durable."""
+        return {node: f"{self.node_directory(node)}/data" for node in self.deployment.nodes}
+
+    def _states(self) -> Mapping[NodeId, Any]:
+        return self.cluster.processes.states()
+
+    def _place(self, node: NodeId) -> Place:
+        directory = self.node_directory(node)
+        return Place(
+            node=node,
+            listen=self.addresses[node],
+            nodes=self.dialled(node),
+            config_dir=f"{directory}/config",
+            data_dir=f"{directory}/data",
+            log_dir=directory,
+            python=self.python(node),
+            seed=f"{self.deployment.seed}/node/{node}/{self._starts.get(node, 0)}",
+            is_wiped=node in self.cluster.disks.wiped,
+        )
+
+    def start(self, nodes: Collection[NodeId]) -> dict[NodeId, MonotonicSpan]:
+        """Start these nodes' processes; whether they answer, nobody has seen yet. When that was. Raises FaultError."""
+        began_ns = time.monotonic_ns()
+        spawns = []
+        for node in nodes:
+            place = self._place(node)
+            environment = {
+                **self.node_environment(node),
+                **self.access.variables(place),
+                **({} if self.cluster.clocks is None else self.cluster.clocks.variables(node)),
+            }
+            log = f"{place.log_dir}/node.log"
+            argv, files = self.access.argv(place), self.access.files(place)
+            spawns.append(Spawn(node, argv, environment, place.log_dir, log, files, [place.config_dir, place.data_dir]))
+        self.control().spawn(spawns)
+        for node in nodes:
+            self._starts[node] = self._starts.get(node, 0) + 1
+        self.cluster.disks.wiped.difference_update(nodes)
+        return dict.fromkeys(nodes, (began_ns, time.monotonic_ns()))
+
+    def _faketime(self) -> FaketimeClocks:
+        assert isinstance(self.access, ProgramAccess)
+
+        def file(node: NodeId) -> str:
+            return f"{self.node_directory(node)}/faketime"
+
+        def keep(settings: Mapping[NodeId, tuple[int | None, float | None]]) -> None:
+            asked = {
+                node: {"path": file(node), "offset_ns": offset_ns, "rate": rate}
+                for node, (offset_ns, rate) in settings.items()
+            }
+            self.control().ask("clock_file", asked)
+
+        return FaketimeClocks(
+            libraries=self._libraries,
+            file=file,
+            keep=keep,
+            run=lambda node, argv: self.control().run(node, argv),
+            states=self._states,
+            access=self.access,
+            origin=self.origin,
+        )
+
+    def _log_end(self, node: NodeId) -> str:
+        path = f"{self.node_directory(node)}/node.log"
+        try:
+            end = self.control().ask("tail", {node: {"path": path, "byte_count": LOG_TAIL_BYTES}})[node]
+        except FaultError as error:
+            return f"(no log: {error})"
+        return "(no log)" if end is None else end.strip() or "(an empty log)"
+
+
+def numbered(host: str, first: int, names: Collection[str], skipped: int = 0) -> dict[str, Address]:
+    """An address for each of these ports of a host: numbers from `first` on, without `skipped`."""
+    numbers = [number for number in range(first, first + len(names) + 1) if number != skipped]
+    return {name: Address(host, number) for name, number in zip(names, numbers, strict=False)}
