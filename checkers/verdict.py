@@ -96,10 +96,11 @@ def merge(parts: Mapping[str, Verdict], checker: str = "all") -> Verdict:
     return Verdict(worst, checker, "; ".join(reasons), parts=dict(parts))
 
 
-def guarded(checker: str, check: Callable[[], Verdict]) -> Verdict:
+def guarded(checker: str, check: Callable[[], Verdict], lets_pass: tuple[type[Exception], ...] = ()) -> Verdict:
     """`check()`'s verdict; a crash inside it is UNKNOWN with its traceback, so that it can never pass for VALID.
 
-    What is no Verdict, or holds evidence that JSON has no word for, counts as a crash.
+    What is no Verdict, or holds evidence that JSON has no word for, counts as a crash. Exceptions of `lets_pass` are
+    raised.
     """
     try:
         verdict: object = check()
@@ -107,6 +108,8 @@ def guarded(checker: str, check: Callable[[], Verdict]) -> Verdict:
             raise TypeError(f"it returned {type(verdict).__name__}, not a Verdict")
         msgspec.json.encode(verdict)
         return verdict
+    except lets_pass:
+        raise
     except Exception as error:  # noqa: BLE001 - the one place where any crash of a checker becomes a verdict
         return Verdict.unknown(
             f"the checker crashed: {type(error).__name__}: {error}",

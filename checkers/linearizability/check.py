@@ -22,7 +22,7 @@ from checkers.linearizability.explain import explain
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core, search
 from checkers.linearizability.table import Table, steps_for
-from checkers.linearizability.wording import plain
+from checkers.linearizability.wording import in_words, plain
 from checkers.models.model import Model, Operation
 from checkers.verdict import Validity, Verdict
 from histories.history import History
@@ -125,7 +125,7 @@ def search_keys(
             parts[key], model, states_max=states_max, time_limit_s=left_s, stop=stop, core=core, table=table
         )
         if result.validity is Validity.INVALID:
-            stop.cancel(f"key {key!r} was refuted")
+            stop.cancel(f"key {in_words(key)} was refuted")
         return key, result
 
     threads = min(len(parts), jobs or os.cpu_count() or 1)
@@ -221,4 +221,4 @@ def _stats(results: Mapping[Any, KeyResult], undecided: int) -> dict[str, Any]:
 
 
 def _on(key: Any) -> str:
-    return "" if key is None else f"key {key!r}: "
+    return "" if key is None else f"key {in_words(key)}: "

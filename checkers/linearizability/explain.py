@@ -21,7 +21,7 @@ from checkers.linearizability.reduce import Reduced, reduce
 from checkers.linearizability.refutation import CONFIGURATIONS_MAX, TooMany, failing_return
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import search as any_search
-from checkers.linearizability.wording import Teller, answered, asked, plain, seconds
+from checkers.linearizability.wording import Teller, answered, asked, brief, in_words, plain, seconds
 from checkers.models.model import Model
 from checkers.verdict import Validity
 from histories.op import Op
@@ -106,7 +106,7 @@ def _is_refuted(part: Sequence[Entry], model: Model, search: Search) -> bool:
 
 def _subject(failed: Entry, model: Model, teller: Teller) -> str:
     key = teller.key(failed)
-    on_key = "" if key is None else f" of key {plain(key)!r}"
+    on_key = "" if key is None else f" of key {in_words(key)}"
     return f"{asked(failed.operation)}{on_key} by {teller.who(failed)} {answered(failed.operation, model)}"
 
 
@@ -120,7 +120,7 @@ def _sentence(failed: Entry, possible: Possibilities, model: Model, teller: Tell
         when = f"from {seconds(invocation.time, teller.digits)} to {seconds(completion.time, teller.digits)}"
     parts = [f"{_subject(failed, model, teller)}, which nothing {when} allows"]
     states = [
-        model.describe(each.state) + (f" ({teller.told(each.writer)})" if each.writer else "")
+        brief(model.describe(each.state)) + (f" ({teller.told(each.writer)})" if each.writer else "")
         for each in possible.states[:_STATES_SHOWN]
     ]
     if not possible.is_complete or len(possible.states) > _STATES_SHOWN:
@@ -142,11 +142,11 @@ def _possible(each: Possible, failed: Entry, entries: Sequence[Entry], model: Mo
     def indices(positions: Sequence[int]) -> tuple[int, ...]:
         return tuple(entries[position].invoke_index for position in positions)
 
-    in_words = model.describe(each.state)
+    state_in_words = brief(model.describe(each.state))
     return PossibleState(
         state=plain(each.state),
-        in_words=in_words,
-        because=f"{in_words}, but {asked(failed.operation)} {answered(failed.operation, model)}",
+        in_words=state_in_words,
+        because=f"{state_in_words}, but {asked(failed.operation)} {answered(failed.operation, model)}",
         after=teller.witness(each.writer) if each.writer else None,
         linearized=indices(each.configuration.linearized),
         pending=indices(each.configuration.pending),

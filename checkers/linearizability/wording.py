@@ -31,6 +31,20 @@ def plain(value: Any) -> Any:
             return repr(value)
 
 
+WORDS_MAX = 160
+"""Characters of a value in a sentence; the evidence has it whole."""
+
+
+def brief(text: str) -> str:
+    """The text, cut off where it is too long for a sentence."""
+    return text if len(text) <= WORDS_MAX else f"{text[: WORDS_MAX - 20]}… ({len(text):,} characters)"
+
+
+def in_words(value: Any) -> str:
+    """A value in a sentence."""
+    return brief(repr(plain(value)))
+
+
 def seconds(time_ns: int, digits: int = 3) -> str:
     """A time since the run began: `12.345 s`."""
     return f"{time_ns / 1e9:.{digits}f} s"
@@ -38,7 +52,7 @@ def seconds(time_ns: int, digits: int = 3) -> str:
 
 def asked(operation: Operation) -> str:
     """What was asked: `write 9`, `read`."""
-    return operation.f if operation.argument is None else f"{operation.f} {plain(operation.argument)!r}"
+    return operation.f if operation.argument is None else f"{operation.f} {in_words(operation.argument)}"
 
 
 def answered(operation: Operation, model: Model) -> str:
@@ -51,7 +65,7 @@ def answered(operation: Operation, model: Model) -> str:
         return "was refused"
     repeats = operation.argument is not None and operation.result == operation.argument
     says_nothing = operation.result is None and not model.is_pure(operation)
-    return "succeeded" if repeats or says_nothing else f"returned {plain(operation.result)!r}"
+    return "succeeded" if repeats or says_nothing else f"returned {in_words(operation.result)}"
 
 
 class Teller:

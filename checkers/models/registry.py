@@ -7,11 +7,12 @@ import inspect
 import re
 from collections.abc import Hashable, Iterable
 from importlib import metadata
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
 from checkers.models.model import Model, Operation, State
+from histories.op import freeze
 
 BUILT_IN = {
     "register": "checkers.models.register:Register",
@@ -60,7 +61,7 @@ def find(name: str) -> Model:
         accepted = [] if found.__init__ is object.__init__ else list(inspect.signature(found).parameters)
         if unknown := sorted(set(parameters) - set(accepted)):
             raise ValueError(f"model {bare!r} has no parameter {unknown[0]!r}; it has: {', '.join(accepted) or 'none'}")
-        found = found(**parameters)
+        found = found(**_typed(bare, found, parameters))
     elif parameters:
         raise ValueError(f"{path} is an object, not a class: it takes no parameters")
     return complete(found)
@@ -113,6 +114,20 @@ class _Completed(Model):
     def component(self, operation: Operation) -> Hashable:
         own = getattr(self.inner, "component", None)
         return own(operation) if own else super().component(operation)
+
+
+def _typed(name: str, model: type, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters, hashable, of the types that the model's constructor asks for. Raises ValueError."""
+    if not parameters:
+        return {}
+    hints = get_type_hints(model.__init__)  # type: ignore[misc] - a class was asked for, not an instance
+    typed: dict[str, Any] = {}
+    for word, value in parameters.items():
+        try:
+            typed[word] = freeze(msgspec.convert(value, hints.get(word, Any)))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"model {name!r}: {word}: {error}") from error
+    return typed
 
 
 def _entry_points() -> dict[str, str]:

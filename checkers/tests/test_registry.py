@@ -45,6 +45,7 @@ def test_parameters() -> None:
     assert find("cas-register(initial=0)").initial() == 0
     assert find('register( initial = "x" )').initial() == "x"
     assert find("register()").initial() is None
+    assert find("register(initial=[])").initial() == ()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,8 @@ def test_parameters() -> None:
         ("set(initial=0)", "no parameter 'initial'; it has: none"),
         ("register(initial=zero)", "word=JSON"),
         ("register(0)", "word=JSON"),
+        ("semaphore(permits=[1])", "permits: Expected `int`, got `array`"),
+        ("counter(initial=null)", "initial: Expected `int`, got `null`"),
         (f"{__name__}:INSTANCE(initial=0)", "takes no parameters"),
     ],
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from harness.cli import check, image, machine, prune, replay, run, show
 from harness.errors import HARNESS, USAGE, HarnessError, UsageError, unknown_name
+from harness.report.printing import block, line
 
 
 class NearestName(click.Group):
@@ -25,6 +27,13 @@ class NearestName(click.Group):
 
 @click.group(cls=NearestName, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="themis-consistency", prog_name="themis")
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _context, _option, is_on: os.environ.update(THEMIS_DEBUG="1") if is_on else None,
+    help="Show the traceback of an unexpected error (as THEMIS_DEBUG=1 does).",
+)
 def themis() -> None:
     """Test replicated systems for consistency: run them, break them, record what clients saw, check it.
 
@@ -58,21 +67,27 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return ending.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        click.echo(f"themis: {error.format_message()}", err=True)
+        click.echo(f"themis: {block(error.format_message())}", err=True)
         if context is not None:
             click.echo(f"Try `{context.command_path} --help`.", err=True)
         return USAGE
     except UsageError as error:
-        click.echo(f"themis: {error}", err=True)
+        click.echo(f"themis: {block(error)}", err=True)
         return USAGE
     except HarnessError as error:
-        click.echo(f"themis: the harness failed: {error}", err=True)
+        click.echo(f"themis: the harness failed: {block(error)}", err=True)
         return HARNESS
     except (KeyboardInterrupt, click.Abort):
         click.echo("themis: interrupted", err=True)
         return HARNESS
     except BrokenPipeError:
         sys.stderr.close()
+        return HARNESS
+    except Exception as error:  # noqa: BLE001 - the last handler: 1 and 2 are verdicts, and no crash may end with them
+        if os.environ.get("THEMIS_DEBUG"):
+            traceback.print_exc()
+        hint = "themis --debug ... shows where; please report it"
+        click.echo(f"themis: unexpected {type(error).__name__}: {line(error)} ({hint})", err=True)
         return HARNESS
     return code if isinstance(code, int) else 0
 

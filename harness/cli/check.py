@@ -1,29 +1,45 @@
-"""`themis check`: any recorded history against a model."""
+"""`themis check`: any recorded history against a model, or a checker of the user's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import click
+import msgspec
 
-from checkers import Validity
+from checkers import Validity, Verdict, guarded, merge
+from checkers.evidence import CheckerCrash, Linearizability
 from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
+from checkers.models.model import Model
 from harness.cli import options
 from harness.errors import UsageError, unknown_name
 from harness.report import summary
+from harness.report.printing import block, line
+from harness.workloads import claims
+from harness.workloads.base import WorkloadContext
 from histories.files import load
+from histories.history import History
 from histories.loaded import Format, Loaded
 from histories.sources import name_of
 from histories.wellformed import MalformedHistory
 
+LINEARIZABLE = "linearizable"
+TRACEBACK_MAX = 4_000
 MISFITS_SHOWN = 20
 
 
 @click.command()
 @click.argument("history", type=click.Path(path_type=Path))
-@click.option("--model", required=True, help="The sequential specification: a name, or package.module:Name.")
+@click.option(
+    "--model",
+    default=None,
+    help="The sequential specification: a name with parameters, or package.module:Name.",
+)
+@click.option("--checker", multiple=True, help="Run this checker: a name, or package.module:function; repeatable.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
 @click.option("--states", type=click.IntRange(1), default=None, help="Budget: configurations; UNKNOWN beyond it.")
 @click.option("--time-limit", type=options.budget_s, default=None, help="Budget: seconds.")
@@ -37,7 +53,8 @@ MISFITS_SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document.")
 def check(
     history: Path,
-    model: str,
+    model: str | None,
+    checker: tuple[str, ...],
     format_: Literal["auto", "jsonl", "edn", "jepsen-log", "kv-log"],
     states: int | None,
     time_limit: float | None,
@@ -45,22 +62,26 @@ def check(
     failed_cas: str | None,
     as_json: bool,
 ) -> int:
-    """Is this recorded history linearizable? Reads ours, Jepsen's and Knossos's EDN, and Porcupine's logs.
+    """Is this recorded history allowed? Reads ours, Jepsen's and Knossos's EDN, and Porcupine's logs.
 
     HISTORY may be packed with gzip; - is standard input. docs/histories.md describes the formats.
 
-    Exit code: 0 valid, 1 invalid, 2 unknown, 254 when the history is malformed.
+    --model asks whether each key is linearizable for a sequential specification (docs/models.md lists them; parameters
+    are JSON in brackets: "register(initial=0)"). --checker runs a checker of your own (docs/checkers.md). With both, or
+    several, the worst verdict counts.
+
+    Exit code: 0 valid, 1 invalid, 2 unknown, also where no operation succeeded; 254 when the history is malformed.
 
     \b
-    Example:
+    Examples:
       themis check store/latest/history.jsonl --model cas-register
+      themis check history.edn --model "cas-register(initial=0)"
+      themis check history.jsonl --checker mine:never_back
     """
-    try:
-        specification = registry.find(model)
-    except LookupError:
-        raise unknown_name("model", model, registry.names()) from None
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UsageError(f"--model {model}: {error}") from error
+    specification = None if model is None else find_model(model)
+    checkers = claims.with_extra((), [claims.find_checker(name) for name in dict.fromkeys(checker)])
+    if specification is None and not checkers:
+        raise UsageError(f"say what to check for: --model, one of {', '.join(registry.names())}; or --checker")
     try:
         loaded = load(history, format_)
     except MalformedHistory as error:
@@ -69,24 +90,86 @@ def check(
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
         click.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
-    observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
-    try:
-        verdict = linearizable(
-            loaded.history,
-            specification,
-            states_max=states,
-            time_limit_s=time_limit,
-            jobs=jobs,
-            refused=observe,
-            nil_reads=loaded.nil_reads_are_wildcards,
-        )
-    except UnfitHistory as error:
-        raise UsageError(unfit(name_of(history), loaded, error)) from error
+    parts: dict[str, Verdict] = {}
+    if specification is not None:
+        observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
+        budget = Budget(states, time_limit, jobs)
+        try:
+            parts[LINEARIZABLE] = judge(loaded, specification, budget, observe=observe)
+        except UnfitHistory as error:
+            raise UsageError(unfit(name_of(history), loaded, error)) from error
+    context = run_of(loaded.history, states, time_limit)
+    for each in checkers:
+        parts[each.name] = guarded(each.name, partial(each.check, loaded.history, context))
+    verdict = next(iter(parts.values())) if len(parts) == 1 else merge(parts)
     if as_json:
         options.echo_json(verdict)
     else:
         click.echo(summary.verdict_text(verdict, name_of(history)))
+        for crash in crashes(parts.values()):
+            click.echo(block(crash, TRACEBACK_MAX), err=True)
     return {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}[verdict.validity]
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """How long a check may take: configurations of a key, seconds in all, threads. None: no limit."""
+
+    states_max: int | None
+    time_limit_s: float | None
+    jobs: int | None
+
+
+def find_model(text: str) -> Model:
+    """The model of `--model`. Raises UsageError with the nearest name, or with what is wrong with it."""
+    try:
+        return registry.find(text)
+    except LookupError:
+        raise unknown_name("model", text, registry.names()) from None
+    except Exception as error:
+        # Whatever a user's own module raises on import or construction, too.
+        raise UsageError(f"--model {text}: {error or type(error).__name__}") from error
+
+
+def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Verdict:
+    """Linearizability of the history; UNKNOWN when nothing in it constrains the model, or the model raises.
+
+    Raises UnfitHistory.
+    """
+    conclusive = ("ok", "fail") if observe else ("ok",)
+    if not any(op.is_client and op.type in conclusive for op in loaded.history):
+        return Verdict.unknown("nothing was checked: no operation succeeded", LINEARIZABLE)
+
+    def search() -> Verdict:
+        return linearizable(
+            loaded.history,
+            model,
+            states_max=budget.states_max,
+            time_limit_s=budget.time_limit_s,
+            jobs=budget.jobs,
+            refused=observe,
+            nil_reads=loaded.nil_reads_are_wildcards,
+        )
+
+    return guarded(LINEARIZABLE, search, lets_pass=(UnfitHistory, MalformedHistory))
+
+
+def run_of(history: History, states_max: int | None, time_limit_s: float | None) -> WorkloadContext:
+    """What is known of the run behind a history, for a checker."""
+    nodes = sorted({op.node for op in history if op.node is not None})
+    processes = {op.process for op in history if op.is_client}
+    return WorkloadContext(
+        None, tuple(nodes), len(processes), claim="", states_max=states_max, check_time_limit_s=time_limit_s
+    )
+
+
+def crashes(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """The traceback of each checker or model that raised."""
+    for verdict in verdicts:
+        match verdict.evidence:
+            case CheckerCrash(traceback=traceback):
+                yield traceback
+            case Linearizability(undecided=undecided):
+                yield from {each.traceback: None for each in undecided if each.traceback}
 
 
 def unfit(name: str, loaded: Loaded, error: UnfitHistory) -> str:
@@ -94,7 +177,7 @@ def unfit(name: str, loaded: Loaded, error: UnfitHistory) -> str:
     lines = [f"{name}: the history does not fit the model {error.model}:"]
     for misfit in error.misfits[:MISFITS_SHOWN]:
         where = f"line {loaded.lines[misfit.index]}" if loaded.lines else f"op {misfit.index}"
-        lines.append(f"  {where}: {misfit.detail}")
+        lines.append(f"  {where}: {line(misfit.detail)}")
     if len(error.misfits) > MISFITS_SHOWN:
         lines.append(f"  ... and {len(error.misfits) - MISFITS_SHOWN} more")
     return "\n".join(lines)

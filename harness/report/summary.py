@@ -8,8 +8,12 @@ from collections.abc import Sequence
 
 from checkers import Validity, Verdict
 from harness.errors import HARNESS, INVALID, UNKNOWN, VALID
+from harness.report.printing import block, line
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory
+
+REASON_MAX = 2_000
+"""Characters of a reason that a summary shows; verdict.json has it whole."""
 
 CODES = {Validity.VALID: VALID, Validity.INVALID: INVALID, Validity.UNKNOWN: UNKNOWN}
 
@@ -24,8 +28,8 @@ def code(result: Result) -> int:
 def first_reason(result: Result) -> str:
     """Why the verdict is not VALID, or why the harness failed: one line."""
     if result.verdict.reason:
-        return result.verdict.reason.splitlines()[0]
-    return f"harness failed in {result.harness[0].phase}: {result.harness[0].error}" if result.harness else ""
+        return line(result.verdict.reason.splitlines()[0])
+    return f"harness failed in {result.harness[0].phase}: {line(result.harness[0].error)}" if result.harness else ""
 
 
 def verdict_text(verdict: Verdict, subject: str) -> str:
@@ -33,9 +37,11 @@ def verdict_text(verdict: Verdict, subject: str) -> str:
     lines = [f"{verdict.validity.name}  {subject}"]
     parts = sorted(verdict.parts.items(), key=lambda item: -item[1].validity.badness)
     if not parts and verdict.reason:
-        lines.append(f"  {verdict.reason}")
+        lines.append(f"  {block(verdict.reason, REASON_MAX)}")
     for name, part in parts:
-        lines.append(f"  {part.validity.name:<8} {name}" + (f": {part.reason}" if part.reason else ""))
+        lines.append(
+            f"  {part.validity.name:<8} {name}" + (f": {block(part.reason, REASON_MAX)}" if part.reason else "")
+        )
     return "\n".join(lines)
 
 
@@ -56,7 +62,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec) -> str:
     if result.interrupted:
         lines.append("  interrupted: the verdict is on what was recorded until then")
     for failure in result.harness:
-        lines.append(f"  harness failure in {failure.phase}: {failure.error} (themis.log has the traceback)")
+        lines.append(f"  harness failure in {failure.phase}: {line(failure.error)} (themis.log has the traceback)")
     if code(result) != VALID:
         lines.append(f"  look closer: themis inspect {shlex.quote(str(run.path))}")
     lines.append(f"  seed {spec.seed}")

@@ -99,11 +99,9 @@ class FolderSink:
 
     @contextmanager
     def recording(self) -> Iterator[Callable[[Op], None]]:
-        try:
-            with jsonl.Writer(self.run.history, {"run": self.run_id}) as writer:
-                yield writer.append
-        finally:
-            self._store.point("latest", self.run)
+        with jsonl.Writer(self.run.history, {"run": self.run_id}) as writer:
+            self._store.point("latest", self.run)  # Now: a kill -9 leaves a history that can be analyzed.
+            yield writer.append
 
     def history(self) -> History:
         return jsonl.read(self.run.history).history

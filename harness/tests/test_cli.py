@@ -9,15 +9,23 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from checkers.models.model import Operation, State
+from checkers.models.register import Register
+from harness.cli import run_command
+from harness.cli import themis as themis_command
 from harness.environments.leftovers import processes_of_run
 from harness.tests.broken_target import MODULE as BROKEN
 from histories import jsonl
 from histories.builder import h
+from histories.history import History
+from histories.op import Op
 
 SIM = ("test", "--env", "sim", "--time-limit", "5", "--seed", "3")
 
@@ -178,6 +186,125 @@ def test_check_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("cas-register(init=0)", ("no parameter 'init'", "it has: initial")),
+        ("cas-register(3)", ("word=JSON",)),
+        ("semaphore(permits=x)", ("word=JSON",)),
+        ("semaphore(permits=[1])", ("permits",)),
+        (":", ("--model :",)),
+        ("no.such.module:Model", ("no.such",)),
+        ("harness.tests.test_cli:SIM", ("not a model",)),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_refused(tmp_path: Path, model: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    assert_refused(themis("check", path, "--model", model), *words)
+
+
+def test_check_without_a_model_or_checker_names_the_models(tmp_path: Path) -> None:
+    assert_refused(themis("check", tmp_path / "history.jsonl"), "--model", "cas-register", "--checker")
+
+
+@pytest.mark.parametrize("text", ["", "p0 invoke write 1", "p0 invoke write 1 | p0 info write 1 | p3 invoke read"])
+def test_a_history_in_which_nothing_succeeded_is_unknown(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(text) if text else History([]))
+    ended = themis("check", path, "--model", "register")
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "nothing was checked" in ended.stdout
+
+
+class Touchy(Register):
+    """A model that raises: on the value 13 in `step`, on 14 while the shape of the values is looked at."""
+
+    name = "touchy"
+
+    def check(self, operation: Operation) -> str | None:
+        if operation.argument == 14:
+            raise ZeroDivisionError("fourteen")
+        return super().check(operation)
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        if operation.argument == 13:
+            raise ZeroDivisionError("thirteen")
+        return super().step(state, operation)
+
+
+@pytest.mark.parametrize(("value", "word"), [(13, "thirteen"), (14, "fourteen")])
+def test_a_model_that_raises_is_unknown_with_its_traceback(tmp_path: Path, value: int, word: str) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(f"p0 invoke write {value} | p0 ok write {value}"))
+    ended = themis("check", path, "--model", "harness.tests.test_cli:Touchy")
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert word in ended.stdout
+    assert "in step" in ended.stderr or "in check" in ended.stderr
+
+
+def test_checkers_of_ones_own_check_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    own = ("--checker", "harness.tests.test_claims:first_op_is_wrong")
+    assert themis("check", path, *own).returncode == 1
+    both = themis("check", path, "--model", "register", *own)
+    assert both.returncode == 1
+    assert "VALID    linearizable" in both.stdout
+    assert_refused(themis("check", path, "--checker", "first"), "unknown checker 'first'")
+
+
+def test_what_is_printed_is_short_and_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    huge = "x" * 1_000_000 + "\x1b[31m"
+    ops = [Op(0, 0, "invoke", 0, "write", None, huge), Op(1, 1, "ok", 0, "write", None, huge)]
+    ops += [Op(2, 2, "invoke", 0, "read"), Op(3, 3, "ok", 0, "read", None, "\x1b[2J")]
+    jsonl.write(path, History(ops))
+    ended = themis("check", path, "--model", "register")
+    assert ended.returncode == 1
+    assert len(ended.stdout) < 3_000
+    assert "\x1b" not in ended.stdout
+    unfit = themis("check", path, "--model", "counter")
+    assert_refused(unfit, "line 2")
+    assert len(unfit.stderr) < 9_000
+
+
+def commands(group: click.Group = themis_command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command that does something."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("by\x1b zero"), MemoryError(), OSError(28, "No space left on device")]
+)
+def test_no_crash_of_any_command_ends_with_a_verdicts_code(
+    words: tuple[str, ...], error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command: click.Command = themis_command
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+
+    def crash(**_: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(command, "callback", crash)
+    monkeypatch.setattr(command, "params", [])
+    assert run_command(words) == 255
+    told = capsys.readouterr().err
+    assert type(error).__name__ in told
+    assert len(told.splitlines()) == 1, "no traceback"
+    assert "\x1b" not in told
+    monkeypatch.setenv("THEMIS_DEBUG", "1")
+    assert run_command(words) == 255
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("text", "model", "words"),
     [
         ("p0 invoke write 1 | p0 ok write 1 | p0 invoke acquire | p0 ok acquire", "register", ("line 4", "acquire")),
@@ -205,6 +332,24 @@ def test_analyze_gives_the_verdict_of_the_run_again(tmp_path: Path) -> None:
     assert themis("analyze", "latest", "--store", tmp_path).returncode == 1
     listed = json.loads(themis("list", "--json", "--store", tmp_path).stdout)
     assert [entry["verdict"] for entry in listed] == ["invalid"]
+
+
+def test_a_run_that_was_killed_is_the_latest_and_can_be_analyzed(tmp_path: Path) -> None:
+    arguments = ("--env", "sim", "--time-limit", "100000", "--store", str(tmp_path))
+    run = subprocess.Popen([sys.executable, "-m", "harness", "test", *arguments], stderr=subprocess.DEVNULL)
+    history = tmp_path / "latest" / "history.jsonl"
+    try:
+        deadline = time.monotonic() + 60
+        while not (history.exists() and history.stat().st_size > 10_000):
+            assert time.monotonic() < deadline, "the run did not begin"
+            assert run.poll() is None
+            time.sleep(0.02)
+    finally:
+        run.kill()
+        run.wait()
+    ended = themis("analyze", "raft-register/latest", "--store", tmp_path)
+    assert ended.returncode in (0, 2), ended.stdout + ended.stderr
+    assert "interrupted" in ended.stdout
 
 
 def test_a_verdict_of_another_version_is_refused_or_written_anew(tmp_path: Path) -> None:
