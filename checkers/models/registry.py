@@ -120,7 +120,8 @@ def _typed(name: str, model: type, parameters: dict[str, Any]) -> dict[str, Any]
     """The parameters, hashable, of the types that the model's constructor asks for. Raises ValueError."""
     if not parameters:
         return {}
-    hints = get_type_hints(model.__init__)  # type: ignore[misc] - a class was asked for, not an instance
+    constructors = (vars(each)["__init__"] for each in model.__mro__ if "__init__" in vars(each))
+    hints = get_type_hints(next(constructors))
     typed: dict[str, Any] = {}
     for word, value in parameters.items():
         try:
