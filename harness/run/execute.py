@@ -23,7 +23,7 @@ from harness.run.check import check
 from harness.run.clock_series import sampling
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
-from harness.run.live import Progress, watched
+from harness.run.live import MAIN, Progress, watched
 from harness.run.plan import Plan
 from harness.run.sinks import FolderSink, Sink
 from harness.store.runs import Result, RunDirectory, Store
@@ -46,6 +46,7 @@ class Stage(msgspec.Struct, frozen=True):
     choices: tuple[FaultChoice, ...]
     faults: Schedule
     nemesis: Nemesis
+    progress: Progress
 
 
 def run_into(store: Store, plan: Plan, *, keep_data: bool = False) -> tuple[RunDirectory, Result]:
@@ -74,18 +75,21 @@ def execute(plan: Plan, sink: Sink, interruption: Interruption | None = None) ->
     failures = Failures()
     with sink.opened(stage.environment, stage.faults):
         _log.info("run %s: %s", sink.run_id, plan.spec)
+        leader = stage.environment.cluster.primary
         try:
-            findings = perform(stage, sink, failures, interruption)
-            result = check(
-                plan,
-                sink,
-                sink.run_id,
-                findings,
-                failures,
-                faults=stage.faults,
-                is_interrupted=interruption.is_asked,
-                with_measurements=sink.keeps_files,
-            )
+            with watched(stage.progress, leader) if sink.is_watched else nullcontext():
+                findings = perform(stage, sink, failures, interruption)
+                stage.progress.enter("check")
+                result = check(
+                    plan,
+                    sink,
+                    sink.run_id,
+                    findings,
+                    failures,
+                    faults=stage.faults,
+                    is_interrupted=interruption.is_asked,
+                    with_measurements=sink.keeps_files,
+                )
         except KeyboardInterrupt:
             if not interruption.is_aborted:
                 raise
@@ -129,7 +133,7 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
     choices, faults = plan.faults(environment.cluster)
     timeout_s = None if environment.is_virtual else FAULT_TIMEOUT_S
     nemesis = Nemesis(environment.cluster, chosen_families(choices), timeout_s=timeout_s)
-    return Stage(plan, environment, tuple(choices), faults, nemesis)
+    return Stage(plan, environment, tuple(choices), faults, nemesis, Progress(spec.time_limit_s))
 
 
 def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interruption) -> dict[str, Verdict]:
@@ -149,16 +153,20 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
             if samples:
                 findings[clock_series.CHECKER] = clock_series.series(samples)
         with failures.noted("findings"):
+            stage.progress.enter("look at the nodes")
             findings |= environment.findings()
     finally:
         with interruption.shielded():
             if not interruption.is_aborted:
                 with failures.noted("heal"):
+                    stage.progress.enter("heal")
                     heal(stage.nemesis, failures)
             if sink.keeps_files:
                 with failures.noted("collect"):
+                    stage.progress.enter("collect logs")
                     environment.collect()
             with failures.noted("tear down"):
+                stage.progress.enter("tear down")
                 environment.down()
     return findings
 
@@ -167,9 +175,10 @@ def drive(
     stage: Stage, record: Callable[[Op], None], interruption: Interruption, *, is_watched: bool
 ) -> list[ClockSample]:
     """Bring the nodes up and run the interpreter to its end, recording each op as it happens; the nodes' clocks meanwhile."""
-    plan, environment, nemesis = stage.plan, stage.environment, stage.nemesis
+    plan, environment, nemesis, progress = stage.plan, stage.environment, stage.nemesis, stage.progress
+    progress.enter("start nodes")
     environment.up()
-    progress = Progress(plan.spec.time_limit_s)
+    progress.enter(MAIN)
 
     def record_and_count(op: Op) -> None:
         record(op)
@@ -179,10 +188,9 @@ def drive(
         plan, stage.choices, stage.faults, record_and_count if is_watched else record, progress.enter
     )
     interruption.on_ask(interpreter.stop)
-    watching = watched(progress, environment.cluster.primary) if is_watched else nullcontext()
     # Where time is virtual, the faults themselves say exactly what each clock reads; elsewhere it is measured.
     clocks = None if environment.is_virtual else environment.cluster.clocks
-    with watching, sampling(clocks) as samples:
+    with sampling(clocks) as samples:
         environment.drive(interpreter, nemesis)
     return samples
 

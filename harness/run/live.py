@@ -29,6 +29,8 @@ FAULTS_MAX = 2
 """So many faults are named; of more there is only a number, so that they hide nothing else."""
 WORDS_MAX = 32
 """The length of an error, and of a fault's nodes, in characters."""
+MAIN, HEAL, QUIET, FINAL = "main", "heal", "quiet", "final ops"
+"""The activities in which clients and the nemesis do ops, and the nodes can be asked who leads."""
 _NS_PER_S = 1_000_000_000
 
 
@@ -36,12 +38,13 @@ class Progress:
     """What has happened so far. Written by the thread that records, read by the one that shows: plain counters need
     no lock.
 
-    activity: the phase of the run: "main", then "heal", "quiet", "final ops"; set by whoever runs it.
+    activity: what the run is doing, in a word or two, and since when on the monotonic clock.
     """
 
     def __init__(self, time_limit_s: float) -> None:
         self.time_limit_s = time_limit_s
-        self.activity = "main"
+        self.activity = "start"
+        self.since_s = time.monotonic()
         self.ok = self.fail = self.info = self.faults = 0
         self.time_ns = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_MAX)
@@ -56,6 +59,7 @@ class Progress:
     def enter(self, activity: str) -> None:
         """The run does something else from now on."""
         self.activity = activity
+        self.since_s = time.monotonic()
 
     def note(self, op: Op) -> None:
         """Count an op that was recorded."""
@@ -123,6 +127,9 @@ class View:
             latencies_ns = sorted(progress.latencies_ns)
             median_ns, worst_ns = latencies_ns[len(latencies_ns) // 2], latencies_ns[len(latencies_ns) * 99 // 100]
             parts.append(f"latency {median_ns / 1e6:.3g} ms, 99% {worst_ns / 1e6:.3g} ms")
+        if progress.activity not in (MAIN, HEAL, QUIET, FINAL):
+            parts[1] += f" for {time.monotonic() - progress.since_s:.1f} s"
+            return "  ".join(parts)
         parts += [f"leader: {_asked(self._leader) or 'none'}", f"faults: {_faults(progress)}"]
         if progress.errors:
             word, count = Counter(progress.errors).most_common(1)[0]

@@ -9,6 +9,7 @@ from typing import Any
 from harness import generators as gen
 from harness.generators import Generator, Invocation
 from harness.generators.interpreter import Interpreter
+from harness.run.live import FINAL, HEAL, QUIET
 from harness.run.plan import NS_PER_S, Plan
 from histories.op import Op
 from nemesis.registry import FaultChoice, final_ops
@@ -25,11 +26,11 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
     heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
     return gen.phases(
         gen.main_phase(gen.lasting(spec.time_limit_s, gen.clients(ops), gen.nemesis(strikes), late_s_max(plan))),
-        gen.log("heal"),
+        gen.log(HEAL),
         gen.nemesis(heals),
-        gen.log("quiet"),
+        gen.log(QUIET),
         gen.sleep(spec.quiet_s),
-        gen.log("final ops"),
+        gen.log(FINAL),
         gen.clients(plan.workload.final_generator(plan.context)),
     )
 

@@ -16,6 +16,7 @@ from histories.op import Op
 
 def progress() -> Progress:
     progress = Progress(30.0)
+    progress.enter("main")
     for op in h(
         "p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 fail read | p2 invoke read | p2 info read | "
         "nemesis invoke kill | nemesis info kill"
@@ -76,6 +77,18 @@ def test_the_line_tells_why_ops_fail_and_what_the_run_is_doing() -> None:
     line = View(seen, lambda: None).line()
     assert "  heal  " in line
     assert "errors: not-sent (3 of the last 6)" in line
+
+
+def test_while_the_run_starts_collects_or_checks_no_node_is_asked_who_leads() -> None:
+    def never() -> str:
+        raise AssertionError("there are no nodes to ask")
+
+    seen = progress()
+    seen.enter("check")
+    line = View(seen, never).line()
+    assert "  check for 0.0 s" in line
+    assert "ok 1" in line
+    assert "leader" not in line
 
 
 def test_a_cluster_that_does_not_answer_is_a_question_mark() -> None:

@@ -349,3 +349,64 @@ def test_a_heal_that_fails_does_not_stop_the_other_heals() -> None:
     assert healed["kill"].status == "indeterminate"
     assert healed["partition"].status == "installed"
     assert not bench.cluster.links.cut
+
+
+def test_a_start_ends_whatever_held_the_node_dead_and_a_kill_ends_its_pause() -> None:
+    bench = Bench()
+    bench.do("damage-disk", {"kind": "truncate", "nodes": ["n1"], "parameters": {"bytes": 16}})
+    bench.do("pause", ["n2"])
+    killed = bench.do("kill", ["n2", "n3"])
+    assert [(ended.id, list(ended.nodes)) for ended in killed.ends] == [("pause-2", ["n2"])]
+    started = bench.do("start", ["n1", "n2"])
+    assert [(ended.id, list(ended.nodes)) for ended in started.ends] == [("disk-1", ["n1"]), ("kill-3", ["n2"])]
+    assert bench.in_force() == ["kill n3"]
+
+
+def test_a_kill_of_several_nodes_has_the_times_of_each() -> None:
+    (begun,) = Bench().do("kill", ["n1", "n2", "n3"]).begins
+    times = [onset.in_force_ns for onset in begun.nodes.values()]
+    assert None not in times
+    assert len(set(times)) == 3, "one node is dead before the next"
+    assert all(onset.began_ns < (onset.in_force_ns or 0) for onset in begun.nodes.values())
+
+
+def test_a_new_partition_ends_the_old_one_and_a_lie_leaves_both_uncertain() -> None:
+    bench = Bench()
+    bench.do("start-partition", ONE_WAY)
+    replaced = bench.do("start-partition", SPLIT)
+    assert [begun.id for begun in replaced.begins] == ["partition-2"]
+    assert [(ended.id, ended.nodes["n1"].lifted_ns is not None) for ended in replaced.ends] == [("partition-1", True)]
+    bench.cluster.lies.add("links.drop")
+    lied = bench.do("start-partition", ONE_WAY)
+    assert lied.begins[0].nodes["n1"].in_force_ns is None
+    assert lied.ends[0].nodes["n1"].lifted_ns is None
+    bench.cluster.lies.clear()
+    assert {ended.id for ended in bench.do("stop-partition").ends} == {"partition-2", "partition-3"}
+
+
+def test_the_leaps_of_a_strobe_are_one_fault() -> None:
+    bench = Bench()
+    there, back = {"n1": SECOND_NS}, {"n1": 0}
+    begun = [
+        begun.name
+        for i in range(6)
+        for begun in bench.do("start-clock", {"kind": "strobe", "offset_ns": back if i % 2 else there}).begins
+    ]
+    drift = bench.do("start-clock", {"kind": "drift", "rate": {"n1": 2.0}})
+    assert [fault.name for fault in drift.begins] == ["clock:drift"]
+    assert drift.ends == (), "the offset stays while the clock drifts"
+    stopped = bench.do("stop-clock")
+    assert {ended.id for ended in stopped.ends} == {"clock-1", "clock-2"}
+    assert set(begun) == {"clock:strobe"}
+    assert bench.in_force() == []
+
+
+def test_a_restart_begins_and_ends_in_one_op() -> None:
+    result = Bench().do("restart-all")
+    assert [begun.id for begun in result.begins] == [ended.id for ended in result.ends] == ["restart-all-1"]
+    for node in NODES:
+        onset, lift = result.begins[0].nodes[node], result.ends[0].nodes[node]
+        assert onset.began_ns < (onset.in_force_ns or 0) <= lift.lifting_ns < (lift.lifted_ns or 0)
+    rolling = Bench().do("restart", ["n4", "n2"])
+    assert [list(begun.nodes) for begun in rolling.begins] == [["n4"], ["n2"]]
+    assert all(begun.name == "restart-all:rolling" for begun in rolling.begins)

@@ -1,11 +1,12 @@
 import copy
 import threading
 import time
+from collections.abc import Collection
 
 import pytest
 
 from histories.op import NEMESIS, Op
-from nemesis.capabilities import Grudge
+from nemesis.capabilities import Grudge, Spans
 from nemesis.nemesis import Nemesis
 from nemesis.registry import chosen_families, families, parse_nemesis
 from nemesis.tests.fake_cluster import FakeCluster
@@ -116,3 +117,41 @@ def test_operating_errors_are_values_and_mistakes_are_raised(timeout_s: float | 
     assert "KeyError" in healed["kill"].why
     assert healed["partition"].status == "installed"
     assert not cluster.links.cut
+
+
+def test_an_op_that_is_stuck_does_not_refuse_the_ops_that_would_unblock_it() -> None:
+    cluster, nemesis = with_timeout(0.05)
+    is_up = threading.Event()
+    start = cluster.processes.start
+
+    def waits_for_the_others(nodes: Collection[str]) -> Spans:
+        if "n3" in nodes:
+            is_up.wait()
+        spans = start(nodes)
+        if {"n1", "n2"} & set(nodes):
+            is_up.set()
+        return spans
+
+    cluster.processes.start = waits_for_the_others  # type: ignore[method-assign]
+    assert nemesis.invoke(op("kill", ["n1", "n2"])).status == "installed"
+    assert nemesis.invoke(op("restart", ["n3"])).why == "given up after 0.05 s"
+    killed = nemesis.invoke(op("kill", ["n3"]))
+    assert killed.status in ("skipped", "indeterminate")
+    assert "an earlier op (restart n3) is still stuck" in killed.why, "it may start n3 at any time"
+    started = nemesis.invoke(op("start", ["n1", "n2"]))
+    assert (started.status, started.why) == ("installed", "")
+    assert [ended.id for ended in started.ends] == ["kill-1"]
+    assert nemesis.heal_all()["kill"].status == "installed"
+    assert cluster.healthy()
+    assert nemesis.book.open("kill") == nemesis.book.open("restart-all") == []
+
+
+def test_a_node_that_runs_and_does_not_answer_is_evidence_and_no_failure() -> None:
+    cluster, nemesis = with_timeout(None)
+    cluster.processes.silent = {"n1"}
+    nemesis.invoke(op("kill", ["n1", "n2"]))
+    started = nemesis.invoke(op("start"))
+    assert started.status == "installed"
+    assert started.evidence["silent"] == ["n1"]
+    restarted = nemesis.invoke(op("restart-all"))
+    assert (restarted.status, restarted.evidence["silent"]) == ("installed", ["n1"])
