@@ -45,7 +45,7 @@ class LeaderSession:
             case "ok":
                 return Outcome("ok", call.value if reply.result is None else reply.result)
             case "refused":
-                return Outcome("fail", call.value, reply.reason)
+                return Outcome("fail", call.value, reply.reason, is_refused=True)
             case "superseded":
                 return Outcome("fail", call.value, "superseded")
             case "unknown":

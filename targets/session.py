@@ -32,11 +32,15 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `info` whenever it may have happened: when in doubt, indeterminate is the safe answer."""
+    """How a call ended. `info` whenever it may have happened: when in doubt, indeterminate is the safe answer.
+
+    is_refused: a `fail` by which the cluster served: its state forbade the op, as a lock that is held forbids to acquire it.
+    """
 
     type: Literal["ok", "fail", "info"]
     value: Any = None
     error: Any = None
+    is_refused: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

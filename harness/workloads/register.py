@@ -14,58 +14,41 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from harness.generators import (
-    PENDING,
-    Context,
-    Generator,
-    Invocation,
-    Step,
-    Stream,
-    concat,
-    concurrent_keys,
-    delay,
-    each_thread,
-    filled,
-    repeat,
-    salt_of,
-    time_limit,
-    until_ok,
-)
+from harness.generators import PENDING, Context, Generator, Invocation, Step, Stream, filled
 from harness.workloads.base import WorkloadContext
+from harness.workloads.keyed import (
+    KeyedOptions,
+    Positive,
+    Weight,
+    draws_of,
+    final_ops,
+    is_used_up,
+    keyed,
+    read_until_ok,
+    require_some,
+)
 from histories.op import Op
 
 _STALE_CAS_SHARE = 0.2
 """How many cas start from the value before the last: enough that each key has some, few enough that most cas
 succeed."""
 
-_RETRY_S = 0.05
-"""Between two tries of one final read: short against an election, long enough not to drown one."""
 
-Weight = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+class RegisterOptions(KeyedOptions, frozen=True, kw_only=True):
+    """read, write, cas: weights of the mix. values: see the module; values_max: how many, when small. See KeyedOptions.
 
-
-class RegisterOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """ops_per_key: then its threads take the next key. threads_per_key: 0 for twice the nodes, so that each key is
-    asked of every node while another op is under way there. keys_max: 0 for no end. read, write, cas: weights of the
-    mix. values: see the module; values_max: how many, when small. final_keys: how many of the latest keys every
-    thread reads after the heal.
+    A register's check is cheap, whatever ends `info`: only its ops use up a key.
     """
 
-    ops_per_key: Positive = 200
-    threads_per_key: Weight = 0
-    keys_max: Weight = 0
+    indeterminate_per_key: Positive = 200
     read: Weight = 5
     write: Weight = 3
     cas: Weight = 2
     values: Literal["unique", "small"] = "unique"
     values_max: Annotated[int, msgspec.Meta(ge=2)] = 5
-    final_keys: Weight = 10
-    final_time_limit_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
 
     def __post_init__(self) -> None:
-        if self.write == 0:
-            raise ValueError("write is 0: a register that nobody writes proves nothing")
+        require_some(self, "write")
 
 
 class KeyOps(Generator, frozen=True):
@@ -77,25 +60,28 @@ class KeyOps(Generator, frozen=True):
     options: RegisterOptions
     salt: int
     key: int
-    left: int
+    count: int = 0
+    doubts: int = 0
     next_value: int = 0
     seen: tuple[Any, ...] = ()
 
     def op(self, context: Context) -> Step:
-        if not self.left:
+        if is_used_up(self.options, self.count, self.doubts):
             return None
         if not context.free:
             return PENDING, self
-        # Salted by the key as well, or the groups that work side by side would march in step.
-        draws = Stream(self.salt ^ context.word ^ self.key)
-        invocation = filled(self._drawn(draws), context)
+        invocation = filled(self._drawn(draws_of(self.salt, self.key, context)), context)
         if invocation is None:
             return PENDING, self
         uses_value = invocation.f != "read"
-        return invocation, self._with(self.left - 1, self.next_value + uses_value, self.seen)
+        return invocation, self._with(self.count + 1, self.doubts, self.next_value + uses_value, self.seen)
 
     def update(self, context: Context, event: Op) -> Generator:
-        if event.type != "ok" or event.key != self.key:
+        if event.key != self.key:
+            return self
+        if event.type == "info":
+            return self._with(self.count, self.doubts + 1, self.next_value, self.seen)
+        if event.type != "ok":
             return self
         match event.f, event.value:
             case "cas", [_, value]:
@@ -104,10 +90,10 @@ class KeyOps(Generator, frozen=True):
                 pass
         if value is None or value in self.seen[:1]:
             return self
-        return self._with(self.left, self.next_value, (value, *self.seen[:1]))
+        return self._with(self.count, self.doubts, self.next_value, (value, *self.seen[:1]))
 
-    def _with(self, left: int, next_value: int, seen: tuple[Any, ...]) -> KeyOps:
-        return KeyOps(self.options, self.salt, self.key, left, next_value, seen)
+    def _with(self, count: int, doubts: int, next_value: int, seen: tuple[Any, ...]) -> KeyOps:
+        return KeyOps(self.options, self.salt, self.key, count, doubts, next_value, seen)
 
     def _drawn(self, draws: Stream) -> Invocation:
         options = self.options
@@ -128,28 +114,6 @@ class KeyOps(Generator, frozen=True):
         return Invocation("cas", self.key, [old, self.next_value])
 
 
-class FinalReads(Generator, frozen=True):
-    """Every thread reads each of the latest keys until it succeeds. keys: the latest ones used so far, in order of
-    first use."""
-
-    keys_max: int
-    time_limit_s: float
-    keys: tuple[Any, ...] = ()
-
-    def op(self, context: Context) -> Step:
-        reads = concat(*(until_ok(delay(_RETRY_S, repeat(Invocation("read", key)))) for key in self.keys))
-        return time_limit(self.time_limit_s, each_thread(reads)).op(context)
-
-    def update(self, context: Context, event: Op) -> Generator:
-        if event.type != "invoke" or not event.is_client or event.key in self.keys:
-            return self
-        return FinalReads(self.keys_max, self.time_limit_s, (*self.keys, event.key)[-self.keys_max :])
-
-    @property
-    def is_attentive(self) -> bool:
-        return True
-
-
 class RegisterWorkload:
     """Keys from 0 up; see the module."""
 
@@ -160,18 +124,10 @@ class RegisterWorkload:
     data_type = "register"
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
-        """Groups of threads, each on one key for ops_per_key ops, then on the next."""
+        """Twice as many threads on a key as nodes, so that each node is asked while another op is under way there."""
         options: RegisterOptions = context.options
-        salt = salt_of(rng)
-
-        def make(key: int) -> Generator:
-            return KeyOps(options, salt, key, options.ops_per_key)
-
-        threads_per_key = min(options.threads_per_key or 2 * len(context.nodes), context.concurrency)
-        return concurrent_keys(context.concurrency, threads_per_key, make, options.keys_max or None)
+        return keyed(context, rng, 2 * len(context.nodes), lambda salt, key: KeyOps(options, salt, key))
 
     def final_generator(self, context: WorkloadContext) -> Generator | None:
-        """Every thread, and so every node, reads the latest keys: what was lost or is stale shows at the latest
-        here."""
-        options: RegisterOptions = context.options
-        return FinalReads(options.final_keys, options.final_time_limit_s) if options.final_keys else None
+        """Every node is read."""
+        return final_ops(context, read_until_ok)

@@ -8,7 +8,14 @@ from importlib import metadata
 
 from harness.workloads.base import Workload
 
-BUILT_IN = {"register": "harness.workloads.register:RegisterWorkload"}
+BUILT_IN = {
+    "register": "harness.workloads.register:RegisterWorkload",
+    "counter": "harness.workloads.counter:CounterWorkload",
+    "set": "harness.workloads.sets:SetWorkload",
+    "queue": "harness.workloads.fifo_queue:QueueWorkload",
+    "lock": "harness.workloads.lock:LockWorkload",
+    "append": "harness.workloads.append:AppendWorkload",
+}
 
 
 def _known() -> dict[str, str]:

@@ -24,7 +24,7 @@ READ, WRITE, CAS = Call("read", "x"), Call("write", "x", 1), Call("cas", "x", [1
         (READ, Answer("ok"), Outcome("ok", None)),
         (WRITE, Answer("ok"), Outcome("ok", 1)),
         (CAS, Answer("ok"), Outcome("ok", [1, 2])),
-        (CAS, Answer("refused", reason="cas-mismatch"), Outcome("fail", [1, 2], "cas-mismatch")),
+        (CAS, Answer("refused", reason="cas-mismatch"), Outcome("fail", [1, 2], "cas-mismatch", is_refused=True)),
         (WRITE, Answer("superseded"), Outcome("fail", 1, "superseded")),
         (READ, Answer("superseded"), Outcome("fail", None, "superseded")),
         (WRITE, Answer("unknown"), Outcome("info", 1, "unknown")),

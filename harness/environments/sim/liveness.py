@@ -24,7 +24,7 @@ LOOK_EVERY_NS = 20 * NS_PER_MS
 
 
 class Probe:
-    """One call after another, to each node in turn, until one is answered `ok`."""
+    """One call after another, to each node in turn, until the cluster serves one: it is done, or refused by the state."""
 
     def __init__(self, clients: Clients, invocation: Op | None) -> None:
         self.clients = clients
@@ -44,7 +44,7 @@ class Probe:
 
     def _answered(self, _op: Op, outcome: Outcome, node: str) -> None:
         self._is_asking = False
-        self.is_served = outcome.type == "ok"
+        self.is_served = outcome.type == "ok" or outcome.is_refused
         self.last_answer = LastAnswer(outcome.type, node, outcome.error)
 
 

@@ -1,0 +1,82 @@
+"""Many locks, acquired and released by threads that contend for them.
+
+The owner is the thread, which outlives its processes: a lock whose acquisition is of unknown fate is released by the same owner
+and does not stay shut for good. Two owners at a time, and a fencing token that is not greater than those before it, are what must
+not be. 40 ops a key on as many threads as there are nodes: more would only wait for each other.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from harness.generators import PENDING, Context, Generator, Invocation, Step, filled
+from harness.workloads.base import WorkloadContext
+from harness.workloads.keyed import KeyedOptions, draws_of, is_used_up, keyed
+from histories.op import Op
+
+_IDLE_RELEASE_SHARE = 0.05
+"""How many ops of a thread that holds nothing are releases all the same, which must be refused."""
+
+
+class LockOptions(KeyedOptions, frozen=True, kw_only=True):
+    """There are no final ops: a lock has nothing to read. See KeyedOptions."""
+
+    ops_per_key: int = 40
+    final_keys: int = 0
+
+
+class LockOps(Generator, frozen=True):
+    """The ops on one lock. holders: bits of the threads that hold it, or may. doubts: how many ops ended `info`."""
+
+    options: LockOptions
+    salt: int
+    key: int
+    count: int = 0
+    holders: int = 0
+    doubts: int = 0
+
+    def op(self, context: Context) -> Step:
+        if is_used_up(self.options, self.count, self.doubts):
+            return None
+        bit = context.some_free_bit()
+        if not bit:
+            return PENDING, self
+        is_idle_release = draws_of(self.salt, self.key, context).random() < _IDLE_RELEASE_SHARE
+        f = "release" if self.holders & bit or is_idle_release else "acquire"
+        owner = bit.bit_length() - 1
+        invocation = filled(Invocation(f, self.key, owner, process=context.process_at(bit)), context)
+        if invocation is None:
+            return PENDING, self
+        return invocation, LockOps(self.options, self.salt, self.key, self.count + 1, self.holders, self.doubts)
+
+    def update(self, context: Context, event: Op) -> Generator:
+        if event.key != self.key or event.type == "invoke":
+            return self
+        bit, holders = context.bit_of(event.process), self.holders
+        if event.f == "acquire" and event.type != "fail":
+            holders |= bit
+        elif event.f == "release" and event.type != "info":
+            holders &= ~bit
+        doubts = self.doubts + (event.type == "info")
+        if (holders, doubts) == (self.holders, self.doubts):
+            return self
+        return LockOps(self.options, self.salt, self.key, self.count, holders, doubts)
+
+
+class LockWorkload:
+    """Keys from 0 up; see the module."""
+
+    name = "lock"
+    summary = "many locks with fencing tokens, acquired and released"
+    interface = "lock"
+    data_type = "lock"
+    option_type = LockOptions
+
+    def generator(self, context: WorkloadContext, rng: Random) -> Generator:
+        """As many threads on a lock as nodes, so that each node is asked."""
+        options: LockOptions = context.options
+        return keyed(context, rng, len(context.nodes), lambda salt, key: LockOps(options, salt, key))
+
+    def final_generator(self, context: WorkloadContext) -> Generator | None:
+        """Nothing."""
+        return None

@@ -1,0 +1,65 @@
+"""Elements added to many sets, some of them removed again, and reads of the whole set.
+
+Every added element is new to its key. A removal takes one of the last few that were added, so that it meets additions that are
+still under way. 40 ops a key: an addition or removal of unknown fate doubles the sets that are possible until a read tells them
+apart, and a read tells of all of them at once.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from harness.generators import Generator, Stream
+from harness.workloads.base import WorkloadContext
+from harness.workloads.keyed import (
+    DrawnOps,
+    KeyedOptions,
+    Weight,
+    chosen,
+    final_ops,
+    keyed,
+    read_until_ok,
+    require_some,
+)
+
+_LATEST = 5
+"""A removal goes back at most so many ops."""
+
+
+class SetOptions(KeyedOptions, frozen=True, kw_only=True):
+    """add, remove, read: weights of the mix. See KeyedOptions."""
+
+    ops_per_key: int = 40
+    add: Weight = 4
+    remove: Weight = 1
+    read: Weight = 5
+
+    def __post_init__(self) -> None:
+        require_some(self, "add", "read")
+
+
+def draw(options: SetOptions, draws: Stream, number: int) -> tuple[str, int | None]:
+    """The number as a new element; or a late number, which was added if its op was an addition; or a read."""
+    f = chosen(draws, ("add", options.add), ("remove", options.remove), ("read", options.read))
+    if f == "read":
+        return f, None
+    return f, number if f == "add" else max(0, number - 1 - draws.below(_LATEST))
+
+
+class SetWorkload:
+    """Keys from 0 up; see the module."""
+
+    name = "set"
+    summary = "elements added to and removed from many sets, and reads of them"
+    interface = "set"
+    data_type = "set"
+    option_type = SetOptions
+
+    def generator(self, context: WorkloadContext, rng: Random) -> Generator:
+        """Twice as many threads on a key as nodes, so that each node is asked while another op is under way there."""
+        options: SetOptions = context.options
+        return keyed(context, rng, 2 * len(context.nodes), lambda salt, key: DrawnOps(draw, options, salt, key))
+
+    def final_generator(self, context: WorkloadContext) -> Generator | None:
+        """Every node is read."""
+        return final_ops(context, read_until_ok)
