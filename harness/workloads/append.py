@@ -13,6 +13,7 @@ from harness.workloads.base import WorkloadContext
 from harness.workloads.keyed import (
     DrawnOps,
     KeyedOptions,
+    Positive,
     Weight,
     chosen,
     final_ops,
@@ -25,7 +26,7 @@ from harness.workloads.keyed import (
 class AppendOptions(KeyedOptions, frozen=True, kw_only=True):
     """append, read: weights of the mix. See KeyedOptions."""
 
-    ops_per_key: int = 40
+    ops_per_key: Positive = 40
     append: Weight = 5
     read: Weight = 5
 

@@ -14,6 +14,7 @@ from harness.workloads.base import WorkloadContext
 from harness.workloads.keyed import (
     DrawnOps,
     KeyedOptions,
+    Positive,
     Weight,
     chosen,
     final_ops,
@@ -29,7 +30,7 @@ _BITS = 30
 class CounterOptions(KeyedOptions, frozen=True, kw_only=True):
     """add, read: weights of the mix. ops_per_key: beyond 30 of them amounts come again. See KeyedOptions."""
 
-    ops_per_key: int = 30
+    ops_per_key: Positive = 30
     add: Weight = 5
     read: Weight = 5
 

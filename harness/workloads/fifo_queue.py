@@ -12,14 +12,24 @@ from typing import Any
 
 from harness.generators import Context, Generator, Invocation, Step, Stream, delay, repeat
 from harness.workloads.base import WorkloadContext
-from harness.workloads.keyed import RETRY_S, DrawnOps, KeyedOptions, Weight, chosen, final_ops, keyed, require_some
+from harness.workloads.keyed import (
+    RETRY_S,
+    DrawnOps,
+    KeyedOptions,
+    Positive,
+    Weight,
+    chosen,
+    final_ops,
+    keyed,
+    require_some,
+)
 from histories.op import Op
 
 
 class QueueOptions(KeyedOptions, frozen=True, kw_only=True):
     """enqueue, dequeue: weights of the mix. See KeyedOptions."""
 
-    ops_per_key: int = 25
+    ops_per_key: Positive = 25
     final_keys: Weight = 5
     enqueue: Weight = 5
     dequeue: Weight = 5

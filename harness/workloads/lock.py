@@ -8,10 +8,11 @@ not be. 40 ops a key on as many threads as there are nodes: more would only wait
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
-from harness.generators import PENDING, Context, Generator, Invocation, Step, filled
+from harness.generators import PENDING, Context, Generator, Invocation, Step, delay, filled
 from harness.workloads.base import WorkloadContext
-from harness.workloads.keyed import KeyedOptions, draws_of, is_used_up, keyed
+from harness.workloads.keyed import RETRY_S, KeyedOptions, Positive, Weight, draws_of, final_ops, is_used_up, keyed
 from histories.op import Op
 
 _IDLE_RELEASE_SHARE = 0.05
@@ -19,10 +20,10 @@ _IDLE_RELEASE_SHARE = 0.05
 
 
 class LockOptions(KeyedOptions, frozen=True, kw_only=True):
-    """There are no final ops: a lock has nothing to read. See KeyedOptions."""
+    """See KeyedOptions."""
 
-    ops_per_key: int = 40
-    final_keys: int = 0
+    ops_per_key: Positive = 40
+    final_keys: Weight = 3
 
 
 class LockOps(Generator, frozen=True):
@@ -63,6 +64,37 @@ class LockOps(Generator, frozen=True):
         return LockOps(self.options, self.salt, self.key, self.count, holders, doubts)
 
 
+class LastTurn(Generator, frozen=True):
+    """One thread frees the lock, if it is the owner, and takes and frees it once more. f: what comes next."""
+
+    key: Any
+    f: str = "release"
+    is_served: bool = False
+
+    def op(self, context: Context) -> Step:
+        bit = context.some_free_bit()
+        if self.f == "nothing":
+            return None
+        if not bit:
+            return PENDING, self
+        invocation = filled(
+            Invocation(self.f, self.key, bit.bit_length() - 1, process=context.process_at(bit)), context
+        )
+        return (PENDING, self) if invocation is None else (invocation, self)
+
+    def update(self, context: Context, event: Op) -> Generator:
+        if event.type == "invoke" or event.key != self.key:
+            return self
+        match event.f, event.type:
+            case "acquire", "ok":
+                return LastTurn(self.key, "release", is_served=True)
+            case "acquire", "fail":
+                return self
+            case "release", "ok" | "fail":
+                return LastTurn(self.key, "nothing" if self.is_served else "acquire", self.is_served)
+        return LastTurn(self.key, "release", self.is_served)  # It may hold the lock.
+
+
 class LockWorkload:
     """Keys from 0 up; see the module."""
 
@@ -78,5 +110,5 @@ class LockWorkload:
         return keyed(context, rng, len(context.nodes), lambda salt, key: LockOps(options, salt, key))
 
     def final_generator(self, context: WorkloadContext) -> Generator | None:
-        """Nothing."""
-        return None
+        """Every thread, and so every node, has each of the latest locks once more."""
+        return final_ops(context, lambda key: delay(RETRY_S, LastTurn(key)))

@@ -14,6 +14,7 @@ from harness.workloads.base import WorkloadContext
 from harness.workloads.keyed import (
     DrawnOps,
     KeyedOptions,
+    Positive,
     Weight,
     chosen,
     final_ops,
@@ -29,7 +30,7 @@ _LATEST = 5
 class SetOptions(KeyedOptions, frozen=True, kw_only=True):
     """add, remove, read: weights of the mix. See KeyedOptions."""
 
-    ops_per_key: int = 40
+    ops_per_key: Positive = 40
     add: Weight = 4
     remove: Weight = 1
     read: Weight = 5

@@ -1,0 +1,130 @@
+"""Every machine on Raft, by its workload: sound clusters are VALID, planted bugs are found; and what a new machine takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checkers.verdict import Validity
+from harness.campaign.sweep import sweep
+from harness.environments.real import ended_nodes
+from harness.environments.real.labelled_processes import Ended
+from harness.errors import HarnessError
+from harness.run.execute import execute, run_into
+from harness.run.plan import prepare
+from harness.run.sinks import MemorySink
+from harness.spec import RunSpec
+from harness.store.runs import Result, Store
+from harness.tests.broken_target import POISONED
+from harness.workloads import registry as workloads
+from targets import machine_registry
+from targets.node import CRASHED, MACHINE_FAILED
+
+FAULTS = ("partition", "kill", "pause", "loss", "clock")
+
+WORKLOADS = ("register", "append", "counter", "set", "queue", "lock")
+FOUND_BY = {
+    ("append", "stale-read"): 1,
+    ("counter", "stale-read"): 1,
+    ("set", "stale-read"): 1,
+    ("counter", "reply-before-commit"): 1,
+    ("queue", "reply-before-commit"): 1,
+    ("lock", "reply-before-commit"): 1,
+}
+"""(workload, bug) -> a seed whose history shows it. The queue and the lock have no reads that could be stale."""
+
+
+def spec(workload: str, seed: int, bug: str = "", time_limit_s: float = 15.0) -> RunSpec:
+    bugs = (bug,) if bug else ()
+    return RunSpec(env="sim", workload=workload, nemesis=FAULTS, seed=seed, bugs=bugs, time_limit_s=time_limit_s)
+
+
+def run(spec: RunSpec) -> Result:
+    return execute(prepare(spec), MemorySink("test"))
+
+
+def test_each_workload_has_its_machine_and_each_machine_its_workload() -> None:
+    assert {workloads.find(name).interface for name in WORKLOADS} == machine_registry.BUILT_IN.keys()
+    assert set(WORKLOADS) == workloads.BUILT_IN.keys()
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_sound_cluster_is_valid_under_faults(workload: str, seed: int) -> None:
+    result = run(spec(workload, seed))
+    assert result.verdict.validity is Validity.VALID, result.verdict
+    assert not result.harness
+
+
+@pytest.mark.parametrize(("workload", "bug"), FOUND_BY)
+def test_a_planted_bug_shows_in_the_history(workload: str, bug: str) -> None:
+    result = run(spec(workload, FOUND_BY[workload, bug], bug))
+    assert result.verdict.parts["linearizable"].validity is Validity.INVALID
+    assert not result.harness
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_300_seeds_of_a_sound_cluster_are_valid(workload: str) -> None:
+    wrong = [
+        (result.seed, result.validity.name, result.reason)
+        for result in sweep(spec(workload, 0), range(1, 301), jobs=2)
+        if result.validity is not Validity.VALID
+    ]
+    assert not wrong
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("workload", "bug"), FOUND_BY)
+def test_most_seeds_find_a_planted_bug(workload: str, bug: str) -> None:
+    results = list(sweep(spec(workload, 0, bug), range(1, 51), jobs=2))
+    assert sum(result.validity is Validity.INVALID for result in results) >= 25
+
+
+# --- a machine that is wrong ------------------------------------------------------------------------------------------
+
+
+def test_a_machine_that_raises_is_a_failure_of_the_harness_and_keeps_the_history() -> None:
+    sink = MemorySink("poisoned")
+    result = execute(prepare(RunSpec(target=POISONED, env="sim", time_limit_s=5.0)), sink)
+    assert [failure.phase for failure in result.harness] == ["run"]
+    assert "machine 'kv' raised on Write(" in result.harness[0].error
+    assert "ZeroDivisionError: poison" in result.harness[0].error
+    assert result.verdict.validity is not Validity.INVALID
+    assert len(sink.history()) > 0
+
+
+@pytest.mark.real
+def test_a_machine_that_raises_in_a_process_is_a_failure_of_the_harness(tmp_path: Path) -> None:
+    plan = prepare(
+        RunSpec(target=POISONED, env="local", nodes=("n1",), time_limit_s=1.0, workload_options={"final_keys": 0})
+    )
+    directory, result = run_into(Store(tmp_path), plan)
+    told = [failure for failure in result.harness if failure.phase == "findings"]
+    assert len(told) == 1
+    assert "n1" in told[0].error
+    assert "machine 'kv' raised on Write(" in told[0].error
+    assert "ZeroDivisionError: poison" in told[0].error
+    assert result.verdict.validity is not Validity.INVALID
+    assert directory.history.read_text().count("\n") > 3
+
+
+def test_a_node_that_ended_because_its_machine_raised_says_nothing_about_the_cluster() -> None:
+    ended = [Ended("n2", 12, CRASHED), Ended("n1", 11, MACHINE_FAILED)]
+    with pytest.raises(HarnessError, match="n1: the last line"):
+        ended_nodes.verdict(ended, lambda node: "a line\nthe last line", has_cores=True)
+
+
+# --- a machine of a stranger ------------------------------------------------------------------------------------------
+
+
+def test_a_new_machine_and_its_workload_take_files_of_their_own_and_a_line_in_each_registry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = "harness.tests.max_register"
+    monkeypatch.setitem(machine_registry.BUILT_IN, "max-register", f"{package}.machine:MaxRegister")
+    monkeypatch.setitem(workloads.BUILT_IN, "max-register", f"{package}.workload:MaxRegisterWorkload")
+    assert run(spec("max-register", 1)).verdict.validity is Validity.VALID
+    result = run(spec("max-register", 1, "stale-read"))
+    assert result.verdict.parts["linearizable"].validity is Validity.INVALID
