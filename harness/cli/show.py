@@ -57,7 +57,11 @@ def row(run: RunDirectory) -> dict[str, str]:
 @click.command()
 @click.argument("run", default="latest")
 @click.option(
-    "--window", type=click.IntRange(0, 10_000), default=12, show_default=True, help="Ops shown around a failure."
+    "--window",
+    type=click.IntRange(0, 10_000),
+    default=12,
+    show_default=True,
+    help="Ops of its key shown before a failed op.",
 )
 @click.option(
     "--span", type=click.FloatRange(0), default=20.0, show_default=True, help="Milliseconds of messages drawn."
@@ -65,7 +69,7 @@ def row(run: RunDirectory) -> dict[str, str]:
 @STORE
 @JSON
 def inspect(run: str, window: int, span: float, store: Path, as_json: bool) -> int:
-    """What a run came to, and why, in words: the verdict, the op that does not fit, what happened around it.
+    """What a run came to, and why: each failure as a story, with the ops that show it and every fault between them.
 
     \b
     Example:
@@ -73,7 +77,7 @@ def inspect(run: str, window: int, span: float, store: Path, as_json: bool) -> i
     """
     directory = Store(store).find(run)
     if as_json:
-        options.echo_json(inspection.as_data(directory, window))
+        options.echo_json(inspection.as_data(directory))
     else:
         click.echo(inspection.as_text(directory, window, span))
     return 0

@@ -45,8 +45,8 @@ def verdict_text(verdict: Verdict, subject: str) -> str:
     return "\n".join(lines)
 
 
-def summary(run: RunDirectory, result: Result, spec: RunSpec) -> str:
-    """What a run came to, for the end of `themis test`."""
+def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool = True) -> str:
+    """What a run came to, for the end of `themis test`. with_hint: how to look closer."""
     counts = result.counts
     lines = [verdict_text(result.verdict, str(run.path))]
     if counts:
@@ -63,7 +63,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec) -> str:
         lines.append("  interrupted: the verdict is on what was recorded until then")
     for failure in result.harness:
         lines.append(f"  harness failure in {failure.phase}: {line(failure.error)} (themis.log has the traceback)")
-    if code(result) != VALID:
+    if with_hint and code(result) != VALID:
         lines.append(f"  look closer: themis inspect {shlex.quote(str(run.path))}")
     lines.append(f"  seed {spec.seed}")
     return "\n".join(lines)

@@ -62,6 +62,7 @@ def test_a_violation_exits_1_and_inspect_says_which_read_in_words(tmp_path: Path
     assert "INVALID" in told.stdout
     assert "read" in told.stdout
     assert "possible before it" in told.stdout
+    assert ">> p" in told.stdout
 
 
 def test_a_run_that_tested_nothing_exits_2_and_says_vacuous(tmp_path: Path) -> None:

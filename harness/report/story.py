@@ -1,0 +1,235 @@
+"""A failure as text for a terminal: what was promised, the operations that show it in order of time, and between them
+every fault, with whatever else happened folded into one line."""
+
+from __future__ import annotations
+
+import textwrap
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from harness.report.failure import Failure, FailureEdge, FailureOp, duration
+from harness.report.printing import block, line, value
+from histories.history import History
+from histories.op import Op, freeze
+
+WIDTH = 79
+WORDS_MAX = 1_200
+STATES_MAX = 8
+EDGES_MAX = 12
+ROWS_MAX = 20
+
+MARKS = {"failed": ">>", "core": "*", "possible": "=", "would fit": "+", "shown": "*"}
+LEGEND = {
+    "failed": ">> does not fit",
+    "core": "* cannot be explained even alone",
+    "possible": "= led to a state still possible",
+    "would fit": "+ after it, it would have fitted",
+}
+
+
+class _Event(NamedTuple):
+    """A line of the story. op: the operation that it tells of; None for a fault."""
+
+    time_ns: int
+    text: str
+    op: FailureOp | None
+
+
+def story(failure: Failure, history: History, neighbours: int) -> list[str]:
+    """The failure in lines. neighbours: how many ops of the same key are shown before the failed one."""
+    head = f"{failure.validity.name}  {line(failure.checker)}"
+    lines = [head + ("" if failure.key is None else f", key {value(failure.key)}")]
+    if failure.promise:
+        lines += _wrapped(f"promised: {failure.promise}")
+    lines += _wrapped(block(failure.words, WORDS_MAX))
+    for state in failure.states[:STATES_MAX]:
+        lines += _wrapped(f"possible before it: {line(state.why_excluded)}")
+    if len(failure.states) > STATES_MAX:
+        lines.append(f"  ... and {len(failure.states) - STATES_MAX} more states, which exclude it as well")
+    for note in failure.notes:
+        lines += _wrapped(line(note))
+    lines += _timeline(failure, history)
+    lines += _edges(failure)
+    for table in failure.tables:
+        lines += [f"  {line(table.title)}"] if table.title else []
+        cells = [[line(column, 60) for column in table.columns]]
+        cells += [
+            [each if isinstance(each, str) else value(each, 100) for each in row] for row in table.rows[:ROWS_MAX]
+        ]
+        widths = [max(len(line(row[column], 60)) for row in cells) for column in range(len(table.columns))]
+        for row in cells:
+            shown = (line(cell, 100).ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append(f"    {'  '.join(shown)}".rstrip())
+        if len(table.rows) > ROWS_MAX:
+            lines.append(f"    ... and {len(table.rows) - ROWS_MAX} more rows")
+    if neighbours and (near := _neighbours(failure, history, neighbours)):
+        lines += ["", f"  the last ops on key {value(failure.key)} before it:", *near]
+    if failure.detail:
+        lines += ["", *textwrap.indent(block(failure.detail, 4_000), "    ").splitlines()]
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence as lines of the terminal's least width."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _timeline(failure: Failure, history: History) -> list[str]:
+    """Operations and faults in order of time, and what lies between them in one line."""
+    events = [_Event(op.invoked_ns, _told(op), op) for op in failure.ops]
+    for fault in failure.faults:
+        doubt = "" if fault.status == "installed" else " (perhaps)"
+        parted = " | ".join(" ".join(side) for side in fault.sides)
+        title = line(fault.title, 60) + (f": {line(parted, 60)}" if parted and parted not in fault.title else "")
+        events.append(_Event(fault.began_ns, f"!! {title} begins{doubt}", None))
+        if fault.lifted_ns is not None:
+            events.append(_Event(fault.lifted_ns, f"!! {line(fault.title, 60)} is over", None))
+    if not failure.ops:
+        events = [event for event in events if failure.time_ns is None or event.time_ns <= failure.time_ns]
+    if not events:
+        return []
+    events.sort(key=lambda event: event.time_ns)
+    used = {role for op in failure.ops for role in op.roles}
+    lines = ["", "      time (s)  what happened"]
+    if failure.faults_left_out:
+        lines.append(f"                .. {failure.faults_left_out} earlier faults are left out")
+    last_ns = max(op.invoked_ns for op in failure.ops) if failure.ops else failure.time_ns
+    invocations = [op for op in history if op.type == "invoke" and op.is_client]
+    times = [op.time for op in invocations]
+    shown = {op.invoke for op in failure.ops}
+    for number, event in enumerate(events):
+        if number and (last_ns is None or event.time_ns <= last_ns):
+            between = invocations[bisect_right(times, events[number - 1].time_ns) : bisect_left(times, event.time_ns)]
+            lines += _gap([op for op in between if op.index not in shown], failure, history)
+        lines.append(f"  {event.time_ns / 1e9:12.6f}  {event.text}")
+    in_force = [line(fault.title, 40) for fault in failure.faults if fault.is_in_force]
+    if failure.time_ns is not None:
+        lines += _wrapped(f"in force at the failure: {', '.join(in_force) or 'no fault'}")
+    if legend := [text for role, text in LEGEND.items() if role in used]:
+        lines += _wrapped("; ".join(legend))
+    return lines
+
+
+def _gap(between: list[Op], failure: Failure, history: History) -> list[str]:
+    """Ops that are not told, as one line."""
+    if not between:
+        return []
+    ends: Counter[str] = Counter()
+    key = freeze(failure.key)
+    own = 0
+    for op in between:
+        end = history.completions.get(op.index) if _is_at(history, op) else None
+        ends["open" if end is None else history[end].type] += 1
+        own += freeze(op.key) == key
+    told = ", ".join(f"{ends[name]} {name}" for name in ("ok", "fail", "info", "open") if ends[name])
+    on_key = f", {own} of them on the key" if failure.key is not None else ""
+    return [f"                .. {len(between):,} other ops: {told}{on_key}"]
+
+
+def _is_at(history: History, op: Op) -> bool:
+    return op.index < len(history) and history[op.index].index == op.index
+
+
+def _told(op: FailureOp) -> str:
+    """`>> p4 (n2) read -> 7, after 5.000 ms`."""
+    mark = next((MARKS[role] for role in ("failed", "core", "would fit", "possible", "shown") if role in op.roles), "")
+    node = f" ({line(op.node, 20)})" if op.node else ""
+    asked = line(op.f, 30) + ("" if op.argument is None else f" {value(op.argument, 40)}")
+    lasted = "" if op.completed_ns is None else f", after {duration(op.completed_ns - op.invoked_ns)}"
+    match op.type:
+        case "ok":
+            says_more = op.argument is None or op.result not in (None, op.argument)
+            ended = (f" -> {value(op.result, 40)}" if says_more else " ok") + lasted
+        case "fail":
+            ended = f" refused{lasted}"
+        case "info":
+            ended = f" of unknown outcome{lasted}"
+        case _:
+            ended = " never answered"
+    error = "" if op.error is None else f" [{value(op.error, 40)}]"
+    optional = " (may not have happened)" if op.is_optional else ""
+    note = f"  {line(op.note, 60)}" if op.note else ""
+    return f"{mark:<2} p{op.process}{node} {asked}{ended}{error}{optional}{note}"
+
+
+def _edges(failure: Failure) -> list[str]:
+    """The order that cannot be, edge by edge."""
+    by_invoke = {op.invoke: op for op in failure.ops}
+
+    def name(invoke: int) -> str:
+        op = by_invoke[invoke]
+        return f"{line(op.f, 20)}{'' if op.argument is None else ' ' + value(op.argument, 20)} of p{op.process}"
+
+    def told(edge: FailureEdge) -> str:
+        return f"{name(edge.before)} comes before {name(edge.after)}: {line(edge.why, 120)}"
+
+    known = [edge for edge in failure.edges if edge.before in by_invoke and edge.after in by_invoke]
+    lines = [""] if known else []
+    for edge in known[:EDGES_MAX]:
+        lines += _wrapped(told(edge))
+    if len(known) > EDGES_MAX:
+        lines.append(f"  ... and {len(known) - EDGES_MAX} more")
+    if failure.cycle and all(invoke in by_invoke for invoke in failure.cycle):
+        lines += _wrapped(
+            "in a circle: " + ", then ".join(name(invoke) for invoke in (*failure.cycle, failure.cycle[0]))
+        )
+    return lines
+
+
+def _neighbours(failure: Failure, history: History, count: int) -> list[str]:
+    """The ops on the failure's key that began last before it; refused ones that follow each other are one line."""
+    failed = [op.invoke for op in failure.ops if "failed" in op.roles]
+    if not failed:
+        return []
+    key = freeze(failure.key)
+    last = failed[0]
+    found: list[tuple[Op, Op | None]] = [
+        (begun, ended) for begun, ended in history.pairs() if begun.is_client and freeze(begun.key) == key
+    ]
+    before = [pair for pair in found if pair[0].index <= last]
+    rows = list(_folded(before))
+    return rows[-count:]
+
+
+def _folded(pairs: list[tuple[Op, Op | None]]) -> Iterator[str]:
+    refused: list[tuple[Op, Op]] = []
+    for begun, ended in pairs:
+        if ended is not None and ended.type == "fail":
+            refused.append((begun, ended))
+            continue
+        yield from _refused(refused)
+        refused = []
+        yield _neighbour(begun, ended)
+    yield from _refused(refused)
+
+
+def _refused(pairs: list[tuple[Op, Op]]) -> Iterator[str]:
+    if len(pairs) < 3:
+        yield from (_neighbour(begun, ended) for begun, ended in pairs)
+        return
+    errors = Counter(value(ended.error, 40) for _, ended in pairs)
+    told = ", ".join(f"{count} [{error}]" for error, count in errors.most_common(3))
+    yield f"  {pairs[0][0].time / 1e9:12.6f}     {len(pairs)} ops refused until {pairs[-1][1].time / 1e9:.6f} s: {told}"
+
+
+def _neighbour(begun: Op, ended: Op | None) -> str:
+    op = FailureOp(
+        (),
+        begun.index,
+        None if ended is None else ended.index,
+        begun.process,
+        ended.node if ended is not None and ended.node is not None else begun.node,
+        begun.f,
+        begun.key,
+        begun.value,
+        None if ended is None else ended.value,
+        None if ended is None else ended.type,
+        None if ended is None else ended.error,
+        begun.time,
+        None if ended is None else ended.time,
+    )
+    return f"  {begun.time / 1e9:12.6f}  {_told(op)}"
