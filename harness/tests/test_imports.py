@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
         "aiohttp",
         "uvloop",
         "numpy",
+        "networkx",
         "click",
         "rich",
         "docker",
