@@ -25,7 +25,7 @@ from targets.core import (
     Trace,
 )
 from targets.machines.kv import KvMachine, Read, Write
-from targets.machines.machine import Answer, Command
+from targets.machines.machine import Answer, Command, Machine
 from targets.raft.core import ELECTION, Raft
 from targets.raft.log import Entry
 from targets.raft.messages import AppendEntries, AppendEntriesReply, RequestVoteReply
@@ -57,14 +57,17 @@ class Subject:
         records: Sequence[Record] = (),
         members: Sequence[NodeId] = MEMBERS,
         bugs: Sequence[str] = (),
+        machine: type[Machine] = KvMachine,
         **options: Any,
     ) -> None:
         self.options = RaftOptions(**options)
-        self.core = Raft("n1", members, self.options, frozenset(bugs), random.Random(1), KvMachine)
+        self.core = Raft("n1", members, self.options, frozenset(bugs), random.Random(1), machine)
         self.now_ns = 0
         self.effects: Sequence[Effect] = ()
         self.records: list[Record] = list(records)
         self.request_count = 0
+        self.answers: dict[int, Answer[Any]] = {}
+        """Every reply so far, by request id."""
         self.step(Started(tuple(records)))
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -72,6 +75,7 @@ class Subject:
     def step(self, event: Event) -> Sequence[Effect]:
         self.effects = self.core.step(self.now_ns, event)
         self.records += [effect.record for effect in self.effects if isinstance(effect, Persist)]
+        self.answers |= self.replies()
         return self.effects
 
     def pass_ms(self, ms: float) -> None:
@@ -89,6 +93,12 @@ class Subject:
         self.request_count += 1
         self.step(Request(self.request_count, command))
         return self.request_count
+
+    def ask(self, command: Command) -> int:
+        """A request whose entry, if it makes one, becomes durable at once."""
+        request_id = self.request(command)
+        self.sync()
+        return request_id
 
     def sync(self) -> None:
         """All that the last step persisted with a token becomes durable."""

@@ -111,6 +111,32 @@ def test_peers_reach_each_other_and_a_dead_one_is_found_again(tmp_path: Path) ->
             until(lambda: first.status()["pongs"]["n2"] > before + 3)
 
 
+def test_a_machine_is_served_on_the_route_of_its_name_and_refuses_a_bad_command(tmp_path: Path) -> None:
+    with running(tmp_path, "--target", "raft", "--interface", "lock") as node:
+        until(lambda: node.status()["role"] == "leader")
+        assert node.status()["interface"] == "lock"
+        length = node.status()["log_length"]
+        for body, words in (
+            (b'{"f": "acquire", "key": "x"}', "missing required field `value`"),
+            (b'{"f": "acquire", "key": "x", "value": null}', "value: Expected `int | str`, got `null`"),
+            (b'{"f": "write", "key": "x", "value": 1}', "f: Invalid value 'write'"),
+        ):
+            status, answer = node.ask("POST", "/lock", body)
+            assert status == 400
+            assert words in answer["error"]
+        assert node.ask("POST", "/kv", b'{"f": "read"}')[0] == 404
+        assert node.status()["log_length"] == length, "nothing of it reached the log"
+        acquire = {"f": "acquire", "key": "x", "value": "me"}
+        assert node.ask("POST", "/lock", acquire) == (200, {"status": "ok", "result": 1})
+        assert node.ask("POST", "/lock", acquire) == (200, {"status": "refused", "reason": "held"})
+        assert node.ask("POST", "/lock", {"f": "release", "key": "x", "value": "me"}) == (200, {"status": "ok"})
+    with running(
+        tmp_path, "--target", "raft", "--interface", "lock"
+    ) as node:  # The records on the disk are the machine's.
+        until(lambda: node.status()["role"] == "leader")
+        assert node.ask("POST", "/lock", acquire) == (200, {"status": "ok", "result": 2})
+
+
 def test_exit_statuses(tmp_path: Path) -> None:
     with running(tmp_path / "a") as node:
         node.process.send_signal(signal.SIGTERM)
@@ -144,6 +170,7 @@ def test_an_address_or_a_disk_in_use_is_said_in_one_line(tmp_path: Path) -> None
         (("--listen", "127.0.0.1:99999"), "--listen 127.0.0.1:99999: expected host:port"),
         (("--target", "rift"), "--target rift: known are"),
         (("--target", "targets.tests.echo:NOTHING"), "--target targets.tests.echo:NOTHING: module"),
+        (("--interface", "queue"), "--interface queue: targets.tests.echo:TARGET has kv"),
         (("--wrong",), "unrecognized arguments: --wrong"),
         (("--data-dir", "/proc/nothing"), "--data-dir /proc/nothing:"),
     ],

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from targets.core import CancelTimer, TimerFired
-from targets.machines.machine import Answer
+from targets.machines import counter, sets
+from targets.machines.counter import Add, CounterMachine
+from targets.machines.fifo_queue import Dequeue, Enqueue, QueueMachine
+from targets.machines.kv import KvMachine, Txn
+from targets.machines.lock import Acquire, LockMachine, Release
+from targets.machines.machine import Answer, Machine, MachineFailed
+from targets.machines.sets import SetMachine
 from targets.raft.core import ELECTION, HEARTBEAT
 from targets.raft.messages import (
     AppendEntries,
@@ -143,6 +151,91 @@ def test_a_write_whose_fate_stays_unknown_is_answered_so() -> None:
     assert not subject.replies()
     subject.time_out()
     assert subject.replies() == {request_id: Answer("unknown")}
+
+
+# --- any machine ------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_is_answered_with_the_result_of_the_machine_once_it_is_applied() -> None:
+    subject = alone(QueueMachine)
+    subject.ask(Enqueue("x", value=5))
+    for expected in (Answer("ok", 5), Answer("ok")):
+        request_id = subject.request(Dequeue("x"))
+        assert not subject.replies(), "it is not durable"
+        subject.sync()
+        assert subject.replies() == {request_id: expected}
+
+
+def test_what_the_machine_refuses_is_answered_as_refused() -> None:
+    subject = alone(LockMachine)
+    requests = [
+        subject.ask(command) for command in (Acquire("x", value=1), Acquire("x", value=2), Release("x", value=1))
+    ]
+    assert [subject.answers[request] for request in requests] == [
+        Answer("ok", 1),
+        Answer("refused", reason="held"),
+        Answer("ok"),
+    ]
+
+
+def test_a_read_of_any_machine_is_answered_without_an_entry() -> None:
+    subject = alone(CounterMachine)
+    subject.ask(Add("x", value=3))
+    length = subject.log_length
+    assert subject.answers[subject.ask(counter.Read("x"))] == Answer("ok", 3)
+    assert subject.log_length == length
+
+
+def test_a_transaction_of_reads_is_a_read_and_one_that_writes_is_not() -> None:
+    subject = alone(KvMachine)
+    length = subject.log_length
+    assert subject.answers[subject.ask(Txn(value=(("r", "x", None),)))] == Answer("ok", [["r", "x", None]])
+    assert subject.log_length == length
+    subject.ask(Txn(value=(("r", "x", None), ("w", "x", 1))))
+    assert subject.log_length == length + 1
+
+
+def test_the_bug_stale_read_answers_reads_of_any_machine_on_any_node() -> None:
+    subject = Subject(machine=SetMachine, bugs=["stale-read"])
+    assert subject.answers[subject.request(sets.Read("x"))] == Answer("ok", [])
+    assert subject.answers[subject.request(sets.Add("x", value=1))] == Answer("not-leader")
+
+
+def test_the_bug_reply_before_commit_answers_with_what_the_leaders_log_would_give() -> None:
+    subject = leader(machine=QueueMachine, bugs=["reply-before-commit"])
+    requests = [
+        subject.request(command)
+        for command in (Enqueue("x", value=5), Enqueue("x", value=6), Dequeue("x"), Dequeue("x"))
+    ]
+    assert subject.commit_index == 1
+    assert [subject.answers[request] for request in requests] == [
+        Answer("ok"),
+        Answer("ok"),
+        Answer("ok", 5),
+        Answer("ok", 6),
+    ]
+    # Deposed, it forgets what it promised; leading again, it begins from what is committed.
+    subject.follow([entry(2)], term=2, prev=(1, 1), commit=2)
+    subject.elect()
+    assert subject.answers[subject.request(Dequeue("x"))] == Answer("ok")
+
+
+def test_a_machine_that_raises_is_named_and_not_the_core() -> None:
+    class Broken(QueueMachine):
+        def apply(self, command: object) -> str | int | None:
+            raise KeyError("lost")
+
+    subject = alone(Broken)
+    with pytest.raises(MachineFailed, match=r"machine 'queue' raised on Dequeue\(.*KeyError"):
+        subject.ask(Dequeue("x"))
+
+
+def alone(machine: type[Machine]) -> Subject:
+    """The leader of a cluster of one."""
+    subject = Subject(members=("n1",), machine=machine)
+    subject.time_out()
+    subject.sync()
+    return subject
 
 
 # --- what the paper leaves out ----------------------------------------------------------------------------------------
