@@ -114,17 +114,3 @@ def test_a_node_that_ended_because_its_machine_raised_says_nothing_about_the_clu
     ended = [Ended("n2", 12, CRASHED), Ended("n1", 11, MACHINE_FAILED)]
     with pytest.raises(HarnessError, match="n1: the last line"):
         ended_nodes.verdict(ended, lambda node: "a line\nthe last line", has_cores=True)
-
-
-# --- a machine of a stranger ------------------------------------------------------------------------------------------
-
-
-def test_a_new_machine_and_its_workload_take_files_of_their_own_and_a_line_in_each_registry(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    package = "harness.tests.max_register"
-    monkeypatch.setitem(machine_registry.BUILT_IN, "max-register", f"{package}.machine:MaxRegister")
-    monkeypatch.setitem(workloads.BUILT_IN, "max-register", f"{package}.workload:MaxRegisterWorkload")
-    assert run(spec("max-register", 1)).verdict.validity is Validity.VALID
-    result = run(spec("max-register", 1, "stale-read"))
-    assert result.verdict.parts["linearizable"].validity is Validity.INVALID
