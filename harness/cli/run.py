@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from checkers import Validity
-from harness.campaign.sweep import SeedResult, sweep
 from harness.cli import options
-from harness.cli.progress import ProgressLine
-from harness.errors import HARNESS, VALID, UsageError, exit_code
+from harness.cli.sweep import sweep_seeds
+from harness.errors import VALID, UsageError, exit_code
 from harness.report import summary
 from harness.run import check, execute, plan
 from harness.spec import RunSpec
@@ -178,7 +174,7 @@ def test(
         raise UsageError(f"--{error}") from error
     refuse_ignored(has_seeds=seeds is not None)
     if seeds is not None:
-        return swept(spec, options.seed_range(seeds), jobs, fail_fast, schedule, as_json)
+        return sweep_seeds(spec, options.seed_range(seeds), jobs, fail_fast, schedule, as_json)
     ran: list[tuple[RunDirectory, Result]] = []
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
@@ -210,57 +206,6 @@ def refuse_ignored(*, has_seeds: bool) -> None:
                 raise UsageError(f"--{name.replace('_', '-')} does nothing here: {why}")
     elif options.given("jobs"):
         raise UsageError("--jobs does nothing here: it is for a sweep; add --seeds FIRST..LAST")
-
-
-def swept(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Path | None, as_json: bool) -> int:
-    """Run every seed in memory; a line for each that fails, with the command that runs it again into a folder."""
-    if spec.env != "sim":
-        raise UsageError(f"--seeds sweeps the simulation: add --env sim (for {spec.env}, use --seed and --test-count)")
-    if schedule is not None:
-        raise UsageError("--seeds plans the faults of each seed anew; replay a --schedule with --seed")
-    counted: Counter[Validity] = Counter()
-    virtual_s = cpu_s = 0.0
-    found: list[SeedResult] = []
-    codes: set[int] = set()
-    progress = ProgressLine(sys.stderr, "seed", len(seeds))
-    try:
-        for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
-            counted[result.validity] += 1
-            virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
-            codes.add(code := summary.code(result.result))
-            if code != VALID:
-                found.append(result)
-                if not as_json:
-                    progress.clear()
-                    word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
-                    click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
-            progress.show(counted.total())
-    except KeyboardInterrupt:
-        # What was swept so far counts; no seed at all is UNKNOWN.
-        progress.clear()
-        click.echo(f"themis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
-    progress.clear()
-    told = {validity.value: counted[validity] for validity in Validity}
-    if as_json:
-        options.echo_json(
-            {"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": [seed_as_data(one) for one in found]}
-        )
-    else:
-        words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count)
-        click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s")
-    return exit_code(codes)
-
-
-def seed_as_data(seed: SeedResult) -> dict[str, Any]:
-    """What `--json` prints for one seed that is not VALID: the evidence included, the history left out."""
-    return {
-        "seed": seed.seed,
-        "command": seed.command,
-        "exit_code": summary.code(seed.result),
-        "virtual_s": seed.virtual_s,
-        "cpu_s": seed.cpu_s,
-        "result": msgspec.to_builtins(seed.result),
-    }
 
 
 def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:

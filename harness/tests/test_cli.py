@@ -375,6 +375,15 @@ def test_a_sweep_names_the_command_that_reproduces_each_failure(tmp_path: Path) 
     assert again.returncode == 1, again.stdout + again.stderr
 
 
+def test_a_sweep_explains_the_first_invalid_seed_without_a_second_run() -> None:
+    ended = themis(*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..2")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.stdout.count("in words:") == 1
+    explained = ended.stdout.partition("seed 1, in words:")[2]
+    assert "promised: linearizable" in explained
+    assert ">> p" in explained
+
+
 @pytest.mark.real
 def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,0 +1,90 @@
+"""`themis test --seeds`: many seeds of one simulated run, in memory; a line for each that fails, and the first one explained."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from checkers import Validity
+from harness.campaign.sweep import SeedResult, spec_of_seed, sweep
+from harness.cli import options
+from harness.cli.progress import ProgressLine
+from harness.errors import HARNESS, VALID, UsageError, exit_code
+from harness.report import summary
+from harness.report.failure import failures
+from harness.report.story import story
+from harness.spec import RunSpec
+
+NEIGHBOURS = 8
+"""Ops on the same key that are shown before a failed one."""
+
+
+def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Path | None, as_json: bool) -> int:
+    """Run every seed; a line for each that fails, with the command that runs it again into a folder. The exit code of all."""
+    if spec.env != "sim":
+        raise UsageError(f"--seeds sweeps the simulation: add --env sim (for {spec.env}, use --seed and --test-count)")
+    if schedule is not None:
+        raise UsageError("--seeds plans the faults of each seed anew; replay a --schedule with --seed")
+    counted: Counter[Validity] = Counter()
+    virtual_s = cpu_s = 0.0
+    failed: list[SeedResult] = []
+    first_invalid: SeedResult | None = None
+    codes: set[int] = set()
+    progress = ProgressLine(sys.stderr, "seed", len(seeds))
+    try:
+        for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
+            counted[result.validity] += 1
+            virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
+            codes.add(code := summary.code(result.result))
+            if code != VALID:
+                if first_invalid is None and result.validity is Validity.INVALID:
+                    first_invalid = result
+                # A history is large, and only one is explained.
+                failed.append(msgspec.structs.replace(result, history=None))
+                if not as_json:
+                    progress.clear()
+                    word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
+                    click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
+            progress.show(counted.total())
+    except KeyboardInterrupt:
+        # What was swept so far counts; no seed at all is UNKNOWN.
+        progress.clear()
+        click.echo(f"themis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
+    progress.clear()
+    told = {validity.value: counted[validity] for validity in Validity}
+    if as_json:
+        options.echo_json(
+            {"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": [as_data(one) for one in failed]}
+        )
+    else:
+        if first_invalid is not None:
+            click.echo("\n".join(explanation(spec, first_invalid)))
+        words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count)
+        click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s")
+    return exit_code(codes)
+
+
+def explanation(spec: RunSpec, seed: SeedResult) -> list[str]:
+    """Why this seed is INVALID, as `themis inspect` would tell it of a run that was kept."""
+    assert seed.history is not None, "a seed that is not VALID brings its history"
+    lines = ["", f"seed {seed.seed}, in words:"]
+    for failure in failures(seed.result, seed.history, spec_of_seed(spec, seed.seed))[:1]:
+        lines += story(failure, seed.history, NEIGHBOURS)
+    return [*lines, ""]
+
+
+def as_data(seed: SeedResult) -> dict[str, Any]:
+    """What `--json` prints for one seed that is not VALID: the evidence included, the history left out."""
+    return {
+        "seed": seed.seed,
+        "command": seed.command,
+        "exit_code": summary.code(seed.result),
+        "virtual_s": seed.virtual_s,
+        "cpu_s": seed.cpu_s,
+        "result": msgspec.to_builtins(seed.result),
+    }
