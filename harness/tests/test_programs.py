@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from docker.errors import APIError, ImageNotFound
 
 from checkers.verdict import Validity
 from harness.environments.base import Deployment, EnvironmentUnavailable
+from harness.environments.docker import image
 from harness.environments.real import faketime, node_access, requirements
 from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.environments.real.labelled_processes import Ended
@@ -351,6 +353,42 @@ def test_a_clock_fault_is_refused_before_the_run_where_libfaketime_is_missing(
 def test_the_simulation_refuses_what_has_no_core(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="target 'outside' has no core"):
         execute.run_into(Store(tmp_path), plan.prepare(spec(env="sim", concurrency=2)))
+
+
+def test_there_is_an_image_for_each_set_of_packages() -> None:
+    names = {image.wanted(), image.wanted(["etcd-server"]), image.wanted(["etcd-server", "curl"])}
+    assert len(names) == 3
+    assert image.wanted(["curl", "etcd-server", "curl"]) in names
+    with pytest.raises(EnvironmentUnavailable, match="packages: 'etcd; reboot' is no name of a Debian package"):
+        image.wanted(["etcd; reboot"])
+
+
+class NoRegistry:
+    """A Docker engine that has the base of one set of packages, and whose registry does not answer."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.images = self
+
+    def get(self, name: str) -> str:
+        if name not in self.names:
+            raise ImageNotFound(name)
+        return name
+
+    def pull(self, name: str) -> None:
+        raise APIError("no route to the registry")
+
+
+def test_without_a_registry_the_packages_are_in_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, tuple[str, ...]]] = []
+    monkeypatch.setattr(image, "_bootstrap", lambda _, name, __, packages: made.append((name, tuple(packages))))
+    engine: Any = NoRegistry("themis-base:bookworm")
+    assert image._base(engine, lambda _: None, ()) == ("themis-base:bookworm", True)
+    assert made == []
+    name, is_offline = image._base(engine, lambda _: None, ("etcd-server",))
+    assert name.startswith("themis-base:bookworm-")
+    assert is_offline
+    assert made == [(name, ("etcd-server",))]
 
 
 # --- what tells them apart --------------------------------------------------------------------------------------------

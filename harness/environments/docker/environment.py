@@ -34,6 +34,7 @@ from harness.environments.real.environment import typed_options
 from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
+from targets.target import Program
 
 RUN_LABEL = "themis.run"
 CONTROLLER_LABEL = "themis.controller"
@@ -108,7 +109,7 @@ class DockerEnvironment(LinuxEnvironment):
             )
         if self.options.subnet:
             self._range(())
-        self.admit(self._run_in_image, f"the image {self.options.image or image.wanted()}")
+        self.admit(self._run_in_image, f"the image {self.options.image or image.wanted(self._packages())}")
 
     def features(self) -> frozenset[str]:
         """See LinuxEnvironment; found out in a container of its own, without a network. Builds the image where it is missing."""
@@ -187,7 +188,15 @@ class DockerEnvironment(LinuxEnvironment):
         return self._client
 
     def _image(self) -> str:
-        return self.options.image or image.ensure(self._engine(), lambda line: click.echo(f"themis: {line}", err=True))
+        """The name of the image, which is there; built where it is missing."""
+        return self.options.image or image.ensure(
+            self._engine(), lambda line: click.echo(f"themis: {line}", err=True), self._packages()
+        )
+
+    def _packages(self) -> Sequence[str]:
+        """The Debian packages that the image has for the target's sake."""
+        target = self.deployment.target
+        return tuple(target.packages) if isinstance(target, Program) else ()
 
     def _run_in_image(self, argv: Sequence[str]) -> Ran:
         """A command, run to its end in a container of its own, without a network. Builds the image where it is missing.

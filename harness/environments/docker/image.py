@@ -2,18 +2,20 @@
 
 Its base is python:X.Y-slim of the controller's own Python where a registry answers; without one, a Debian that debootstrap
 makes. What targets import of others is copied from the controller's packages where its Python is the base's, else pip gets
-it for that Python.
+it for that Python. There is an image for each set of Debian packages that programs ask for: they are in the base that
+debootstrap makes, or are installed on top of a registry's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import docker
@@ -34,12 +36,16 @@ PYTHON_LABEL = "themis.python"
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 
 Say = Callable[[str], None]
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
-def wanted() -> str:
-    """The name of the image that fits this Themis, whether it exists or not."""
+def wanted(packages: Sequence[str] = ()) -> str:
+    """The name of the image that fits this Themis and has these Debian packages, whether it exists or not."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    content = "\n".join([DOCKERFILE.read_text(), here, platform.machine(), *packing.versions()])
+    for package in packages:
+        if not _PACKAGE.fullmatch(package):
+            raise EnvironmentUnavailable(f"packages: {package!r} is no name of a Debian package")
+    content = "\n".join([DOCKERFILE.read_text(), here, platform.machine(), *packing.versions(), *sorted(set(packages))])
     return f"{REPOSITORY}:{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
@@ -52,20 +58,22 @@ def find(client: docker.DockerClient, name: str) -> bool:
     return True
 
 
-def ensure(client: docker.DockerClient, say: Say) -> str:
-    """The name of the image, which is there; built where it was not. Raises EnvironmentUnavailable when it cannot be."""
-    name = wanted()
+def ensure(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) -> str:
+    """The name of the image with these packages, which is there; built where it was not. Raises EnvironmentUnavailable when it
+    cannot be."""
+    name = wanted(packages)
     if find(client, name):
         return name
-    say(f"building the image {name}, once")
-    return build(client, say)
+    say(f"building the image {name}{f' with {chr(32).join(packages)}' if packages else ''}, once")
+    return build(client, say, packages)
 
 
-def build(client: docker.DockerClient, say: Say) -> str:
+def build(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) -> str:
     """Build the image anew; its name. Raises EnvironmentUnavailable with what failed and what to do."""
-    name = wanted()
+    name = wanted(packages)
+    packages = sorted(set(packages))
     try:
-        base, is_offline = _base(client, say)
+        base, is_offline = _base(client, say, packages)
         with tempfile.TemporaryDirectory(prefix="themis-image-") as directory:
             context = Path(directory)
             shutil.copyfile(DOCKERFILE, context / "Dockerfile")
@@ -76,13 +84,13 @@ def build(client: docker.DockerClient, say: Say) -> str:
                 has_site = packing.copy_dependencies(context / "site", say)
             if has_site:
                 try:
-                    _build(client, context, base, name, version, is_offline)
+                    _build(client, context, base, name, version, is_offline, packages)
                     return name
                 except BuildError as error:
                     # As where this Python's packages were compiled against a newer C library than the base's.
                     say(f"the copied packages do not work there ({_build_end(error)}); asking pip for others")
             _download(context / "site", version, say)
-            _build(client, context, base, name, version, is_offline)
+            _build(client, context, base, name, version, is_offline, packages)
     except BuildError as error:
         raise EnvironmentUnavailable(f"the image could not be built: {_build_end(error)}") from error
     except ENGINE_ERRORS as error:
@@ -90,12 +98,13 @@ def build(client: docker.DockerClient, say: Say) -> str:
     return name
 
 
-def _base(client: docker.DockerClient, say: Say) -> tuple[str, bool]:
-    """The base image, which is there, and whether everything is in it."""
+def _base(client: docker.DockerClient, say: Say, packages: Sequence[str]) -> tuple[str, bool]:
+    """The base image, which is there, and whether everything is in it, these packages too."""
     name = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
     if find(client, name):
         return name, False
-    made = f"{BASE_REPOSITORY}:{SUITE}"
+    digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
+    made = f"{BASE_REPOSITORY}:{SUITE}{f'-{digest}' if packages else ''}"
     if find(client, made):
         return made, True
     say(f"pulling {name}")
@@ -103,12 +112,12 @@ def _base(client: docker.DockerClient, say: Say) -> tuple[str, bool]:
         client.images.pull(name)
     except APIError as error:
         say(f"no registry answers ({explained(error)[:120]}); making a base with debootstrap")
-        _bootstrap(client, made, say)
+        _bootstrap(client, made, say, packages)
         return made, True
     return name, False
 
 
-def _bootstrap(client: docker.DockerClient, name: str, say: Say) -> None:
+def _bootstrap(client: docker.DockerClient, name: str, say: Say, packages: Sequence[str]) -> None:
     if shutil.which("debootstrap") is None:
         raise EnvironmentUnavailable(
             "the image of the nodes is missing, no registry answers to pull its base from, and debootstrap, which makes one, "
@@ -120,7 +129,13 @@ def _bootstrap(client: docker.DockerClient, name: str, say: Say) -> None:
         log = Path(directory) / "log"
         with log.open("wb") as output:
             ended = subprocess.run(
-                ["debootstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", SUITE, str(root)],
+                [
+                    "debootstrap",
+                    "--variant=minbase",
+                    f"--include={','.join([*BASE_PACKAGES, *packages])}",
+                    SUITE,
+                    str(root),
+                ],
                 stdout=output,
                 stderr=output,
                 check=False,
@@ -160,11 +175,19 @@ def _download(site: Path, version: str, say: Say) -> None:
         )
 
 
-def _build(client: docker.DockerClient, context: Path, base: str, name: str, version: str, is_offline: bool) -> None:
+def _build(
+    client: docker.DockerClient,
+    context: Path,
+    base: str,
+    name: str,
+    version: str,
+    is_offline: bool,
+    packages: Sequence[str],
+) -> None:
     client.images.build(
         path=str(context),
         tag=name,
-        buildargs={"BASE": base},
+        buildargs={"BASE": base, "PACKAGES": "" if is_offline else " ".join(packages)},
         labels={LABEL: "node", PYTHON_LABEL: version},
         network_mode="none" if is_offline else "default",
         rm=True,
