@@ -26,7 +26,7 @@ from targets.core import (
     SyncDone,
     TimerFired,
 )
-from targets.machines.machine import DONE, Answer, Command, Machine, answer_with, apply, query
+from targets.machines.machine import Answer, Command, Machine, answer_with, apply, query
 from targets.raft import bugs as zoo
 from targets.raft import traces
 from targets.raft.leadership import Leadership
@@ -455,11 +455,11 @@ class Raft:
         for index in range(first, commit_index + 1):
             entry = self._log.entry(index)
             command = entry.command
-            answer = DONE if command is None else answer_with(apply(self._machine, command))
+            result = None if command is None else apply(self._machine, command)
             if self._writes:
                 request_id, superseded = self._writes.applied(index, entry.term)
                 if request_id is not None:
-                    out.append(Reply(request_id, answer, index))
+                    out.append(Reply(request_id, answer_with(result), index))
                 for other in superseded:
                     out.append(Reply(other, _SUPERSEDED))
             self._applied_index = index
