@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
+from histories.units import NS_PER_S
 from nemesis.capabilities import NodeId
 from nemesis.family import Family, Planned, Window
 from nemesis.registry import FaultChoice, Unavailable, families, within_model
@@ -119,7 +120,7 @@ class _Stream:
         self.rng = rng
         self.times_ns = _times(rng, time_limit_ns, interval_ns)
         self.bag: list[str] = []
-        scratch = Window(nodes, Random(0), 0, 1_000_000_000, limit, roles)
+        scratch = Window(nodes, Random(0), 0, NS_PER_S, limit, roles)
         self.variants = []
         reasons: list[str] = []
         for variant in choice.variants or ("",):

@@ -13,7 +13,6 @@ import msgspec
 from harness.clients.sessions import PendingCall, SessionRunner
 from targets.session import Call, NoReply, Outcome, Session
 from targets.target import Address, Formats
-from targets.timekeeping import Reading
 from targets.transport import OP_HEADER, BadResponse, Connection, Response, get, post, with_body
 from targets.wire import BadBody, Codec, encode
 
@@ -159,31 +158,23 @@ def _decoded(answer: _Answer | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def ask_statuses(addresses: Mapping[str, Address], timeout_s: float = 1.0) -> dict[str, dict[str, Any]]:
+class TimedStatus(msgspec.Struct, frozen=True):
+    """A status, and the monotonic times between which it was given."""
+
+    status: dict[str, Any]
+    asked_ns: int
+    answered_ns: int
+
+
+def ask_statuses(addresses: Mapping[str, Address], timeout_s: float = 1.0) -> dict[str, TimedStatus]:
     """The status of each node that answers in time. For any thread without a running loop."""
     requests = {node: get("/status", node) for node in addresses}
     answers = asyncio.run(_ask_all(addresses, requests, timeout_s))
-    return {node: status for node, answer in answers.items() if (status := _decoded(answer)) is not None}
-
-
-def read_clocks(
-    addresses: Mapping[str, Address], origin: Reading, timeout_s: float = 1.0
-) -> dict[str, tuple[int, int] | None]:
-    """Node -> (its clock minus true time, when that was so on the monotonic clock), in ns; None for one that does not
-    answer. Of three readings the one with the shortest round trip counts; it is off by at most half of that."""
-    requests = {node: get("/status", node) for node in addresses}
-    best: dict[str, tuple[int, int, int]] = {}
-    for _ in range(3):
-        for node, answer in asyncio.run(_ask_all(addresses, requests, timeout_s)).items():
-            status = _decoded(answer)
-            if answer is None or status is None or "clock_ns" not in status:
-                requests.pop(node)
-                continue
-            middle_ns = (answer.asked_ns + answer.answered_ns) // 2
-            offset_ns = status["clock_ns"] - origin.wall_ns - (middle_ns - origin.monotonic_ns)
-            reading = (answer.answered_ns - answer.asked_ns, offset_ns, middle_ns)
-            best[node] = min(best.get(node, reading), reading)
-    return {node: best[node][1:] if node in best else None for node in addresses}
+    return {
+        node: TimedStatus(status, answer.asked_ns, answer.answered_ns)
+        for node, answer in answers.items()
+        if answer is not None and (status := _decoded(answer)) is not None
+    }
 
 
 def tell(

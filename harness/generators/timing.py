@@ -25,8 +25,7 @@ from harness.generators.core import (
 )
 from harness.generators.randomness import Stream, salt_of
 from histories.op import Op
-
-NS_PER_S = 1_000_000_000
+from histories.units import NS_PER_S
 
 LAG_NS_MAX = 100 * 1_000_000
 """How far a late driver may fall behind the plan and still catch up. Timers of an event loop are a millisecond late,

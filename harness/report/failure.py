@@ -33,6 +33,7 @@ from harness.spec import RunSpec
 from harness.store.runs import Result
 from histories.history import History
 from histories.op import Op, OpType, Process
+from histories.units import NS_PER_S
 
 Role = Literal["failed", "core", "possible", "would fit", "shown"]
 
@@ -348,7 +349,7 @@ class _Look:
 
 def duration(span_ns: int) -> str:
     """`1.536 ms`, `19.108 s`."""
-    return f"{span_ns / 1e9:.3f} s" if span_ns >= 1_000_000_000 else f"{span_ns / 1e6:.3f} ms"
+    return f"{span_ns / 1e9:.3f} s" if span_ns >= NS_PER_S else f"{span_ns / 1e6:.3f} ms"
 
 
 def _undecided(plain: Failure, undecided: Undecided) -> Failure:

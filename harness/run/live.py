@@ -18,6 +18,7 @@ from rich.text import Text
 
 from histories.faults import Begun, FaultResult, fault_result
 from histories.op import Op, Process
+from histories.units import NS_PER_S
 
 REFRESH_S = 0.5
 PLAIN_INTERVAL_S = 5.0
@@ -31,7 +32,6 @@ WORDS_MAX = 32
 """The length of an error, and of a fault's nodes, in characters."""
 MAIN, HEAL, QUIET, FINAL = "main", "heal", "quiet", "final ops"
 """The activities in which clients and the nemesis do ops, and the nodes can be asked who leads."""
-_NS_PER_S = 1_000_000_000
 
 
 class Progress:
@@ -115,10 +115,10 @@ class View:
         progress = self._progress
         ended, now_ns = progress.ended, progress.time_ns
         if now_ns > self._seen_ns:
-            self._rate_hz = (ended - self._seen) * _NS_PER_S / (now_ns - self._seen_ns)
+            self._rate_hz = (ended - self._seen) * NS_PER_S / (now_ns - self._seen_ns)
             self._seen, self._seen_ns = ended, now_ns
         parts = [
-            f"{now_ns / _NS_PER_S:6.1f} s of {progress.time_limit_s:g}",
+            f"{now_ns / NS_PER_S:6.1f} s of {progress.time_limit_s:g}",
             progress.activity,
             f"{self._rate_hz:.0f} ops/s",
             f"ok {progress.ok}  fail {progress.fail}  info {progress.info}",

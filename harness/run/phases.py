@@ -10,8 +10,9 @@ from harness import generators as gen
 from harness.generators import Generator, Invocation
 from harness.generators.interpreter import Interpreter
 from harness.run.live import FINAL, HEAL, QUIET
-from harness.run.plan import NS_PER_S, Plan
+from harness.run.plan import Plan
 from histories.op import Op
+from histories.units import NS_PER_S
 from nemesis.registry import FaultChoice, final_ops
 from nemesis.schedule import Schedule
 

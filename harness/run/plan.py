@@ -21,6 +21,7 @@ from harness.workloads import claims
 from harness.workloads import registry as workloads
 from harness.workloads.base import Workload, WorkloadContext
 from harness.workloads.claims import ClaimChecker
+from histories.units import NS_PER_S
 from nemesis import fault_planner, schedule
 from nemesis.capabilities import Cluster
 from nemesis.family import Family
@@ -30,8 +31,6 @@ from nemesis.schedule import BadSchedule, Schedule
 from targets import registry as targets
 from targets.target import Target
 from targets.topology import Topology
-
-NS_PER_S = 1_000_000_000
 
 
 class Plan(msgspec.Struct, frozen=True):

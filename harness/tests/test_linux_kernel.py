@@ -16,13 +16,13 @@ from harness.environments.real.agent_clients import at_once
 from harness.errors import HarnessError
 from harness.tests import kernel
 from harness.tests.broken_target import TARGET as BROKEN
+from histories.units import NS_PER_S
 from nemesis import shapes
 from nemesis.capabilities import FaultError, Grudge
 
 pytestmark = [pytest.mark.linux, pytest.mark.real, pytest.mark.timeout(300)]
 
 GRUDGES = 50
-NS_PER_S = 1_000_000_000
 
 
 @pytest.fixture(scope="module", params=kernel.ENVIRONMENTS)

@@ -20,10 +20,10 @@ from harness.tests import kernel
 from harness.tests.outside import TARGET, OutsideTarget
 from harness.tests.sshd import Machines, machines
 from harness.tests.starting import start
+from histories.units import NS_PER_S
 from targets.target import Ports
 
 MODULE = "harness.tests.outside:TARGET"
-NS_PER_S = 10**9
 NEAR_NS = NS_PER_S
 """Far less than what is asked, and more than a reading is off on a busy machine."""
 SECONDS = 10

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from histories.faults import FaultResult
 from histories.op import Op
+from histories.units import NS_PER_S
 from nemesis.book import FaultBook, OpenFault
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.family import (
@@ -52,7 +53,7 @@ OFFSET_NS_MIN, OFFSET_NS_MAX = 200_000_000, 60_000_000_000
 STROBE_NS_MAX = 4_000_000_000
 STROBE_COUNT = 8
 JUMPS_MAX = 4
-ASKED_OFFSET_NS_MAX = 10 * 365 * 86_400 * 1_000_000_000
+ASKED_OFFSET_NS_MAX = 10 * 365 * 86_400 * NS_PER_S
 RATES = (0.5, 0.8, 1.25, 2.0)
 
 

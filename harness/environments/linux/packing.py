@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness.environments.real.agent_clients import AGENT
 DEPENDENCIES = ("aiohttp", "msgspec", "uvloop")
 """What `targets` imports of others; with what these need."""
 
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LEFT_OUT = (".git", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
 
@@ -74,63 +76,49 @@ def unpack(data: bytes, directory: Path, *, outer: str = "") -> None:
 
 def copy_dependencies(directory: Path, say: Callable[[str], None]) -> bool:
     """What nodes import of others is below `directory`, copied from this interpreter's packages; whether that could be."""
-    for name in sorted(_closure(DEPENDENCIES)):
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            say(f"{name} is not installed here")
-            return False
-        for file in distribution.files or ():
-            if ".." in file.parts or "__pycache__" in file.parts:
-                continue
-            place = directory / file
+    needed = closure(DEPENDENCIES)
+    if missing := sorted(set(DEPENDENCIES) - needed):
+        say(f"{', '.join(missing)} is not installed here")
+        return False
+    for name in sorted(needed):
+        files = list(installed_files(name))
+        for relative, path in files:
+            place = directory / relative
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.locate(), place)
-        if not distribution.files:
+            shutil.copyfile(path, place)
+        if not files:
             return False
     return True
 
 
 def versions() -> list[str]:
     """The dependencies that are installed here, such as aiohttp==3.11.0, sorted."""
-    found = []
-    for name in sorted(_closure(DEPENDENCIES)):
-        try:
-            found.append(f"{name}=={metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return [f"{name}=={metadata.version(name)}" for name in sorted(closure(DEPENDENCIES))]
 
 
-def _closure(names: Iterable[str]) -> set[str]:
-    """These distributions and what they need, as far as it is installed here; extras left out."""
+def closure(names: Iterable[str]) -> set[str]:
+    """These distributions and all that they require, without extras, by their normal names; what is not installed here is left
+    out."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
-        name = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        try:
+            required = metadata.distribution(name).requires or ()
+        except metadata.PackageNotFoundError:
+            continue
         if name in found:
             continue
         found.add(name)
-        try:
-            required = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue
         for requirement in required:
-            text, _, marker = requirement.partition(";")
-            needed = _name(text)
-            if "extra" not in marker and _is_installed(needed):
-                waiting.append(needed)
+            _, _, marker = requirement.partition(";")
+            if "extra" not in marker and (match := _NAME.match(requirement)):
+                waiting.append(match[0])
     return found
 
 
-def _name(requirement: str) -> str:
-    length = next((i for i, char in enumerate(requirement) if not (char.isalnum() or char in "-_.")), len(requirement))
-    return requirement[:length].lower().replace("_", "-")
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+def installed_files(name: str) -> Iterator[tuple[str, Path]]:
+    """Where each file of a distribution lies below the packages' folder, and the file; commands of it are left out."""
+    for file in metadata.distribution(name).files or ():
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            yield str(file), Path(str(file.locate()))

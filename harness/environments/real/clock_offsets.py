@@ -1,15 +1,66 @@
-"""What is made of readings of the nodes' clocks, however they were had."""
+"""Clocks of nodes read from afar: by the shortest round trip of several; and offsets and rates made of such readings."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
 
 from nemesis.capabilities import NodeId
+from targets.timekeeping import Reading
 
 ClockReading = tuple[int, int]
 """A clock minus true time, and when that was so on the monotonic clock; both in ns."""
+
+
+READINGS = 3
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A clock that was read from afar: what it showed, and the monotonic times between which it was read."""
+
+    clock_ns: int
+    asked_ns: int
+    answered_ns: int
+
+    @property
+    def took_ns(self) -> int:
+        """The round trip. What the clock showed is off by at most half of it."""
+        return self.answered_ns - self.asked_ns
+
+    @property
+    def middle_ns(self) -> int:
+        """When it was read, as near as can be told."""
+        return (self.asked_ns + self.answered_ns) // 2
+
+    def reading(self, origin: Reading) -> ClockReading:
+        """The clock against true time, which counts from `origin`."""
+        return self.clock_ns - origin.wall_ns - (self.middle_ns - origin.monotonic_ns), self.middle_ns
+
+
+def shortest(ask: Callable[[], Exchange], enough_ns: int = 0, readings: int = READINGS) -> Exchange:
+    """Of several readings the one with the shortest round trip; none follows one that took no longer than `enough_ns`."""
+    best = ask()
+    for _ in range(readings - 1):
+        if best.took_ns > enough_ns:
+            best = min(best, ask(), key=lambda exchange: exchange.took_ns)
+    return best
+
+
+def shortest_of_each(
+    ask: Callable[[Collection[NodeId]], Mapping[NodeId, Exchange]], nodes: Collection[NodeId]
+) -> dict[NodeId, Exchange]:
+    """The same for several nodes that are asked at once; one that does not answer is left out, and not asked again."""
+    best: dict[NodeId, Exchange] = {}
+    asked = sorted(nodes)
+    for _ in range(READINGS):
+        answers = ask(asked)
+        asked = [node for node in asked if node in answers]
+        for node in asked:
+            best[node] = min(best.get(node, answers[node]), answers[node], key=lambda exchange: exchange.took_ns)
+    return best
 
 
 class ClockReader(ABC):

@@ -66,7 +66,12 @@ class RealCluster:
         self.clocks: NodeClocks | None = None
         """The hook of our own nodes; of a program outside the project what `admit` finds that moves its clock."""
         if isinstance(target, CoreTarget):
-            self.clocks = HookClocks(environment.addresses, environment.origin, self.processes)
+            self.clocks = HookClocks(
+                environment.addresses,
+                environment.origin,
+                self.processes,
+                environment.access.clocks,
+            )
         self.disks = NodeDisks(
             environment.control,
             environment.data_dirs,

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from harness.environments.base import EnvironmentUnavailable
 from harness.environments.real.agent_clients import at_once
-from harness.environments.real.clock_offsets import ClockReader, ClockReading
+from harness.environments.real.clock_offsets import ClockReader, ClockReading, Exchange, shortest
 from harness.environments.real.executor import ExecutorFailed, Ran
 from nemesis.capabilities import FaultError, NodeId, ProcessState
 from targets.target import Program
@@ -31,7 +31,6 @@ from targets.timekeeping import Reading
 FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib")
 LIBRARY = "libfaketime.so.1"
 INSTALL = "apt-get install libfaketime"
-DATES_MAX = 3
 DATE_NS_MAX = 30_000_000
 """A `date` that took longer is asked again."""
 RATE_MIN, RATE_MAX = 0.001, 1000.0
@@ -143,20 +142,13 @@ class FaketimeClocks(ClockReader):
     def _asking(self, node: NodeId) -> Callable[[], ClockReading]:
         words = [f"{name}={value}" for name, value in variables(self._libraries[node], self._file(node)).items()]
 
-        def reading() -> tuple[int, ClockReading]:
+        def ask() -> Exchange:
             asked_ns = time.monotonic_ns()
             said = self._run(node, ["env", *words, "date", "+%s%N"]).checked(node)
-            answered_ns = time.monotonic_ns()
-            middle_ns = (asked_ns + answered_ns) // 2
-            offset_ns = int(said.text) - self._origin.wall_ns - (middle_ns - self._origin.monotonic_ns)
-            return answered_ns - asked_ns, (offset_ns, middle_ns)
+            return Exchange(int(said.text), asked_ns, time.monotonic_ns())
 
         def work() -> ClockReading:
-            # It is off by at most half of what it took: on a busy machine, a process takes long to start.
-            best = reading()
-            for _ in range(DATES_MAX - 1):
-                if best[0] > DATE_NS_MAX:
-                    best = min(best, reading())
-            return best[1]
+            # On a busy machine, a process takes long to start.
+            return shortest(ask, enough_ns=DATE_NS_MAX).reading(self._origin)
 
         return work

@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import msgspec
-
 from checkers.verdict import Verdict
 from harness.clients import driver, node_http
 from harness.clients.driver import NemesisWorker
+from harness.clients.node_http import TimedStatus
 from harness.environments.base import Deployment
 from harness.environments.real import ended_nodes
+from harness.environments.real.clock_offsets import ClockReading, Exchange, shortest_of_each
 from harness.environments.real.labelled_processes import Ended
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId, ProcessState
@@ -29,7 +29,6 @@ from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program
 from targets.timekeeping import Reading
 
 STATUS_TIMEOUT_S = 0.5
-CLOCK_READINGS = 3
 CLOCK_TIMEOUT_S = 1.0
 SHOWN_MAX = 200
 """How many characters of a value an error shows."""
@@ -63,8 +62,8 @@ class NodeAccess(ABC):
     # --- what differs ---------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
-        """The status of each of these that answers in time."""
+    def _ask(self, nodes: Collection[NodeId], timeout_s: float) -> dict[NodeId, TimedStatus]:
+        """The status of each of these that answers in time. Raises HarnessError for one of a wrong shape."""
 
     @abstractmethod
     def variables(self, place: Place) -> dict[str, str]:
@@ -99,6 +98,22 @@ class NodeAccess(ABC):
         """The command line of a node's process."""
 
     # --- what does not --------------------------------------------------------------------------------------------------
+
+    def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
+        """The status of each of these that answers in time."""
+        return {node: answer.status for node, answer in self._ask(nodes, STATUS_TIMEOUT_S).items()}
+
+    def clocks(self, nodes: Collection[NodeId]) -> dict[NodeId, ClockReading]:
+        """The clock of each of these whose status tells it (clock_ns)."""
+
+        def ask(nodes: Collection[NodeId]) -> dict[NodeId, Exchange]:
+            return {
+                node: Exchange(clock_ns, answer.asked_ns, answer.answered_ns)
+                for node, answer in self._ask(nodes, CLOCK_TIMEOUT_S).items()
+                if isinstance(clock_ns := answer.status.get("clock_ns"), int)
+            }
+
+        return {node: read.reading(self._origin) for node, read in shortest_of_each(ask, nodes).items()}
 
     def statuses(self) -> dict[NodeId, dict[str, Any]]:
         """The status of each node that answers. Paused ones are not waited for."""
@@ -165,9 +180,9 @@ class CoreAccess(NodeAccess):
         deployment = self.deployment
         return list(self.target.argv(place, deployment.options, deployment.bugs, deployment.interface))
 
-    def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
+    def _ask(self, nodes: Collection[NodeId], timeout_s: float) -> dict[NodeId, TimedStatus]:
         """The status of each of these that answers in time."""
-        return node_http.ask_statuses(http_addresses(self._addresses, nodes), STATUS_TIMEOUT_S)
+        return node_http.ask_statuses(http_addresses(self._addresses, nodes), timeout_s)
 
     def variables(self, place: Place) -> dict[str, str]:
         """When the run began, which a trace's times are counted from."""
@@ -233,10 +248,6 @@ class ProgramAccess(NodeAccess):
         assert isinstance(target, Program)
         return target
 
-    def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
-        """The status of each of these that answers in time. Raises HarnessError for one of a wrong shape."""
-        return {node: answer.status for node, answer in self._answers(nodes).items()}
-
     def argv(self, place: Place) -> list[str]:
         """The command line of a node's process."""
         return list(self.program.argv(place, self.deployment.options, self.deployment.bugs))
@@ -294,22 +305,6 @@ class ProgramAccess(NodeAccess):
     def _log_ends(self, nodes: Collection[NodeId]) -> str:
         return "\n".join(f"the log of {node} ends:\n{self._log_end(node)}" for node in sorted(nodes))
 
-    def clocks(self, nodes: Collection[NodeId]) -> dict[NodeId, tuple[int, int]]:
-        """Node -> (its clock minus true time, when that was so on the monotonic clock), in ns, for each of these whose status
-        has its clock. Of several readings the one with the shortest round trip counts; it is off by at most half of that."""
-        best: dict[NodeId, tuple[int, int, int]] = {}
-        asked = set(nodes)
-        for _ in range(CLOCK_READINGS):
-            answers = self._answers(sorted(asked), CLOCK_TIMEOUT_S)
-            asked = {node for node, answer in answers.items() if isinstance(answer.status.get("clock_ns"), int)}
-            for node in asked:
-                answer = answers[node]
-                middle_ns = (answer.asked_ns + answer.answered_ns) // 2
-                true_ns = self._origin.wall_ns + middle_ns - self._origin.monotonic_ns
-                reading = (answer.answered_ns - answer.asked_ns, answer.status["clock_ns"] - true_ns, middle_ns)
-                best[node] = min(best.get(node, reading), reading)
-        return {node: reading[1:] for node, reading in best.items()}
-
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
         """nodes: UNKNOWN where one of these ended by itself, whatever its status."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=False)}
@@ -321,15 +316,16 @@ class ProgramAccess(NodeAccess):
         connect = self.program.client(self.deployment.interface)
         return ProgramCaller(self.program, connect(dict(self._addresses)), self.deployment.client_timeout_s)
 
-    def _answers(self, nodes: Collection[NodeId], timeout_s: float = STATUS_TIMEOUT_S) -> dict[NodeId, _Answer]:
-        async def all_of_them() -> list[_Answer | None]:
+    def _ask(self, nodes: Collection[NodeId], timeout_s: float) -> dict[NodeId, TimedStatus]:
+        """The status of each of these that answers in time. Raises HarnessError for one of a wrong shape."""
+
+        async def all_of_them() -> list[TimedStatus | None]:
             return await asyncio.gather(*(self._answer(node, timeout_s) for node in nodes))
 
-        return {
-            node: answer for node, answer in zip(nodes, asyncio.run(all_of_them()), strict=True) if answer is not None
-        }
+        answers = zip(nodes, asyncio.run(all_of_them()), strict=True)
+        return {node: answer for node, answer in answers if answer is not None}
 
-    async def _answer(self, node: NodeId, timeout_s: float) -> _Answer | None:
+    async def _answer(self, node: NodeId, timeout_s: float) -> TimedStatus | None:
         asked_ns = time.monotonic_ns()
         try:
             async with asyncio.timeout(timeout_s):
@@ -347,7 +343,7 @@ class ProgramAccess(NodeAccess):
                 f"the status of {node} is {_short(status)}, a {type(status).__name__}; `status` of {self.program.name} must "
                 "return a mapping"
             )
-        return _Answer(dict(status), asked_ns, time.monotonic_ns())
+        return TimedStatus(dict(status), asked_ns, time.monotonic_ns())
 
 
 async def _awaited(step: Awaitable[None]) -> None:
@@ -357,14 +353,6 @@ async def _awaited(step: Awaitable[None]) -> None:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """A status and the monotonic times between which it was given."""
-
-    status: dict[str, Any]
-    asked_ns: int
-    answered_ns: int
 
 
 class ProgramCaller:

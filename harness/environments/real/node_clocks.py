@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from harness.clients import node_http
@@ -10,8 +10,6 @@ from harness.environments.real.clock_offsets import ClockReader, ClockReading
 from nemesis.capabilities import Clocks, FaultError, NodeId, Processes
 from targets.target import CORE_PORT, Address, Ports
 from targets.timekeeping import NodeClock, Reading
-
-"""Between the two clock readings that a rate is measured from: a round trip of 1 ms is then an error of 0.3%."""
 
 
 class NodeClocks(Clocks, Protocol):
@@ -32,21 +30,29 @@ class HookClocks(ClockReader):
     has_hook = True
     """Whether the nodes can be told; a program outside the project cannot."""
 
-    def __init__(self, addresses: Mapping[NodeId, Ports], origin: Reading, processes: Processes) -> None:
+    def __init__(
+        self,
+        addresses: Mapping[NodeId, Ports],
+        origin: Reading,
+        processes: Processes,
+        read: Callable[[Collection[NodeId]], Mapping[NodeId, ClockReading]],
+    ) -> None:
+        """read: the clocks of those of these nodes that answer."""
         self._addresses = addresses
         self._origin = origin
         self._processes = processes
         self._wanted = {node: NodeClock(origin) for node in addresses}
+        self._read_clocks = read
         self._untold: set[NodeId] = set()
 
     def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
-        """See Clocks. Takes effect on a dead or paused node when it runs again."""
+        """The nodes' clocks are so far off. Takes effect on a dead or paused node when it runs again."""
         for node, ns in offset_ns.items():
             self._wanted[node].set_offset_ns(ns)
         self._tell({node: {"offset_ns": ns} for node, ns in offset_ns.items()})
 
     def set_rate(self, rate: Mapping[NodeId, float]) -> None:
-        """See Clocks. Takes effect on a dead or paused node when it runs again."""
+        """The nodes' clocks run at these rates. Takes effect on a dead or paused node when it runs again."""
         for node, by in rate.items():
             try:
                 self._wanted[node].set_rate(by)
@@ -55,14 +61,14 @@ class HookClocks(ClockReader):
         self._tell({node: {"rate": by} for node, by in rate.items()})
 
     def heal(self) -> None:
-        """See Clocks."""
+        """Every clock is true again."""
         for clock in self._wanted.values():
             clock.set_rate(1.0)
             clock.set_offset_ns(0)
         self._tell({node: {"rate": 1.0, "offset_ns": 0} for node in self._wanted})
 
     def variables(self, node: NodeId) -> Mapping[str, str]:
-        """See NodeClocks."""
+        """What the clock is to show from the start."""
         return {"THEMIS_CLOCK_SKEW": self.skew(node)} if self.has_hook else {}
 
     def skew(self, node: NodeId) -> str:
@@ -72,7 +78,7 @@ class HookClocks(ClockReader):
         return f"{clock.now_ns() - clock.true_ns()}@{clock.rate}"
 
     def resumed(self, nodes: Collection[NodeId]) -> None:
-        """See NodeClocks: tells them what they missed."""
+        """Those that were paused are told what their clocks were set to meanwhile."""
         missed = self._untold.intersection(nodes)
         bodies = {
             node: {
@@ -100,6 +106,5 @@ class HookClocks(ClockReader):
 
     def _read(self) -> Mapping[NodeId, ClockReading | None]:
         states = self._processes.states()
-        running = [node for node in self._addresses if states[node] == "running"]
-        found = node_http.read_clocks(self._reached(running), self._origin)
+        found = self._read_clocks([node for node in self._addresses if states[node] == "running"])
         return {node: found.get(node) for node in self._addresses}

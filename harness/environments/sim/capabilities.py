@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from harness.environments.sim.network import KINDS, Network
 from harness.environments.sim.node import Node
-from harness.environments.sim.world import NS_PER_MS, World
+from harness.environments.sim.world import World
+from histories.units import NS_PER_MS
 from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 
 KILL_EFFECTS_MAX = 24

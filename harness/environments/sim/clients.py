@@ -10,8 +10,9 @@ from harness.clients.sessions import PendingCall, SessionFailed, SessionRunner
 from harness.environments.sim.delays import QUANTILES, quantiles_ns
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
-from harness.environments.sim.world import NS_PER_MS, NS_PER_S, World
+from harness.environments.sim.world import World
 from histories.op import Op
+from histories.units import NS_PER_MS, NS_PER_S
 from targets.session import Call, NoReply, Outcome
 
 Finished = Callable[[Op, Outcome, str], None]

@@ -26,11 +26,12 @@ from harness.environments.sim.message_log import MessageLog
 from harness.environments.sim.network import Network
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
-from harness.environments.sim.world import NS_PER_MS, InvariantViolated, World
+from harness.environments.sim.world import InvariantViolated, World
 from harness.errors import HarnessError, UsageError
 from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op
 from histories.tracing import TraceRecord
+from histories.units import NS_PER_MS
 from nemesis.capabilities import NodeId
 from targets.core import Core
 from targets.session import Outcome, Session

@@ -15,8 +15,9 @@ from checkers.evidence import LastAnswer, Liveness, NodeState
 from checkers.verdict import Verdict
 from harness.environments.sim.clients import Clients
 from harness.environments.sim.node import Node
-from harness.environments.sim.world import NS_PER_MS, NS_PER_S, World
+from harness.environments.sim.world import World
 from histories.op import Op
+from histories.units import NS_PER_MS, NS_PER_S
 from targets.session import Outcome
 
 CHECKER = "liveness"

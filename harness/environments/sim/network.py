@@ -16,7 +16,8 @@ import msgspec
 
 from harness.environments.sim.delays import QUANTILES, quantiles_ns
 from harness.environments.sim.options import SimOptions
-from harness.environments.sim.world import NS_PER_MS, World
+from harness.environments.sim.world import World
+from histories.units import NS_PER_MS
 from targets.core import Received
 
 if TYPE_CHECKING:

@@ -18,9 +18,6 @@ from harness.environments.sim.message_log import MessageLog
 from harness.errors import HarnessError
 from histories.tracing import TraceEvent
 
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
-
 Entry = tuple[int, int, Callable[[Any], None], Any]
 TraceRow = tuple[int, str, TraceEvent]
 """time ns, node, event: a TraceRecord before it is one."""

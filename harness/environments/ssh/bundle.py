@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib.util
 import io
 import platform as host
-import re
 import sysconfig
 import tarfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
+
+from harness.environments.linux import packing
 
 OURS = ("histories", "checkers", "nemesis", "targets", "harness")
 SUFFIXES = (".py", ".so")
 ENTRY_POINTS = "themis.targets"
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def platform() -> tuple[str, str]:
@@ -35,8 +35,9 @@ def make(target_module: str, distributions: Collection[str]) -> bytes:
         # A target that tests are made with is among them.
         without_tests = name in OURS and not target_module.startswith(f"{name}.tests")
         files.update(_sources(name, without_tests))
-    for name in sorted(_closure(distributions)):
-        files.update(_installed(name))
+    for name in sorted(packing.closure(distributions)):
+        found = packing.installed_files(name)
+        files.update((at, path) for at, path in found if path.suffix in SUFFIXES and "tests" not in Path(at).parts)
     files.update(_entry_points())
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3) as tar:
@@ -64,33 +65,6 @@ def _sources(name: str, without_tests: bool) -> Iterator[tuple[str, Path]]:
             inside = path.relative_to(place)
             if not (without_tests and "tests" in inside.parts[:-1]):
                 yield str(Path(name) / inside), path
-
-
-def _installed(name: str) -> Iterator[tuple[str, Path]]:
-    """Name in the tar, and file, of what a distribution has installed to be imported."""
-    for file in metadata.distribution(name).files or ():
-        if file.suffix in SUFFIXES and ".." not in file.parts and "tests" not in file.parts:
-            yield str(file), Path(str(file.locate()))
-
-
-def _closure(names: Iterable[str]) -> set[str]:
-    """These distributions and all that they require; what is not installed here is not needed."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        try:
-            required = metadata.distribution(name).requires or ()
-        except metadata.PackageNotFoundError:
-            continue
-        if name in found:
-            continue
-        found.add(name)
-        for requirement in required:
-            _, _, marker = requirement.partition(";")
-            if "extra" not in marker and (match := _NAME.match(requirement)):
-                waiting.append(match[0])
-    return found
 
 
 def _entry_points() -> Iterator[tuple[str, Path]]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from harness.environments.real.agent_clients import Agents, at_once
-from harness.environments.real.clock_offsets import ClockReading
+from harness.environments.real.clock_offsets import ClockReading, Exchange, shortest
 from harness.environments.real.node_clocks import HookClocks
 from nemesis.capabilities import NodeId, Processes
 from targets.target import Ports
@@ -15,22 +15,25 @@ from targets.timekeeping import Reading
 READINGS = 5
 
 
-def read(agents: Agents, node: NodeId) -> tuple[Reading, int]:
-    """The machine's clocks, and this one's monotonic clock when they were read. Of several readings the one with the
-    shortest round trip counts; it is off by at most half of that. Raises FaultError."""
-    found: list[tuple[int, Reading, int]] = []
-    for _ in range(READINGS):
+def read(agents: Agents, node: NodeId) -> tuple[Exchange, int]:
+    """The machine's wall clock as it was read by the shortest round trip, and its monotonic clock then. Raises FaultError."""
+    monotonic_ns: dict[Exchange, int] = {}
+
+    def ask() -> Exchange:
         asked_ns = time.monotonic_ns()
-        wall_ns, monotonic_ns = agents.ask("now", {node: {}})[node]
-        answered_ns = time.monotonic_ns()
-        found.append((answered_ns - asked_ns, Reading(wall_ns, monotonic_ns), (asked_ns + answered_ns) // 2))
-    return min(found, key=lambda reading: reading[0])[1:]
+        wall_ns, there_ns = agents.ask("now", {node: {}})[node]
+        exchange = Exchange(wall_ns, asked_ns, time.monotonic_ns())
+        monotonic_ns[exchange] = there_ns
+        return exchange
+
+    found = shortest(ask, readings=READINGS)
+    return found, monotonic_ns[found]
 
 
 def shared_origin(agents: Agents, node: NodeId, origin: Reading) -> Reading:
     """What a process on the machine must be given so that true time there is true time here."""
-    there, here_ns = read(agents, node)
-    return Reading(origin.wall_ns + here_ns - origin.monotonic_ns, there.monotonic_ns)
+    found, there_ns = read(agents, node)
+    return Reading(origin.wall_ns + found.middle_ns - origin.monotonic_ns, there_ns)
 
 
 class SystemClocks(HookClocks):
@@ -48,21 +51,21 @@ class SystemClocks(HookClocks):
         origin: Reading,
         processes: Processes,
     ) -> None:
-        super().__init__(addresses, origin, processes)
+        super().__init__(addresses, origin, processes, lambda _: {})
         self._agents = agents
 
     def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
-        """See Clocks."""
+        """The machines' clocks show true time plus this, and the nodes are told so."""
         self._agents().ask("clock_shift", {node: {"offset_ns": ns} for node, ns in offset_ns.items()})
         super().set_offset(offset_ns)
 
     def set_rate(self, rate: Mapping[NodeId, float]) -> None:
-        """See Clocks."""
+        """The machines' clocks run at this rate, and the nodes are told so."""
         self._agents().ask("clock_rate", {node: {"rate": by} for node, by in rate.items()})
         super().set_rate(rate)
 
     def heal(self) -> None:
-        """See Clocks."""
+        """Every clock is true again."""
         self._agents().ask("clock_restore", {node: {} for node in self._addresses})
         super().heal()
 
@@ -70,11 +73,7 @@ class SystemClocks(HookClocks):
         # Of the machines, so that dead nodes have one as well.
         agents, origin = self._agents(), self._origin
 
-        def reading(node: NodeId) -> Callable[[], tuple[Reading, int]]:
-            return lambda: read(agents, node)
+        def reading(node: NodeId) -> Callable[[], ClockReading]:
+            return lambda: read(agents, node)[0].reading(origin)
 
-        found = at_once({node: reading(node) for node in sorted(self._addresses)})
-        return {
-            node: (there.wall_ns - origin.wall_ns - (here_ns - origin.monotonic_ns), here_ns)
-            for node, (there, here_ns) in found.items()
-        }
+        return at_once({node: reading(node) for node in sorted(self._addresses)})
