@@ -12,8 +12,8 @@ class Witness(Part, frozen=True):
     """One operation: who asked what, what was answered, when.
 
     invoke, complete: the `index` of its two ops; complete is None when nothing was ever heard of it. type: how it ended.
-    invoked_ns, completed_ns: ns since the run began. is_optional: nobody knows whether it happened, and the finding
-    stands either way.
+    invoked_ns, completed_ns: ns since the run began. is_optional: the finding stands whether it took
+    effect or not.
     """
 
     invoke: int

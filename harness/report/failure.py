@@ -46,7 +46,8 @@ class FailureOp(msgspec.Struct, frozen=True):
 
     roles: "failed": it does not fit; "core": one of the few that cannot be explained even alone; "possible": it brought
     about a state that was still possible; "would fit": after it the failed one would have fitted; "shown": a checker
-    points at it, with `note`. invoke, complete: the `index` of its ops. is_optional: nobody knows whether it happened.
+    points at it, with `note`. invoke, complete: the `index` of its ops. is_optional: the failure
+    stands whether it took effect or not.
     """
 
     roles: tuple[Role, ...]

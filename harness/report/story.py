@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.report.failure import Failure, FailureEdge, FailureOp, duration
+from harness.report.failure import Failure, FailureEdge, FailureOp, Role, duration
 from harness.report.printing import block, line, value
 from histories.history import History
 from histories.op import Op, freeze
@@ -20,8 +20,10 @@ STATES_MAX = 8
 EDGES_MAX = 12
 ROWS_MAX = 20
 
-MARKS = {"failed": ">>", "core": "*", "possible": "=", "would fit": "+", "shown": "*"}
-LEGEND = {
+MARKS: dict[Role, str] = {"failed": ">>", "core": "*", "would fit": "+", "possible": "=", "shown": "*"}
+"""What says most comes first."""
+
+LEGEND: dict[Role, str] = {
     "failed": ">> does not fit",
     "core": "* cannot be explained even alone",
     "possible": "= led to a state still possible",
@@ -93,7 +95,7 @@ def _timeline(failure: Failure, history: History) -> list[str]:
     if not events:
         return []
     events.sort(key=lambda event: event.time_ns)
-    used = {role for op in failure.ops for role in op.roles}
+    used = {_role(op) for op in failure.ops}
     lines = ["", "      time (s)  what happened"]
     if failure.faults_left_out:
         lines.append(f"                .. {failure.faults_left_out} earlier faults are left out")
@@ -134,9 +136,15 @@ def _is_at(history: History, op: Op) -> bool:
     return op.index < len(history) and history[op.index].index == op.index
 
 
+def _role(op: FailureOp) -> Role | None:
+    """The role that the operation is marked by: the one that says most."""
+    return next((role for role in MARKS if role in op.roles), None)
+
+
 def _told(op: FailureOp) -> str:
     """`>> p4 (n2) read -> 7, after 5.000 ms`."""
-    mark = next((MARKS[role] for role in ("failed", "core", "would fit", "possible", "shown") if role in op.roles), "")
+    role = _role(op)
+    mark = MARKS[role] if role else ""
     node = f" ({line(op.node, 20)})" if op.node else ""
     asked = line(op.f, 30) + ("" if op.argument is None else f" {value(op.argument, 40)}")
     lasted = "" if op.completed_ns is None else f", after {duration(op.completed_ns - op.invoked_ns)}"
@@ -151,7 +159,7 @@ def _told(op: FailureOp) -> str:
         case _:
             ended = " never answered"
     error = "" if op.error is None else f" [{value(op.error, 40)}]"
-    optional = " (may not have happened)" if op.is_optional else ""
+    optional = " (or without effect)" if op.is_optional else ""
     note = f"  {line(op.note, 60)}" if op.note else ""
     return f"{mark:<2} p{op.process}{node} {asked}{ended}{error}{optional}{note}"
 

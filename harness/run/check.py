@@ -82,8 +82,9 @@ def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
     """Check a stored run again and write its verdict anew. What only the live run knew is kept from its old verdict."""
     try:
         old = directory.read_result()
+        was_interrupted = old.interrupted if old else True
     except UnusableResult:
-        old = None
+        old, was_interrupted = None, False
     saved = schedule.load(directory.schedule, spec.nodes) if directory.schedule.is_file() else None
     plan = prepare(spec, saved=saved)
     failures = Failures()
@@ -97,7 +98,7 @@ def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
         kept,
         failures,
         faults=saved,
-        is_interrupted=old.interrupted if old else True,
+        is_interrupted=was_interrupted,
     )
     write_json(directory.verdict, result)
     return result

@@ -13,7 +13,9 @@ from checkers.evidence import Finding, Findings, OpNote
 from checkers.models import registry as models
 from checkers.verdict import Validity, Verdict
 from harness.errors import UsageError
+from harness.run.execute import execute
 from harness.run.plan import prepare
+from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from harness.tests.test_cli import SIM, assert_refused, themis
 from harness.workloads import claims
@@ -121,8 +123,14 @@ def test_what_is_no_checker_is_refused(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 def test_names_that_could_not_be_told_apart_are_refused() -> None:
-    with pytest.raises(ValueError, match="'vacuity' is taken"):
-        ClaimChecker("vacuity", "linearizable", "register", check_eventual)
+    run = prepare(RunSpec(env="sim", time_limit_s=1.0, vacuity={"attempts_min": 0}))
+    sink = MemorySink("names")
+    parts = execute(run, sink).verdict.parts
+    beside = parts.keys() - {checker.name for checker in run.checkers} | {"availability", "clocks"}
+    assert beside == claims.RESERVED, "a name that every run has is reserved"
+    for name in beside:
+        with pytest.raises(ValueError, match=f"'{name}' is taken"):
+            ClaimChecker(name, "linearizable", "register", check_eventual)
     again = ClaimChecker("linearizable", "", "", check_eventual)
     with pytest.raises(UsageError, match="two checkers are called 'linearizable'"):
         claims.with_extra(claims.BUILT_IN[:1], [again])
@@ -175,3 +183,7 @@ def test_checkers_of_ones_own_run_beside_the_claims(tmp_path: Path) -> None:
     assert "test_claims.py" in parts["raises"]["evidence"]["traceback"]
     assert "it returned bool, not a Verdict" in parts["no_verdict"]["reason"]
     assert parts["linearizable"]["validity"] == "valid"
+    told = themis("inspect", "latest", "--store", tmp_path).stdout
+    assert "the first op should not be" in told
+    assert "this one" in told
+    assert "ZeroDivisionError: after" in told

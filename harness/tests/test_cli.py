@@ -364,7 +364,9 @@ def test_a_verdict_of_another_version_is_refused_or_written_anew(tmp_path: Path)
     verdict.write_text(json.dumps({"verdict": {"validity": "valid", "evidence": {"windows": []}}}))
     assert_refused(themis("inspect", "latest", "--store", tmp_path), "older version 1", "themis analyze")
     assert themis("analyze", "latest", "--store", tmp_path).returncode == 0
-    assert json.loads(verdict.read_bytes())["version"] == 2
+    anew = json.loads(verdict.read_bytes())
+    assert anew["version"] == 2
+    assert not anew["interrupted"], "it had ended, and only its verdict could not be read"
 
 
 def test_a_sweep_names_the_command_that_reproduces_each_failure(tmp_path: Path) -> None:
