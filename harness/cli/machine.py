@@ -68,7 +68,7 @@ def node(arguments: tuple[str, ...]) -> int:
 
     \b
     Example:
-      themis node raft --id n1 --listen 127.0.0.1:9001 --peer n2=127.0.0.1:9002 --data-dir /tmp/n1
+      themis node raft --id n1 --listen 127.0.0.1:9001 --data-dir /tmp/n1 --interface lock
     """
     given = list(arguments)
     if given and not given[0].startswith("-"):

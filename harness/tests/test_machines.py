@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,9 @@ from targets.node import CRASHED, MACHINE_FAILED
 FAULTS = ("partition", "kill", "pause", "loss", "clock")
 
 WORKLOADS = ("register", "append", "counter", "set", "queue", "lock")
+MACHINES = ("append", "counter", "set", "queue", "lock")
+"""A workload of each machine."""
+
 FOUND_BY = {
     ("append", "stale-read"): 1,
     ("counter", "stale-read"): 1,
@@ -59,11 +65,12 @@ def test_a_sound_cluster_is_valid_under_faults(workload: str, seed: int) -> None
 
 @pytest.mark.parametrize(("workload", "bug"), FOUND_BY)
 def test_a_planted_bug_shows_in_the_history(workload: str, bug: str) -> None:
-    result = run(spec(workload, FOUND_BY[workload, bug], bug))
+    result = run(spec(workload, FOUND_BY[workload, bug], bug, time_limit_s=8.0))
     assert result.verdict.parts["linearizable"].validity is Validity.INVALID
     assert not result.harness
 
 
+@pytest.mark.long
 @pytest.mark.soak
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_300_seeds_of_a_sound_cluster_are_valid(workload: str) -> None:
@@ -75,11 +82,37 @@ def test_300_seeds_of_a_sound_cluster_are_valid(workload: str) -> None:
     assert not wrong
 
 
+@pytest.mark.long
 @pytest.mark.soak
 @pytest.mark.parametrize(("workload", "bug"), FOUND_BY)
 def test_most_seeds_find_a_planted_bug(workload: str, bug: str) -> None:
     results = list(sweep(spec(workload, 0, bug), range(1, 51), jobs=2))
     assert sum(result.validity is Validity.INVALID for result in results) >= 25
+
+
+_DIGESTS = """
+from harness.campaign.sweep import run_seed
+from harness.tests.test_machines import MACHINES, spec
+for workload in MACHINES:
+    result = run_seed(spec(workload, 3, time_limit_s=2.0), with_digests=True)
+    print(workload, result.history_digest, result.trace_digest)
+"""
+
+
+def test_the_same_seed_writes_the_same_bytes_whatever_the_hash_seed() -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hash_seed in ("1", "2")
+    ]
+    first, second = (process.communicate()[0] for process in started)
+    assert [process.returncode for process in started] == [0, 0]
+    assert first == second
+    assert len(first.splitlines()) == len(MACHINES)
 
 
 # --- a machine that is wrong ------------------------------------------------------------------------------------------
