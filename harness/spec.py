@@ -21,7 +21,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     name: the folder below the store; "" for one that has the target's and the workload's name. target_options,
     workload_options, env_options: raw, typed by their owners. consistency: the model that the history is checked for; ""
     for what the target claims. checkers: asked for beside those of the claim, by name or package.module:function.
-    nemesis: fault names of the command line. interval_s: mean time between two ops of one fault family. nodes: names, in
+    nemesis: fault names of the command line. interval_s: mean time between two faults of one family. fault_share: the share of
+    the time that each family's faults are in force; None: by the number of families (fault_planner.usual_share). nodes: names, in
     order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
     heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when
     planned. vacuity: thresholds below which a run proves nothing.
@@ -37,7 +38,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     consistency: str = ""
     checkers: tuple[str, ...] = ()
     nemesis: tuple[str, ...] = ()
-    interval_s: float = 4.0
+    interval_s: float = 2.0
+    fault_share: float | None = None
     beyond_model: bool = False
     env: str = "local"
     env_options: dict[str, Any] = {}
@@ -68,6 +70,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("rate", self.rate_hz, 0, 1e6),
             ("time-limit", self.time_limit_s, 0.1, 30 * 86_400),
             ("interval", self.interval_s, 0.05, 86_400),
+            ("fault-share", 0.5 if self.fault_share is None else self.fault_share, 0.01, 0.95),
             ("quiet", self.quiet_s, 0, 3_600),
             ("client-timeout", self.client_timeout_s, 0.01, 3_600),
             ("seed", self.seed, 0, 2**63 - 1),

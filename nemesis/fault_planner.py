@@ -2,8 +2,8 @@
 
 Each family has a stream of its own and knows nothing of the others: quiet, a fault, quiet, a fault, ... until
 shortly before the time limit, so that its last fault is healed by then. Only the number of nodes that a fault model
-lets be down at once couples them. One family more or less moves nothing of the others (while that number is not in
-the way).
+lets be down at once couples them, and the usual share of the time that each has, which shrinks with their number. At a
+given share one family more or less moves nothing of the others (while the number of nodes is not in the way).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
+from typing import NamedTuple
 
 from histories.units import NS_PER_S
 from nemesis.capabilities import NodeId
@@ -22,13 +23,17 @@ INTERVAL_NS = 5_000_000_000
 WINDOWS_WANTED = 4
 """A run too short for so many intervals has shorter ones."""
 FIRST_QUIET = (0.1, 0.4)
-QUIET = (0.3, 0.7)
-FAULT = (0.3, 0.7)
-"""Shares of the interval, uniform: one of each makes one interval on the mean."""
+"""The share of the interval before the first fault, uniform."""
+SPREAD = (0.6, 1.4)
+"""A fault, and the quiet after it, last so many times their mean, uniform; together they make one interval on the mean."""
+SHARE_MAX = 0.3
+IN_FORCE_MEAN = 1.0
+"""A family has a fault in force for at most that share of the time, and no more families than that at a time, on the mean: with
+more at once most ops fail whatever the system does, and bugs are found later. docs/faults.md has the figures."""
 HEALED_BY = 0.95
 """The share of the time limit by which the last fault has ended: clients still run, and see the cluster heal."""
-FAULT_MIN = 0.15
-"""A last fault that would get less of the interval than this is left out."""
+FAULT_MIN = 0.3
+"""A last fault that would get less than this of the mean length is left out."""
 
 
 def plan(
@@ -38,6 +43,7 @@ def plan(
     time_limit_ns: int,
     *,
     interval_ns: int = INTERVAL_NS,
+    share: float | None = None,
     survives: Collection[str] | None = None,
     down_nodes_max: float = 1.0,
     beyond_model: bool = False,
@@ -45,7 +51,8 @@ def plan(
 ) -> Schedule:
     """Faults of every choice over the whole run, each ended before `time_limit_ns`.
 
-    interval_ns: mean time between two faults of one family. survives, down_nodes_max: the target's fault model
+    interval_ns: mean time between two faults of one family. share: of the time, that each family has a fault in force; None:
+        usual_share of the choices. survives, down_nodes_max: the target's fault model
         (names of faults; the share of nodes that may be down at once); survives=None is one that survives all.
         beyond_model drops both. roles: the target's, with the nodes of each.
 
@@ -60,10 +67,12 @@ def plan(
     ordered = tuple(sorted(nodes))
     limit = len(ordered) if beyond_model else down_limit(len(ordered), down_nodes_max)
     interval_ns = min(interval_ns, math.ceil(time_limit_ns / WINDOWS_WANTED))
+    share = usual_share(len(choices)) if share is None else share
+    if not 0 < share < 1:
+        raise ValueError(f"share: {share:g} is not between 0 and 1")
+    pace = _Pace(time_limit_ns, interval_ns, share)
     streams = [
-        _Stream(
-            choice, ordered, Random(f"{seed}/nemesis/{choice.name}"), limit, time_limit_ns, interval_ns, roles or {}
-        )
+        _Stream(choice, ordered, Random(f"{seed}/nemesis/{choice.name}"), limit, pace, roles or {})
         for choice in choices
     ]
     planned = _fill(streams, limit, len(ordered))
@@ -110,15 +119,14 @@ class _Stream:
         nodes: tuple[NodeId, ...],
         rng: Random,
         limit: int,
-        time_limit_ns: int,
-        interval_ns: int,
+        pace: _Pace,
         roles: Mapping[str, tuple[NodeId, ...]],
     ) -> None:
         self.family: Family = families()[choice.name]
         self.nodes = nodes
         self.roles = roles
         self.rng = rng
-        self.times_ns = _times(rng, time_limit_ns, interval_ns)
+        self.times_ns = _times(rng, pace)
         self.bag: list[str] = []
         scratch = Window(nodes, Random(0), 0, NS_PER_S, limit, roles)
         self.variants = []
@@ -150,13 +158,33 @@ class _Stream:
         return None
 
 
-def _times(rng: Random, time_limit_ns: int, interval_ns: int) -> list[tuple[int, int]]:
+def usual_share(family_count: int) -> float:
+    """The share of the time that each of so many families has a fault in force, where nobody asked for another."""
+    return min(SHARE_MAX, IN_FORCE_MEAN / max(1, family_count))
+
+
+class _Pace(NamedTuple):
+    """When faults of one family strike: the length of the run, the mean time between two of them, and the share of it that
+    they are in force."""
+
+    time_limit_ns: int
+    interval_ns: int
+    share: float
+
+
+def _times(rng: Random, pace: _Pace) -> list[tuple[int, int]]:
     """(start, end) of each fault of one family: apart from each other, the last one ended by HEALED_BY of the run."""
-    healed_ns = int(time_limit_ns * HEALED_BY)
+    healed_ns = int(pace.time_limit_ns * HEALED_BY)
+    least_ns = pace.interval_ns * FAULT_MIN * pace.share
     found: list[tuple[int, int]] = []
-    start_ns = int(interval_ns * rng.uniform(*FIRST_QUIET))
-    while start_ns + interval_ns * FAULT_MIN < healed_ns:
-        end_ns = min(healed_ns, start_ns + int(interval_ns * rng.uniform(*FAULT)))
+    start_ns = int(pace.interval_ns * rng.uniform(*FIRST_QUIET))
+    while start_ns + least_ns < healed_ns:
+        end_ns = min(healed_ns, start_ns + int(pace.interval_ns * _spread(rng, pace.share)))
         found.append((start_ns, end_ns))
-        start_ns = end_ns + int(interval_ns * rng.uniform(*QUIET))
+        start_ns = end_ns + int(pace.interval_ns * _spread(rng, 1 - pace.share))
     return found
+
+
+def _spread(rng: Random, mean: float) -> float:
+    low, high = SPREAD
+    return rng.uniform(low * mean, high * mean)

@@ -36,6 +36,7 @@ def command_line(spec: RunSpec) -> str:
         words.append("--beyond-model")
     for flag, value, default in (
         ("--nemesis-interval", spec.interval_s, usual.interval_s),
+        ("--fault-share", spec.fault_share, usual.fault_share),
         ("--rate", spec.rate_hz, usual.rate_hz),
         ("--time-limit", spec.time_limit_s, math.nan),
         ("--quiet-period", spec.quiet_s, usual.quiet_s),

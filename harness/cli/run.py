@@ -41,9 +41,20 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
     help="Check for this model, such as linearizable. Default: what the target claims.",
 )
 @click.option("--checker", multiple=True, help="Also run this checker: a name, or package.module:function; repeatable.")
-@click.option("--nemesis", default="none", show_default=True, help="Faults, comma separated: partition,kill,pause ...")
 @click.option(
-    "--nemesis-interval", type=float, default=4.0, show_default=True, help="Mean seconds between faults of a kind."
+    "--nemesis",
+    default="none",
+    show_default=True,
+    help="Faults, comma separated: partition,kill,pause ..., or package.module:Family; see docs/faults.md.",
+)
+@click.option(
+    "--nemesis-interval", type=float, default=2.0, show_default=True, help="Mean seconds between faults of a kind."
+)
+@click.option(
+    "--fault-share",
+    type=float,
+    metavar="SHARE",
+    help="Share of the time that faults of each kind are in force. Default: 0.3, less where there are more than three kinds.",
 )
 @click.option("--beyond-model", is_flag=True, help="Allow faults that the target does not claim to survive.")
 @click.option(
@@ -104,6 +115,7 @@ def test(
     checker: tuple[str, ...],
     nemesis: str,
     nemesis_interval: float,
+    fault_share: float | None,
     beyond_model: bool,
     schedule: Path | None,
     env: str,
@@ -154,6 +166,7 @@ def test(
             checkers=tuple(dict.fromkeys(checker)),
             nemesis=options.names(nemesis),
             interval_s=nemesis_interval,
+            fault_share=fault_share,
             beyond_model=beyond_model,
             env=env,
             env_options=options.pairs("--env-option", env_option)

@@ -38,13 +38,12 @@ class Progress:
     """What has happened so far. Written by the thread that records, read by the one that shows: plain counters need
     no lock.
 
-    activity: what the run is doing, in a word or two, and since when on the monotonic clock.
+    activity: what the run is doing, in a word or two.
     """
 
     def __init__(self, time_limit_s: float) -> None:
         self.time_limit_s = time_limit_s
         self.activity = "start"
-        self.since_s = time.monotonic()
         self.ok = self.fail = self.info = self.faults = 0
         self.time_ns = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_MAX)
@@ -59,7 +58,6 @@ class Progress:
     def enter(self, activity: str) -> None:
         """The run does something else from now on."""
         self.activity = activity
-        self.since_s = time.monotonic()
 
     def note(self, op: Op) -> None:
         """Count an op that was recorded."""
@@ -108,12 +106,16 @@ class View:
         self._seen = 0
         self._seen_ns = 0
         self._rate_hz = 0.0
+        self._activity = ""
+        self._since_s = 0.0
 
     def line(self) -> str:
         """The state of the run in one line, what matters most first. Asks the live system for its leader, so it may take as
         long as that takes."""
         progress = self._progress
         ended, now_ns = progress.ended, progress.time_ns
+        if progress.activity != self._activity:
+            self._activity, self._since_s = progress.activity, time.monotonic()
         if now_ns > self._seen_ns:
             self._rate_hz = (ended - self._seen) * NS_PER_S / (now_ns - self._seen_ns)
             self._seen, self._seen_ns = ended, now_ns
@@ -128,7 +130,7 @@ class View:
             median_ns, worst_ns = latencies_ns[len(latencies_ns) // 2], latencies_ns[len(latencies_ns) * 99 // 100]
             parts.append(f"latency {median_ns / 1e6:.3g} ms, 99% {worst_ns / 1e6:.3g} ms")
         if progress.activity not in (MAIN, HEAL, QUIET, FINAL):
-            parts[1] += f" for {time.monotonic() - progress.since_s:.1f} s"
+            parts[1] += f" for {time.monotonic() - self._since_s:.0f} s"
             return "  ".join(parts)
         parts += [f"leader: {_asked(self._leader) or 'none'}", f"faults: {_faults(progress)}"]
         if progress.errors:

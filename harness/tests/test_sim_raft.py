@@ -28,7 +28,13 @@ from targets.raft.target import RaftTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDARD = RunSpec(
-    env="sim", nemesis=("partition", "kill", "pause", "loss", "clock"), time_limit_s=60.0, rate_hz=100.0, concurrency=10
+    env="sim",
+    nemesis=("partition", "kill", "pause", "loss", "clock"),
+    time_limit_s=60.0,
+    rate_hz=100.0,
+    concurrency=10,
+    interval_s=4.0,
+    fault_share=0.5,
 )
 """The standard scenario of the simulation: five Raft nodes, heartbeat 50 ms, election 150 to 300 ms."""
 

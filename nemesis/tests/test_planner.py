@@ -88,8 +88,8 @@ def test_a_short_run_has_short_intervals() -> None:
 
 
 def test_one_family_more_moves_nothing_of_the_others() -> None:
-    alone = plan(parse_nemesis("partition"), NODES, 3, 60 * SECOND_NS)
-    among = plan(EVERYTHING, NODES, 3, 60 * SECOND_NS)
+    alone = plan(parse_nemesis("partition"), NODES, 3, 60 * SECOND_NS, share=0.3)
+    among = plan(EVERYTHING, NODES, 3, 60 * SECOND_NS, share=0.3)
     assert of_family(among, "partition") == list(alone.ops())
 
 
@@ -182,10 +182,20 @@ def test_no_choices_no_faults() -> None:
     assert plan([], NODES, 1, SECOND_NS).entries == ()
 
 
-def test_the_shares_are_shares() -> None:
-    for low, high in (fault_planner.FIRST_QUIET, fault_planner.QUIET, fault_planner.FAULT):
-        assert 0 < low < high < 1
-    assert sum(fault_planner.QUIET) / 2 + sum(fault_planner.FAULT) / 2 == pytest.approx(1)
+@pytest.mark.parametrize("names", ["kill", "pause,kill", "pause,kill,loss,clock,slow"])
+def test_about_one_family_has_a_fault_at_a_time_whatever_their_number(names: str) -> None:
+    choices = parse_nemesis(names)
+    wanted = fault_planner.usual_share(len(choices))
+    assert wanted == min(0.3, 1 / len(choices))
+    schedule = plan(choices, NODES, 7, 600 * SECOND_NS)
+    in_force_ns = sum(schedule.entries[w[-1]].time_ns - schedule.entries[w[0]].time_ns for w in schedule.windows())
+    assert in_force_ns / (600 * SECOND_NS) == pytest.approx(wanted * len(choices), rel=0.1)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"share: .* is not between 0 and 1"):
+        plan(STANDARD, NODES, 1, SECOND_NS, share=share)
 
 
 def test_flapping_cuts_the_same_links_several_times() -> None:
