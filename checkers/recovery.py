@@ -12,7 +12,7 @@ from checkers.evidence import Recovery
 from checkers.verdict import Verdict
 from checkers.windows import fault_windows
 from histories.history import History
-from histories.op import NEMESIS, Op
+from histories.op import Op
 
 CHECKER = "recovery"
 SILENT_MIN = 5
@@ -22,11 +22,12 @@ UNANSWERED = frozenset({"timeout", "not-sent", "reset", "bad-reply"})
 
 
 def recovery(history: History) -> Verdict:
-    """VALID when every fault was seen to end and ops succeeded after the last heal, else UNKNOWN with what did not; never
+    """VALID when every fault was seen to end and ops succeeded after that, else UNKNOWN with what did not; never
     INVALID. A history without faults is VALID.
 
-    After the last heal at least one client op must have been invoked and have ended `ok`. The history must not end with
-    SILENT_MIN ops that nobody answered: final reads that never succeeded. Nodes whose data a fault damaged need not serve.
+    When the last fault had been lifted at least one client op must have been invoked and have ended `ok`. The history
+    must not end with SILENT_MIN ops that nobody answered: final reads that never succeeded. Nodes whose data a fault
+    damaged need not serve.
     """
     windows = fault_windows(history)
     if not windows:
@@ -34,16 +35,16 @@ def recovery(history: History) -> Verdict:
     unhealed = [window for window in windows if window.lifted_ns is None]
     reasons = [f"{window.title} was not seen to end" for window in unhealed]
     silent: Counter[str] = Counter()
-    ops = history.ops
-    last = max(position for position, op in enumerate(ops) if op.process == NEMESIS)
-    healed_ns = ops[last].time
-    tried = list(History(ops[last + 1 :]).clients().pairs())
+    healed_ns = max((window.lifted_ns for window in windows if window.lifted_ns is not None), default=0)
+    tried = list(_since(history, healed_ns).clients().pairs())
     ok_ns = [end.time for _, end in tried if end is not None and end.type == "ok"]
     stats: dict[str, Any] = {"healed_ns": healed_ns, "tried_count": len(tried), "ok_count": len(ok_ns)}
     if not tried:
-        reasons.append("no client op was tried after the last heal")
+        reasons.append("no client op was tried after the last fault was lifted")
     elif not ok_ns:
-        reasons.append(f"none of the {len(tried)} client ops after the last heal succeeded{_commonest(tried)}")
+        reasons.append(
+            f"none of the {len(tried)} client ops after the last fault was lifted succeeded{_commonest(tried)}"
+        )
     else:
         last_ok_ns = max(ok_ns)
         excused = {node for window in windows if window.damages for node in window.nodes}
@@ -61,6 +62,14 @@ def recovery(history: History) -> Verdict:
         evidence = Recovery(tuple(reasons), tuple(window.id for window in unhealed), dict(sorted(silent.items())))
         return Verdict.unknown(f"not recovered: {'; '.join(reasons)}", CHECKER, evidence=evidence, stats=stats)
     return Verdict.valid(CHECKER, stats=stats)
+
+
+def _since(history: History, time_ns: int) -> History:
+    """The ops from the first one at or after `time_ns` on."""
+    first = len(history)
+    while first and history.ops[first - 1].time >= time_ns:
+        first -= 1
+    return History(history.ops[first:])
 
 
 def _is_unanswered(completion: Op) -> bool:

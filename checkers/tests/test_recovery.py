@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from checkers.recovery import recovery
-from checkers.tests.fault_ops import begins, ends, numbered
+from checkers.tests.fault_ops import begins, ends, numbered, pair
 from checkers.verdict import Validity
+from histories.faults import FaultResult
 from histories.history import History
 from histories.op import Op, OpType
 
@@ -41,10 +42,10 @@ SILENT = [read(60 + i, "fail", "timeout", "n3") for i in range(10, 15)]
 
 DEAD = [
     ([KILLED, read(20)], "kill n1 n2 was not seen to end"),
-    ([KILLED, HEALED, read(49)], "no client op was tried after the last heal"),
+    ([KILLED, HEALED, read(49)], "no client op was tried after the last fault was lifted"),
     (
         [KILLED, HEALED, read(60, "fail", "timeout")],
-        r"none of the 1 client ops after the last heal succeeded \(timeout: 1\)",
+        r"none of the 1 client ops after the last fault was lifted succeeded \(timeout: 1\)",
     ),
     ([KILLED, HEALED, read(60, "info", ["reset", "by peer"])], r"none of the 1 .*\(reset: 1\)"),
     ([KILLED, ends(50, {"kill-1": ["n1"]}), read(60)], "kill n1 n2 was not seen to end"),
@@ -62,6 +63,13 @@ def test_not_recovered(groups: list[list[Op]], reason: str) -> None:
     assert verdict.validity is Validity.UNKNOWN
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(verdict.reason)
+
+
+def test_ops_of_the_main_phase_count_when_no_fault_is_left() -> None:
+    idle = pair(90, 91, "start", FaultResult("installed"))
+    assert recovery(history(KILLED, HEALED, read(60), idle)).validity is Validity.VALID, (
+        "the last heal had nothing to do"
+    )
 
 
 def test_final_reads_that_succeed_at_last_or_are_refused_are_recovery() -> None:

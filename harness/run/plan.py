@@ -100,7 +100,7 @@ class Plan(msgspec.Struct, frozen=True):
         try:
             choices = available(cluster, self.choices, f"environment {spec.env}")
         except Unavailable as error:
-            raise UsageError(f"{error}{_remedies(cluster, spec.env, error.refused)}") from error
+            raise UsageError(f"{error}{remedies(cluster, spec.env, error.refused)}") from error
         if self.saved is not None:
             return choices, self.saved
         try:
@@ -187,7 +187,7 @@ def check_rules(name: str, target: Target) -> None:
             raise UsageError(f"the invariant {rule} of the target {name} cannot be loaded: {error}") from error
 
 
-def _remedies(cluster: Cluster, env: str, refused: tuple[Family, str] | None) -> str:
+def remedies(cluster: Cluster, env: str, refused: tuple[Family, str] | None) -> str:
     """What this environment's machines lack for the fault, where they know, and which other environments can do it."""
     if refused is None:
         return ""

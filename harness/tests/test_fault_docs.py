@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,8 +15,10 @@ import pytest
 from checkers.windows import fault_windows
 from harness.environments import fault_table
 from harness.environments.registry import names
+from harness.run.plan import remedies
 from histories import jsonl
 from nemesis import schedule
+from nemesis.registry import families
 
 PAGE = (Path(__file__).parents[2] / "docs/faults.md").read_text()
 EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
@@ -124,3 +127,19 @@ def test_a_refused_fault_says_what_there_is_and_which_environments_can(tmp_path:
     assert ended.returncode == 254
     assert "it has no disk kind 'lose-unsynced' (its disk kinds are bitflip, truncate, wipe)" in ended.stderr
     assert "environments that can, some given what docs/faults.md says: sim" in ended.stderr
+
+
+def test_what_the_machines_lack_is_told_for_the_fault_that_needs_it() -> None:
+    class Machines:
+        lacking = ("the kernel has no sch_netem",)
+        clocks_lacking = ("libfaketime is not installed",)
+
+    cluster: Any = Machines()
+    clock = remedies(cluster, "netns", (families()["clock"], "drift"))
+    assert "libfaketime" in clock
+    assert "sch_netem" not in clock
+    slow = remedies(cluster, "netns", (families()["slow"], ""))
+    assert "sch_netem" in slow
+    assert "libfaketime" not in slow
+    assert "local, sim, ssh" in slow.replace("docker, ", "")
+    assert remedies(cluster, "netns", None) == ""
