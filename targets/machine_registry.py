@@ -16,6 +16,8 @@ BUILT_IN = {
     "lock": "targets.machines.lock:LockMachine",
 }
 
+MEMBERS = ("name", "command_type", "result_type", "apply", "query", "snapshot", "restore")
+
 
 def names() -> frozenset[str]:
     """Every interface that there is a machine for."""
@@ -23,12 +25,18 @@ def names() -> frozenset[str]:
 
 
 def find(interface: str) -> type[Machine]:
-    """The class of the machine. Raises ValueError when no machine is this interface, ImportError when it cannot be loaded."""
+    """The class of the machine.
+
+    Raises ValueError when no machine is this interface, or what is there is none; ImportError or AttributeError when it cannot be
+    loaded.
+    """
     path = BUILT_IN.get(interface) or _entry_points().get(interface)
     if path is None:
         raise ValueError(f"no machine has the interface {interface!r}; there are {', '.join(sorted(names()))}")
     module, _, attribute = path.partition(":")
     machine: type[Machine] = getattr(importlib.import_module(module), attribute)
+    if lacking := [member for member in MEMBERS if not hasattr(machine, member)]:
+        raise ValueError(f"{path} is no machine (targets.machines.machine): it lacks {', '.join(lacking)}")
     return machine
 
 

@@ -19,7 +19,6 @@ from targets.wire import classes_of
 ASKS_MAX = 64
 """Asks for one op. A redirect takes two or three, a transaction over a few shards a dozen: who needs more asks for ever."""
 
-
 TIMED_OUT = NoReply("timeout")
 
 

@@ -29,7 +29,7 @@ from nemesis.outside import BadFamily
 from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule
 from targets import registry as targets
-from targets.target import Target
+from targets.target import CoreTarget, Target
 from targets.topology import Topology
 
 
@@ -137,6 +137,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
             f"the workload {spec.workload} needs a target with the interface {workload.interface!r}; "
             f"{spec.target} has {', '.join(sorted(target.interfaces))}"
         )
+    check_interface(spec.target, target, workload.interface)
     check_rules(spec.target, target)
     claimed = target.claimed_model(workload.interface, target_options)
     claimed_by = "--consistency asks for" if spec.consistency else f"{spec.target} claims"
@@ -174,6 +175,16 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
         checkers=checkers,
         outside_model=tuple(outside),
     )
+
+
+def check_interface(name: str, target: Target, interface: str) -> None:
+    """Refuse an interface that the target offers and cannot serve: its machine does not load. Raises UsageError."""
+    if not isinstance(target, CoreTarget):
+        return
+    try:
+        target.formats(interface)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"the target {name} cannot serve the interface {interface!r}: {error}") from error
 
 
 def check_rules(name: str, target: Target) -> None:

@@ -55,6 +55,7 @@ class ScriptedTarget(SystemDefaults):
     def __init__(self, script: Script) -> None:
         self.script = script
         self.make_session: Callable[[], Session] = WordSession
+        self.opened: list[tuple[str, int, Topology]] = []
         self.cores: dict[NodeId, list[Scripted]] = {}
 
     def core(
@@ -74,6 +75,7 @@ class ScriptedTarget(SystemDefaults):
         return Formats(Word, Word, Word, (Route("/word", Word),))
 
     def session(self, interface: str, process: int, topology: Topology) -> Session:
+        self.opened.append((interface, process, topology))
         return self.make_session()
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:

@@ -13,7 +13,7 @@ from checkers.verdict import Validity
 from harness.campaign.sweep import sweep
 from harness.environments.real import ended_nodes
 from harness.environments.real.labelled_processes import Ended
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.run.execute import execute, run_into
 from harness.run.plan import prepare
 from harness.run.sinks import MemorySink
@@ -21,6 +21,7 @@ from harness.spec import RunSpec
 from harness.store.runs import Result, Store
 from harness.tests.broken_target import POISONED
 from harness.workloads import registry as workloads
+from harness.workloads.counter import CounterWorkload
 from targets import machine_registry
 from targets.node import CRASHED, MACHINE_FAILED
 
@@ -116,6 +117,28 @@ def test_the_same_seed_writes_the_same_bytes_whatever_the_hash_seed() -> None:
 
 
 # --- a machine that is wrong ------------------------------------------------------------------------------------------
+
+
+class OfNoMachine(CounterWorkload):
+    """It asks for a machine that cannot be loaded."""
+
+    interface = "mangled"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("no.such.module:Machine", "No module named 'no'"),
+        ("targets.machines.kv:NoMachine", "no attribute 'NoMachine'"),
+        ("targets.machines.kv:Read", "targets.machines.kv:Read is no machine .*: it lacks name, command_type,"),
+    ],
+)
+def test_a_machine_that_cannot_be_loaded_is_refused_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, path: str, words: str
+) -> None:
+    monkeypatch.setitem(machine_registry.BUILT_IN, "mangled", path)
+    with pytest.raises(UsageError, match=f"the target raft cannot serve the interface 'mangled': .*{words}"):
+        prepare(RunSpec(env="sim", workload=f"{__name__}:OfNoMachine"))
 
 
 def test_a_machine_that_raises_is_a_failure_of_the_harness_and_keeps_the_history() -> None:

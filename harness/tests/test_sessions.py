@@ -22,6 +22,7 @@ from histories.op import Op
 from targets.core import Effect, Event, Reply, Request
 from targets.session import Ask, Call, NoReply, Outcome, Session
 from targets.target import Formats
+from targets.topology import PLAIN, Topology
 from targets.wire import encode
 
 Answerer = Callable[[str, str], str | None]
@@ -66,6 +67,19 @@ class TwoShards(Plain):
             return super().on_reply(reply)
         self.parts.append(reply.text)
         return Ask(Word("part"), "n3") if len(self.parts) == 1 else Outcome("ok", self.parts)
+
+
+TOPOLOGY = Topology(shard_by_node={"n1": "a", "n2": "b", "n3": "b"})
+
+
+class Sharded(Plain):
+    """Asks a node that holds the key."""
+
+    def begin(self, call: Call) -> Ask | Outcome:
+        self.call = call
+        shard = TOPOLOGY.shard_of(call.value)
+        assert shard is not None
+        return Ask(Word(str(call.value)), TOPOLOGY.nodes_of_shard(shard)[0])
 
 
 class Causal(Plain):
@@ -207,6 +221,26 @@ def test_a_node_that_does_not_exist_was_certainly_not_asked(carried: Carrier) ->
 @both
 def test_an_op_over_two_shards_asks_both(carried: Carrier) -> None:
     assert carried(TwoShards, echo, [(0, "a")], 5.0) == [(Outcome("ok", ["n2 part", "n3 part"]), "n3")]
+
+
+@both
+def test_an_op_goes_to_the_shard_of_its_key_wherever_its_process_is_at_home(carried: Carrier) -> None:
+    keys = [str(number) for number in range(6)]
+    ends = carried(Sharded, echo, [(process, key) for process, key in enumerate(keys)], 5.0)
+    assert [node for _, node in ends] == ["n1" if TOPOLOGY.shard_of(key) == "a" else "n2" for key in keys]
+    assert {node for _, node in ends} == {"n1", "n2"}
+
+
+def test_a_target_is_told_for_whom_it_opens_a_session() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        return (Reply(event.request_id, event.body),) if isinstance(event, Request) else ()
+
+    environment, target = world_of(script)
+    for process in (0, 0, 1):
+        op = Op(0, 0, "invoke", process, "word", None, "a")
+        environment.clients.start(op, process, lambda op, outcome, node: None)
+        run_for(environment, 1.0)
+    assert target.opened == [("kv", 0, PLAIN), ("kv", 1, PLAIN)]
 
 
 @both
