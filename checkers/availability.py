@@ -63,7 +63,10 @@ class _Ops:
             if invocation.is_client:
                 node = _node(invocation, completion) or ""
                 end: OpType = "info" if completion is None else completion.type
-                begun, ended = rows.setdefault(node, {end: ([], []) for end in ENDS})[end]
+                by_end = rows.get(node)
+                if by_end is None:
+                    by_end = rows[node] = {end: ([], []) for end in ENDS}
+                begun, ended = by_end[end]
                 begun.append(invocation.time)
                 ended.append(-1 if completion is None else completion.time)
         self.starts: dict[str, dict[OpType, Times]] = {}

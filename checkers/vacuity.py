@@ -43,18 +43,15 @@ DEFAULT = VacuityThresholds()
 
 def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT) -> Verdict:
     """VALID when the history reaches the thresholds, else UNKNOWN with each one that it misses; never INVALID."""
-    tried: Counter[str] = Counter()
-    succeeded: Counter[str] = Counter()
-    for op in history:
-        if op.process != NEMESIS:
-            tried[op.f] += op.type == "invoke"
-            succeeded[op.f] += op.type == "ok"
+    ended = Counter((op.type, op.f) for op in history if op.process != NEMESIS)
+    tried = {f: ended["invoke", f] for _, f in ended}
+    succeeded = Counter({f: count for (type_, f), count in ended.items() if type_ == "ok"})
     ok_count = succeeded.total()
     concurrent_count = _concurrent_count(history)
     stats: dict[str, Any] = {
         "ok_count": ok_count,
         "tried_by_f": dict(sorted(tried.items())),
-        "ok_by_f": dict(sorted(succeeded.items())),
+        "ok_by_f": {f: succeeded[f] for f in sorted(tried)},
         "concurrent_count": concurrent_count,
     }
     reasons: list[str] = []

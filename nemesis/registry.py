@@ -133,9 +133,10 @@ def parse_nemesis(names: str | Sequence[str], roles: Collection[str] = ()) -> li
 
 
 def _split(part: str) -> tuple[str, str, str]:
-    """A fault of the command line as name, colon, variant. A `package.module:Family` is loaded, and has the family's name."""
+    """A fault of the command line as name, colon, variant. A `package.module:Family` is loaded, and has the family's name. A
+    module without a package is told from a family by what follows it: classes and constants begin with a capital."""
     name, colon, rest = part.partition(":")
-    if not colon or "." not in name:
+    if not colon or not ("." in name or (rest[:1].isupper() and name not in families())):
         return name, colon, rest
     attribute, colon, variant = rest.partition(":")
     path = f"{name}:{attribute}"

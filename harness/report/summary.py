@@ -45,13 +45,20 @@ def verdict_text(verdict: Verdict, subject: str) -> str:
     return "\n".join(lines)
 
 
+def counted(count: int, noun: str) -> str:
+    """As in "1 fault" and "2 faults"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool = True) -> str:
     """What a run came to, for the end of `themis test`. with_hint: how to look closer."""
     counts = result.counts
     lines = [verdict_text(result.verdict, str(run.path))]
     if counts:
         told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "fail", "info") if name in counts)
-        lines.append(f"  {counts.get('invoke', 0)} operations ({told}), {counts.get('faults', 0)} faults installed")
+        lines.append(
+            f"  {counts.get('invoke', 0)} operations ({told}), {counted(counts.get('faults', 0), 'fault')} installed"
+        )
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
             f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "

@@ -192,6 +192,10 @@ def test_a_users_own_family_can_be_named_by_its_path(points: list[EntryPoint]) -
     assert choice.names == (f"{__name__}:OWN",), "a schedule that names it so can be read anywhere"
     assert parse_nemesis(choice.names) == [choice]
     assert registry.family_of("own.stop-loss").name == "own"
+    with pytest.raises(BadFamily, match="the fault nowhere:Own: ModuleNotFoundError"):
+        parse_nemesis("nowhere:Own")
+    with pytest.raises(UnknownFault, match=r"unknown fault 'kil'.*did you mean 'kill'"):
+        parse_nemesis("kil:one")
     with pytest.raises(UnknownFault, match="unknown fault 'own:much'"):
         parse_nemesis(f"{__name__}:OWN:much")
 
