@@ -155,8 +155,7 @@ class _Look:
         self._windows = fault_windows(history)
         by = f"{spec.target} claims it" if result.claim == result.target_claims else "--consistency asks for it"
         self._claim = f"{result.claim or 'what the checker asks for'} ({by})" if result.claim else ""
-        self._position = {op.index: position for position, op in enumerate(history)}
-        self._invocation = {end: begin for begin, end in history.completions.items()}
+        self._positions: dict[int, int] | None = None
         self._nodes = spec.nodes
 
     def failures_of(self, name: str, verdict: Verdict) -> Iterator[Failure]:
@@ -302,8 +301,23 @@ class _Look:
 
     def _invoke(self, index: int) -> int | None:
         """The `index` of the invocation of the operation that an op belongs to; None when there is none."""
-        position = self._position.get(index)
-        return None if position is None else self._history[self._invocation.get(position, position)].index
+        position = self._position(index)
+        if position is None:
+            return None
+        process = self._history[position].process
+        while self._history[position].type != "invoke" or self._history[position].process != process:
+            if position == 0:
+                return index
+            position -= 1
+        return self._history[position].index
+
+    def _position(self, index: int) -> int | None:
+        """Where the op of that `index` stands, which mostly is its place; None when there is none."""
+        if 0 <= index < len(self._history) and self._history[index].index == index:
+            return index
+        if self._positions is None:
+            self._positions = {op.index: position for position, op in enumerate(self._history)}
+        return self._positions.get(index)
 
     def _ops(
         self,
@@ -325,7 +339,8 @@ class _Look:
         return tuple(sorted(ops[:OPS_MAX], key=lambda op: (op.invoked_ns, op.invoke)))
 
     def _op(self, invoke: int, roles: tuple[Role, ...], is_optional: bool, note: str) -> FailureOp:
-        position = self._position[invoke]
+        position = self._position(invoke)
+        assert position is not None, "_ops found it"
         begun = self._history[position]
         end = self._history.completions.get(position)
         ended: Op | None = None if end is None else self._history[end]

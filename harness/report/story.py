@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import textwrap
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from harness.report.failure import Failure, FailureEdge, FailureOp, Role, duration
@@ -19,6 +19,8 @@ WORDS_MAX = 1_200
 STATES_MAX = 8
 EDGES_MAX = 12
 ROWS_MAX = 20
+FOLDED_MAX = 2_000
+"""Ops before the failed one that are looked at for its neighbours."""
 
 MARKS: dict[Role, str] = {"failed": ">>", "core": "*", "would fit": "+", "possible": "=", "shown": "*"}
 """What says most comes first."""
@@ -195,15 +197,14 @@ def _neighbours(failure: Failure, history: History, count: int) -> list[str]:
         return []
     key = freeze(failure.key)
     last = failed[0]
-    found: list[tuple[Op, Op | None]] = [
-        (begun, ended) for begun, ended in history.pairs() if begun.is_client and freeze(begun.key) == key
-    ]
-    before = [pair for pair in found if pair[0].index <= last]
-    rows = list(_folded(before))
-    return rows[-count:]
+    before: deque[tuple[Op, Op | None]] = deque(maxlen=max(count, FOLDED_MAX))
+    for begun, ended in history.pairs():
+        if begun.is_client and begun.index <= last and freeze(begun.key) == key:
+            before.append((begun, ended))
+    return list(_folded(before))[-count:]
 
 
-def _folded(pairs: list[tuple[Op, Op | None]]) -> Iterator[str]:
+def _folded(pairs: Iterable[tuple[Op, Op | None]]) -> Iterator[str]:
     refused: list[tuple[Op, Op]] = []
     for begun, ended in pairs:
         if ended is not None and ended.type == "fail":
