@@ -100,7 +100,7 @@ def test_raft_survives_every_fault_and_nothing_is_left(five: Machines, tmp_path:
 @pytest.mark.parametrize("bug", ["stale-read", "reply-before-commit"])
 def test_each_bug_is_caught_within_five_runs(five: Machines, tmp_path: Path, bug: str) -> None:
     for seed in range(101, 101 + BUG_RUNS_MAX):
-        if one_run(five, tmp_path / "store", seed, "--bug", bug, "--time-limit", "20")["exit_code"] == 1:
+        if one_run(five, tmp_path / "store", seed, "--bug", bug, "--time-limit", "12")["exit_code"] == 1:
             return
     pytest.fail(f"{bug} survived {BUG_RUNS_MAX} runs")
 
@@ -264,6 +264,7 @@ def test_machines_are_reached_by_ipv6_where_nodes_have_ipv4(three: Machines, tmp
     assert three.is_clean()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("is_guard_killed", [False, True])
 def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path, is_guard_killed: bool) -> None:
     store = tmp_path / "store"
@@ -308,6 +309,7 @@ def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path
     assert remote_directories.find_leftovers() == []
 
 
+@pytest.mark.alone
 def test_the_next_run_finds_what_was_left(three: Machines, tmp_path: Path) -> None:
     store = tmp_path / "store"
     controller = subprocess.Popen(
