@@ -83,7 +83,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return HARNESS
-    except Exception as error:  # noqa: BLE001 - the last handler: 1 and 2 are verdicts, and no crash may end with them
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        # The last handler: 1 and 2 are verdicts, and no crash may end with them, nor a plugin that calls sys.exit.
         if os.environ.get("THEMIS_DEBUG"):
             traceback.print_exc()
         hint = "themis --debug ... shows where; please report it"

@@ -280,10 +280,10 @@ def commands(group: click.Group = themis_command, path: tuple[str, ...] = ()) ->
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("by\x1b zero"), MemoryError(), OSError(28, "No space left on device")]
+    "error", [ZeroDivisionError("by\x1b zero"), MemoryError(), OSError(28, "No space left on device"), SystemExit(1)]
 )
 def test_no_crash_of_any_command_ends_with_a_verdicts_code(
-    words: tuple[str, ...], error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command: click.Command = themis_command
     for word in words:
