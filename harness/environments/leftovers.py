@@ -36,11 +36,11 @@ class OrphanProcess(msgspec.Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """See Leftover."""
+        """What it is and which run made it."""
         return f"process {self.process.pid} of run {self.process.run_id}: {self.process.command[:80]}"
 
     def remove(self) -> str | None:
-        """See Leftover."""
+        """It is gone; why it is still there, or None."""
         return "it does not end" if labelled_processes.end([self.process.pid]) else None
 
 

@@ -26,7 +26,7 @@ from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.host_clocks import SystemClocks, shared_origin
 from harness.environments.ssh.host_facts import Facts, Unfit
 from harness.environments.ssh.options import SshOptions
-from harness.environments.ssh.remote_directories import Site, Sites
+from harness.environments.ssh.remote_directories import RemoteDirectories, RemoteDirectory
 from harness.errors import UsageError
 from harness.store.runs import RunDirectory
 from harness.tests.ssh_server import Answer, Server, new_key
@@ -463,16 +463,16 @@ def test_only_runs_without_a_controller_are_left(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert remote_directories.find_leftovers() == []
-    site = Site(server.machine(), "/var/lib/themis/r/n1", "python3", ("env", "A=1"))
-    living = Sites("living", labels.controller(), {"n1": site})
+    remote = RemoteDirectory(server.machine(), "/var/lib/themis/r/n1", "python3", ("env", "A=1"))
+    living = RemoteDirectories("living", labels.controller(), {"n1": remote})
     space = labels.controller().partition("@")[2]
-    gone = Sites("gone", f"1:1@{space}", {"n1": site})
+    gone = RemoteDirectories("gone", f"1:1@{space}", {"n1": remote})
     living.save()
     gone.save()
     (remote_directories.folder() / "torn.json").write_text("{")
     assert oct(gone.path.stat().st_mode & 0o777) == "0o600"
     found = remote_directories.find_leftovers()
-    assert [left.sites for left in found] == [gone]
+    assert [left.remotes for left in found] == [gone]
     assert "run gone on n1 (tester@127.0.0.1" in found[0].description
     assert found[0].remove() is not None, "its host key is not known: it could not be looked at"
     assert gone.path.exists()
@@ -513,7 +513,7 @@ def test_sweeping(
     server = scripted(lambda command: next((a for part, a in answers.items() if part in command), (0, b"", b"")))
     client, _ = opened(server)
     with client:
-        found = remote_directories.sweep(client, Site(server.machine(), "/r", "python3", ("env", "A=1")))
+        found = remote_directories.sweep(client, RemoteDirectory(server.machine(), "/r", "python3", ("env", "A=1")))
     assert len(found) == len(left)
     assert all(part in said for said, part in zip(found, left, strict=True))
     assert any(command.endswith("rm -rf -- /r") for command in server.commands) == ("test -e" in answers)

@@ -303,7 +303,7 @@ def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path
     assert f"run {RunDirectory(run).run_id} on n1 (root@" in dry.stdout
     assert not three.is_clean()
     found = remote_directories.find_leftovers()  # In this test's own state directory: of this run alone.
-    assert [left.sites.run_id for left in found] == [RunDirectory(run).run_id]
+    assert [left.remotes.run_id for left in found] == [RunDirectory(run).run_id]
     assert found[0].remove() is None
     assert three.is_clean()
     assert remote_directories.find_leftovers() == []

@@ -112,10 +112,10 @@ def test_after_kill_9_in_a_partition_cleanup_collects_and_removes_by_sudo_too(th
         awaited(lambda: not any("THEMIS" in three.inside(name, "iptables", "-S") for name in three.names), 10)
         assert three.is_used()
         (left,) = remote_directories.find_leftovers()
-        assert left.sites.run_id == RunDirectory(run).run_id
+        assert left.remotes.run_id == RunDirectory(run).run_id
         cleaned = themis("cleanup")
         assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
-        assert f"run {left.sites.run_id} on n1 ({who.name}@" in cleaned.stdout
+        assert f"run {left.remotes.run_id} on n1 ({who.name}@" in cleaned.stdout
         assert is_collected(three, run)
         assert three.is_clean()
         assert remote_directories.find_leftovers() == []

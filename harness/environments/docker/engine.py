@@ -113,11 +113,11 @@ class ContainerChannel:
         self._is_closed = False
 
     def send(self, line: bytes) -> None:
-        """See Channel."""
+        """Raises OSError when the command is gone."""
         self._stream.socket.sendall(line + b"\n")
 
     def receive(self, timeout_s: float) -> bytes:
-        """See Channel."""
+        """The next line; empty when the command is gone. Raises TimeoutError."""
         return self._buffer.line(self._stream.socket.fileno(), self._read, timeout_s)
 
     def _read(self) -> bytes:
@@ -127,7 +127,7 @@ class ContainerChannel:
                 return piece
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """See Channel."""
+        """The command has ended, by force after the time-out. Idempotent."""
         with self._closing:
             if self._is_closed:
                 return
@@ -145,7 +145,7 @@ class ContainerExecutor:
         self._containers = containers
 
     def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
-        """See Executor."""
+        """The command, ended. Raises ExecutorFailed when it could not be started or did not end in time."""
         api = self._client.api
         try:
             made = api.exec_create(self._containers[node], list(argv), stdin=bool(stdin), stdout=True, stderr=True)

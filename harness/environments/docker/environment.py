@@ -112,7 +112,8 @@ class DockerEnvironment(LinuxEnvironment):
         self.admit(self._run_in_image, f"the image {self.options.image or image.wanted(self._packages())}")
 
     def features(self) -> frozenset[str]:
-        """See LinuxEnvironment; found out in a container of its own, without a network. Builds the image where it is missing."""
+        """What the kernel and tools can do, found out in a container of its own, without a network. Builds the image where it is
+        missing."""
         if self._features is None:
             try:
                 printed = self._engine().containers.run(
@@ -127,7 +128,7 @@ class DockerEnvironment(LinuxEnvironment):
         return self._features
 
     def make(self) -> Agents:
-        """See LinuxEnvironment."""
+        """The machines stand, and their agents answer."""
         if "drop" not in self.features():
             raise HarnessError("iptables cannot drop packets in a container here: the kernel lacks netfilter")
         name = self._image()
@@ -142,7 +143,7 @@ class DockerEnvironment(LinuxEnvironment):
         return Agents({node: made[node] for node in nodes})
 
     def remove(self) -> None:
-        """See LinuxEnvironment; with leave_running everything stays."""
+        """Whatever `make` made is gone. Idempotent; with leave_running everything stays."""
         containers, network = dict(self._containers), self._network
         if self.options.leave_running and network is not None and containers:
             names = ", ".join(f"{node}: {containers[node].name} at {self.hosts[node]}" for node in sorted(containers))
@@ -161,7 +162,7 @@ class DockerEnvironment(LinuxEnvironment):
             raise HarnessError("; ".join(problems))
 
     def collect(self) -> None:
-        """See Environment. Raises HarnessError when the files of a node could not be had."""
+        """Logs and traces are below the run's directory. Raises HarnessError when the files of a node could not be had."""
         client, nodes = self._engine(), self.deployment.directory / "nodes"
         try:
             at_once({node: partial(_fetch, client, made, nodes / node) for node, made in self._containers.items()})
@@ -169,15 +170,15 @@ class DockerEnvironment(LinuxEnvironment):
             raise HarnessError(f"logs and traces could not be collected: {error}") from error
 
     def node_directory(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
+        """Where the node's files are, on its machine."""
         return NODE_DIRECTORY
 
     def python(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
+        """The interpreter on the node's machine."""
         return "python3"
 
     def node_environment(self, node: NodeId) -> dict[str, str]:
-        """See LinuxEnvironment. A container has the machine's monotonic clock."""
+        """What is added to the environment variables of the node's process. A container has the machine's monotonic clock."""
         return {"THEMIS_CLOCK": str(self.origin)}
 
     # --- its parts ----------------------------------------------------------------------------------------------------
@@ -373,14 +374,14 @@ class LeftRun(msgspec.Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """See harness.environments.leftovers.Leftover."""
+        """What it is and which run made it."""
         why = ", left running as it was asked" if self.is_kept else ""
         parts = [f"{len(self.containers)} containers"] if self.containers else []
         parts += [f"network {name}" for name in self.networks]
         return f"{', '.join(parts)} of run {self.run_id}{why}"
 
     def remove(self) -> str | None:
-        """See harness.environments.leftovers.Leftover. The nodes' files come into the run's directory first."""
+        """It is gone; why it is still there, or None. The nodes' files come into the run's directory first."""
         client = reach()
         problems: list[str] = []
         for container in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={self.run_id}"}):

@@ -78,7 +78,7 @@ class NetnsEnvironment(LinuxEnvironment):
         self._range()
 
     def features(self) -> frozenset[str]:
-        """See LinuxEnvironment."""
+        """What the machines' kernel and tools can do."""
         try:
             found = frozenset(run_here(["unshare", "--net", *kernel_features.ARGV]).text.split())
         except ExecutorFailed:
@@ -87,7 +87,7 @@ class NetnsEnvironment(LinuxEnvironment):
         return found
 
     def make(self) -> Agents:
-        """See LinuxEnvironment."""
+        """The machines stand, and their agents answer."""
         deployment, nodes = self.deployment, self.deployment.nodes
         self._is_made = True
         with network.making():
@@ -111,7 +111,7 @@ class NetnsEnvironment(LinuxEnvironment):
         return Agents(channels)
 
     def remove(self) -> None:
-        """See LinuxEnvironment."""
+        """Whatever `make` made is gone. Idempotent."""
         if not self._is_made:
             return
         self._is_made = False
@@ -125,15 +125,15 @@ class NetnsEnvironment(LinuxEnvironment):
         """Logs and traces are written to their place from the start."""
 
     def node_directory(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
+        """Where the node's files are, on its machine."""
         return str((self.deployment.directory / "nodes" / node).absolute())
 
     def python(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
+        """The interpreter on the node's machine."""
         return sys.executable
 
     def node_environment(self, node: NodeId) -> dict[str, str]:
-        """See LinuxEnvironment."""
+        """What is added to the environment variables of the node's process."""
         return {"PYTHONPATH": import_path(), "THEMIS_CLOCK": str(self.origin)}
 
     def _range(self) -> IPv4Network:
@@ -168,12 +168,12 @@ class LeftNetwork(msgspec.Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """See harness.environments.leftovers.Leftover."""
+        """What it is and which run made it."""
         counted = ", ".join(f"{count} {what}" for what, count in self.parts.items() if count)
         return f"network {self.bridge} of run {self.run_id or '(unknown)'}: {counted}"
 
     def remove(self) -> str | None:
-        """See harness.environments.leftovers.Leftover."""
+        """It is gone; why it is still there, or None."""
         if os.geteuid() != 0:
             return "removing it needs root"
         if self.run_id:

@@ -74,11 +74,11 @@ class ClockReader(ABC):
         """Each node's clock now; None where it cannot be read."""
 
     def offsets_ns(self) -> Mapping[NodeId, int | None]:
-        """See Clocks."""
+        """Each node's clock minus the controller's, measured now; None where it cannot be read."""
         return {node: None if reading is None else reading[0] for node, reading in self._read().items()}
 
     def rates(self) -> Mapping[NodeId, float | None]:
-        """See Clocks."""
+        """How many seconds each node's clock runs in one of the controller's; None where it cannot be read."""
         first = self._read()
         time.sleep(self.apart_s)
         second = self._read()

@@ -105,18 +105,18 @@ class PipeChannel:
         return self._process.pid
 
     def send(self, line: bytes) -> None:
-        """See Channel."""
+        """Raises OSError when the command is gone."""
         stdin = _pipe(self._process.stdin)
         stdin.write(line + b"\n")
         stdin.flush()
 
     def receive(self, timeout_s: float) -> bytes:
-        """See Channel."""
+        """The next line; empty when the command is gone. Raises TimeoutError."""
         descriptor = _pipe(self._process.stdout).fileno()
         return self._buffer.line(descriptor, lambda: os.read(descriptor, 1 << 16), timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """See Channel."""
+        """The command has ended, by force after the time-out. Idempotent."""
         with self._closing:
             stdin = _pipe(self._process.stdin)
             if not stdin.closed:
@@ -187,11 +187,11 @@ class NamespaceExecutor:
         self._log = log
 
     def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
-        """See Executor."""
+        """The command, ended. Raises ExecutorFailed when it could not be started or did not end in time."""
         return run_here(self.inside(node, argv), stdin, timeout_s)
 
     def open(self, node: NodeId, argv: Sequence[str]) -> PipeChannel:
-        """See Executor."""
+        """A command that runs on. Raises ExecutorFailed when it could not be started."""
         try:
             return PipeChannel(self.inside(node, argv), self._environment, self._log)
         except OSError as error:

@@ -78,7 +78,7 @@ def variables(library: str, file: str) -> dict[str, str]:
 
 
 class Told(Protocol):
-    """See harness.environments.real.node_access.ProgramAccess.clocks."""
+    """Reads the clocks of those of these nodes whose status tells it."""
 
     def clocks(self, nodes: Collection[NodeId]) -> Mapping[NodeId, ClockReading]: ...
 
@@ -117,18 +117,18 @@ class FaketimeClocks(ClockReader):
         """These run again after a pause: the library reads their files anew by itself."""
 
     def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
-        """See Clocks."""
+        """The nodes' clocks are so far off."""
         self._keep({node: (ns, None) for node, ns in offset_ns.items()})
 
     def set_rate(self, rate: Mapping[NodeId, float]) -> None:
-        """See Clocks."""
+        """The nodes' clocks run at these rates."""
         for node, by in rate.items():
             if not RATE_MIN <= by <= RATE_MAX:
                 raise FaultError(f"{node}: rate: {by} is not between {RATE_MIN:g} and {RATE_MAX:g}")
         self._keep({node: (None, by) for node, by in rate.items()})
 
     def heal(self) -> None:
-        """See Clocks."""
+        """Every clock is true again."""
         self._keep(dict.fromkeys(self._libraries, (0, 1.0)))
 
     def _read(self) -> dict[NodeId, ClockReading | None]:

@@ -27,7 +27,7 @@ from harness.environments.ssh.executor import SshChannel, SshExecutor
 from harness.environments.ssh.host_clocks import SystemClocks, shared_origin
 from harness.environments.ssh.host_facts import MODULES, Facts, Unfit
 from harness.environments.ssh.options import Machine, SshOptions
-from harness.environments.ssh.remote_directories import MODULE, Site, Sites
+from harness.environments.ssh.remote_directories import MODULE, RemoteDirectories, RemoteDirectory
 from harness.errors import HarnessError, UsageError
 from nemesis.capabilities import FaultError, NodeId
 from targets.target import CoreTarget
@@ -54,7 +54,7 @@ class SshEnvironment(LinuxEnvironment):
         self.facts: dict[NodeId, Facts] = {}
         """What `check` found."""
         self._inner = machine_options.addresses(self.options, deployment.nodes)
-        self._sites: Sites | None = None
+        self._remote: RemoteDirectories | None = None
         self._clients: dict[NodeId, paramiko.SSHClient] = {}
         self._executor = SshExecutor({})
         self._channels: dict[NodeId, SshChannel] = {}
@@ -92,7 +92,7 @@ class SshEnvironment(LinuxEnvironment):
             self.cluster.links = None
 
     def features(self) -> frozenset[str]:
-        """See LinuxEnvironment."""
+        """What the machines' kernel and tools can do."""
         return host_facts.together(self.facts)
 
     def _examined(self, machine: Machine, key: paramiko.PKey | None) -> tuple[str, str, Facts]:
@@ -152,20 +152,22 @@ class SshEnvironment(LinuxEnvironment):
     # --- up and down --------------------------------------------------------------------------------------------------
 
     def make(self) -> Agents:
-        """See LinuxEnvironment."""
+        """The machines stand, and their agents answer."""
         deployment = self.deployment
         self._sweep_up_before()
-        self._sites = self._placed()
-        self._sites.save()
+        self._remote = self._placed()
+        self._remote.save()
         key = connection.private_key(self.options.private_key and self.machines[deployment.nodes[0]].private_key)
         packages = self._packages()
         # The clients are filled in by the threads; each has a key of its own.
-        self._executor = SshExecutor(self._clients, {node: site.prefix for node, site in self._sites.sites.items()})
-        at_once({node: self._preparing(site, key, packages) for node, site in self._sites.sites.items()})
+        self._executor = SshExecutor(
+            self._clients, {node: remote.prefix for node, remote in self._remote.by_node.items()}
+        )
+        at_once({node: self._preparing(remote, key, packages) for node, remote in self._remote.by_node.items()})
         for node in deployment.nodes:
-            site = self._sites.sites[node]
+            remote = self._remote.by_node[node]
             silence_s = f"{self.options.silence_s:g}"
-            argv = [site.python, "-m", MODULE, "serve", site.root, deployment.run_id, silence_s]
+            argv = [remote.python, "-m", MODULE, "serve", remote.root, deployment.run_id, silence_s]
             self._channels[node] = self._executor.open(node, argv)
         agents = Agents(self._channels)
         try:
@@ -180,8 +182,9 @@ class SshEnvironment(LinuxEnvironment):
         return agents
 
     def remove(self) -> None:
-        """See LinuxEnvironment. Raises HarnessError with what is still on which machine; `themis cleanup` tries again."""
-        if self._sites is None:
+        """Whatever `make` made is gone. Idempotent. Raises HarnessError with what is still on which machine; `themis cleanup`
+        tries again."""
+        if self._remote is None:
             return
         self._is_over.set()
         for node, channel in self._channels.items():
@@ -190,18 +193,18 @@ class SshEnvironment(LinuxEnvironment):
                 _log.warning("the guard of %s said: %s", node, words)
         self._channels.clear()
         # By connections of their own: those of the run may have broken, and that may be why it ends.
-        problems = remote_directories.sweep_anew(self._sites)
+        problems = remote_directories.sweep_anew(self._remote)
         for client in self._clients.values():
             client.close()
         self._clients.clear()
         if problems:
             raise HarnessError(f"{'; '.join(problems)}. `themis cleanup` tries again once this process has ended")
-        self._sites.forget()
-        self._sites = None
+        self._remote.forget()
+        self._remote = None
 
     def collect(self) -> None:
         """Logs, traces and data of every machine are below nodes/<n>/."""
-        if self._sites is None:
+        if self._remote is None:
             return
         at_once({node: self._fetching(node) for node in self._clients})
 
@@ -209,18 +212,20 @@ class SshEnvironment(LinuxEnvironment):
         """What earlier runs left on these machines is gone."""
         wanted = {(machine.host, machine.port) for machine in self.machines.values()}
         for left in remote_directories.find_leftovers():
-            if wanted & {(site.machine.host, site.machine.port) for site in left.sites.sites.values()}:
+            if wanted & {(remote.machine.host, remote.machine.port) for remote in left.remotes.by_node.values()}:
                 problem = left.remove()
                 _log.warning("found %s: %s", left.description, problem or "removed")
 
-    def _placed(self) -> Sites:
+    def _placed(self) -> RemoteDirectories:
         found = {}
         for node, machine in self.machines.items():
             root = f"{self.options.remote_directory}/{self.deployment.run_id}/{node}"
             environment = [f"PYTHONPATH={root}/lib", "PYTHONSAFEPATH=1"]
             prefix = (*self.facts[node].sudo, *host_facts.PLAIN, *environment)
-            found[node] = Site(machine, root, self.facts[node].python, prefix)
-        return Sites(self.deployment.run_id, labels.controller(), found, str(self.deployment.directory.resolve()))
+            found[node] = RemoteDirectory(machine, root, self.facts[node].python, prefix)
+        return RemoteDirectories(
+            self.deployment.run_id, labels.controller(), found, str(self.deployment.directory.resolve())
+        )
 
     def _packages(self) -> dict[bool, bytes]:
         """What to send to a machine, by whether it lacks what a node imports."""
@@ -228,47 +233,49 @@ class SshEnvironment(LinuxEnvironment):
         wanted = {found.needs_bundle for found in self.facts.values()}
         return {is_needed: bundle.make(module, MODULES if is_needed else ()) for is_needed in wanted}
 
-    def _preparing(self, site: Site, key: paramiko.PKey | None, packages: Mapping[bool, bytes]) -> Callable[[], None]:
+    def _preparing(
+        self, remote: RemoteDirectory, key: paramiko.PKey | None, packages: Mapping[bool, bytes]
+    ) -> Callable[[], None]:
         """Connected, and everything that a node needs is there and can be imported."""
-        node = site.machine.node
+        node = remote.machine.node
 
         def work() -> None:
             try:
-                client = self._clients[node] = connection.connect(site.machine, key)
+                client = self._clients[node] = connection.connect(remote.machine, key)
             except EnvironmentUnavailable as error:
                 raise ExecutorFailed(str(error)) from None
-            executor = SshExecutor({node: client}, {node: site.prefix})
-            where = str(site.machine)
+            executor = SshExecutor({node: client}, {node: remote.prefix})
+            where = str(remote.machine)
             executor.run(node, ["mkdir", "-p", "-m", "700", self.options.remote_directory]).checked(where)
-            directories = [f"{site.root}/{name}" for name in ("lib", guard.DATA)]
+            directories = [f"{remote.root}/{name}" for name in ("lib", guard.DATA)]
             executor.run(node, ["mkdir", "-p", *directories]).checked(where)
-            tar = ["tar", "-xzf", "-", "-C", f"{site.root}/lib"]
+            tar = ["tar", "-xzf", "-", "-C", f"{remote.root}/lib"]
             data = packages[self.facts[node].needs_bundle]
             executor.run(node, tar, stdin=data, timeout_s=UPLOAD_TIMEOUT_S).checked(where)
             if self.options.data_mib:
                 size = f"size={self.options.data_mib}m,mode=0700"
                 name = f"themis-{labels.tag(self.deployment.run_id)}"
-                argv = ["mount", "-t", "tmpfs", "-o", size, name, f"{site.root}/{guard.DATA}"]
+                argv = ["mount", "-t", "tmpfs", "-o", size, name, f"{remote.root}/{guard.DATA}"]
                 executor.run(node, argv).checked(where)
             modules = ["targets.node", "targets.serving", type(self.deployment.target).__module__]
             if not isinstance(self.deployment.target, CoreTarget):
                 modules = [guard.__name__]  # A program needs nothing of ours; its driver runs here.
-            ran = executor.run(node, [site.python, "-c", f"import {', '.join(modules)}"], timeout_s=UPLOAD_TIMEOUT_S)
+            ran = executor.run(node, [remote.python, "-c", f"import {', '.join(modules)}"], timeout_s=UPLOAD_TIMEOUT_S)
             if ran.exit_code:
                 said = ran.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
                 raise ExecutorFailed(
-                    f"what a node imports does not work with {site.python} there ({said[-1]}): run `{site.python} -m pip "
+                    f"what a node imports does not work with {remote.python} there ({said[-1]}): run `{remote.python} -m pip "
                     f"install {' '.join(MODULES)}` and what the target needs"
                 )
 
         return work
 
-    def _known_sites(self) -> Mapping[NodeId, Site]:
-        assert self._sites is not None
-        return self._sites.sites
+    def _remote_of_nodes(self) -> Mapping[NodeId, RemoteDirectory]:
+        assert self._remote is not None
+        return self._remote.by_node
 
     def _undo(self, node: NodeId) -> dict[str, object]:
-        """See guard.undone."""
+        """What the guard takes back at the end, and how it sees that it is gone."""
         chain = f"THEMIS-{labels.tag(self.deployment.run_id)}"
         abilities = self.facts[node].abilities
         tables = [("filter", "INPUT")] if "drop" in abilities else []
@@ -298,17 +305,18 @@ class SshEnvironment(LinuxEnvironment):
     # --- what a kind of machine says ----------------------------------------------------------------------------------
 
     def node_directory(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
-        return f"{self._known_sites()[node].root}/node"
+        """Where the node's files are, on its machine."""
+        return f"{self._remote_of_nodes()[node].root}/node"
 
     def python(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
+        """The interpreter on the node's machine."""
         return self.facts[node].python
 
     def device(self, node: NodeId) -> str:
-        """See LinuxEnvironment."""
+        """The network interface that leads from the node to the others."""
         return self.facts[node].device
 
     def node_environment(self, node: NodeId) -> dict[str, str]:
-        """See LinuxEnvironment. The machine's monotonic clock is not ours: it is measured against it."""
+        """What is added to the environment variables of the node's process. The machine's monotonic clock is not ours: it is
+        measured against it."""
         return {"THEMIS_CLOCK": str(shared_origin(self.control(), node, self.origin))}

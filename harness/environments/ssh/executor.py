@@ -39,11 +39,11 @@ class SshChannel:
         self._closing = threading.Lock()
 
     def send(self, line: bytes) -> None:
-        """See Channel."""
+        """Raises OSError when the command is gone."""
         self._channel.sendall(line + b"\n")
 
     def receive(self, timeout_s: float) -> bytes:
-        """See Channel."""
+        """The next line; empty when the command is gone. Raises TimeoutError."""
         deadline_s = time.monotonic() + timeout_s
         searched = 0
         while (end := self._held.find(b"\n", searched)) < 0:
@@ -71,7 +71,7 @@ class SshChannel:
         return said.decode(errors="replace").strip()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """See Channel. By force means here that the session is closed under it."""
+        """The command has ended; by force, after the time-out, by closing the session under it. Idempotent."""
         with self._closing:
             if self._channel.closed:
                 return
@@ -94,7 +94,7 @@ class SshExecutor:
         self._prefixes = prefixes or {}
 
     def run(self, node: NodeId, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
-        """See Executor."""
+        """The command, ended. Raises ExecutorFailed when it could not be started or did not end in time."""
         kept = bytearray()
         status, errors = self._run(node, argv, stdin, timeout_s, kept)
         return Ran(tuple(argv), status, bytes(kept), errors)
@@ -105,7 +105,7 @@ class SshExecutor:
         return Ran(tuple(argv), status, b"", errors)
 
     def open(self, node: NodeId, argv: Sequence[str]) -> SshChannel:
-        """See Executor."""
+        """A command that runs on. Raises ExecutorFailed when it could not be started."""
         return SshChannel(self._started(node, argv))
 
     def command_line(self, node: NodeId, argv: Sequence[str]) -> str:

@@ -75,15 +75,15 @@ class Guard(Agent):
         new.replace(self.root / UNDO)
 
     def do_clock_shift(self, offset_ns: int) -> None:
-        """See SystemClock.shift."""
+        """The machine's clock shows what it would have shown plus this offset.shift."""
         self.clock.shift(offset_ns)
 
     def do_clock_rate(self, rate: float) -> None:
-        """See SystemClock.run_at."""
+        """The machine's clock runs at so many seconds a second.run_at."""
         self.clock.run_at(rate)
 
     def do_clock_restore(self) -> None:
-        """See SystemClock.restore."""
+        """The machine's clock shows what it would have shown.restore."""
         self.clock.restore()
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ MODULE = "harness.environments.ssh.guard"
 _log = logging.getLogger("themis.ssh")
 
 
-class Site(msgspec.Struct, frozen=True):
+class RemoteDirectory(msgspec.Struct, frozen=True):
     """One machine of a run. root: the directory of the run's files for this node. prefix: the words before a command that
     make it run as root, with our packages."""
 
@@ -44,12 +44,12 @@ class Site(msgspec.Struct, frozen=True):
     prefix: tuple[str, ...]
 
 
-class Sites(msgspec.Struct, frozen=True):
+class RemoteDirectories(msgspec.Struct, frozen=True):
     """A run's machines. controller: the label of the process that wants them. directory: of the run, on this machine."""
 
     run_id: str
     controller: str
-    sites: Mapping[NodeId, Site]
+    by_node: Mapping[NodeId, RemoteDirectory]
     directory: str = ""
 
     @property
@@ -73,20 +73,20 @@ class Sites(msgspec.Struct, frozen=True):
 class LeftOnMachines(msgspec.Struct, frozen=True):
     """Implements harness.environments.leftovers.Leftover: what a run whose controller is gone may have left on machines."""
 
-    sites: Sites
+    remotes: RemoteDirectories
 
     @property
     def description(self) -> str:
-        """See Leftover."""
-        places = ", ".join(str(site.machine) for site in self.sites.sites.values())
-        return f"run {self.sites.run_id} on {places}"
+        """What it is and which run made it."""
+        places = ", ".join(str(remote.machine) for remote in self.remotes.by_node.values())
+        return f"run {self.remotes.run_id} on {places}"
 
     def remove(self) -> str | None:
-        """See Leftover. The nodes' files come into the run's directory first; a machine that cannot be reached is kept in
-        mind."""
-        problems = sweep_anew(self.sites, is_collecting=True)
+        """It is gone; why it is still there, or None. The nodes' files come into the run's directory first; a machine that
+        cannot be reached is kept in mind."""
+        problems = sweep_anew(self.remotes, is_collecting=True)
         if not problems:
-            self.sites.forget()
+            self.remotes.forget()
         return "; ".join(problems) or None
 
 
@@ -102,55 +102,55 @@ def find_leftovers() -> list[LeftOnMachines]:
     for path in sorted(folder().glob("*.json")):
         # One that vanishes meanwhile was another's; one that cannot be read was never whole, or is not ours.
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            sites = msgspec.json.decode(path.read_bytes(), type=Sites)
-            if labels.is_orphan(sites.controller):
-                found.append(LeftOnMachines(sites))
+            remotes = msgspec.json.decode(path.read_bytes(), type=RemoteDirectories)
+            if labels.is_orphan(remotes.controller):
+                found.append(LeftOnMachines(remotes))
     return found
 
 
-def sweep_anew(sites: Sites, *, is_collecting: bool = False) -> list[str]:
+def sweep_anew(remotes: RemoteDirectories, *, is_collecting: bool = False) -> list[str]:
     """Nothing of the run is left on its machines, each reached by a connection of its own; in words, what is.
 
     is_collecting: with the nodes' files in the run's directory before, as far as they are not there.
     """
 
-    def swept(site: Site) -> list[str]:
-        node = site.machine.node
-        place = late_files.place(sites.run_id, sites.directory, node) if is_collecting else None
+    def swept(remote: RemoteDirectory) -> list[str]:
+        node = remote.machine.node
+        place = late_files.place(remotes.run_id, remotes.directory, node) if is_collecting else None
         try:
-            client = connection.connect(site.machine, connection.private_key(site.machine.private_key))
+            client = connection.connect(remote.machine, connection.private_key(remote.machine.private_key))
         except EnvironmentUnavailable as error:
             return [str(error)]
         try:
-            return sweep(client, site, place)
+            return sweep(client, remote, place)
         finally:
             client.close()
 
-    with ThreadPoolExecutor(max(1, len(sites.sites)), "sweep") as pool:
-        return [problem for problems in pool.map(swept, sites.sites.values()) for problem in problems]
+    with ThreadPoolExecutor(max(1, len(remotes.by_node)), "sweep") as pool:
+        return [problem for problems in pool.map(swept, remotes.by_node.values()) for problem in problems]
 
 
-def sweep(client: paramiko.SSHClient, site: Site, place: Path | None = None) -> list[str]:
+def sweep(client: paramiko.SSHClient, remote: RemoteDirectory, place: Path | None = None) -> list[str]:
     """Nothing of the run is left on the machine; in words, what is. Idempotent. place: where the node's files go before."""
-    node = site.machine.node
-    executor = SshExecutor({node: client}, {node: site.prefix})
+    node = remote.machine.node
+    executor = SshExecutor({node: client}, {node: remote.prefix})
     try:
-        if executor.run(node, ["test", "-d", site.root]).exit_code:
+        if executor.run(node, ["test", "-d", remote.root]).exit_code:
             return []
         if place is not None:
             try:
-                collecting.fetch(executor, node, f"{site.root}/node", place)
+                collecting.fetch(executor, node, f"{remote.root}/node", place)
             except (ExecutorFailed, OSError, tarfile.TarError) as error:
                 # What is left must go all the same.
-                _log.warning("%s: the files of the node cannot be had: %s", site.machine, error)
-        ran = executor.run(node, [site.python, "-m", MODULE, "sweep", site.root], timeout_s=SWEEP_TIMEOUT_S)
+                _log.warning("%s: the files of the node cannot be had: %s", remote.machine, error)
+        ran = executor.run(node, [remote.python, "-m", MODULE, "sweep", remote.root], timeout_s=SWEEP_TIMEOUT_S)
         if ran.exit_code == 0:
-            return [f"{site.machine}: {problem}" for problem in json.loads(ran.stdout)]
-        if executor.run(node, ["test", "-e", f"{site.root}/guard.pid"]).exit_code:
+            return [f"{remote.machine}: {problem}" for problem in json.loads(ran.stdout)]
+        if executor.run(node, ["test", "-e", f"{remote.root}/guard.pid"]).exit_code:
             # The upload broke off: nothing was started yet.
-            executor.run(node, ["rm", "-rf", "--", site.root]).checked(str(site.machine))
+            executor.run(node, ["rm", "-rf", "--", remote.root]).checked(str(remote.machine))
             return []
-        ran.checked(str(site.machine))
+        ran.checked(str(remote.machine))
     except (ExecutorFailed, ValueError) as error:
-        return [f"{site.machine}: {error}"]
+        return [f"{remote.machine}: {error}"]
     return []
