@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -41,10 +42,10 @@ class Installed:
 
     def __init__(self, directory: Path, build_environment: Mapping[str, str]) -> None:
         source = directory / "source"
-        tracked = ran("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
-        for name in filter(lambda name: (ROOT / name).is_file(), tracked):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+        for name in ("harness", "nemesis", "checkers", "targets", "histories"):
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.cpp"))
+        for name in ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source / name)
         clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CHECKERS_PURE")}
         self.said = ran(
             *(sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", directory, source),

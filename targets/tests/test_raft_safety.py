@@ -107,7 +107,7 @@ def test_figure_3_and_clients_in_a_storm() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds", [range(1000, 1200), pytest.param(range(1000, 3000), marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seeds", [range(1000, 1400), pytest.param(range(1000, 6000), marks=pytest.mark.soak)])
 def test_figure_3_and_clients_in_many_storms(seeds: range) -> None:
     for seed in seeds:
         run(seed)
