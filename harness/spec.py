@@ -67,16 +67,16 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise ValueError(f"nodes: {node!r} is no host name (letters, digits, '.', '_', '-')")
         for field, value, least, most in (
             ("concurrency", self.concurrency, 1, 10_000),
-            ("rate", self.rate_hz, 0, 1e6),
+            ("rate", self.rate_hz, 0, 1_000_000),
             ("time-limit", self.time_limit_s, 0.1, 30 * 86_400),
-            ("interval", self.interval_s, 0.05, 86_400),
+            ("nemesis-interval", self.interval_s, 0.05, 86_400),
             ("fault-share", 0.5 if self.fault_share is None else self.fault_share, 0.01, 0.95),
-            ("quiet", self.quiet_s, 0, 3_600),
+            ("quiet-period", self.quiet_s, 0, 3_600),
             ("client-timeout", self.client_timeout_s, 0.01, 3_600),
             ("seed", self.seed, 0, 2**63 - 1),
         ):
             if not (math.isfinite(value) and least <= value <= most):
-                raise ValueError(f"{field}: {value:g} is not between {least:g} and {most:g}")
+                raise ValueError(f"{field}: {value} is not between {least} and {most}")
         if self.name in ("latest", "current"):
             raise ValueError(f"name: {self.name!r} is a link of the store; choose another")
         if self.name and not NODE_NAME.match(self.name):

@@ -117,6 +117,8 @@ def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Pa
         (("test", "--env", "sim", "--jobs", "2"), ("--jobs", "--seeds")),
         (("test", "--env", "sim", "--time-limit", "nan"), ("--time-limit", "nan")),
         (("test", "--env", "sim", "--rate", "inf"), ("--rate", "inf")),
+        (("test", "--env", "sim", "--nemesis-interval", "0"), ("--nemesis-interval", "0.05 and 86400")),
+        (("test", "--env", "sim", "--quiet-period", "nan"), ("--quiet-period", "nan")),
         (("test", "--env", "sim", "--check-time-limit", "nan"), ("--check-time-limit", "nan")),
         (("test", "--env", "sim", "--check-time-limit", "-1"), ("--check-time-limit", "-1")),
         (("analyze", "latest", "--check-time-limit", "nan"), ("--check-time-limit", "nan")),
@@ -482,3 +484,20 @@ def test_an_interrupted_sweep_tells_what_it_swept(tmp_path: Path) -> None:
     assert sweep.returncode == 1, errors
     assert "interrupted after" in errors
     assert " INVALID" in output.splitlines()[-1]
+
+
+def test_a_target_in_the_current_directory_is_found_by_the_installed_command(tmp_path: Path) -> None:
+    (tmp_path / "my_target.py").write_text("from targets.raft.target import TARGET as MINE\n")
+    # As a console script: the directory of the script, not the current one, is on the path.
+    environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    arguments = ["test", "--env", "sim", "--target", "my_target:MINE", "--time-limit", "1", "--store", str(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv[1:] = {arguments!r}; from harness.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert ended.returncode in (0, 2), ended.stdout + ended.stderr
+    assert (tmp_path / "raft-register" / "latest").exists()
