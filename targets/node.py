@@ -53,7 +53,7 @@ from targets.core import (
 )
 from targets.journal import Journal
 from targets.machines.machine import MachineFailed
-from targets.outbox import Answer, Deferrable, Outbox
+from targets.outbox import Answer, Outbox, Performed
 from targets.target import Address, CoreTarget
 from targets.timekeeping import NodeClock, Reading, Timers
 from targets.transport import Pool, Response, post, with_body
@@ -180,7 +180,7 @@ class Node:
         if not self.ended.done():
             self.ended.set_result((status, why))
 
-    def _perform(self, effect: Deferrable) -> None:
+    def _perform(self, effect: Performed) -> None:
         if self.ended.done():
             return
         match effect:

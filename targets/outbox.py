@@ -1,15 +1,12 @@
-"""Performs a core's effects in order, and nothing behind a Persist before its record is durable (targets.core, rules 1, 2, 4).
+"""Performs a core's effects as far as its disk allows: an EffectQueue with a disk that has a thread of its own.
 
-Group commit: while one sync runs in a thread, stepping goes on; all records that came in meanwhile share the next sync.
-Timers are the exception to the order: they are set and cancelled at once, in order among themselves. Nobody but the core can
-see them, and a heartbeat's time-out should not wait for a disk.
+Group commit: while one sync runs in the thread, stepping goes on; all records that came in meanwhile share the next sync.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from threading import Thread
@@ -17,6 +14,7 @@ from threading import Thread
 import msgspec
 
 from targets.core import CancelTimer, Effect, Halt, Persist, Record, Reply, Send, SetTimer, Trace
+from targets.effect_queue import EffectQueue
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -26,14 +24,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     message: msgspec.Struct
 
 
-Deferrable = Send | Reply | Answer | Trace | Halt
-
-
-class _Mark(msgspec.Struct, frozen=True, gc=False):
-    """Everything behind it waits for the record `number`."""
-
-    number: int
-    token: int | None
+Performed = Send | Reply | Answer | Trace | Halt
 
 
 class Outbox:
@@ -48,7 +39,7 @@ class Outbox:
         self,
         *,
         append: Callable[[list[bytes]], None],
-        perform: Callable[[Deferrable], None],
+        perform: Callable[[Performed], None],
         set_timer: Callable[[SetTimer | CancelTimer], None],
         on_durable: Callable[[int], None],
         on_failure: Callable[[str], None],
@@ -64,44 +55,39 @@ class Outbox:
         self._thread = Thread(target=self._write, name="disk", daemon=True)
         self._thread.start()
         self._encode = msgspec.json.Encoder().encode
-        self._waiting: deque[Deferrable | _Mark] = deque()
+        self._queue: EffectQueue[Answer] = EffectQueue()
         self._batch: list[bytes] = []
         self._is_syncing = False
-        self._persisted_count = 0
         self._failure: str | None = None
 
     @property
     def is_idle(self) -> bool:
         """Nothing waits for the disk."""
-        return not self._waiting
+        return self._queue.is_idle
 
     def put(self, effects: Iterable[Effect | Answer]) -> None:
         """Perform the effects of one step: now as far as allowed, the rest when the disk is ready."""
-        waiting = self._waiting
-        for effect in effects:
+        for effect in self._queue.put(effects):
             if isinstance(effect, SetTimer | CancelTimer):
                 self._set_timer(effect)
             elif isinstance(effect, Persist):
                 if self._failure is not None:
+                    self._queue.drop()
                     self._loop.call_soon(self._on_failure, self._failure)
                     return
-                self._persist(effect.record, effect.token)
-            elif waiting:
-                waiting.append(effect)
+                self._persist(effect.record)
             else:
                 self._perform(effect)
 
     def close(self) -> None:
         """Forget what waits; a sync that runs is waited for."""
-        self._waiting.clear()
+        self._queue.drop()
         self._batch.clear()
         self._work.put(None)
         self._thread.join()
 
-    def _persist(self, record: Record, token: int | None) -> None:
-        self._persisted_count += 1
+    def _persist(self, record: Record) -> None:
         self._batch.append(self._encode(record))
-        self._waiting.append(_Mark(self._persisted_count, token))
         if not self._is_syncing:
             self._is_syncing = True
             # Not at once: the other events of this turn of the loop may persist too.
@@ -109,7 +95,7 @@ class Outbox:
 
     def _sync(self) -> None:
         batch, self._batch = self._batch, []
-        self._work.put((self._persisted_count, batch))
+        self._work.put((self._queue.persisted_count, batch))
 
     def _write(self) -> None:
         """The disk's thread."""
@@ -126,22 +112,18 @@ class Outbox:
     def _synced(self, durable_count: int, failure: str | None) -> None:
         if failure is not None:
             self._failure = failure
-            self._waiting.clear()
+            self._queue.drop()
             self._batch.clear()
             self._on_failure(failure)
             return
-        waiting = self._waiting
-        while waiting:
-            head = waiting[0]
-            if isinstance(head, _Mark):
-                if head.number > durable_count:
-                    break
-                waiting.popleft()
-                if head.token is not None:
-                    self._on_durable(head.token)
-            else:
-                waiting.popleft()
-                self._perform(head)
+        if durable_count < self._queue.durable_count:  # It was closed meanwhile.
+            return
+        effects, tokens = self._queue.synced(durable_count)
+        for effect in effects:
+            assert not isinstance(effect, Persist | SetTimer | CancelTimer), "these never wait"
+            self._perform(effect)
+        for token in tokens:
+            self._on_durable(token)
         if self._batch:
             self._sync()
         else:

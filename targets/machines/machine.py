@@ -11,6 +11,7 @@ Writing your own takes one class with these members and one line in targets/mach
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -104,6 +105,17 @@ def apply(machine: Machine, command: Any) -> Any:
         return machine.apply(command)
     except Exception as error:
         raise MachineFailed(machine, command, error) from error
+
+
+def apply_all(machine: Machine, commands: Sequence[Any]) -> None:
+    """As `apply` of each in order, where nobody wants the results."""
+    one = machine.apply
+    done = 0
+    try:
+        for done, command in enumerate(commands):  # noqa: B007 (read when it raises)
+            one(command)
+    except Exception as error:
+        raise MachineFailed(machine, commands[done], error) from error
 
 
 def query(machine: Machine, command: Any) -> Any:

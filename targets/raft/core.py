@@ -26,7 +26,7 @@ from targets.core import (
     SyncDone,
     TimerFired,
 )
-from targets.machines.machine import Answer, Command, Machine, answer_with, apply, query
+from targets.machines.machine import Answer, Command, Machine, answer_with, apply, apply_all, query
 from targets.raft import bugs as zoo
 from targets.raft import traces
 from targets.raft.leadership import Leadership
@@ -450,19 +450,22 @@ class Raft:
         self._commit_index = commit_index
         out.append(traces.commit(commit_index))
         first = self._applied_index + 1
-        if first <= commit_index:
-            out.append(traces.apply(first, commit_index, self._log))
-        for index in range(first, commit_index + 1):
-            entry = self._log.entry(index)
+        if first > commit_index:
+            return
+        self._applied_index = commit_index
+        out.append(traces.apply(first, commit_index, self._log))
+        entries = self._log.entries_from(first, commit_index + 1 - first)
+        if not self._writes:  # Nobody waits, as after a restart, when the whole log is applied again.
+            apply_all(self._machine, [entry.command for entry in entries if entry.command is not None])
+            return
+        for index, entry in enumerate(entries, first):
             command = entry.command
             result = None if command is None else apply(self._machine, command)
-            if self._writes:
-                request_id, superseded = self._writes.applied(index, entry.term)
-                if request_id is not None:
-                    out.append(Reply(request_id, answer_with(result), index))
-                for other in superseded:
-                    out.append(Reply(other, _SUPERSEDED))
-            self._applied_index = index
+            request_id, superseded = self._writes.applied(index, entry.term)
+            if request_id is not None:
+                out.append(Reply(request_id, answer_with(result), index))
+            for other in superseded:
+                out.append(Reply(other, _SUPERSEDED))
 
     # --- clients ------------------------------------------------------------------------------------------------------
 

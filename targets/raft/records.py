@@ -49,23 +49,28 @@ def replay(records: Sequence[Record]) -> tuple[HardState, Log]:
 
     Raises RecordsError when a record does not fit those before it: the disk is not what this node wrote.
     """
-    state, log = HardState(0, None), Log()
+    state = HardState(0, None)
+    kept: list[Entry[Any]] = []
+    # Every restart reads every record, and nearly all of them are of the first kind.
     for position, record in enumerate(records):
-        match record:
-            case HardState():
-                if record.term < state.term:
-                    raise RecordsError(f"record {position}: term {record.term} after term {state.term}")
-                state = record
-            case Append(index, entries):
-                if index != log.last_index + 1 or not entries:
-                    raise RecordsError(
-                        f"record {position}: {len(entries)} entries at {index}, log ends at {log.last_index}"
-                    )
-                log.append(entries)
-            case Truncate(from_index):
-                if not 1 <= from_index <= log.last_index:
-                    raise RecordsError(f"record {position}: truncation at {from_index}, log ends at {log.last_index}")
-                log.truncate(from_index)
-            case _:
-                raise RecordsError(f"record {position}: {type(record).__name__} is no record of Raft")
+        if isinstance(record, Append):
+            entries = record.entries
+            if record.index != len(kept) + 1 or not entries:
+                raise RecordsError(
+                    f"record {position}: {len(entries)} entries at {record.index}, log ends at {len(kept)}"
+                )
+            kept += entries
+        elif isinstance(record, HardState):
+            if record.term < state.term:
+                raise RecordsError(f"record {position}: term {record.term} after term {state.term}")
+            state = record
+        elif isinstance(record, Truncate):
+            if not 1 <= record.from_index <= len(kept):
+                raise RecordsError(f"record {position}: truncation at {record.from_index}, log ends at {len(kept)}")
+            del kept[record.from_index - 1 :]
+        else:
+            raise RecordsError(f"record {position}: {type(record).__name__} is no record of Raft")
+    log = Log()
+    if kept:
+        log.append(kept)
     return state, log

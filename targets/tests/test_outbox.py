@@ -10,7 +10,7 @@ import msgspec
 
 from histories.tracing import Custom
 from targets.core import CancelTimer, Effect, Halt, Persist, Reply, Send, SetTimer, Trace
-from targets.outbox import Answer, Deferrable, Outbox
+from targets.outbox import Answer, Outbox, Performed
 from targets.tests.echo import Note, Put
 
 
@@ -35,7 +35,7 @@ class Disk:
 class Bench:
     def __init__(self) -> None:
         self.disk = Disk()
-        self.done: list[Deferrable | SetTimer | CancelTimer | int | str] = []
+        self.done: list[Performed | SetTimer | CancelTimer | int | str] = []
         self.on_durable: Callable[[int], None] = self.done.append
         self.outbox = Outbox(
             append=self.disk.append,
@@ -74,15 +74,23 @@ def put(key: str, token: int | None = None) -> Persist:
 
 def test_what_stands_before_a_persist_is_done_at_once_and_the_rest_when_it_is_durable() -> None:
     async def test(bench: Bench) -> None:
-        reply, halt, trace = Reply(1, Note("r")), Halt("h"), Trace(Custom("t"))
-        bench.outbox.put([send("a"), put("k", token=7), send("b"), reply, trace, halt])
+        reply, trace = Reply(1, Note("r")), Trace(Custom("t"))
+        bench.outbox.put([send("a"), put("k", token=7), send("b"), reply, trace])
         assert bench.done == [send("a")]
         await bench.until(lambda: len(bench.disk.batches) == 1)
         assert bench.done == [send("a")], "written is not durable"
         bench.disk.sync()
         await bench.until(lambda: len(bench.done) > 1)
-        assert bench.done == [send("a"), 7, send("b"), reply, trace, halt]
+        assert bench.done == [send("a"), send("b"), reply, trace, 7]
         assert bench.outbox.is_idle
+
+    run(test)
+
+
+def test_a_halt_waits_for_nothing_and_ends_the_step() -> None:
+    async def test(bench: Bench) -> None:
+        bench.outbox.put([put("k"), send("a"), Halt("h"), send("b")])
+        assert bench.done == [Halt("h")]
 
     run(test)
 

@@ -111,7 +111,12 @@ class Node:
         self._links = links
         self._answer = answer
         self._reset = reset
-        self._durable_before_send = durable_before_send
+        kinds = {kind: kind.__name__.lower() for kind in tracing.CORE_EVENTS}
+        self._durable_kinds = {kind for kind, tag in kinds.items() if tag in durable_before_send}
+        self._durable_customs = frozenset(durable_before_send) - set(kinds.values())
+        """Names of Custom events that tell what has to be durable before the next message."""
+        if self._durable_customs:
+            self._durable_kinds.add(tracing.Custom)
         self._core: Core | None = None
         self._timers: dict[str, Timer] = {}
         self._waiting: deque[tuple[int, Effect]] = deque()
@@ -332,7 +337,9 @@ class Node:
             self._reply(effect)  # type: ignore[arg-type]
 
     def _trace(self, event: tracing.TraceEvent) -> None:
-        if self._durable_before_send and tracing.kind_of(event) in self._durable_before_send:
+        if event.__class__ in self._durable_kinds and (
+            event.__class__ is not tracing.Custom or event.name in self._durable_customs
+        ):
             self._is_unshown = True
         self.world.trace(self.name, event)
 
