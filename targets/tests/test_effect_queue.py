@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from targets.core import CancelTimer, Effect, Halt, Persist, Send, SetTimer
@@ -61,6 +61,7 @@ def test_what_was_dropped_never_comes_and_what_comes_then_waits_for_nothing() ->
     assert queue.synced(2) == ([], [2])
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(EFFECTS, max_size=6), max_size=8), st.data())
 def test_nothing_is_visible_before_the_records_in_front_of_it(steps: list[list[Effect]], data: st.DataObject) -> None:
     """Whatever the disk does: sends come out once, in order, and each when all records put before it are durable."""
