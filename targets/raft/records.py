@@ -53,7 +53,7 @@ def replay(records: Sequence[Record]) -> tuple[HardState, Log]:
     kept: list[Entry[Any]] = []
     # Every restart reads every record, and nearly all of them are of the first kind.
     for position, record in enumerate(records):
-        if isinstance(record, Append):
+        if record.__class__ is Append or isinstance(record, Append):
             entries = record.entries
             if record.index != len(kept) + 1 or not entries:
                 raise RecordsError(
