@@ -76,7 +76,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("seed", self.seed, 0, 2**63 - 1),
         ):
             if not (math.isfinite(value) and least <= value <= most):
-                raise ValueError(f"{field}: {value} is not between {least} and {most}")
+                raise ValueError(f"{field}: {value:.15g} is not between {least} and {most}")
         if self.name in ("latest", "current"):
             raise ValueError(f"name: {self.name!r} is a link of the store; choose another")
         if self.name and not NODE_NAME.match(self.name):
