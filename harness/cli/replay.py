@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.run import STORE
-from harness.errors import INVALID, VALID, UsageError
+from harness.errors import HARNESS, VALID, UsageError
 from harness.report import summary
 from harness.report.difference import first_difference
 from harness.run import execute, plan
@@ -26,7 +26,8 @@ def replay(run: str, store: Path) -> int:
     A simulated run must give the same bytes: its history is compared, and the first difference is shown. Elsewhere time is
     real, so the run is new: the same plan, operations and faults, kept in the store, with a verdict of its own.
 
-    Exit code in the simulation: 0 the same bytes, 1 not the same. Elsewhere: as for `themis test`.
+    Exit code in the simulation: 0 the same bytes, 255 not the same (the simulation or the target is
+    not deterministic, which is no verdict). Elsewhere: as for `themis test`.
 
     \b
     Example:
@@ -52,7 +53,7 @@ def replay(run: str, store: Path) -> int:
         click.echo(f"the same, byte by byte: {directory.history}")
         return VALID
     click.echo(f"NOT the same as {directory.history}: {difference}")
-    return INVALID
+    return HARNESS
 
 
 def ops(history: Path) -> bytes:

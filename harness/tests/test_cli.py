@@ -371,6 +371,16 @@ def test_a_verdict_of_another_version_is_refused_or_written_anew(tmp_path: Path)
     assert not anew["interrupted"], "it had ended, and only its verdict could not be read"
 
 
+def test_a_replay_that_differs_is_a_failure_of_the_harness_and_no_verdict(tmp_path: Path) -> None:
+    assert themis(*SIM, "--store", tmp_path).returncode == 0
+    assert themis("replay", "latest", "--store", tmp_path).returncode == 0
+    history = tmp_path / "latest" / "history.jsonl"
+    history.write_bytes(history.read_bytes().replace(b'"type":"ok"', b'"type":"fail"', 1))
+    ended = themis("replay", "latest", "--store", tmp_path)
+    assert ended.returncode == 255, ended.stdout + ended.stderr
+    assert "NOT the same" in ended.stdout
+
+
 def test_a_sweep_names_the_command_that_reproduces_each_failure(tmp_path: Path) -> None:
     ended = themis(*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..3", "--fail-fast")
     assert ended.returncode == 1, ended.stderr
