@@ -66,6 +66,29 @@ class FailureOp(msgspec.Struct, frozen=True):
     is_optional: bool = False
     note: str = ""
 
+    @classmethod
+    def of(
+        cls, begun: Op, ended: Op | None, roles: tuple[Role, ...] = (), *, is_optional: bool = False, note: str = ""
+    ) -> FailureOp:
+        """The op whose invocation and completion these are; None: it never completed."""
+        return cls(
+            roles,
+            begun.index,
+            None if ended is None else ended.index,
+            begun.process,
+            ended.node if ended is not None and ended.node is not None else begun.node,
+            begun.f,
+            begun.key,
+            begun.value,
+            None if ended is None else ended.value,
+            None if ended is None else ended.type,
+            None if ended is None else ended.error,
+            begun.time,
+            None if ended is None else ended.time,
+            is_optional,
+            note,
+        )
+
 
 class FailureState(msgspec.Struct, frozen=True):
     """A state that was still possible, and why it does not allow the failed operation. after: the `invoke` of the
@@ -343,24 +366,8 @@ class _Look:
         assert position is not None, "_ops found it"
         begun = self._history[position]
         end = self._history.completions.get(position)
-        ended: Op | None = None if end is None else self._history[end]
-        return FailureOp(
-            roles,
-            invoke,
-            None if ended is None else ended.index,
-            begun.process,
-            ended.node if ended is not None and ended.node is not None else begun.node,
-            begun.f,
-            begun.key,
-            begun.value,
-            None if ended is None else ended.value,
-            None if ended is None else ended.type,
-            None if ended is None else ended.error,
-            begun.time,
-            None if ended is None else ended.time,
-            is_optional,
-            note,
-        )
+        ended = None if end is None else self._history[end]
+        return FailureOp.of(begun, ended, roles, is_optional=is_optional, note=note)
 
 
 def duration(span_ns: int) -> str:

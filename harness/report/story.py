@@ -226,19 +226,5 @@ def _refused(pairs: list[tuple[Op, Op]]) -> Iterator[str]:
 
 
 def _neighbour(begun: Op, ended: Op | None) -> str:
-    op = FailureOp(
-        (),
-        begun.index,
-        None if ended is None else ended.index,
-        begun.process,
-        ended.node if ended is not None and ended.node is not None else begun.node,
-        begun.f,
-        begun.key,
-        begun.value,
-        None if ended is None else ended.value,
-        None if ended is None else ended.type,
-        None if ended is None else ended.error,
-        begun.time,
-        None if ended is None else ended.time,
-    )
+    op = FailureOp.of(begun, ended)
     return f"  {begun.time / 1e9:12.6f}  {_told(op)}"
