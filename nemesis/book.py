@@ -1,8 +1,8 @@
-"""Which faults are in force, node by node: begun, seen to be in force, being lifted, lifted.
+"""Keeps which faults are in force, node by node: begun, seen to be in force, being lifted, lifted.
 
-One book for all faults of a run: a `start` ends whatever holds a node dead, whichever fault killed it. A fault writes down
-what it is about to do before it does it, so that a crash or a time-out in the middle leaves it in the book as what may be
-in force. `Nemesis` copies what an op wrote into the op's result.
+One book for all faults of a run: a `start` ends whatever holds a node dead, whichever fault killed it. A fault writes down what it
+is about to do before it does it, so that after a crash or a time-out in the middle the book still says that it may be in force.
+`Nemesis` copies what an op wrote into the op's result.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ class FaultBook:
         holds: ProcessState | None = None,
         damages: bool = False,
     ) -> OpenFault:
-        """A new fault that may be in force on these nodes from now on. To be called just before it is done.
+        """A new fault that may be in force on these nodes from now on. Call it just before the fault is done.
 
-        name: what the command line calls it, such as "kill" or "disk:truncate". what: a few words for a person where name
-        and nodes do not say it all. holds: the state that it keeps the nodes' processes in. damages: what it does to the
-        nodes' data outlasts it.
+        name: what the command line calls it, such as "kill" or "disk:truncate". what: a few words for a person where name and nodes
+        do not say it all. holds: the state that it keeps the nodes' processes in. damages: it changes the nodes' data for good.
         """
         began_ns = self.now_ns()
         with self.lock:
@@ -57,7 +56,7 @@ class FaultBook:
             return fault
 
     def open(self, name: str) -> list[OpenFault]:
-        """The faults of this name, or of this name with any variant, that are not over; in order of their beginning."""
+        """The faults of this name, with any variant or none, that are not over; in the order in which they began."""
         with self.lock:
             return [fault for fault in self._open.values() if name in (fault.name, fault.name.partition(":")[0])]
 
@@ -67,7 +66,7 @@ class FaultBook:
             return [f for f in self._open.values() if f.holds == state and not f.nodes.isdisjoint(nodes)]
 
     def taken(self) -> tuple[tuple[Begun, ...], tuple[Ended, ...]]:
-        """What began and what ended since this was last asked."""
+        """What began and what ended since the last call."""
         with self.lock:
             begins = tuple(
                 Begun(fault.id, fault.name, dict(fault.onsets), fault.what, fault.damages)
@@ -88,8 +87,8 @@ class FaultBook:
 
 
 class OpenFault:
-    """A fault from its beginning to its end. Each method speaks of the nodes that are named (None: all that are left). The
-    time is that of a node's span, where the environment measured one; else at_ns; else now."""
+    """A fault from its beginning to its end. Each method is about the nodes that it is given (None: all that are left). It takes a
+    node's time from its span, where the environment measured one; else from at_ns; else it is now."""
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class OpenFault:
 
     @property
     def nodes(self) -> frozenset[NodeId]:
-        """Those that it was not yet lifted from."""
+        """The nodes from which it is not yet lifted."""
         return frozenset(self._left)
 
     def in_force(
@@ -128,7 +127,7 @@ class OpenFault:
             self._book._note(self, begun=True)
 
     def lifting(self, nodes: Collection[NodeId] | None = None) -> None:
-        """It is about to be lifted from these nodes. To be called just before that is done."""
+        """It is about to be lifted from these nodes. Call it just before that is done."""
         now_ns = self._book.now_ns()
         with self._book.lock:
             named = self._named(nodes)

@@ -1,7 +1,7 @@
 """What an environment can do to its nodes: the Protocols that faults are written against and environments implement.
 
-All methods are synchronous and return when the thing is done. Real environments are called from a worker thread; the
-simulation calls them in virtual time. A method that could not do its work raises `FaultError`; it never pretends.
+All methods are synchronous and return when their effect is there. Real environments are called from a worker thread; the simulation
+calls them in virtual time. A method that could not do its work raises `FaultError`; it never pretends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ProcessState = Literal["running", "paused", "dead"]
 
 
 class Span(msgspec.Struct, frozen=True):
-    """From the moment at which something began to be done until it was seen to have its effect, in ns of `Cluster.now_ns`."""
+    """When an action began, and when its effect was seen, in ns of `Cluster.now_ns`."""
 
     begin_ns: int
     end_ns: int
@@ -55,24 +55,24 @@ class Links(Protocol):
 
 
 class Processes(Protocol):
-    """The nodes' processes. What acts on several nodes says for each that it acted on when that was: three kills may take
-    half a second."""
+    """The nodes' processes. A method that acts on several nodes returns when it acted on each: three kills may take half a
+    second."""
 
     def kill(self, nodes: Collection[NodeId]) -> Spans:
-        """As by `kill -9`: dead when this returns. One that is dead already stays so."""
+        """Kill these, as by `kill -9`: they are dead when this returns. A dead process stays dead."""
         ...
 
     def start(self, nodes: Collection[NodeId]) -> Spans:
-        """Start those that are dead, on the disk they left; returns when their processes run, whether they answer or not.
-        Running ones are left alone."""
+        """Start those that are dead, on the disk they left; returns when their processes run, whether they answer or not. Nothing
+        happens to those that run."""
         ...
 
     def pause(self, nodes: Collection[NodeId]) -> Spans:
-        """As by SIGSTOP: it keeps its sockets and memory and does nothing."""
+        """Pause these, as by SIGSTOP: a paused process keeps its sockets and memory and does nothing."""
         ...
 
     def resume(self, nodes: Collection[NodeId]) -> Spans:
-        """As by SIGCONT. One that is dead or was not paused is left alone."""
+        """Let these go on, as by SIGCONT. Nothing happens to one that is dead or was not paused."""
         ...
 
     def states(self) -> Mapping[NodeId, ProcessState]:
@@ -80,8 +80,8 @@ class Processes(Protocol):
         ...
 
     def answering(self, nodes: Collection[NodeId], timeout_s: float) -> frozenset[NodeId]:
-        """Those of these nodes that answered their status within that time; returns as soon as all that run have. A node
-        may run and not answer: one that needs a quorum for it, say."""
+        """Those of these nodes that answered their status within that time; returns as soon as all that run have. A node may run
+        and not answer, for example one that needs a quorum to answer."""
         ...
 
 
@@ -97,7 +97,7 @@ class Clocks(Protocol):
         ...
 
     def heal(self) -> None:
-        """Every clock true again. Idempotent."""
+        """Every clock is true again. Idempotent."""
         ...
 
     def offsets_ns(self) -> Mapping[NodeId, int | None]:
@@ -111,7 +111,7 @@ class Clocks(Protocol):
 
 
 class Packets(Protocol):
-    """Bad, not cut, links: what happens to bytes or packets that pass."""
+    """Links that are bad but not cut: what happens to the bytes or packets that pass."""
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -119,10 +119,10 @@ class Packets(Protocol):
         ...
 
     def disturb(self, kind: str, links: Sequence[tuple[NodeId, NodeId]], parameters: Mapping[str, float]) -> None:
-        """Disturb these (source, destination) links, and of this kind no others: with no links the kind ends.
+        """Disturb these (source, destination) links, and no others, in this way; with no links this kind of disturbance ends.
 
-        Other kinds stay as they are; they add up. Without links the parameters are of no account. Else slow:
-        delay_ms, jitter_ms; loss, duplicate, reorder, corrupt: probability 0..1; rate: bytes_per_s.
+        Other kinds stay as they are; they add up. Without links the parameters do not matter. Otherwise: slow: delay_ms, jitter_ms;
+        loss, duplicate, reorder, corrupt: probability 0..1; rate: bytes_per_s.
         """
         ...
 
@@ -157,7 +157,7 @@ class Disks(Protocol):
         ...
 
     def heal(self) -> None:
-        """Undo what can be undone (full, slow); what is lost stays lost. Idempotent."""
+        """Undo what can be undone (full, slow); lost data stays lost. Idempotent."""
         ...
 
     def measure(self) -> Mapping[str, object]:

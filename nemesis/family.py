@@ -1,8 +1,8 @@
 """What a family of faults is to the planner, the command line and the schedule file: its names, needs, plans and
 final ops.
 
-A user's own family is an object of this Protocol, mostly of `FamilyDefaults`: under the entry point group `themis.faults`, or
-named as `--nemesis package.module:Family`. See docs/faults.md.
+A user's own family is an object of this Protocol, mostly a subclass of `FamilyDefaults`: under the entry point group
+`themis.faults`, or named as `--nemesis package.module:Family`. See docs/faults.md.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Where one fault is to be planned: begun at start_ns, healed at end_ns, at most down_nodes_max nodes dead or
-    paused by it. roles: the target's, with the nodes of each, sorted; empty where all nodes are alike."""
+    """The bounds for one planned fault: it begins at start_ns, is healed at end_ns, and holds at most down_nodes_max nodes dead or
+    paused. roles: the target's, with the nodes of each, sorted; empty where all nodes are alike."""
 
     nodes: tuple[NodeId, ...]
     rng: Random
@@ -51,8 +51,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One fault as planned: entries from its start to its end, in order of time, and how many nodes it may take
-    down."""
+    """One planned fault: its entries from start to end, in order of time, and how many nodes it may take down."""
 
     entries: tuple[Entry, ...]
     down_count: int = 0
@@ -79,11 +78,11 @@ class Family(Protocol):
         ...
 
     def claims(self, variant: str) -> Sequence[str]:
-        """Names in a target's fault model, any one of which says that it survives this."""
+        """Names in a target's fault model; each of them says that the target survives this variant."""
         ...
 
     def nodes_min(self, variant: str) -> int:
-        """The smallest cluster on which this fault is one."""
+        """The size of the smallest cluster on which this fault has an effect."""
         ...
 
     def build(self, cluster: Cluster, book: FaultBook) -> Fault:
@@ -91,7 +90,7 @@ class Family(Protocol):
         ...
 
     def plan(self, variant: str, window: Window) -> Planned | None:
-        """One fault within `window`; None when it cannot be had within it."""
+        """One fault within `window`; None when there is no room for it."""
         ...
 
     def final_ops(self) -> Sequence[tuple[str, Any]]:
@@ -99,12 +98,11 @@ class Family(Protocol):
         ...
 
     def check(self, f: str, value: Any, nodes: Collection[NodeId]) -> str:
-        """The variant that this op belongs to ("" where that cannot be told from the op). Raises ValueError with
-        the broken rule."""
+        """The variant that this op belongs to ("" where the op does not show it). Raises ValueError with the broken rule."""
         ...
 
     def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
-        """Which nodes this family holds down while the op is done, and after it, when it held `before` down until then."""
+        """Which nodes this family holds down during the op and after it, if it held `before` down until then."""
         ...
 
 
@@ -116,7 +114,7 @@ class Down(NamedTuple):
 
 
 class FamilyDefaults:
-    """What most families say: no variants, no roles, on any cluster, with no node down; claimed by its own name."""
+    """What most families say: no variants, no roles, any cluster size, no node down; a fault model claims it by its own name."""
 
     name: str
     variants: tuple[str, ...] = ()
@@ -127,11 +125,11 @@ class FamilyDefaults:
         return (self.name, f"{self.name}/{variant}") if variant else (self.name,)
 
     def nodes_min(self, variant: str) -> int:
-        """One."""
+        """One node."""
         return 1
 
     def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
-        """None."""
+        """This family holds no node down."""
         return Down(before, before)
 
 

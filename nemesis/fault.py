@@ -1,7 +1,7 @@
 """What a fault is to the harness: some ops, `invoke` for one planned op, `heal` for the end.
 
-A fault is evidence, not intent: each op completes with what was done and what was measured after it
-(histories.faults.FaultResult), and what it began and ended stands in the run's FaultBook.
+A fault reports evidence, not intent: each op completes with what was done and what was measured after it
+(histories.faults.FaultResult), and the run's FaultBook holds what it began and ended.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class Fault(Protocol):
     """One family of faults, bound at construction to a cluster's capabilities and the run's FaultBook.
 
     Both methods write into the book what they are about to begin or lift, then do it, measure, and write down what was seen
-    (FaultBook.begin, OpenFault.in_force, lifting, lifted); `Nemesis` puts that into the result. Either may raise an operating
-    error (`FaultError`, `OSError`): `Nemesis` makes it `indeterminate`, and what was begun is healed at the end.
+    (FaultBook.begin, OpenFault.in_force, lifting, lifted); `Nemesis` puts that into the result. Either may raise an operating error
+    (`FaultError`, `OSError`): `Nemesis` makes the op `indeterminate`, and heals at the end whatever it began.
     """
 
     name: str

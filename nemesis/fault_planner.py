@@ -1,9 +1,9 @@
-"""When which fault strikes: pure, planned from the seed as data.
+"""Plans from the seed, as data, which fault strikes when. Pure.
 
-Each family has a stream of its own and knows nothing of the others: quiet, a fault, quiet, a fault, ... until
-shortly before the time limit, so that its last fault is healed by then. Only the number of nodes that a fault model
-lets be down at once couples them, and the usual share of the time that each has, which shrinks with their number. At a
-given share one family more or less moves nothing of the others (while the number of nodes is not in the way).
+Each family has a stream of its own and knows nothing of the others: quiet, a fault, quiet, a fault, ... until shortly before the
+time limit, so that its last fault is healed by then. Two things couple the families: the number of nodes that a fault model allows
+to be down at once, and the usual share of the time that each family has, which shrinks with their number. At a given share, one
+family more or less changes nothing in the others (unless too many nodes would be down).
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def plan(
     """Faults of every choice over the whole run, each ended before `time_limit_ns`.
 
     interval_ns: mean time between two faults of one family. share: of the time, that each family has a fault in force; None:
-        usual_share of the choices. survives, down_nodes_max: the target's fault model
-        (names of faults; the share of nodes that may be down at once); survives=None is one that survives all.
-        beyond_model drops both. roles: the target's, with the nodes of each.
+        usual_share of the choices. survives, down_nodes_max: the target's fault model (names of faults; the share of nodes that may
+        be down at once); survives=None: it survives all. beyond_model drops both. roles: the target's, with the nodes of each.
 
     Raises ValueError for a time limit or an interval that is not positive, and Unavailable for a choice that is outside
     the model or takes more nodes than there are.
@@ -89,7 +88,7 @@ def plan(
 def _fill(streams: Sequence[_Stream], limit: int, node_count: int) -> list[Planned]:
     """A fault for each time of each stream, as far as no more than `limit` nodes are down at once.
 
-    Where room is scarce, those streams that have got the fewest faults so far go first in each round.
+    When there is little room, the streams with the fewest faults so far go first in each round.
     """
     planned: list[Planned] = []
     counts = [0] * len(streams)
@@ -111,7 +110,7 @@ def _fill(streams: Sequence[_Stream], limit: int, node_count: int) -> list[Plann
 
 
 class _Stream:
-    """The faults of one choice, one after another; each variant comes once before one comes again."""
+    """The faults of one choice, one after another; each variant comes once before any comes again."""
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
 """The nemesis of one run: routes each op to its fault, gives up on one that is stuck, and heals everything at the end.
 
-With a time-out each op runs in a thread of its own, which a stuck one keeps. The next ops are done all the same: one of them
-may be what the stuck one waits for. Where both concern one node, the later op's measurement proves nothing, because the
-stuck one may yet take effect: then it is indeterminate. Without a time-out (the simulation) everything runs in the caller's
-thread.
+With a time-out each op runs in a thread of its own; a stuck op keeps its thread. The next ops are done all the same: the stuck op
+may wait for one of them. Where both concern one node, the later op's measurement proves nothing, because the stuck op may yet take
+effect: then the later op is indeterminate. Without a time-out (the simulation) everything runs in the caller's thread.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class _Stuck(msgspec.Struct, frozen=True):
 
 
 class Nemesis:
-    """Faults of one run, of these families. `invoke` and `heal_all` are for one caller at a time."""
+    """The faults of one run, one for each family. `invoke` and `heal_all` are for one caller at a time."""
 
     def __init__(self, cluster: Cluster, families: Iterable[Family], *, timeout_s: float | None = None) -> None:
         if timeout_s is not None and not timeout_s > 0:
@@ -49,7 +48,7 @@ class Nemesis:
             raise ValueError(f"faults: {', '.join(names)} has one name twice")
 
     def invoke(self, op: Op) -> FaultResult:
-        """Do what `op` asks. An operating error or a time-out is `indeterminate`, with why.
+        """Do what `op` asks. After an operating error or a time-out the result is `indeterminate` and says why.
 
         Raises ValueError for an op that none of the faults takes: that is a mistake of the program, not of the cluster.
         """
@@ -66,10 +65,10 @@ class Nemesis:
         raise ValueError(f"no fault takes the op {op.f!r} (ops: {', '.join(known)})")
 
     def heal_all(self) -> dict[str, FaultResult]:
-        """Heal every fault, in order, whatever became of the others: fault name -> what was measured.
+        """Heal every fault, in order, even when another one failed to heal. Returns fault name -> what was measured.
 
-        A fault that was never asked anything is skipped: a run that ended before its first fault changes nothing here.
-        Never raises: also a mistake of the program in one heal must not leave another fault in force.
+        A fault that did no op is skipped: a run that ended before its first fault changes nothing here. Never raises: a mistake of
+        the program in one heal must not leave another fault in force.
         """
         healed: dict[str, FaultResult] = {}
         for fault in self.faults:
@@ -139,7 +138,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 def _built(families: Iterable[Family], cluster: Cluster, book: FaultBook) -> tuple[Fault, ...]:
-    """The fault of each family, in order; families whose ops another's fault takes share that one."""
+    """The fault of each family, in order; families share one fault when it takes the ops of both."""
     faults: list[Fault] = []
     for family in families:
         if not any(family.fs <= fault.fs for fault in faults):
@@ -161,7 +160,7 @@ def _doubted(result: FaultResult, stuck: Sequence[str]) -> FaultResult:
 
 
 def _guarded(act: Callable[[], FaultResult], did: object) -> FaultResult:
-    """What `act` returns; indeterminate when the environment could not."""
+    """What `act` returns; indeterminate when the environment could not do it."""
     try:
         return act()
     except (FaultError, OSError) as error:

@@ -1,7 +1,7 @@
 """Families from outside this project: found by entry point or by `package.module:Name`, and given ops of their own.
 
-A family may call its ops `kill` and `start` as the built-in ones do. In a plan, a schedule and a history each op of a family
-from outside carries the family's name, as in `hiccup.kill`, so that it is always plain whose op it is; the family and its
+A family may call its ops `kill` and `start` as the built-in ones do. In a plan, a schedule and a history each op of a family from
+outside carries the family's name, as in `hiccup.kill`, so that a reader always sees which family it belongs to; the family and its
 fault see `kill`.
 """
 

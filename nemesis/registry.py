@@ -1,5 +1,4 @@
-"""From names on the command line to families of faults, and whether a cluster and a target's fault model have room
-for them.
+"""Finds the families of faults that a command line names, and says whether a cluster and a target's fault model allow them.
 
     partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder
     corrupt rate disk[:kind]
@@ -64,7 +63,7 @@ class Unavailable(ValueError):
 class FaultChoice(msgspec.Struct, frozen=True):
     """One chosen family. variants: those that may be planned; empty where the family has none.
 
-    explicit: the variants were named, so that none of them may be left out quietly.
+    explicit: the user named the variants, so that none of them may be left out silently.
     """
 
     name: str
@@ -73,8 +72,8 @@ class FaultChoice(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """As on the command line: `partition`, or `partition:one`, `partition:ring`; a family from outside that was named by
-        its path has that path for a name."""
+        """As on the command line: `partition`, or `partition:one`, `partition:ring`; the name of a family from outside that was
+        named by its path is that path."""
         name = next((path for path, family in _named.items() if family.name == self.name), self.name)
         return tuple(f"{name}:{variant}" for variant in self.variants) if self.explicit else (name,)
 
@@ -92,8 +91,8 @@ def _installed() -> Mapping[str, Family]:
 
 
 def families() -> Mapping[str, Family]:
-    """Every family by name, the built-in ones first, in the order of the final heals: then those of entry points, then those
-    that `parse_nemesis` was given by their paths. Raises BadFamily when one of an entry point cannot be used."""
+    """Every family by name, the built-in ones first, in the order of the final heals: then those of entry points, then those that
+    `parse_nemesis` was given by their paths. Raises BadFamily when the family of an entry point cannot be used."""
     found: dict[str, Family] = {family.name: family for family in BUILT_IN}
     found.update(_installed())
     found.update((family.name, family) for family in _named.values())
@@ -149,7 +148,7 @@ def _split(part: str) -> tuple[str, str, str]:
 
 
 def load_named(names: Iterable[str]) -> None:
-    """The families among these names of a command line that are paths are known from now on. Raises BadFamily."""
+    """Load the families that are paths among these names of a command line; they are known from now on. Raises BadFamily."""
     for name in names:
         _split(name)
 
@@ -181,7 +180,7 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 def lacks(offer: Offer, family: Family, variant: str) -> str | None:
-    """What `offer` lacks for this variant, in words; None when it has all."""
+    """What `offer` lacks for this variant, in words; None when it lacks nothing."""
     needs = family.needs(variant)
     without = [f"no {name}" for name in needs.capabilities if name not in offer.capabilities]
     if not without:
@@ -225,16 +224,16 @@ def available(
 
 
 def is_claimed(survives: Collection[str], choice: FaultChoice, variant: str) -> bool:
-    """Whether a fault model with these names (`kill`, `disk/lose-unsynced`; `:` reads as `/`) has this variant in
-    it."""
+    """Whether a fault model with these names (`kill`, `disk/lose-unsynced`; `:` reads as `/`) includes this variant."""
     names = {name.replace(":", "/") for name in survives}
     return any(name in names for name in families()[choice.name].claims(variant))
 
 
 def within_model(choices: Sequence[FaultChoice], survives: Collection[str]) -> list[FaultChoice]:
-    """The choices with the variants that the fault model has in it.
+    """The choices with the variants that the fault model includes.
 
-    Raises Unavailable for a choice of which nothing is left, or of which a variant that was named is not in it.
+    Raises Unavailable for a choice of which no variant is left, and for a variant that the user named and the model does not
+    include.
     """
     kept: list[FaultChoice] = []
     for choice in choices:
@@ -263,7 +262,7 @@ def family_of(f: str) -> Family:
 
 
 def choices_of(entries: Iterable[Entry], nodes: Collection[NodeId]) -> list[FaultChoice]:
-    """The choices that could have planned these entries: for what a schedule from a file needs and how it is healed."""
+    """The choices that could have planned these entries. They say what a schedule from a file needs and how it is healed."""
     found: dict[str, set[str]] = {}
     for entry in entries:
         family = family_of(entry.f)
@@ -285,7 +284,7 @@ def chosen_families(choices: Iterable[FaultChoice]) -> list[Family]:
 
 
 def final_ops(choices: Iterable[FaultChoice]) -> list[tuple[str, Any]]:
-    """The (f, value) that a run's heal phase does, once each: whatever these choices did is then undone."""
+    """The (f, value) that a run's heal phase does, once each: they undo whatever these choices did."""
     ops: list[tuple[str, Any]] = []
     for family in chosen_families(choices):
         ops.extend(op for op in family.final_ops() if op not in ops)

@@ -1,7 +1,7 @@
-"""Schedules as data: which fault op when, saved with the run, read back from a file, shrunk entry by entry.
+"""Schedules as data: they say which fault op happens when, are saved with the run, read from a file, and shrunk entry by entry.
 
-What an entry's value names is explicit (grudges, nodes, amounts), so that a schedule means the same in every
-environment; only "primary" is left to the moment when it fires.
+An entry's value names grudges, nodes and amounts explicitly, so that a schedule means the same in every environment. Only "primary"
+is decided when the op is done.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return choices_of(self.entries, self.nodes)
 
     def without(self, *numbers: int) -> Schedule:
-        """The same without the entries of these numbers."""
+        """The same schedule without the entries of these numbers."""
         return self.only([i for i in range(len(self.entries)) if i not in numbers])
 
     def only(self, numbers: Collection[int]) -> Schedule:
-        """The same with only the entries of these numbers."""
+        """The same schedule with only the entries of these numbers."""
         return msgspec.structs.replace(self, entries=tuple(e for i, e in enumerate(self.entries) if i in numbers))
 
     def windows(self) -> list[tuple[int, ...]]:
@@ -104,7 +104,7 @@ def load(path: Path, nodes: Sequence[NodeId]) -> Schedule:
 
 
 def decode(text: bytes, path: str, nodes: Sequence[NodeId]) -> Schedule:
-    """As `load`, from bytes; `path` is for messages. Its `nodes` are the cluster's from now on."""
+    """The schedule in these bytes, checked as `load` does; `path` is for messages. Its `nodes` are now the cluster's."""
     try:
         raw = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -135,7 +135,7 @@ def _entry(path: str, number: int, item: Any) -> Entry:
 
 
 def check(schedule: Schedule, path: str = "schedule") -> None:
-    """Every entry is in order and can be run on the schedule's nodes. Raises BadSchedule for the first that cannot."""
+    """Raises BadSchedule for the first entry that is out of order or cannot run on the schedule's nodes."""
     last_ns = 0
     for number, entry in enumerate(schedule.entries):
         if entry.time_ns < 0:
@@ -152,7 +152,7 @@ def check(schedule: Schedule, path: str = "schedule") -> None:
 
 
 def outside_model(schedule: Schedule, survives: Collection[str], down_nodes_max: float = 1.0) -> list[str]:
-    """In words, where a schedule leaves a target's fault model; empty when it stays inside.
+    """Where a schedule leaves a target's fault model, in words; empty when it stays inside.
 
     survives, down_nodes_max: as in the target's fault model (a share of all nodes). Which nodes an entry takes down, and
     which it brings back, its family says; a "primary" counts as a node of its own.
@@ -185,7 +185,7 @@ def down_limit(node_count: int, down_nodes_max: float) -> int:
 
 
 def recorded(ops: Sequence[Op], nodes: Sequence[NodeId], until_ns: int | None = None) -> Schedule:
-    """What a run's nemesis did, as a schedule: at the times it was begun, with what "primary" was resolved to.
+    """What a run's nemesis did, as a schedule: each op at the time when it began, with the node that "primary" was.
 
     ops: a history's ops, in order. until_ns: leave out what began later, such as the final heals.
     """

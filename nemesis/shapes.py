@@ -67,7 +67,7 @@ def components(grudge: Grudge, nodes: Iterable[NodeId]) -> list[frozenset[NodeId
 
 
 def as_json(grudge: Grudge) -> dict[NodeId, list[NodeId]]:
-    """As it stands in a history: sorted by node, each node's refused ones sorted."""
+    """The grudge as a history holds it: sorted by node, with the nodes that each refuses sorted."""
     return {node: sorted(grudge[node]) for node in sorted(grudge) if grudge[node]}
 
 
@@ -91,7 +91,7 @@ def isolate_one(nodes: Collection[NodeId], rng: Random) -> Grudge:
 
 
 def halves(nodes: Collection[NodeId], rng: Random) -> Grudge:
-    """Split the nodes at random into two halves; with an odd number the second half has one node more, the only
+    """Split the nodes at random into two halves; with an odd number of nodes the second half has one more, and is the only
     majority."""
     order = _shuffled(nodes, rng)
     middle = len(order) // 2
@@ -109,11 +109,10 @@ def majorities_ring(nodes: Collection[NodeId], rng: Random) -> Grudge:
     """Every node hears a majority (itself counted), no two nodes the same one, and every link is cut both ways or
     not at all.
 
-    The nodes stand in a ring in random order and hear their nearest neighbours. With n nodes each needs n // 2
-    others. An even need is met by as many neighbours on each side. An odd one by the node opposite, where n is
-    even; where n is odd there is no such graph (the sum of the degrees would be odd), and one neighbour more is
-    heard. Three nodes would then hear everyone: for them the ring is cut open at one link, which leaves the
-    majorities {a, b}, {a, b, c} and {b, c}.
+    The nodes stand in a ring in random order and hear their nearest neighbours. With n nodes each needs n // 2 others. When that is
+    even, they are as many neighbours on each side. When it is odd and n is even, the node opposite is one of them. When both are
+    odd there is no such graph (the sum of the degrees would be odd), and one more neighbour is heard. Three nodes would then hear
+    everyone: for them the ring is cut open at one link, which leaves the majorities {a, b}, {a, b, c} and {b, c}.
     """
     ring = _shuffled(nodes, rng)
     count = len(ring)

@@ -1,4 +1,4 @@
-"""The nearest known name to a misspelt one."""
+"""Finds the known name that is nearest to a misspelt one."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ clock, socket, file, thread or log; its randomness is the `random.Random` that i
 
 The driver promises, and the simulator attacks:
 
-1. Effects are performed in list order, and the lists of successive steps in step order.
-2. Nothing after a `Persist` is visible to anyone (no Send, no Reply) before that record is durable. What stands before it
-   may be visible earlier.
-3. A crash may cut the list anywhere. After it, a new core object gets `Started` with the records that are durable: every
+1. Effects are performed in list order, and the lists of successive steps in step order. 2. Nothing after a `Persist` is visible to
+anyone (no Send, no Reply) before that record is durable. Effects that stand before it may be visible earlier. 3. A crash may cut
+the list anywhere. After it, a new core object gets `Started` with the records that are durable: every
    record that was synced, in order, and perhaps a prefix of those that were not.
 4. A record that was persisted with a `token` is announced by `SyncDone(token)` once it is durable; one step may therefore put
    Sends before its Persist and count its own copy only when `SyncDone` comes.
-5. Timers are named; setting one again moves it; one that was cancelled or moved never fires for its old time. Time is the
+5. Timers are named. A core moves a timer by setting it again. A timer that was cancelled or moved never fires for its old time.
+Time is the
    node's own clock, which may be wrong, jump or drift; delays run on that clock too.
 6. Messages may be lost, delayed, duplicated and reordered. A reply may be lost. Nothing is forged.
 
@@ -126,7 +126,7 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
 
 
 class CancelTimer(msgspec.Struct, frozen=True, gc=False):
-    """Forget the timer `name`; one that is not set is no error."""
+    """Forget the timer `name`; it need not be set."""
 
     name: str
 
@@ -134,7 +134,7 @@ class CancelTimer(msgspec.Struct, frozen=True, gc=False):
 class Trace(msgspec.Struct, frozen=True, gc=False):
     """Something an invariant or a person wants to know happened inside: one of histories.tracing.CORE_EVENTS.
 
-    Costs nothing to correctness: a driver may drop it.
+    Correctness does not depend on it: a driver may drop it.
     """
 
     event: TraceEvent

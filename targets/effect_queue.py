@@ -1,12 +1,12 @@
-"""What may be visible when: the one set of rules for a core's effects (targets.core, rules 1, 2 and 4), without I/O or a clock.
+"""The rules that say when a core's effects may be visible (targets.core, rules 1, 2 and 4), without I/O or a clock.
 
 Records are numbered as they are put. An effect that comes after a record waits until that record is durable, with the effects of
-later steps behind it. Three kinds never wait. A `Persist` goes to the disk at once: the others wait for it. Timers concern
-only the node itself, so that one which was moved never fires for its old time, and a heartbeat's time-out needs no disk. And a
-`Halt` stops the node where it stands: what waits is lost, as in a crash.
+later steps behind it. Three kinds never wait. A `Persist` goes to the disk at once: the others wait for it. Timers concern only the
+node itself, and a heartbeat's time-out needs no disk; so a timer that was moved never fires for its old time. And a `Halt` stops
+the node at once: what waits is lost, as in a crash.
 
-When records become durable, first what waited for them is performed, in order, and then their tokens are announced, in order: what
-the core does about a token comes behind what it did before.
+When records become durable, first the effects that waited for them are performed, in order. Then their tokens are announced, in
+order: so the effects that answer a token come after the earlier ones.
 
 The real node runs on this queue (targets/outbox.py). The simulated one has the same rules written out, because a call for each
 effect would cost it a tenth of its speed; harness/tests/test_sim_effects.py compares it with this queue.
@@ -27,7 +27,8 @@ E = TypeVar("E")
 class EffectQueue(Generic[E]):
     """The effects of one process that may not be visible yet.
 
-    persisted_count, durable_count: of its records. Invariant: something waits only while durable_count < persisted_count.
+    persisted_count, durable_count: how many of its records were put, and how many are durable. Invariant: something waits only
+    while durable_count < persisted_count.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class EffectQueue(Generic[E]):
         return not self._waiting and self.persisted_count == self.durable_count
 
     def put(self, effects: Iterable[Effect | E]) -> list[Effect | E]:
-        """Take the effects of one step: those that are to be performed now, in order. Nothing after a Halt is taken."""
+        """Take the effects of one step; return those to be performed now, in order. Nothing after a Halt is taken."""
         now: list[Effect | E] = []
         for effect in effects:
             match effect:
@@ -63,7 +64,8 @@ class EffectQueue(Generic[E]):
         return now
 
     def synced(self, count: int) -> tuple[list[Effect | E], list[int]]:
-        """The first `count` records are durable: what is to be performed now, and then the tokens to be announced."""
+        """The first `count` records are durable. Returns the effects to be performed now, and the tokens to be announced after
+        them."""
         assert self.durable_count <= count <= self.persisted_count
         self.durable_count = count
         effects, tokens = [], []
@@ -74,7 +76,7 @@ class EffectQueue(Generic[E]):
         return effects, tokens
 
     def drop(self) -> None:
-        """The disk refused, or the process is gone: what waits will never be visible, and what comes waits for nothing."""
+        """The disk refused, or the process is gone: effects that wait will never be visible, and later ones wait for nothing."""
         self._waiting.clear()
         self._tokens.clear()
         self.durable_count = self.persisted_count

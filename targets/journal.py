@@ -59,7 +59,7 @@ class Journal:
             self._add(true_ns - epoch_ns, event)
 
     def close(self) -> None:
-        """Write what is left. A beginning that was never told is taken to be the first line's."""
+        """Write what is left. When nobody told the beginning of the run, the first line's time counts as it."""
         if self._early:
             self.begin(self._early[0][0])
         self._flush()

@@ -1,4 +1,5 @@
-"""The session of a target that replicates a machine behind a leader: it asks the home node, and then whomever that names as leader.
+"""The session of a target that replicates a machine behind a leader: it asks the home node, and then the leader that this node
+names.
 
 The rule, by command: a read changes nothing, so one that was not answered has failed. Any other command that may have reached a
 leader is indeterminate unless the answer says otherwise.
@@ -35,7 +36,8 @@ class LeaderSession:
         return Ask(self._command)
 
     def on_reply(self, reply: msgspec.Struct | NoReply) -> Ask | Outcome:
-        """How the op ended: an ok op's value is the result, and the call's where there is none. Or the question to the leader."""
+        """How the op ended, or the question to the leader. The value of an ok op is the result, or the call's value where there is
+        no result."""
         call, command = self._call, self._command
         if isinstance(reply, NoReply):
             has_failed = command.is_read or reply.why == "not-sent"

@@ -1,4 +1,4 @@
-"""Machines by the interface that they are: the built-in ones, and those of entry point group `themis.machines`."""
+"""Machines by the name of their interface: the built-in ones, and those of entry point group `themis.machines`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def names() -> frozenset[str]:
 
 
 def find(interface: str) -> type[Machine]:
-    """The class of the machine.
+    """The class of the machine with this interface.
 
-    Raises ValueError when no machine is this interface, or what is there is none; ImportError or AttributeError when it cannot be
-    loaded.
+    Raises ValueError when no machine has this interface, or when the object that has is no machine; ImportError or AttributeError
+    when it cannot be loaded.
     """
     path = BUILT_IN.get(interface) or _entry_points().get(interface)
     if path is None:

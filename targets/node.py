@@ -151,7 +151,7 @@ class Node:
         self.step(Started(recovery.records, recovery.damage))
 
     def step(self, event: Event) -> None:
-        """Let the core take one event, and perform what it answers."""
+        """Let the core take one event, and perform the effects that it returns."""
         self._put(self._step(event))
 
     def _put(self, effects: Sequence[Effect | Answer]) -> None:
@@ -237,7 +237,7 @@ class Node:
     # --- serving ------------------------------------------------------------------------------------------------------
 
     def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None:
-        """Take a peer's message; the future is the answer's body, None when the core gives none. Raises BadBody."""
+        """Take a peer's message; the future gives the answer's body, None when the core does not answer. Raises BadBody."""
         message = self.wire.requests[path].decode(body)
         effects = self._step(Received(source, message))
         response = plain(self.wire.routes[path].response)
@@ -253,7 +253,7 @@ class Node:
         return None
 
     def request(self, body: bytes, op: int | None = None) -> asyncio.Future[bytes]:
-        """Take a client's request; the future is the reply's body. op: the invocation's index in the history. Raises BadBody."""
+        """Take a client's request; the future gives the reply's body. op: the invocation's index in the history. Raises BadBody."""
         request = self.request_codec.decode(body)
         number, future = self._opened()
         if op is not None:
@@ -291,7 +291,7 @@ class Node:
         }
 
     def close(self) -> None:
-        """Stop the timers, the connections and the disk; what is durable stays."""
+        """Stop the timers, the connections and the disk; durable records stay."""
         self.timers.close()
         for pool in self.pools.values():
             pool.close()

@@ -66,7 +66,7 @@ class Outbox:
         return self._queue.is_idle
 
     def put(self, effects: Iterable[Effect | Answer]) -> None:
-        """Perform the effects of one step: now as far as allowed, the rest when the disk is ready."""
+        """Perform the effects of one step: some now, as far as the rules allow, the rest when the disk is ready."""
         for effect in self._queue.put(effects):
             if isinstance(effect, SetTimer | CancelTimer):
                 self._set_timer(effect)
@@ -80,7 +80,7 @@ class Outbox:
                 self._perform(effect)
 
     def close(self) -> None:
-        """Forget what waits; a sync that runs is waited for."""
+        """Forget the effects that wait, and wait for a sync that runs."""
         self._queue.drop()
         self._batch.clear()
         self._work.put(None)

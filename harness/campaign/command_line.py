@@ -12,7 +12,7 @@ from harness.spec import RunSpec
 
 
 def command_line(spec: RunSpec) -> str:
-    """The command line that runs `spec` again, with everything that is not as by default."""
+    """The command line that runs `spec` again, with every flag that differs from its default."""
     usual = RunSpec()
     words = ["themis", "test", "--env", spec.env, "--target", spec.target, "--workload", spec.workload]
     for flag, options in (

@@ -1,7 +1,7 @@
-"""Many seeds of one simulated run, over processes, in memory: the loop of a bug hunt.
+"""Runs many seeds of one simulated run in several processes, in memory: the loop of a bug hunt.
 
-A run here is the run of `themis test --env sim` with memory for a folder, so that the same seed gives the same history, byte for
-byte, when it is run again with a folder to look into.
+A run here is the run of `themis test --env sim` with memory in place of a folder, so that the same seed gives the same history,
+byte for byte, when somebody runs it again into a folder.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ AHEAD = 4
 
 
 class SeedResult(msgspec.Struct, frozen=True):
-    """What one seed came to.
+    """How the run of one seed ended.
 
-    result: as verdict.json would hold it, with the evidence. history: what clients saw, for a seed that is not VALID; None else.
-    virtual_s, cpu_s: how long it was, and what it cost (one thread's CPU). history_digest, trace_digest: SHA-256 of the lines
-    that the files would hold; empty when not asked for. command: runs it again, into a folder.
+    result: as verdict.json would hold it, with the evidence. history: what clients saw, for a seed that is not VALID; otherwise
+    None. virtual_s, cpu_s: how long it took in virtual time, and in CPU time of its thread. history_digest, trace_digest: SHA-256
+    of the lines that the files would hold; empty when not asked for. command: the command line that runs it again, into a folder.
     """
 
     seed: int
@@ -62,7 +62,7 @@ class SeedResult(msgspec.Struct, frozen=True):
 
 
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
-    """One seed, in this process."""
+    """Run one seed in this process."""
     with collecting_seldom():
         result = _run_seed(spec, with_digests)
         # A world's parts know each other in circles. All of it is still young, so that the collector need look at nothing else.
@@ -102,7 +102,7 @@ def digest(rows: Sequence[Any]) -> str:
 def sweep(
     spec: RunSpec, seeds: Sequence[int], jobs: int = 1, *, fail_fast: bool = False, with_digests: bool = False
 ) -> Iterator[SeedResult]:
-    """The result of each seed, in order; with `fail_fast` none after the first that is not VALID.
+    """The result of each seed, in order; with `fail_fast` the first result that is not VALID is the last.
 
     jobs: processes; 1 runs everything in this one. Raises UsageError when the spec cannot be run or there are no seeds.
     """
@@ -128,7 +128,7 @@ def spec_of_seed(spec: RunSpec, seed: int) -> RunSpec:
     """The spec of one seed of a sweep: with a mean fault interval of its own, from an eighth of the spec's to all of it.
 
     A sweep looks for what one configuration would not show (swarm testing: Groce et al., ISSTA 2012): long faults for slow
-    recoveries, rapid ones for races. The command line of a seed names the interval, so the run can be had again.
+    recoveries, rapid ones for races. The command line of a seed names the interval, so that it repeats the run.
     """
     interval_s = round(spec.interval_s * 2 ** Random(f"{seed}/sweep").uniform(-3, 0), 3)
     return msgspec.structs.replace(spec, seed=seed, interval_s=max(0.05, interval_s))
@@ -162,6 +162,6 @@ def sweep_on(
 
 
 def freeze_imports() -> None:
-    """What was imported lives as long as the process: the collector need not look at it again."""
+    """Imported objects live as long as the process: the garbage collector no longer looks at them."""
     gc.collect()
     gc.freeze()

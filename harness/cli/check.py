@@ -154,7 +154,7 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
 
 
 def run_of(history: History, states_max: int | None, time_limit_s: float | None) -> WorkloadContext:
-    """What is known of the run behind a history, for a checker."""
+    """What a checker is told of the run behind a history."""
     nodes = sorted({op.node for op in history if op.node is not None})
     processes = {op.process for op in history if op.is_client}
     return WorkloadContext(

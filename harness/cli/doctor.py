@@ -1,4 +1,5 @@
-"""What this machine can run: Python, the native core, each environment; what is missing, and the command that mends it."""
+"""Finds out what this machine can run: Python, the native core, each environment; what is missing, and the command that installs
+it."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ NEEDS_HOSTS = frozenset({"ssh"})
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing looked at. is_essential: without it not even the embedded default runs."""
+    """The result of one check. is_essential: without it not even the default environment runs."""
 
     subject: str
     is_ok: bool
@@ -33,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def examine() -> list[Finding]:
-    """Look at everything; nothing is started or changed."""
+    """Do every check; nothing is started or changed."""
     return [python(), cores(), native_core(), faked_clocks(), *map(environment, environments.names())]
 
 

@@ -17,7 +17,7 @@ BUDGET_S_MAX = 30 * 86_400
 
 
 def budget_s(text: str) -> float:
-    """Seconds that a check may take, as a type of click: its own takes nan."""
+    """A click type for the seconds that a check may take; click's own type accepts nan."""
     try:
         seconds = float(text)
     except ValueError:
@@ -40,7 +40,7 @@ def age_s(flag: str, text: str) -> float:
 
 
 def given(name: str) -> bool:
-    """Whether the command line says this parameter of the running command."""
+    """Whether the command line gives this parameter of the running command."""
     source = click.get_current_context().get_parameter_source(name)
     return source is not None and source is not click.core.ParameterSource.DEFAULT
 
@@ -103,7 +103,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def of_docker(env: str, leave_running: bool) -> dict[str, Any]:
-    """What the flags of environment docker say, as its options."""
+    """The flags of environment docker, as its options."""
     if leave_running and env != "docker":
         raise UsageError(f"--leave-running is for --env docker: in {env} the nodes end with the run")
     return {"leave_running": True} if leave_running else {}
@@ -117,9 +117,9 @@ def of_ssh(
     accept_new: bool,
     allow_system_clock: bool,
 ) -> dict[str, Any]:
-    """What the flags of environment ssh say, as its options; those that were not given are left out.
+    """The flags of environment ssh, as its options; a flag that was not given is left out.
 
-    Raises UsageError when one was given for another environment.
+    Raises UsageError when such a flag was given for another environment.
     """
     given = {
         "username": ("--username", username),

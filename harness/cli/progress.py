@@ -1,4 +1,4 @@
-"""How far a long command is: a line of its own in a terminal, a line now and then elsewhere."""
+"""Shows how far a long command is: one line that renews itself in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _ERASED = "\r\x1b[K"
 
 
 class ProgressLine:
-    """So many of `total` are done. In a terminal the line is drawn over itself, and `clear` takes it away before anything else
-    is printed; elsewhere, as in a log, whole lines come seldom."""
+    """Shows how many of `total` are done. In a terminal the line is drawn over itself, and `clear` removes it before anything else
+    is printed. Elsewhere, as in a log, it prints whole lines, but seldom."""
 
     def __init__(self, stream: TextIO, noun: str, total: int, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -25,7 +25,7 @@ class ProgressLine:
         self._is_drawn = False
 
     def show(self, done: int) -> None:
-        """The line says `done`, unless it was drawn a moment ago."""
+        """Let the line say `done`, unless it was drawn a moment ago."""
         now_s = self._clock_s()
         if now_s < self._shown_s + (TERMINAL_EVERY_S if self._is_terminal else PLAIN_EVERY_S):
             return
@@ -36,7 +36,7 @@ class ProgressLine:
         self._is_drawn = self._is_terminal
 
     def clear(self) -> None:
-        """Nothing of the line is left in the terminal."""
+        """Remove the line from the terminal."""
         if self._is_drawn:
             self._stream.write(_ERASED)
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""`themis prune`: old runs go, and the disk is free again."""
+"""`themis prune`: removes old runs, so that the disk is free again."""
 
 from __future__ import annotations
 

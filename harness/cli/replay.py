@@ -1,4 +1,4 @@
-"""`themis replay`: a stored run once more."""
+"""`themis replay`: runs a stored run again."""
 
 from __future__ import annotations
 

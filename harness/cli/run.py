@@ -206,7 +206,7 @@ def test(
 
 
 def refuse_ignored(*, has_seeds: bool) -> None:
-    """Raises UsageError when the command line says something that would have no effect."""
+    """Raises UsageError when the command line has a flag that would have no effect."""
     if has_seeds:
         for name, why in (
             ("seed", "--seeds names the seeds: give one of the two"),

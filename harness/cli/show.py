@@ -1,4 +1,4 @@
-"""`themis list` and `inspect`: what was run, and what went wrong in it, as plain text."""
+"""`themis list` and `inspect`: show as plain text which runs there are, and what went wrong in one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`themis test --seeds`: many seeds of one simulated run, in memory; a line for each that fails, and the first one explained."""
+"""`themis test --seeds`: runs many seeds of one simulated run in memory, prints a line for each that fails, and explains the
+first."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ NEIGHBOURS = 8
 
 
 def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedule: Path | None, as_json: bool) -> int:
-    """Run every seed; a line for each that fails, with the command that runs it again into a folder. The exit code of all."""
+    """Run every seed, print for each that fails the command that runs it again into a folder, and return the exit code of all."""
     if spec.env != "sim":
         raise UsageError(f"--seeds sweeps the simulation: add --env sim (for {spec.env}, use --seed and --test-count)")
     if schedule is not None:

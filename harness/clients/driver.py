@@ -1,4 +1,4 @@
-"""Drives the interpreter in real time: starts what it gives, completes each op exactly once, wakes it when it asks.
+"""Drives the interpreter in real time: starts the ops that it gives, completes each exactly once, wakes it when it asks.
 
 Client calls are tasks of one event loop. The nemesis works in a thread of its own, for its methods block; it takes one op at
 a time and gives up on stuck ones itself.
@@ -26,7 +26,7 @@ LOOK_S = 0.1
 
 
 class Driven(Protocol):
-    """What the driver needs of harness.generators.interpreter.Interpreter; see there."""
+    """What the driver needs of an Interpreter (harness.generators.interpreter)."""
 
     @property
     def wake_ns(self) -> int | None: ...
@@ -39,13 +39,13 @@ class Driven(Protocol):
 
 
 class NemesisWorker(Protocol):
-    """The nemesis as the driver sees it: takes a nemesis invocation, answers with what was done."""
+    """The nemesis as the driver sees it: takes a nemesis invocation and returns what it did."""
 
     def invoke(self, op: Op) -> FaultResult: ...
 
 
 class Caller(Protocol):
-    """What carries a client's call to a node; bound to the running loop."""
+    """Carries clients' calls to nodes; bound to the running loop."""
 
     async def call(self, call: Call, process: int, home: str, op: int | None = None) -> tuple[Outcome, str]:
         """How the call ended, and the node that was asked last. op: the index of its invocation, for the nodes' traces.
@@ -66,8 +66,8 @@ def drive(
 ) -> None:
     """Run the interpreter to its end. The home node of a process is `nodes[process % len(nodes)]`.
 
-    began_ns: the interpreter's time zero on the monotonic clock; None: now.
-    Raises what a caller, the nemesis or the interpreter raised, after everything else under way was cancelled.
+    began_ns: the interpreter's time zero on the monotonic clock; None: now. Raises what a caller, the nemesis or the interpreter
+    raised, after it has cancelled everything else under way.
     """
     driver = _Driver(interpreter, nemesis, nodes, time.monotonic_ns() if began_ns is None else began_ns)
     # Collections of the young go on; a full one would stop clients for as long as the history is large.
@@ -115,7 +115,7 @@ class _Driver:
                 await closing
 
     async def _rest(self) -> None:
-        """Until a completion, the interpreter's next wish, or a look."""
+        """Wait for a completion, the time of the interpreter's next op, or the next look whether to stop."""
         wake_ns = self.interpreter.wake_ns
         delay_s = LOOK_S if wake_ns is None else min(LOOK_S, (wake_ns - self.now_ns()) / 1e9)
         if delay_s <= 0:

@@ -20,7 +20,7 @@ from targets.wire import BadBody, Codec, encode
 class Clients:
     """Carries what sessions ask to the nodes over keep-alive connections. Belongs to one event loop.
 
-    A call has a connection to itself, so that no slow one holds up another; idle ones are kept for the next call.
+    A call has a connection to itself, so that no slow call holds up another; the next call uses an idle connection again.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class TimedStatus(msgspec.Struct, frozen=True):
 
 
 def ask_statuses(addresses: Mapping[str, Address], timeout_s: float = 1.0) -> dict[str, TimedStatus]:
-    """The status of each node that answers in time. For any thread without a running loop."""
+    """The status of each node that answers in time. May be called from any thread without a running loop."""
     requests = {node: get("/status", node) for node in addresses}
     answers = asyncio.run(_ask_all(addresses, requests, timeout_s))
     return {
@@ -180,6 +180,6 @@ def ask_statuses(addresses: Mapping[str, Address], timeout_s: float = 1.0) -> di
 def tell(
     addresses: Mapping[str, Address], path: str, bodies: Mapping[str, Mapping[str, Any]], timeout_s: float = 3.0
 ) -> dict[str, dict[str, Any] | None]:
-    """POST a JSON body to each of these nodes: its answer, None for one that does not answer 200 in time."""
+    """POST a JSON body to each of these nodes and return its answer; None for a node that does not answer 200 in time."""
     requests = {node: with_body(post(path, node), encode(body)) for node, body in bodies.items()}
     return {node: _decoded(answer) for node, answer in asyncio.run(_ask_all(addresses, requests, timeout_s)).items()}

@@ -1,7 +1,7 @@
-"""Runs the sessions of a target's clients: which session serves which process, whom an Ask goes to, when an op is over.
+"""Runs the sessions of a target's clients: which session serves which process, which node an Ask goes to, when an op is over.
 
-Sans-IO: the simulation and HTTP carry Asks for it and bring the answers. Of one op they hold a `PendingCall`; while its outcome is
-None, `body` is to be carried to `node`.
+Sans-IO: the simulation and HTTP carry Asks for it and bring the answers. For each op they hold a `PendingCall`; while its outcome
+is None, they carry its `body` to its `node`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SessionFailed(HarnessError):
 class PendingCall:
     """One op of one process under way.
 
-    node: whom to ask now, or who was asked last. asks_count: the number of the Ask that is under way; what answers another
+    node: the node to ask now, or the one asked last. asks_count: the number of the Ask that is under way; an answer to another Ask
     is late. outcome: how the op ended; None while it is under way.
     """
 
@@ -47,7 +47,8 @@ class PendingCall:
 
 
 class SessionRunner:
-    """The sessions of one run. open_session: makes the one of a process. request_type: of what they may ask. nodes: whom."""
+    """The sessions of one run. open_session: makes the session of a process. request_type: the type of an Ask's body. nodes: those
+    that may be asked."""
 
     def __init__(
         self,
@@ -65,7 +66,8 @@ class SessionRunner:
         self._processes_end = 0
 
     def begin(self, pending: PendingCall) -> None:
-        """The op's first Ask is to be carried, or the op is over. Raises SessionFailed; the op is then over as `info`."""
+        """Begin an op: its first Ask is to be carried, or it is over already. Raises SessionFailed; the op is then over as
+        `info`."""
         process = pending.process
         session = self._sessions.get(process)
         if session is None:
@@ -79,7 +81,7 @@ class SessionRunner:
         self._follow(pending, answer)
 
     def answered(self, pending: PendingCall, ask_number: int, reply: msgspec.Struct | NoReply) -> bool:
-        """The Ask with this number was answered: its successor is to be carried, or the op is over.
+        """Take the answer to the Ask with this number: the next Ask is to be carried, or the op is over.
 
         False when the answer came too late to count, and nothing changed. Raises SessionFailed; the op is then over as `info`.
         """
@@ -89,7 +91,7 @@ class SessionRunner:
         return True
 
     def timed_out(self, pending: PendingCall, reply: NoReply = TIMED_OUT) -> None:
-        """The op's time has passed, and it is over. reply: what is known of the Ask that is under way.
+        """End the op because its time has passed. reply: what is known of the Ask that is under way.
 
         Raises SessionFailed; the op is then over as `info`.
         """
@@ -136,7 +138,7 @@ class SessionRunner:
             self._sessions.pop(pending.process, None)
 
     def _failed(self, pending: PendingCall, what: str) -> SessionFailed:
-        """The op is over as `info`; the error says whose mistake that is."""
+        """The op is over as `info`; the error says that the session is wrong."""
         session, call = pending.session, pending.call
         self._end(pending, Outcome("info", call.value, ["session", what]))
         name = f"{type(session).__module__}.{type(session).__qualname__}"

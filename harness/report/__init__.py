@@ -1,1 +1,1 @@
-"""What a run came to, for people: the summary, the inspection of a failure, diagrams."""
+"""Shows people how a run ended: the summary, the inspection of a failure, diagrams."""

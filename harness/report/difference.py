@@ -1,4 +1,4 @@
-"""Two runs of one spec, compared line by line."""
+"""Compares two runs of one spec, line by line."""
 
 from __future__ import annotations
 

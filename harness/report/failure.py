@@ -1,6 +1,6 @@
 """One failure as one value: what was promised, what happened instead, and what was going on meanwhile.
 
-Made from a result, its history and its spec, by `failures`, for every kind of evidence. Whatever shows a failure
+`failures` makes it from a result, its history and its spec, for every kind of evidence. Code that shows a failure
 (`themis inspect`, a page) renders this and nothing else.
 """
 
@@ -70,7 +70,7 @@ class FailureOp(msgspec.Struct, frozen=True):
     def of(
         cls, begun: Op, ended: Op | None, roles: tuple[Role, ...] = (), *, is_optional: bool = False, note: str = ""
     ) -> FailureOp:
-        """The op whose invocation and completion these are; None: it never completed."""
+        """The op whose invocation and completion these are; None: the op never completed."""
         return cls(
             roles,
             begun.index,
@@ -108,10 +108,10 @@ class FailureEdge(msgspec.Struct, frozen=True):
 
 
 class FailureFault(msgspec.Struct, frozen=True):
-    """A fault that was in force at the failure, or at some time between the operations that show it.
+    """A fault that was in force at the time of the failure, or between the operations that show it.
 
-    began_ns, lifted_ns: from when to when it may have been in force; lifted_ns is None when nobody saw it end.
-    is_in_force: at the time of the failure. sides: of a partition, the groups of nodes that still reached each other.
+    began_ns, lifted_ns: from when to when it may have been in force; lifted_ns is None when nobody saw it end. is_in_force: at the
+    time of the failure. sides: the groups of nodes that still reached each other in a partition.
     """
 
     title: str
@@ -126,10 +126,10 @@ class FailureFault(msgspec.Struct, frozen=True):
 class Failure(msgspec.Struct, frozen=True):
     """One thing that is wrong, or that could not be decided.
 
-    promise: what should have held, and who says so. checker: whose verdict it is. words: one sentence. time_ns: when it
-    showed, since the run began. ops: in order of time. cycle: `invoke` of operations that each come before the next one,
-    the last before the first. nodes: those concerned. faults: in order of time; faults_left_out: how many more there
-    were. notes: whatever else is known, in sentences. detail: a traceback.
+    promise: what should have been true, and who says so. checker: whose verdict it is. words: one sentence. time_ns: when it
+    showed, since the run began. ops: in order of time. cycle: `invoke` of operations that each come before the next one, the last
+    before the first. nodes: those concerned. faults: in order of time; faults_left_out: how many more there were. notes: whatever
+    else is known, in sentences. detail: a traceback.
     """
 
     validity: Validity
@@ -163,7 +163,7 @@ def failures(result: Result, history: History, spec: RunSpec) -> list[Failure]:
 
 
 def _leaves(verdict: Verdict, name: str = "") -> Iterator[tuple[str, Verdict]]:
-    """The verdicts that were merged from nothing, with their names."""
+    """The verdicts that were not merged from others, with their names."""
     if not verdict.parts:
         yield name or verdict.checker, verdict
     for part_name, part in verdict.parts.items():
@@ -182,7 +182,7 @@ class _Look:
         self._nodes = spec.nodes
 
     def failures_of(self, name: str, verdict: Verdict) -> Iterator[Failure]:
-        """What the verdict's evidence tells, whatever its kind."""
+        """The failures in the verdict's evidence, whatever its kind."""
         plain = Failure(verdict.validity, name, self._claim, verdict.reason or verdict.validity.value)
         match verdict.evidence:
             case Linearizability(refuted=refuted, undecided=undecided) if refuted or undecided:
@@ -335,7 +335,7 @@ class _Look:
         return self._history[position].index
 
     def _position(self, index: int) -> int | None:
-        """Where the op of that `index` stands, which mostly is its place; None when there is none."""
+        """The position of the op with that `index`, mostly the same number; None when there is none."""
         if 0 <= index < len(self._history) and self._history[index].index == index:
             return index
         if self._positions is None:
@@ -385,7 +385,8 @@ def _nodes_of(ops: Iterable[FailureOp]) -> tuple[str, ...]:
 
 
 def _real_time_edges(ops: Sequence[FailureOp]) -> tuple[FailureEdge, ...]:
-    """Which operation was over before which began: the order that no explanation may change, without what follows."""
+    """Which operation was over before which began: the order that no explanation may change, without the edges that follow from
+    others."""
     import networkx  # Here: it takes 0.13 s, and only a failure needs it.
 
     graph: networkx.DiGraph[int] = networkx.DiGraph()

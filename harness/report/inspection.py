@@ -1,4 +1,4 @@
-"""What `themis inspect` prints of a stored run: its verdict, each failure told, and the messages just before the first."""
+"""What `themis inspect` prints of a stored run: its verdict, each failure as a story, and the messages just before the first."""
 
 from __future__ import annotations
 

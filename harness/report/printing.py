@@ -1,4 +1,4 @@
-"""Whatever comes from a history, a file or a node goes through here before it reaches a terminal: bounded, and harmless."""
+"""Makes text from a history, a file or a node short and harmless before it reaches a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 
 
 def shorten(text: str, length_max: int = LINE_MAX) -> str:
-    """The text itself, or as much of its two ends as fits, with the number of characters between them."""
+    """The text itself, or as much of its two ends as fits, with the number of characters left out between them."""
     if len(text) <= length_max:
         return text
     gap = f" … {len(text) - length_max:,} more … "
@@ -23,17 +23,17 @@ def shorten(text: str, length_max: int = LINE_MAX) -> str:
 
 
 def harmless(text: str) -> str:
-    """Control characters, and those that turn the direction of text, as escapes; new lines and tabs stay."""
+    """The text with control characters, and those that turn the direction of text, as escapes; new lines and tabs stay."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def line(text: object, length_max: int = LINE_MAX) -> str:
-    """One line: harmless and short."""
+    """The text as one line: harmless and short."""
     return harmless(shorten(str(text), length_max)).replace("\n", "\\n").replace("\t", " ")
 
 
 def block(text: object, length_max: int = TEXT_MAX) -> str:
-    """Several lines: harmless and short."""
+    """The text as several lines: harmless and short."""
     return harmless(shorten(str(text), length_max))
 
 

@@ -15,8 +15,8 @@ LEGEND = "t timer  w write to disk  s synced  ^ start  X crash  > request  < rep
 def diagram(entries: Sequence[LogEntry], nodes: Sequence[str], begin_ns: int, end_ns: int, rows_max: int = 400) -> str:
     """What happened at `nodes` from `begin_ns` to `end_ns`, both included, one line for each entry.
 
-    entries: in order of time, as a message log holds them. rows_max: when there is more, the middle is left out and said to be;
-    the end, where the failure is, stays.
+    entries: in order of time, as a message log holds them. rows_max: when there are more rows, the diagram leaves out the middle
+    and says so; the end, where the failure is, stays.
     """
     sent = {entry.number: entry.time for entry in entries if entry.kind == "send"}
     shown = [entry for entry in entries if begin_ns <= entry.time <= end_ns and entry.node in nodes]
@@ -62,7 +62,7 @@ def _write(line: list[str], offset: int, text: str) -> None:
 
 
 def _arrow(line: list[str], source: int, target: int, label: str, *, arrives: bool) -> None:
-    """From column to column; one that does not arrive ends in an x on its way."""
+    """An arrow from column to column; when the message does not arrive, it ends in an x on its way."""
     left, right = sorted((_middle(source), _middle(target)))
     width = right - left - 1
     rightwards = target > source

@@ -1,5 +1,5 @@
-"""A failure as text for a terminal: what was promised, the operations that show it in order of time, and between them
-every fault, with whatever else happened folded into one line."""
+"""Tells a failure as text for a terminal: what was promised, the operations that show it in order of time, and between them every
+fault. Whatever else happened is folded into one line."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _timeline(failure: Failure, history: History) -> list[str]:
-    """Operations and faults in order of time, and what lies between them in one line."""
+    """Operations and faults in order of time, and one line for the ops between them that are not told."""
     events = [_Event(op.invoked_ns, _told(op), op) for op in failure.ops]
     for fault in failure.faults:
         doubt = "" if fault.status == "installed" else " (perhaps)"
@@ -119,7 +119,7 @@ def _timeline(failure: Failure, history: History) -> list[str]:
 
 
 def _gap(between: list[Op], failure: Failure, history: History) -> list[str]:
-    """Ops that are not told, as one line."""
+    """One line that counts the ops that are not told."""
     if not between:
         return []
     ends: Counter[str] = Counter()
@@ -139,7 +139,7 @@ def _is_at(history: History, op: Op) -> bool:
 
 
 def _role(op: FailureOp) -> Role | None:
-    """The role that the operation is marked by: the one that says most."""
+    """The role that marks the operation: the one that says most."""
     return next((role for role in MARKS if role in op.roles), None)
 
 
@@ -167,7 +167,7 @@ def _told(op: FailureOp) -> str:
 
 
 def _edges(failure: Failure) -> list[str]:
-    """The order that cannot be, edge by edge."""
+    """The order that is impossible, edge by edge."""
     by_invoke = {op.invoke: op for op in failure.ops}
 
     def name(invoke: int) -> str:

@@ -46,12 +46,12 @@ def verdict_text(verdict: Verdict, subject: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """As in "1 fault" and "2 faults"."""
+    """The number with its noun, as in "1 fault" and "2 faults"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool = True) -> str:
-    """What a run came to, for the end of `themis test`. with_hint: how to look closer."""
+    """How a run ended, for the end of `themis test`. with_hint: also how to look closer."""
     counts = result.counts
     lines = [verdict_text(result.verdict, str(run.path))]
     if counts:
@@ -77,7 +77,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
 
 
 def tally(results: Sequence[Result]) -> str:
-    """How many of several runs ended how."""
+    """How many of several runs ended in each way."""
     counted = Counter(result.verdict.validity.name for result in results)
     failed = sum(1 for result in results if result.harness)
     text = ", ".join(f"{counted[name]} {name}" for name in ("INVALID", "UNKNOWN", "VALID") if counted[name])

@@ -1,4 +1,4 @@
-"""From what a run left to its result: every checker's verdict, merged, and the counts that a summary tells."""
+"""Makes a run's result from what the run left: every checker's verdict, merged, and the counts for the summary."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check(
 ) -> Result:
     """All checkers' verdicts on `record`, merged with what the environment found.
 
-    faults: what was planned, where that is known. with_measurements: also what cannot fail and is only looked at.
+    faults: what was planned, where that is known. with_measurements: also the checks that only measure and cannot fail.
     """
 
     def result_of(verdict: Verdict, counts: dict[str, int]) -> Result:
@@ -79,7 +79,7 @@ def check(
 
 
 def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
-    """Check a stored run again and write its verdict anew. What only the live run knew is kept from its old verdict."""
+    """Check a stored run again and write its verdict anew. The new verdict keeps from the old one what only the live run knew."""
     try:
         old = directory.read_result()
         was_interrupted = old.interrupted if old else True

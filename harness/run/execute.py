@@ -63,8 +63,8 @@ def run_into(store: Store, plan: Plan, *, keep_data: bool = False) -> tuple[RunD
 def execute(plan: Plan, sink: Sink, interruption: Interruption | None = None) -> Result:
     """Run `plan`, check what happened, and keep the result in `sink`.
 
-    interruption: where a wish to end early arrives; None: nobody has one.
-    Raises UsageError when the run cannot be started; then nothing was, and nothing is left of it.
+    interruption: tells when the user wants the run to end early; None: nobody can. Raises UsageError when the run cannot be
+    started; then nothing was started, and nothing is left of it.
     """
     interruption = interruption or Interruption()
     try:
@@ -137,7 +137,8 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
 
 
 def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interruption) -> dict[str, Verdict]:
-    """The run itself, from up to torn down, with its history in the sink; what the environment found to be wrong.
+    """Do the run, from bringing nodes up to tearing them down, with its history in the sink; return what the environment found
+    wrong.
 
     Raises KeyboardInterrupt, after the tear-down, when the user wants out at once.
     """
@@ -174,7 +175,8 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
 def drive(
     stage: Stage, record: Callable[[Op], None], interruption: Interruption, *, is_watched: bool
 ) -> list[ClockSample]:
-    """Bring the nodes up and run the interpreter to its end, recording each op as it happens; the nodes' clocks meanwhile."""
+    """Bring the nodes up and run the interpreter to its end, recording each op as it happens; return the clocks' readings
+    meanwhile."""
     plan, environment, nemesis, progress = stage.plan, stage.environment, stage.nemesis, stage.progress
     progress.enter("start nodes")
     environment.up()
@@ -196,7 +198,7 @@ def drive(
 
 
 def heal(nemesis: Nemesis, failures: Failures) -> None:
-    """Every fault healed; one that could not be is a failure of the harness, beside the verdict."""
+    """Heal every fault; a fault that cannot be healed is a failure of the harness, beside the verdict."""
     for name, healed in nemesis.heal_all().items():
         if healed.status == "indeterminate":
             failures.add("heal", f"{name}: {healed.why or 'the measurement disagrees'}")

@@ -1,4 +1,4 @@
-"""What goes wrong in the harness itself during a run: noted, and never in the way of what must still be done."""
+"""Keeps what goes wrong in the harness itself during a run, so that the rest of the run is still done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("themis")
 
 
 class Failures:
-    """In order of time."""
+    """The harness's failures in one run, in order of time."""
 
     def __init__(self) -> None:
         self.found: list[HarnessFailure] = []

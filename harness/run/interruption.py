@@ -12,7 +12,7 @@ import click
 
 
 class Interruption:
-    """is_asked: someone wants the run to end. is_aborted: at once."""
+    """is_asked: the user wants the run to end. is_aborted: the user wants it to end at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -21,14 +21,14 @@ class Interruption:
         self._is_shielded = False
 
     def on_ask(self, stop: Callable[[], None]) -> None:
-        """`stop` is called at the first signal; at once when that has come already."""
+        """Call `stop` at the first signal; immediately when it has come already."""
         self._stop = stop
         if self.is_asked:
             stop()
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """SIGINT and SIGTERM come here. Elsewhere than in the main thread nothing is changed."""
+        """Inside, this object gets SIGINT and SIGTERM. In a thread other than the main one nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -55,7 +55,7 @@ class Interruption:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Inside, no signal cuts anything short; one that wanted the run to end at once does so on the way out."""
+        """Inside, no signal cuts anything short; one that asked the run to end at once takes effect on the way out."""
         was_aborted, self._is_shielded = self.is_aborted, True
         try:
             yield

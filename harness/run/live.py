@@ -1,5 +1,4 @@
-"""What a person sees while a run is under way: a line that renews itself on a terminal, one line every five seconds
-elsewhere."""
+"""Shows a person how a run goes on: one line that renews itself on a terminal, one line every five seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -35,8 +34,7 @@ MAIN, HEAL, QUIET, FINAL = "main", "heal", "quiet", "final ops"
 
 
 class Progress:
-    """What has happened so far. Written by the thread that records, read by the one that shows: plain counters need
-    no lock.
+    """What has happened so far. The thread that records writes it, the thread that shows reads it: plain counters need no lock.
 
     activity: what the run is doing, in a word or two.
     """
@@ -56,7 +54,7 @@ class Progress:
         self._invoked_ns: dict[Process, int] = {}
 
     def enter(self, activity: str) -> None:
-        """The run does something else from now on."""
+        """The run does `activity` from now on."""
         self.activity = activity
 
     def note(self, op: Op) -> None:
@@ -93,12 +91,12 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Client ops that have ended, however they did."""
+        """How many client ops have ended, with any type."""
         return self.ok + self.fail + self.info
 
 
 class View:
-    """Turns a Progress into lines; the rate is that since the line before."""
+    """Turns a Progress into lines; the rate counts from the line before."""
 
     def __init__(self, progress: Progress, leader: Callable[[], str | None]) -> None:
         self._progress = progress
@@ -140,7 +138,7 @@ class View:
 
 
 def _faults(progress: Progress) -> str:
-    """The faults in force, the latest first, and what the nemesis is doing."""
+    """The faults in force, the latest first, and what the nemesis is doing now."""
     titles = list(progress.in_force.values())[::-1]
     told = ", ".join(titles[:FAULTS_MAX]) or "none"
     more = f" and {len(titles) - FAULTS_MAX} more" if len(titles) > FAULTS_MAX else ""
@@ -163,7 +161,7 @@ def _short(text: str) -> str:
 
 
 def _asked(question: Callable[[], str | None]) -> str | None:
-    """The answer; "?" when it cannot be had. The run must never fail because someone watches it."""
+    """The answer; "?" when asking raises. The run must never fail because someone watches it."""
     try:
         return question()
     except Exception:  # noqa: BLE001 - whatever a cluster under faults raises, it only means that nobody knows
@@ -172,9 +170,9 @@ def _asked(question: Callable[[], str | None]) -> str | None:
 
 @contextmanager
 def watched(progress: Progress, leader: Callable[[], str | None], stream: TextIO | None = None) -> Iterator[None]:
-    """While inside, the run's state is shown on `stream` (None: standard error), from a thread of its own.
+    """While inside, a thread shows the run's state on `stream` (None: standard error).
 
-    On a terminal it is one line that renews itself and is gone at the end; elsewhere a line every PLAIN_INTERVAL_S.
+    On a terminal it is one line that renews itself and disappears at the end; elsewhere a new line every PLAIN_INTERVAL_S.
     """
     stream = stream or sys.stderr
     view, over = View(progress, leader), threading.Event()

@@ -20,7 +20,7 @@ _log = logging.getLogger("themis")
 
 
 def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> Generator:
-    """What happens in a run of `plan` under `faults`, from its first op to its last."""
+    """The generator of all ops of a run of `plan` under `faults`, from the first to the last."""
     spec, rng = plan.spec, plan.rng("generator")
     ops = gen.rate(rng, spec.rate_hz, plan.workload.generator(plan.context, rng))
     strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in due(plan, faults)]
@@ -37,13 +37,13 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
 
 
 def due(plan: Plan, faults: Schedule) -> list[tuple[int, str, Any]]:
-    """Its fault ops that are due within the time limit; a saved schedule may be for a longer run."""
+    """The schedule's fault ops that are due within the time limit; a saved schedule may be for a longer run."""
     return [op for op in faults.ops() if op[0] < plan.spec.time_limit_s * NS_PER_S]
 
 
 def late_s_max(plan: Plan) -> float | None:
-    """How long the main phase waits for faults that are late: a replay means the same faults on a slow machine, and waits
-    for all of them; faults of a plan that is too much for this machine do not make the run more than twice as long."""
+    """How long the main phase waits for faults that are late. A replay must do the same faults on a slow machine too, so it waits
+    for all of them (None). Faults that were planned too densely for this machine make the run at most twice as long."""
     return None if plan.saved is not None else plan.spec.time_limit_s
 
 
@@ -54,8 +54,8 @@ def interpreter(
     record: Callable[[Op], None],
     enter: Callable[[str], None],
 ) -> Interpreter:
-    """The interpreter of that generator; `record` gets each op as it happens, and `enter` the name of each phase as it
-    begins."""
+    """The interpreter of that generator. It calls `record` with each op as it happens, and `enter` with the name of each phase as
+    it begins."""
     spec = plan.spec
 
     def log(message: str) -> None:

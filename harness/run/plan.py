@@ -1,4 +1,4 @@
-"""From a spec's names to the objects of a run. Everything that cannot work is refused here, before anything is started."""
+"""Turns a spec's names into the objects of a run, and refuses everything that cannot work before anything is started."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from targets.topology import Topology
 class Plan(msgspec.Struct, frozen=True):
     """A run with every name resolved and every option typed.
 
-    saved: the schedule to replay; None when faults are planned from the seed. outside_model: in words, where that schedule
-    leaves the target's fault model (only with --beyond-model).
+    saved: the schedule to replay; None when faults are planned from the seed. outside_model: where that schedule leaves the
+    target's fault model, in words (only with --beyond-model).
     """
 
     spec: RunSpec
@@ -91,11 +91,11 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
     def rng(self, component: str) -> Random:
-        """The component's own child of the seed: one more draw in one place moves nothing elsewhere."""
+        """The component's own random numbers, from the seed: one more draw in one component changes nothing in another."""
         return Random(f"{self.spec.seed}/{component}")
 
     def faults(self, cluster: Cluster) -> tuple[list[FaultChoice], Schedule]:
-        """What goes wrong and when, of what `cluster` can do. Raises UsageError when it lacks what a fault needs."""
+        """The choices that `cluster` can do, and their schedule. Raises UsageError when the cluster lacks what a fault needs."""
         spec, model = self.spec, self.target.fault_model
         try:
             choices = available(cluster, self.choices, f"environment {spec.env}")
@@ -121,7 +121,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | None = None) -> Plan:
-    """The plan of `spec`; its faults are those of `saved` or `schedule_file`, else they will be planned from the seed.
+    """The plan of `spec`. Its faults come from `saved` or `schedule_file`, or else are planned from the seed later.
 
     Raises UsageError that says what is wrong and what to do.
     """
@@ -178,7 +178,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
 
 
 def check_interface(name: str, target: Target, interface: str) -> None:
-    """Refuse an interface that the target offers and cannot serve: its machine does not load. Raises UsageError."""
+    """Raises UsageError for an interface that the target offers but cannot serve, because its machine does not load."""
     if not isinstance(target, CoreTarget):
         return
     try:
@@ -188,7 +188,7 @@ def check_interface(name: str, target: Target, interface: str) -> None:
 
 
 def check_rules(name: str, target: Target) -> None:
-    """Every invariant that the target names can be loaded. Raises UsageError."""
+    """Raises UsageError for an invariant that the target names and that cannot be loaded."""
     for rule in target.invariants:
         try:
             invariants.find(rule)
@@ -199,7 +199,8 @@ def check_rules(name: str, target: Target) -> None:
 
 
 def remedies(cluster: Cluster, env: str, refused: tuple[Family, str] | None) -> str:
-    """What this environment's machines lack for the fault, where they know, and which other environments can do it."""
+    """What this environment's machines lack for the fault, where the environment knows it, and which other environments can do
+    it."""
     if refused is None:
         return ""
     family, variant = refused
@@ -216,13 +217,13 @@ def remedies(cluster: Cluster, env: str, refused: tuple[Family, str] | None) -> 
 
 
 def needs_clocks(choice: FaultChoice) -> bool:
-    """Whether a variant of this choice does something to clocks."""
+    """Whether a variant of this choice needs the capability clocks."""
     family = families()[choice.name]
     return any("clocks" in family.needs(variant).capabilities for variant in choice.variants or ("",))
 
 
 def parse_faults(spec: RunSpec, topology: Topology) -> list[FaultChoice]:
-    """The faults of the spec's names, of which some may name a role. Raises UsageError with the nearest known name."""
+    """The faults that the spec names; some names may contain a role. Raises UsageError with the nearest known name."""
     try:
         return parse_nemesis(spec.nemesis, topology.roles)
     except (UnknownFault, BadFamily) as error:

@@ -1,4 +1,4 @@
-"""Where a run goes: into a folder of the store, or into memory. `execute` is the same for both."""
+"""Where a run is written: into a folder of the store, or into memory. `execute` is the same for both."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class Record(Protocol):
         ...
 
     def traces(self) -> Iterable[TraceRecord] | None:
-        """What the nodes traced, in order of time; None where nothing is kept, because it is judged while it happens."""
+        """What the nodes traced, in order of time; None where the run keeps no traces, because the rules check them while it goes
+        on."""
         ...
 
 
 class Sink(Record, Protocol):
-    """Where a run goes while it happens. Used once, in the order of the members."""
+    """Takes what a run produces. Used once; `execute` calls the members in their order here."""
 
     run_id: str
     """Labels everything that the run makes outside its folder."""
@@ -50,11 +51,11 @@ class Sink(Record, Protocol):
     """Logs and traces of the nodes are collected; what can only be looked at, such as availability, is measured."""
 
     def discard(self) -> None:
-        """The run was refused before it began: nothing of it is left."""
+        """The run was refused before it began: remove all that is left of it."""
         ...
 
     def opened(self, environment: Environment, faults: Schedule) -> AbstractContextManager[None]:
-        """The run begins: inside, whatever the harness has to say is kept with it."""
+        """The run begins: inside, the harness's log is kept with the run."""
         ...
 
     def recording(self) -> AbstractContextManager[Callable[[Op], None]]:
@@ -62,7 +63,7 @@ class Sink(Record, Protocol):
         ...
 
     def keep(self, result: Result) -> None:
-        """What the run came to. Called last."""
+        """Keep the run's result. Called last."""
         ...
 
 
@@ -122,7 +123,7 @@ class FolderSink:
 class MemorySink:
     """Implements Sink without a file: for many runs in one process.
 
-    environment: the one that ran; its simulated world can be looked into afterwards.
+    environment: the environment that ran; a caller can look into its simulated world afterwards.
     """
 
     is_watched = False

@@ -1,7 +1,7 @@
 """The data directories of a run's nodes, nodes/<n>/data, once the run is over.
 
-They are most of what a run takes on the disk (three nodes of etcd: 368 MB), and only a failure is ever looked into. So they
-are removed when the run was good, and otherwise packed: nodes/<n>/data.tar.gz.
+They take most of a run's space on the disk (three nodes of etcd: 368 MB), and people look only into those of a failure. So they are
+removed when the run was good, and otherwise packed: nodes/<n>/data.tar.gz.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _log = logging.getLogger("themis")
 
 
 def settle(nodes: Path, *, is_kept: bool) -> None:
-    """Each `nodes`/<n>/data is packed when it is kept, and gone when not. What cannot be packed or removed stays as it is, and
-    the log says so: the run's verdict does not depend on it."""
+    """Pack each `nodes`/<n>/data when it is to be kept, and remove it when not. A directory that cannot be packed or removed stays
+    as it is, and the log says so: the run's verdict does not depend on it."""
     for directory in sorted(nodes.glob(f"*/{DIRECTORY}")):
         if directory.is_symlink() or not directory.is_dir():
             continue

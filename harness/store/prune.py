@@ -1,4 +1,4 @@
-"""Which runs of a store may go, what that frees, and their removal. Runs that are in use are never touched."""
+"""Finds the runs of a store that may go and what that frees, and removes them. Runs that are in use are never touched."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Which runs are chosen: those that meet all of these. None, or no ending: that does not matter.
+    """Which runs are chosen: those that meet all of these. None, or no ending: that criterion does not count.
 
-    older_than_s: since the run began. beyond_newest: not one of so many newest runs of its name. only_data: only what is kept
-    of the nodes' data directories goes, and runs without any are not chosen.
+    older_than_s: since the run began. beyond_newest: the run is not one of so many newest runs of its name. only_data: only what is
+    kept of the nodes' data directories goes, and runs without any are not chosen.
     """
 
     older_than_s: float | None = None
@@ -71,7 +71,7 @@ def choose(store: Store, choice: Choice, now: datetime.datetime, busy: Collectio
 
 
 def remove(store: Store, chosen: Chosen, *, only_data: bool = False) -> str | None:
-    """The run, or its nodes' data, is gone; why it is not, or None."""
+    """Remove the run, or its nodes' data; return why it is still there, or None."""
     problems: list[str] = []
     if chosen.in_use or chosen.run.is_held():
         return chosen.in_use or "it is running"
@@ -98,7 +98,7 @@ def began(run: RunDirectory) -> datetime.datetime:
 
 
 def ending_of(run: RunDirectory) -> Ending:
-    """What the run came to."""
+    """How the run ended."""
     try:
         result = run.read_result()
     except UsageError:
@@ -107,7 +107,7 @@ def ending_of(run: RunDirectory) -> Ending:
 
 
 def size_of(path: Path) -> int:
-    """Bytes on the disk, of a file or of all below a folder; what cannot be looked at counts nothing."""
+    """Bytes on the disk, of a file or of all below a folder; a file that cannot be read counts nothing."""
     total = 0
     for place in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
         try:

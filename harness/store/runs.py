@@ -1,7 +1,7 @@
 """Where results are kept, one folder a run: store/<name>/<time>/.
 
-In it: spec.json, schedule.json, history.jsonl, verdict.json, themis.log, nodes/<n>/. What says that something is finished
-(verdict.json) is written last and atomically, so that a reader never sees half of it.
+In it: spec.json, schedule.json, history.jsonl, verdict.json, themis.log, nodes/<n>/. verdict.json says that the run is finished. It
+is written last and atomically, so that a reader never sees half of it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class HarnessFailure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The harness failed, which says nothing about the system under test: where, and what was raised."""
+    """One failure of the harness, which says nothing about the system under test: where, and what was raised."""
 
     phase: str
     error: str
@@ -59,7 +59,7 @@ RESULT_VERSION = 2
 
 
 class Result(msgspec.Struct, frozen=True):
-    """verdict.json: what the checkers said, beside what went wrong in the harness itself.
+    """The content of verdict.json: what the checkers said, beside what went wrong in the harness itself.
 
     version: of this file's format; always written. verdict: merged over all checkers. claim: the consistency model that
     the history was checked for. target_claims: the one that the target claims. interrupted: the user ended the run
@@ -85,7 +85,7 @@ class NewerResult(UsageError):
 
 
 class _Versioned(msgspec.Struct):
-    """The version of a verdict.json; the first one did not say it."""
+    """The version of a verdict.json; files of version 1 do not say theirs."""
 
     version: int = 1
 
@@ -106,18 +106,18 @@ class RunDirectory:
 
     @property
     def run_id(self) -> str:
-        """Labels everything that the run makes outside its folder; runs in different stores never share one."""
+        """The label of everything that the run makes outside its folder; runs in different stores never share one."""
         place = hashlib.blake2s(str(self.path.resolve().parent).encode(), digest_size=3).hexdigest()
         return f"{self.path.parent.name}-{self.path.name}-{place}"
 
     def hold(self) -> None:
-        """While this process lives, and until `release`, nobody takes the run for one that is over. Idempotent."""
+        """Until `release`, and while this process lives, other processes see that the run is in use. Idempotent."""
         if self._held is None:
             self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(self._held, fcntl.LOCK_SH)
 
     def release(self) -> None:
-        """The run is over, as far as this object is concerned. Idempotent."""
+        """This object no longer holds the run. Idempotent."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
@@ -137,14 +137,14 @@ class RunDirectory:
         return False
 
     def read_spec(self) -> RunSpec:
-        """Raises UsageError when this is no run folder or its spec is of another version."""
+        """The run's spec. Raises UsageError when this is no run folder or its spec is of another version."""
         try:
             return decode_spec(self.spec.read_bytes(), str(self.spec))
         except FileNotFoundError:
             raise UsageError(f"{self.path}: no run is here (spec.json is missing)") from None
 
     def read_result(self) -> Result | None:
-        """What the run came to; None while it runs or when it was cut off.
+        """The run's result; None while it runs or when it was cut off.
 
         Raises UnusableResult when the file is damaged or of an older version, NewerResult when it is of a newer one.
         """
@@ -214,13 +214,13 @@ class Store:
         return run
 
     def remove(self, run: RunDirectory) -> None:
-        """The run's folder is gone, as far as the disk allows."""
+        """Remove the run's folder, as far as the disk allows."""
         run.release()
         shutil.rmtree(run.path, ignore_errors=True)
         self.remove_empty(run)
 
     def remove_empty(self, run: RunDirectory) -> None:
-        """The folder of the run's name is gone when the run is gone and no other is in it."""
+        """Remove the folder of the run's name when the run is gone and no other is in it."""
         self.mend_links(run.path.parent)
         with contextlib.suppress(OSError):  # Other runs of this name are in it.
             run.path.parent.rmdir()
@@ -237,7 +237,7 @@ class Store:
         return [link for link in links if link.is_symlink() and not link.exists()]
 
     def mend_links(self, directory: Path | None = None) -> None:
-        """Each link that led nowhere leads to the newest run that is there, or is gone when there is none."""
+        """Let each link that led nowhere lead to the newest run that is there, or remove it when there is none."""
         for link in self.dangling_links(directory):
             below = "*/*/spec.json" if link.parent == self.root else "*/spec.json"
             runs = [spec.parent for spec in link.parent.glob(below) if not spec.parent.is_symlink()]

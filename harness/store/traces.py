@@ -14,7 +14,7 @@ FILE = "trace.jsonl"
 def read_traces(nodes: Path) -> list[TraceRecord]:
     """Every record of `nodes`/<n>/trace.jsonl, by time; a node's own order is kept.
 
-    Left out are lines cut off by a kill, and events of kinds that this version does not know.
+    Leaves out lines that a kill cut off, and events of kinds that this version does not know.
     """
     decoder = msgspec.json.Decoder(TraceRecord)
     records: list[TraceRecord] = []

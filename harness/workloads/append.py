@@ -1,7 +1,7 @@
 """Values appended to many lists, and reads of the whole list.
 
-Every appended value is new to its key, so that a read tells exactly which appends came before it, and in which order. 40 ops a
-key on as many threads as there are nodes: appends of unknown fate may come in any order until a read shows them.
+Every appended value is new to its key, so that a read tells exactly which appends came before it, and in which order. 40 ops a key
+on as many threads as there are nodes: appends whose outcome is unknown may come in any order until a read shows them.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from harness.generators import Generator
 class WorkloadContext(msgspec.Struct, frozen=True):
     """The run as a workload sees it.
 
-    options: of the workload's option_type. nodes: a call of process p goes to nodes[p % len(nodes)] first.
-    concurrency: client threads 0..concurrency-1. claim: the consistency model that the history is checked for.
-    states_max, check_time_limit_s: how long its checker may think; None: as long as it needs.
+    options: of the workload's option_type. nodes: a call of process p goes to nodes[p % len(nodes)] first. concurrency: client
+    threads 0..concurrency-1. claim: the consistency model that the history is checked for. states_max, check_time_limit_s: how many
+    states its checker may visit, and for how long; None: without a limit.
     """
 
     options: Any
@@ -34,8 +34,7 @@ class WorkloadContext(msgspec.Struct, frozen=True):
 class Workload(Protocol):
     """What clients do. Stateless: one object serves every run.
 
-    Its history is judged by the checkers of the claim; what holds for every workload (vacuity, availability, invariants) is
-    checked beside it.
+    The checkers of the claim check its history; every run is also checked for vacuity, availability and invariants.
     """
 
     name: str
@@ -57,6 +56,6 @@ class Workload(Protocol):
     def final_generator(self, context: WorkloadContext) -> Generator | None:
         """What clients do after the heal and the quiet period, in bounded time; None: nothing.
 
-        One that is attentive hears the events of the main phase.
+        A generator that is attentive hears the events of the main phase.
         """
         ...

@@ -1,9 +1,8 @@
 """Which checkers decide which claim: one table, for every workload.
 
-A claim is the consistency model that a target promises, such as "linearizable". A data type is what a workload's ops are
-done to, such as "register". A row of the table says which checker decides a claim for a data type. Rows come from here,
-from entry point group `themis.checkers`, and from a workload's own member `checkers`. docs/checkers.md shows how to
-write one.
+A claim is the consistency model that a target promises, such as "linearizable". A data type is the kind of object that a workload's
+ops act on, such as "register". A row of the table says which checker decides a claim for a data type. Rows come from here, from
+entry point group `themis.checkers`, and from a workload's own member `checkers`. docs/checkers.md shows how to write one.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ Check = Callable[[History, WorkloadContext], Verdict]
 class ClaimChecker(msgspec.Struct, frozen=True):
     """A row: `check` decides whether a history of ops on `data_type` keeps `claim`.
 
-    name: its verdict is shown under it. check: takes the whole history, fault ops included, and the run as the workload
+    name: reports show its verdict under this name. check: takes the whole history, fault ops included, and the run as the workload
     sees it; it is pure, and its crash is UNKNOWN.
     """
 
@@ -91,10 +90,10 @@ BUILT_IN: tuple[ClaimChecker, ...] = tuple(
 
 
 def choose_checkers(claim: str, workload: Workload, *, claimed_by: str) -> tuple[ClaimChecker, ...]:
-    """Those that decide whether `workload` kept `claim`.
+    """The checkers that decide whether the history of `workload` keeps `claim`.
 
-    claimed_by: who says that it holds, such as "raft claims"; for the message. Raises UsageError when the claim is unknown
-    or nothing can decide it for this workload.
+    claimed_by: who claims it, such as "raft claims"; for the message. Raises UsageError when the claim is unknown or nothing can
+    decide it for this workload.
     """
     rows = rows_for(workload)
     chosen = tuple(row for row in rows if row.claim == claim)
@@ -138,7 +137,7 @@ def plugin_rows() -> tuple[ClaimChecker, ...]:
 def find_checker(name: str) -> ClaimChecker:
     """The checker called `name` in entry point group `themis.checkers`, or at package.module:function, for `--checker`.
 
-    What is there is a ClaimChecker, or a function of a history and a WorkloadContext. Raises UsageError.
+    It may be a ClaimChecker, or a function of a history and a WorkloadContext. Raises UsageError.
     """
     points = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
     if name not in points and ":" not in name:
@@ -157,7 +156,7 @@ def find_checker(name: str) -> ClaimChecker:
 
 
 def with_extra(chosen: Sequence[ClaimChecker], extra: Iterable[ClaimChecker]) -> tuple[ClaimChecker, ...]:
-    """The claim's checkers and those that were asked for beside them. Raises UsageError when a name is there twice."""
+    """The claim's checkers and those that the user added. Raises UsageError when two have the same name."""
     checkers = (*chosen, *extra)
     _require_names_once(checkers)
     return checkers

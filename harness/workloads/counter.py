@@ -1,8 +1,8 @@
 """Additions to many counters, and reads of them.
 
-Every amount is a power of two of its own within its key, so that a read tells exactly which additions it counted: one that is
-lost cannot hide behind another. That bounds a key to as many additions as the counter has bits to spare. 30 ops a key: an
-addition of unknown fate doubles the sums that are possible until a read tells them apart.
+Every amount is a power of two of its own within its key, so that a read tells exactly which additions it counted: a lost addition
+cannot hide behind another. So a key can take only as many additions as the counter has bits. 30 ops a key: an addition whose
+outcome is unknown doubles the sums that are possible until a read tells them apart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BITS = 30
 
 
 class CounterOptions(KeyedOptions, frozen=True, kw_only=True):
-    """add, read: weights of the mix. ops_per_key: beyond 30 of them amounts come again. See KeyedOptions."""
+    """add, read: weights of the mix. ops_per_key: beyond 30 ops, amounts come again. See KeyedOptions."""
 
     ops_per_key: Positive = 30
     add: Weight = 5

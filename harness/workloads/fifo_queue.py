@@ -1,8 +1,8 @@
 """Elements put into many queues and taken from them, first in, first out.
 
-Every element is new to its key, so that one that comes out twice, or never, is noticed. After the heal the latest queues are
-emptied: what was lost shows at the latest there. 25 ops a key on as many threads as there are nodes: a dequeue of unknown fate
-may take any element, at any later time, and the search has to consider them all.
+Every element is new to its key, so that one that comes out twice, or never, is noticed. After the heal, clients empty the latest
+queues: a lost element shows there at the latest. 25 ops a key on as many threads as there are nodes: a dequeue whose outcome is
+unknown may take any element, at any later time, and the search has to consider them all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class QueueOptions(KeyedOptions, frozen=True, kw_only=True):
 
 
 def draw(options: QueueOptions, draws: Stream, number: int) -> tuple[str, int | None]:
-    """The number goes in, or something comes out."""
+    """An enqueue of the number, or a dequeue."""
     f = chosen(draws, ("enqueue", options.enqueue), ("dequeue", options.dequeue))
     return f, number if f == "enqueue" else None
 

@@ -41,10 +41,10 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class KeyedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """ops_per_key: then its threads take the next key. indeterminate_per_key: they do so too once as many of the key's ops have
-    ended `info`, for each multiplies what the check has to consider. threads_per_key: 0 for as many as the workload finds best.
-    keys_max: 0 for no end. final_keys: on how many of the latest keys every thread works after the heal, final_time_limit_s:
-    how long.
+    """ops_per_key: after so many ops, a key's threads take the next key. indeterminate_per_key: they also do so when so many of the
+    key's ops have ended `info`, because each multiplies what the check has to consider. threads_per_key: 0 for as many as the
+    workload finds best. keys_max: 0 for no limit. final_keys: on how many of the latest keys every thread works after the heal.
+    final_time_limit_s: how long it does.
     """
 
     ops_per_key: Positive = 200
@@ -84,7 +84,7 @@ class DrawnOps(Generator, frozen=True):
 
 
 def is_used_up(options: KeyedOptions, ops_count: int, doubts: int) -> bool:
-    """Whether a key with so many ops, `doubts` of which ended `info`, makes place for the next."""
+    """Whether a key with so many ops, of which `doubts` ended `info`, gives way to the next."""
     return ops_count >= options.ops_per_key or doubts >= options.indeterminate_per_key
 
 
@@ -99,7 +99,7 @@ def keyed(
 ) -> Generator:
     """Groups of threads, each on one key until its generator, key_ops(salt, key), is exhausted, then on the next.
 
-    threads_per_key: when the options leave it to the workload.
+    threads_per_key: the number that holds when the options leave it to the workload.
     """
     options: KeyedOptions = context.options
     salt = salt_of(rng)
@@ -137,7 +137,7 @@ def final_ops(context: WorkloadContext, make: Callable[[Any], Generator]) -> Gen
 
 
 def read_until_ok(key: Any) -> Generator:
-    """Reads the key until a read succeeds: what was lost or is stale shows at the latest here."""
+    """Reads the key until a read succeeds: a lost or stale value shows here at the latest."""
     return until_ok(delay(RETRY_S, repeat(Invocation("read", key))))
 
 

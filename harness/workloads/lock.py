@@ -1,8 +1,8 @@
 """Many locks, acquired and released by threads that contend for them.
 
-The owner is the thread, which outlives its processes: a lock whose acquisition is of unknown fate is released by the same owner
-and does not stay shut for good. Two owners at a time, and a fencing token that is not greater than those before it, are what must
-not be. 40 ops a key on as many threads as there are nodes: more would only wait for each other.
+The owner is the thread, which outlives its processes: when the outcome of an acquisition is unknown, the same owner releases the
+lock, so that it does not stay locked for ever. A lock must never have two owners at a time, and each fencing token must be greater
+than those before it. 40 ops a key on as many threads as there are nodes: more would only wait for each other.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Reads, writes and compare-and-sets on many registers, each for a bounded number of ops.
 
-By default every written value is unique within its key, so that a read tells exactly which write it saw, and a stale
-one cannot hide behind an equal value. A cas mostly starts from the value that was seen last, so that it has a chance;
-sometimes from the one before that, so that a replica that is behind gets its chance to accept it. `values=small`
-draws from a few values instead, as Jepsen's classic does: there, delayed writes collide more often (ABA), and the
-checker has to work harder.
+By default every written value is unique within its key, so that a read tells exactly which write it saw, and a stale one cannot
+hide behind an equal value. A cas mostly starts from the value that was seen last, so that it has a chance; sometimes from the one
+before that, so that a replica that is behind may wrongly accept it. `values=small` draws from a few values instead, as Jepsen's
+classic does: there, delayed writes collide more often (ABA), and the checker has to work harder.
 """
 
 from __future__ import annotations

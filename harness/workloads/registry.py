@@ -30,8 +30,8 @@ def names() -> list[str]:
 def find(name: str) -> Workload:
     """The workload called `name`, or at `package.module:Name`; a class is instantiated.
 
-    Raises LookupError when there is no such workload; ImportError or AttributeError when its module cannot be loaded;
-    ValueError, naming what it lacks, when what is there is none.
+    Raises LookupError when there is no such workload; ImportError or AttributeError when its module cannot be loaded; ValueError,
+    naming what it lacks, when that object is no workload.
     """
     path = _known().get(name, name)
     module, colon, attribute = path.partition(":")

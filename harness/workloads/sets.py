@@ -1,8 +1,8 @@
 """Elements added to many sets, some of them removed again, and reads of the whole set.
 
 Every added element is new to its key. A removal takes one of the last few that were added, so that it meets additions that are
-still under way. 40 ops a key: an addition or removal of unknown fate doubles the sets that are possible until a read tells them
-apart, and a read tells of all of them at once.
+still under way. 40 ops a key: an addition or removal whose outcome is unknown doubles the sets that are possible until a read tells
+them apart, and a read tells of all of them at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class SetOptions(KeyedOptions, frozen=True, kw_only=True):
 
 
 def draw(options: SetOptions, draws: Stream, number: int) -> tuple[str, int | None]:
-    """The number as a new element; or a late number, which was added if its op was an addition; or a read."""
+    """An addition of the number; or a removal of one of the last numbers, which is an element if its op was an addition; or a
+    read."""
     f = chosen(draws, ("add", options.add), ("remove", options.remove), ("read", options.read))
     if f == "read":
         return f, None

@@ -4,10 +4,9 @@ A start's value is {"kind": "offset" | "jump" | "strobe", "offset_ns": {"n1": 50
 {"kind": "drift", "rate": {"n1": 1.2}}. Jumps and strobes are planned as several starts before the one stop, each
 moving the same clocks to another offset. Nodes that a start does not name keep the clocks they have.
 
-The evidence is every node's clock against the controller's, and for a drift its rate; a stop also records how far
-the clocks were off just before it. Both are compared with what was asked, on top of the offsets that the machines
-had before the first
-fault: hosts are never quite in step.
+The evidence is every node's clock against the controller's, and for a drift its rate. A stop also records how far the clocks were
+off just before it. Both are compared with what was asked, plus the offsets that the machines had before the first fault: hosts are
+never quite in step.
 """
 
 from __future__ import annotations
@@ -104,11 +103,11 @@ class Clock:
         return result
 
     def _is_same(self, fault: OpenFault, kind: str) -> bool:
-        """Whether a start of this kind takes the place of `fault`: offsets that of offsets, rates that of rates."""
+        """Whether a start of this kind replaces `fault`: an offset replaces an offset, a rate replaces a rate."""
         return (fault.name == f"{self.name}:{DRIFT}") == (kind == DRIFT)
 
     def heal(self) -> FaultResult:
-        """Every clock as it was before the first fault."""
+        """Let every clock show what it did before the first fault."""
         before = self._offsets()
         self._learn(before)
         lifting = self.book.open(self.name)
@@ -127,8 +126,8 @@ class Clock:
         return result
 
     def _learn(self, offsets: Mapping[NodeId, int | None]) -> None:
-        """Note the natural offsets that are not known yet. One that was dead at its first fault and answers now shows
-        its natural offset plus what was asked; a drifting one shows nothing."""
+        """Note the natural offsets that are not known yet. A node that was dead at its first fault and answers now shows its
+        natural offset plus what was asked; a drifting clock shows nothing."""
         for node, ns in offsets.items():
             if ns is not None and node not in self.natural_ns and node not in self.drifting:
                 self.natural_ns[node] = ns - self.asked_ns.get(node, 0)
@@ -186,8 +185,7 @@ def _read(
     neutral: float,
     tolerance: float,
 ) -> tuple[Mapping[NodeId, Number | None], list[str]]:
-    """The reading, and in words each node that disagrees. A disagreeing one is taken again, up to READINGS_MAX
-    times."""
+    """The reading, and in words each node that disagrees. A reading that disagrees is taken again, up to READINGS_MAX times."""
     found: Mapping[NodeId, Number | None] = {}
     wrong: list[str] = []
     for _ in range(READINGS_MAX):

@@ -1,11 +1,9 @@
 """Disk damage. Ops: damage-disk, heal-disk (no value). Need: disks, and processes where damage is done to a stopped
 node.
 
-A start's value is {"kind": "truncate", "nodes": ["n1"], "parameters": {"bytes": 16}}. Every kind but full and slow
-comes
-with a crash: the nodes are killed, their disks damaged while nobody writes to them, and heal-disk starts them on
-what is left. The evidence is what was done to each node's disk, as the environment measured it, and the processes'
-states.
+A start's value is {"kind": "truncate", "nodes": ["n1"], "parameters": {"bytes": 16}}. Every kind but full and slow comes with a
+crash: the nodes are killed, their disks are damaged while nobody writes to them, and heal-disk starts the nodes on what is left.
+The evidence is what was done to each node's disk, as the environment measured it, and the processes' states.
 """
 
 from __future__ import annotations
@@ -126,7 +124,7 @@ class Disk:
         return FaultResult("installed", did=did, evidence=evidence)
 
     def _disagreements(self, measured: Mapping[str, object], kind: str | None, nodes: Sequence[NodeId]) -> list[str]:
-        """Where the measurement is not `kind` on `nodes` (None: nothing lasting anywhere)."""
+        """Where the measurement is not `kind` on `nodes` (None: no lasting damage anywhere)."""
         found = measured.get("in_force")
         if not isinstance(found, Mapping):
             return ["the environment does not say which disks are full or slow"]

@@ -45,7 +45,7 @@ class Kill(ProcessFault):
         return measured({"nodes": nodes}, evidence, after, nodes, NOT_DEAD)
 
     def _restart(self, name: str, groups: Sequence[Sequence[NodeId]]) -> FaultResult:
-        """Each group killed, looked at, and started, before the next one; each is a fault of its own."""
+        """Kill each group, look at it and start it before the next group; each is a fault of its own."""
         nodes = [node for group in groups for node in group]
         down: dict[NodeId, ProcessState] = {}
         silent: list[NodeId] = []

@@ -39,7 +39,7 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[float, float]]] = {
 
 
 class Packets:
-    """Disturbs links and reads back which are."""
+    """Disturbs links and reads back which links are disturbed."""
 
     name = "packets"
     fs = frozenset(f"{word}-{kind}" for kind in KINDS for word in ("start", "stop"))
@@ -86,7 +86,7 @@ class Packets:
         lifting: Sequence[OpenFault],
         begun: OpenFault | None = None,
     ) -> FaultResult:
-        """Installed when what is read back is what was asked: then `begun` is in force, and the others are lifted."""
+        """Installed when the links read back are those that were asked for: then `begun` is in force, and the others are lifted."""
         acted_ns = self.book.now_ns()
         evidence = self.packets.measure()
         found = evidence.get("in_force")
@@ -156,8 +156,7 @@ def _links(window: Window) -> dict[NodeId, list[NodeId]]:
 
 
 def _parameters(kind: str, rng: Random) -> dict[str, float]:
-    """Bad enough to matter to elections and time-outs of tenths of a second, good enough that something still
-    passes."""
+    """Parameters that disturb elections and time-outs of tenths of a second, but still let something pass."""
     match kind:
         case "slow":
             delay_ms = rng.choice((10, 30, 100, 200))

@@ -1,8 +1,8 @@
 """Partitions. Ops: start-partition, stop-partition (no value). Need: links.
 
-A start's value is {"shape": "primary"} (resolved when it fires), or {"grudge": {"n1": ["n2"]}} with, for the
-reader, the shape or the role that it was drawn by. A start replaces the partition in force. The evidence is a probe of every
-link: what was cut, what had no process at its end, what disagrees with the grudge.
+A start's value is {"shape": "primary"} (resolved when it fires), or {"grudge": {"n1": ["n2"]}} with, for the reader, the shape or
+the role that it was drawn by. A start replaces the partition in force. The evidence is a probe of every link: which links were cut,
+which had no process at an end, which disagree with the grudge.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Partition:
         return self._start(op.value) if op.f == START else self._stop()
 
     def heal(self) -> FaultResult:
-        """Cut no link, and disturb none either: it is the end of the run."""
+        """No link is cut or disturbed any more: it is the end of the run."""
         return self._lift(self.links.heal)
 
     def _start(self, value: Any) -> FaultResult:

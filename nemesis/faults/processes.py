@@ -1,4 +1,4 @@
-"""What kill, pause and restart share: choosing nodes, acting on them, looking at each process afterwards, and being planned.
+"""What kill, pause and restart share: they choose nodes, act on them, look at each process afterwards, and are planned alike.
 
 Values: a list of nodes; "primary", resolved when it fires; None for all nodes, where an op brings nodes back.
 """
@@ -58,7 +58,7 @@ class ProcessFault:
         able: Collection[str],
         wanted: ProcessState,
     ) -> FaultResult:
-        """`act` on those of the nodes whose state is one of `able`; installed when all of these are then as wanted."""
+        """Call `act` on the nodes whose state is one of `able`; installed when all of these then have the state `wanted`."""
         nodes = self.targets(value)
         if nodes is None:
             return FaultResult("skipped", did={"target": PRIMARY}, why="no node leads")
@@ -87,8 +87,8 @@ class ProcessFault:
                 other.lifted(down, spans)
 
     def start(self, nodes: Collection[NodeId]) -> tuple[dict[NodeId, ProcessState], dict[str, Any]]:
-        """Start those of these nodes that are dead. What each process did when it had had time to answer, and as evidence
-        which of the started ones answered."""
+        """Start those of these nodes that are dead. The result says what each process did after it had had time to answer; its
+        evidence says which of the started nodes answered."""
         held = self.book.holding("dead", nodes)
         for fault in held:
             fault.lifting(nodes)
@@ -120,7 +120,7 @@ def measured(
 
 def choose(target: str, window: Window) -> tuple[Any, int] | None:
     """The value of a kill or pause of this target (one of TARGETS, or a role), and how many nodes it takes; None when
-    more than the window allows. Of a role any number of nodes may be taken."""
+    more than the window allows. It may take any number of the nodes of a role."""
     count = len(window.nodes)
     if target in window.roles:
         members = window.roles[target]
@@ -153,7 +153,7 @@ def check_return(value: Any, nodes: Collection[NodeId]) -> str:
 
 
 class DownFamily(FamilyDefaults, ABC):
-    """Takes some nodes down by one op, and brings them back by another; implements Family but for its names."""
+    """Takes some nodes down by one op, and brings them back by another; implements Family except for its names."""
 
     name: str
     summary: str

@@ -1,5 +1,4 @@
-"""Restarts as a family of their own: every node at once, or one after another over the window. The fault is
-faults.kill.Kill."""
+"""The family of restarts: every node at once, or one after another over the window. The fault itself is faults.kill.Kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queues, first in, first out. There is no read: what is dequeued is gone."""
+"""Queues, first in, first out. There is no read: a dequeued element is gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Enqueue(Command, frozen=True, kw_only=True, tag="enqueue"):
 
 
 class Dequeue(Command, frozen=True, tag="dequeue"):
-    """The result is what stood in front, which is gone from the queue; None: the queue is empty."""
+    """The result is the element in front, which leaves the queue; None: the queue is empty."""
 
 
 QueueCommand = Enqueue | Dequeue

@@ -23,7 +23,7 @@ class Write(Command, frozen=True, kw_only=True, tag="write"):
 
 
 class Cas(Command, frozen=True, kw_only=True, tag="cas"):
-    """value: [old, new]. The key holds new if it held old, and else the command is refused; a missing key holds None."""
+    """value: [old, new]. The key holds new if it held old; otherwise the command is refused. A missing key holds None."""
 
     value: tuple[Any, Any]
 
@@ -35,9 +35,10 @@ class Append(Command, frozen=True, kw_only=True, tag="append"):
 
 
 class Txn(Command, frozen=True, kw_only=True, tag="txn"):
-    """All of the micro-operations, in order and at once; the result is `value` with what each r saw, the steps before it included.
+    """All of the micro-operations, in order and at once. The result is `value` with what each r saw, which includes the effects of
+    the steps before it.
 
-    Refused as a whole when an append meets what is no list. `key` is not used.
+    Refused as a whole when an append meets a value that is no list. `key` is not used.
     """
 
     value: Annotated[tuple[MicroOp, ...], msgspec.Meta(min_length=1)]

@@ -1,7 +1,7 @@
 """Locks with fencing tokens (Kleppmann, "How to do distributed locking", 2016): each acquisition gets a greater number than all
-before it, so that whatever the lock protects can turn away a holder who was replaced without noticing.
+before it, so that the resource that the lock protects can turn away a holder who was replaced without noticing.
 
-The owner is named by the command and not by the connection. Nothing but a release frees a lock.
+The command names the owner, not the connection. Only a release frees a lock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from targets.machines.machine import Command, Element, Key, Refused
 
 
 class Acquire(Command, frozen=True, kw_only=True, tag="acquire"):
-    """The lock is held by the owner `value`; the result is the token. Refused while it is held, by whomever."""
+    """The lock is held by the owner `value`; the result is the token. Refused while anybody holds it, the same owner too."""
 
     value: Element
 

@@ -1,4 +1,4 @@
-"""What a core replicates: a state machine, which knows nothing of replication, as the core knows nothing of it but commands.
+"""What a core replicates: a state machine. It knows nothing of replication, and the core knows only its commands.
 
 A machine is deterministic: the same commands in the same order give the same results and the same state on every node. It has no
 I/O, clock or randomness, and never iterates a set. It holds many independent objects, each under its key. Its name is the
@@ -35,9 +35,9 @@ class Command(
 ):
     """What a client asks, and what a log entry carries. Each is a subclass with a tag, the operation's `f`.
 
-    Its fields are `key` and, where the operation takes one, `value` (then the class is made with kw_only=True, since `key` has a
-    default): those of the history's op. A field's type and `__post_init__` say all that makes a command legal: what was decoded
-    can be applied in every state.
+    Its fields are those of the history's op: `key` and, where the operation takes one, `value` (then the class is made with
+    kw_only=True, since `key` has a default). The types of the fields and `__post_init__` say all that makes a command legal: a
+    command that was decoded can be applied in every state.
     """
 
     key: Key = None
@@ -53,7 +53,7 @@ class ReadCommand(Command, frozen=True):
 
     @property
     def is_read(self) -> bool:
-        """True."""
+        """A command of this class is a read."""
         return True
 
 
@@ -88,19 +88,20 @@ class Machine(Protocol):
         ...
 
     def restore(self, snapshot: Any) -> None:
-        """The state is what it was when `snapshot` was taken, perhaps by another replica, and perhaps since written as JSON."""
+        """The state is that of the `snapshot`, which another replica may have taken, and which may have been written as JSON
+        since."""
         ...
 
 
 class MachineFailed(Exception):
-    """A machine raised: it is wrong, and neither the replication nor the cluster is to blame."""
+    """A machine raised: the machine is wrong, and neither the replication nor the cluster is to blame."""
 
     def __init__(self, machine: Machine, command: Any, error: Exception) -> None:
         super().__init__(f"machine {machine.name!r} raised on {command!r:.500}: {type(error).__name__}: {error}")
 
 
 def apply(machine: Machine, command: Any) -> Any:
-    """`machine.apply`. Raises MachineFailed for whatever that raises; the state is not to be used any more."""
+    """The result of `machine.apply`. Raises MachineFailed for whatever it raises; nobody may use the state after that."""
     try:
         return machine.apply(command)
     except Exception as error:
@@ -108,7 +109,7 @@ def apply(machine: Machine, command: Any) -> Any:
 
 
 def apply_all(machine: Machine, commands: Sequence[Any]) -> None:
-    """As `apply` of each in order, where nobody wants the results."""
+    """Apply each command in order, where nobody needs the results. Raises MachineFailed as `apply` does."""
     one = machine.apply
     done = 0
     try:
@@ -119,7 +120,7 @@ def apply_all(machine: Machine, commands: Sequence[Any]) -> None:
 
 
 def query(machine: Machine, command: Any) -> Any:
-    """`machine.query`. Raises MachineFailed for whatever that raises."""
+    """The result of `machine.query`. Raises MachineFailed for whatever it raises."""
     try:
         return machine.query(command)
     except Exception as error:
@@ -129,10 +130,10 @@ def query(machine: Machine, command: Any) -> Any:
 class Answer(msgspec.Struct, Generic[R], frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """How a client's request ended.
 
-    ok: done; `result` is the machine's. refused: the machine refused it, for `reason`, and nothing changed.
-    not-leader: certainly not done here, and never will be; `leader` is whom to ask, where the node knows.
-    unknown: the node stopped leading before it learned the fate of the command, which may still be carried out.
-    superseded: certainly not done: another command was committed in its place.
+    ok: done; `result` is the machine's. refused: the machine refused it, for `reason`, and nothing changed. not-leader: certainly
+    not done here, and never will be; `leader` is the node to ask, where this node knows it. unknown: the node stopped leading
+    before it learned the fate of the command, which may still be carried out. superseded: certainly not done: another command was
+    committed in its place.
     """
 
     status: Literal["ok", "refused", "not-leader", "unknown", "superseded"]

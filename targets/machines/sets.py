@@ -8,13 +8,13 @@ from targets.machines.machine import Command, Element, Key, ReadCommand
 
 
 class Add(Command, frozen=True, kw_only=True, tag="add"):
-    """`value` is in the set; nothing changes if it was."""
+    """`value` is in the set; nothing changes if it was there already."""
 
     value: Element
 
 
 class Remove(Command, frozen=True, kw_only=True, tag="remove"):
-    """`value` is not in the set; nothing changes if it was not."""
+    """`value` is not in the set; nothing changes if it was not there."""
 
     value: Element
 
