@@ -32,7 +32,7 @@ class _Stuck(msgspec.Struct, frozen=True):
 
 
 class Nemesis:
-    """The faults of one run, one for each family. `invoke` and `heal_all` are for one caller at a time."""
+    """The faults of one run, made by its families. `invoke` and `heal_all` are for one caller at a time."""
 
     def __init__(self, cluster: Cluster, families: Iterable[Family], *, timeout_s: float | None = None) -> None:
         if timeout_s is not None and not timeout_s > 0:

@@ -19,7 +19,7 @@ def find(name: str) -> Target:
     """The target called `name`, or at `package.module:Name`.
 
     Raises LookupError when there is no such target; ImportError when its module cannot be loaded or lacks that name; ValueError,
-    naming what it lacks, when what is there is no target.
+    naming what it lacks, when that object is no target.
     """
     known = {point.name: point.value for point in metadata.entry_points(group="themis.targets")} | BUILT_IN
     path = known.get(name, name)

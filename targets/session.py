@@ -1,17 +1,17 @@
-"""The client's side of a target written as a core: one session for each process, sans-IO as the core is.
+"""The client's side of a target that is a core: one session for each process, without I/O like the core.
 
 An op becomes a sequence of questions. `begin` gives the first `Ask`, `on_reply` takes each answer, or its absence, and gives the
 next Ask or the `Outcome`. Redirects, retries under a client id, the steps of a transaction over several shards: all are Asks. What
 a client carries from one op to the next (the last index it saw, a causal context) is the session's own state.
 
-The harness promises (harness/clients/sessions.py), in the simulation as over HTTP:
+The harness promises (harness/clients/sessions.py), in the simulation and over HTTP:
 
 1. One session serves one process, and one op at a time. A process whose op ended `info` is never used again; the process that
    takes its place has a fresh session.
-2. Every Ask is answered exactly once: by a reply, or by NoReply. What arrives later is dropped.
-3. One time-out covers the whole op. When it has passed, the session is told NoReply("timeout"); an Ask in answer to that is
-   not carried any more, and the op is `info`.
-4. The number of Asks for one op is bounded. A session that goes beyond it is wrong, and ends the run as a failure of the harness.
+2. Every Ask is answered exactly once: by a reply, or by NoReply. A reply that arrives later is dropped. 3. One time-out covers the
+whole op. When it has passed, the session is told NoReply("timeout"); the harness does not carry an Ask in answer to that, and the
+op is `info`. 4. The number of Asks for one op is bounded. A session that goes beyond it is wrong, and ends the run as a failure of
+the harness.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Call(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """How a call ended. `info` whenever it may have happened: when in doubt, indeterminate is the safe answer.
 
-    is_refused: a `fail` by which the cluster served: its state forbade the op, as a lock that is held forbids to acquire it.
+    is_refused: the op failed because the cluster's state forbids it, as when a lock is held. The cluster has then served the
+    client.
     """
 
     type: Literal["ok", "fail", "info"]
@@ -61,20 +62,20 @@ class NoReply(msgspec.Struct, frozen=True):
 
     @property
     def error(self) -> str | list[str]:
-        """As an op's `error` tells it."""
+        """The reason as an op's `error` gives it."""
         return [self.why, self.detail] if self.detail else self.why
 
 
 class Session(Protocol):
-    """One process's conversation with the cluster. Plain code: no I/O, no clock, no randomness but what it was given."""
+    """One process's conversation with the cluster. Plain code: no I/O, no clock, and only the randomness that it was given."""
 
     def begin(self, call: Call) -> Ask | Outcome:
-        """The first question of this op, or its outcome where nothing need be asked.
+        """The first question of this op, or its outcome where it needs no question.
 
         Raises ValueError for a call that the interface does not have; such a call ends the run as a failure of the harness.
         """
         ...
 
     def on_reply(self, reply: msgspec.Struct | NoReply) -> Ask | Outcome:
-        """What follows from the answer to the last Ask."""
+        """The next question, or the outcome, after the answer to the last Ask."""
         ...

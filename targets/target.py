@@ -34,13 +34,13 @@ CORE_PORT = "http"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where one node lives: all that its command line and its configuration files may depend on.
+    """One node's addresses and folders: all that its command line and its configuration files may depend on.
 
-    listen: the address that it binds for each of its ports. nodes: every node, this one too, with the address under which the
-    nodes dial each of its ports. Wherever the program names a member (its own advertised address included), it must be given
-    the address from `nodes`: faults of the network act on what goes there. config_dir: holds its `files`. data_dir: its own
-    empty or recovered directory. python: the interpreter to use there. seed: for the node's own rng. is_wiped: its data was
-    wiped since it ran last.
+    listen: the address that it binds for each of its ports. nodes: every node, this one too, with the address under which the nodes
+    dial each of its ports. Wherever the program names a member (its own advertised address included), it must be given the address
+    from `nodes`: faults of the network act on connections to these addresses. config_dir: holds its `files`. data_dir: its own
+    empty or recovered directory. python: the interpreter to use there. seed: for the node's own rng. is_wiped: its data was wiped
+    since it ran last.
     """
 
     node: NodeId
@@ -60,14 +60,14 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def peers(self) -> dict[NodeId, Ports]:
-        """The other nodes, sorted, and where this one dials them."""
+        """The other nodes, sorted, and the addresses where this node dials them."""
         return {node: ports for node, ports in sorted(self.nodes.items()) if node != self.node}
 
 
 class Bug(msgspec.Struct, frozen=True):
-    """A planted way to be wrong: off by default, chosen by `--bug NAME`.
+    """A planted bug: off by default, chosen by `--bug NAME`.
 
-    summary: what is done wrong, one sentence. anomaly: what a checker must then find. exposed_by: faults that bring it out.
+    summary: what the target does wrong, one sentence. anomaly: what a checker must then find. exposed_by: faults that make it show.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Formats(msgspec.Struct, frozen=True):
-    """What a node reads and writes, by type; whatever does not fit its type is refused before a core sees it.
+    """The types of what a node reads and writes; the node refuses data that does not fit its type before the core sees it.
 
     request, reply: bodies of the client route, POST /<interface>. record: the union of durable records, for decoding the
     write-ahead log. routes: the peer RPCs. A type may be a union of tagged Structs, or a generic Struct with its parameters.
@@ -112,7 +112,7 @@ class Formats(msgspec.Struct, frozen=True):
 
 
 class System(Protocol):
-    """What every target says of itself. `SystemDefaults` has the members that most targets need not write."""
+    """What every target says about itself. `SystemDefaults` has the members that most targets need not write."""
 
     name: str
     summary: str
@@ -127,7 +127,8 @@ class System(Protocol):
 
     @property
     def interfaces(self) -> frozenset[str]:
-        """What workloads may ask of it: "kv", "counter", ... A machine's name says its operations (targets/machines)."""
+        """What workloads may ask of it: "kv", "counter", ... Each is the name of a machine, which defines the operations
+        (targets/machines)."""
         ...
 
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
@@ -135,7 +136,7 @@ class System(Protocol):
         ...
 
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
-        """Whether the nodes of a healed, idle cluster agree, judging by their statuses."""
+        """Whether the nodes of a healed, idle cluster agree, according to their statuses."""
         ...
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
@@ -143,12 +144,12 @@ class System(Protocol):
         ...
 
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
-        """Which node leads, judging by the statuses that could be had; None when no one claims to."""
+        """Which node leads, according to the statuses of the nodes that answered; None when none claims to."""
         ...
 
 
 class SystemDefaults:
-    """What holds for a target that says nothing else. Inherit from it, and write only what differs."""
+    """Defaults for the members of a target. Inherit from it, and write only what differs."""
 
     invariants: Sequence[str] = ()
     durable_before_send: frozenset[str] = frozenset()
@@ -158,7 +159,7 @@ class SystemDefaults:
         return PLAIN
 
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
-        """True: such a target does not say what its nodes have to agree on."""
+        """Always true: such a target does not say what its nodes have to agree on."""
         return True
 
 
@@ -183,12 +184,12 @@ class CoreTarget(System, Protocol):
         ...
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
-        """The command line that starts this node as a foreground process, on the node's machine: what
-        targets.command.node_argv makes of the name or module:NAME by which the node finds this target."""
+        """The command line that starts this node as a foreground process, on the node's machine: the result of
+        targets.command.node_argv for the name or module:NAME by which the node finds this target."""
         ...
 
     def formats(self, interface: str) -> Formats:
-        """The types of all that a node sends, takes and stores while it serves `interface`."""
+        """The types of all that a node sends, receives and stores while it serves `interface`."""
         ...
 
     def session(self, interface: str, process: int, topology: Topology) -> Session:
@@ -200,10 +201,10 @@ class ProgramClient(Protocol):
     """Carries calls to the nodes of a Program. Belongs to one event loop; several calls are under way at once."""
 
     async def call(self, call: Call, node: NodeId) -> Outcome:
-        """How the call ended that was put to this node. It is cancelled when the client's time-out has passed.
+        """Put the call to this node; return how it ended. Cancelled when the client's time-out has passed.
 
-        Raises OSError or EOFError for what the network did. The harness makes that and the time-out `info`, or `fail` where
-        `call.f` is one of the Program's `reads`: a client that knows better (the connection was refused, say) returns it.
+        Raises OSError or EOFError when the network failed. The harness makes that and the time-out `info`, or `fail` where `call.f`
+        is one of the Program's `reads`. A client that knows better (the connection was refused, say) returns an Outcome itself.
         """
         ...
 
@@ -222,8 +223,8 @@ class Connect(Protocol):
 class Program(System, Protocol):
     """A target outside the project: its nodes are started by a command line, and it speaks a protocol of its own.
 
-    Its process is not ours, so it has no clock hook (libfaketime moves its clock where it can), no trace, and no core that
-    could be simulated. What it prints, and what it writes below `place.log_dir`, is collected; what it must not lose is below
+    Its process is not ours, so it has no clock hook (libfaketime moves its clock where it can), no trace, and no core that could be
+    simulated. The harness collects what it prints and what it writes below `place.log_dir`. All durable state is below
     `place.data_dir`, and nowhere else: disk faults strike there. `ProgramDefaults` has most members for a simple program.
     """
 
@@ -259,27 +260,27 @@ class Program(System, Protocol):
     def after_up(self, places: Mapping[NodeId, Place], options: msgspec.Struct) -> Awaitable[None] | None:
         """Called once, when every node answers and before any client calls: forms the cluster, creates a table.
 
-        It may be `async`, or block. This process reaches a node at its `listen`. Whatever it raises ends the run with that.
+        It may be `async`, or block. This process reaches a node at its `listen`. An exception in it ends the run with that message.
         """
         ...
 
     async def status(self, node: Ports) -> Mapping[str, Any]:
-        """What the node at these addresses says of itself, a plain mapping: it answers. Cancelled after a time-out.
+        """The status that the node at these addresses answers with, a plain mapping. Cancelled after a time-out.
 
-        It must be answered by the node alone, without a quorum: a restarted node answers while the others are dead.
-        clock_ns, where it is there, must be the program's own wall clock in ns: clock faults are then measured by it, and
-        else by a `date` that is started as the program was.
-        Raises OSError, EOFError or ValueError when the node does not answer, or not sensibly.
+        The node must answer alone, without a quorum: a restarted node answers while the others are dead. clock_ns, where it is
+        present, must be the program's own wall clock in ns. Clock faults are then measured by it, and otherwise by a `date` that is
+        started as the program was. Raises OSError, EOFError or ValueError when the node does not answer, or the answer makes no
+        sense.
         """
         ...
 
     def client(self, interface: str) -> Connect:
-        """What makes a client for one of `interfaces`."""
+        """A function that makes a client for one of `interfaces`."""
         ...
 
 
 class ProgramDefaults(SystemDefaults):
-    """What a simple program need not say: one port, no files, nothing to do once it is up, and a wipe takes all its data."""
+    """Defaults for a simple program: one port, no files, nothing to do once it is up, and a wipe removes all its data."""
 
     ports: Sequence[str] = ("client",)
     bugs: Mapping[str, Bug] = {}

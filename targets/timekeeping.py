@@ -1,6 +1,6 @@
 """A node's own clock, which a fault may shift or let run fast or slow, and timers that run on it.
 
-True time here is the wall clock read once, carried on by the monotonic clock: it never jumps by itself. Processes on one
+True time here is one reading of the wall clock, continued by the monotonic clock: it never jumps by itself. Processes on one
 machine that are given the same pair of readings share it exactly.
 """
 
@@ -76,7 +76,7 @@ class NodeClock:
 
 
 class _Timer:
-    """due_ns: on the node's clock. handle_due_ns: when the loop's handle will look."""
+    """due_ns: on the node's clock. handle_due_ns: when the event loop's handle fires."""
 
     __slots__ = ("due_ns", "handle", "handle_due_ns")
 
@@ -87,7 +87,8 @@ class _Timer:
 
 
 class Timers:
-    """Named timers on a node's clock. A timer that is moved later keeps its loop handle, which then looks again."""
+    """Named timers on a node's clock. A timer that is moved later keeps its handle in the event loop, which then checks the time
+    again."""
 
     def __init__(self, clock: NodeClock, fire: Callable[[str], None]) -> None:
         self._clock = clock
@@ -107,7 +108,7 @@ class Timers:
             self._move(name, timer, due_ns)
 
     def cancel(self, name: str) -> None:
-        """Forget `name`; one that is not set is no error."""
+        """Forget `name`; it need not be set."""
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.handle.cancel()

@@ -1,4 +1,4 @@
-"""Which node plays which role, and which part of the keys it holds: what faults name and sessions route by.
+"""Which node plays which role, and which part of the keys it holds. Faults name roles, and sessions route by shards.
 
 A plain cluster, where all nodes are alike, is the empty topology.
 """

@@ -28,7 +28,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
 
 class BadResponse(Exception):
-    """What came back is not an HTTP/1.1 response with a length."""
+    """The answer is not an HTTP/1.1 response with a length."""
 
 
 class Disconnected(ConnectionError):
@@ -176,8 +176,8 @@ class _Queued(msgspec.Struct, frozen=True, gc=False):
 class Pool:
     """Connections to one address: each exchange takes an idle one, opens one while there are few, or waits its turn.
 
-    What waits is bounded in number and in age: the oldest is dropped first (its `done` gets a TimeoutError). After a failed
-    connect everything is refused for `backoff_s`, so that a dead peer costs little.
+    The exchanges that wait are bounded in number and in age: the oldest is dropped first (its `done` gets a TimeoutError). After a
+    failed connect the pool refuses every exchange for `backoff_s`, so that a dead peer costs little.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Pool:
             self._open()
 
     def close(self) -> None:
-        """Close every connection; whatever was under way ends as Disconnected."""
+        """Close every connection; every exchange under way ends as Disconnected."""
         for task in tuple(self._connecting):
             task.cancel()
         waiting, self._waiting = self._waiting, deque()

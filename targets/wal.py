@@ -1,14 +1,14 @@
-"""The write-ahead log of a real node: what was appended is on the disk when `append` returns, and damage is never silent.
+"""The write-ahead log of a real node: records are on the disk when `append` returns, and damage is never silent.
 
 File: a magic line, then frames. A frame is one group commit, so that it is wholly durable or was never acknowledged:
 
     u32 payload length | u32 CRC-32 of the payload | u32 CRC-32 of the eight bytes before | payload
 
-The payload is JSON records, one a line (a person can read it). A process that dies in the middle of a write leaves a prefix of
-the last frame: that is a *torn* record; it was never acknowledged, and it is cut off. Anything else that does not check is
-*damage*: the records before it are given, the rest is set aside in a file of its own, and every later start is told again
-until the log is wiped. The header has a checksum of its own because a flipped bit in a length would else look like a torn
-end and silently lose all that follows (Alagappan et al., "Protocol-Aware Recovery", FAST 2018, §2).
+The payload is JSON records, one a line (a person can read it). A process that dies in the middle of a write leaves a prefix of the
+last frame: that is a *torn* record. It was never acknowledged, and the log cuts it off. Any other error is *damage*: the log gives
+the records before it, moves the rest into a file of its own, and reports the damage at every later start until it is wiped. The
+header has a checksum of its own because a flipped bit in a length would otherwise look like a torn end and silently lose all that
+follows (Alagappan et al., "Protocol-Aware Recovery", FAST 2018, §2).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class WriteAheadLog:
     def append(self, payloads: Sequence[bytes]) -> None:
         """Append encoded records as one frame; durable on return.
 
-        Raises OSError when the disk refused; the log then takes no more, because what a failed fsync left is not known.
+        Raises OSError when the disk refused. The log then takes no more records, because nobody knows what a failed fsync left.
         """
         if self._failure is not None:
             raise OSError(f"the log failed before: {self._failure}")
@@ -99,12 +99,12 @@ class WriteAheadLog:
 
     @property
     def _made(self) -> Path:
-        """Exists from the log's creation on, so that a log that is gone is known from one that never was."""
+        """A file that exists from the log's creation on, so that a lost log is told from one that never existed."""
         return self.path.with_suffix(".made")
 
     @property
     def _damage(self) -> Path:
-        """Holds in words the damage that was once found."""
+        """A file that holds, in words, the damage that was once found."""
         return self.path.with_suffix(".damage")
 
     def _recover(self) -> Recovery:

@@ -1,6 +1,6 @@
-"""Bodies on the wire: JSON by the types of a target's routes, validated before anything acts on them.
+"""Encodes and decodes bodies on the wire: JSON by the types of a target's routes, validated before anything acts on them.
 
-A body that is not what its type says raises `BadBody`, whose text names the field; nothing else can come out of `decode`.
+A body that does not fit its type raises `BadBody`, whose text names the field; `decode` raises nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class BadBody(ValueError):
-    """The body is not what its type says; the text names the field and what is wrong with it."""
+    """The body does not fit its type; the text names the field and what is wrong with it."""
 
 
 class Codec(Generic[S]):

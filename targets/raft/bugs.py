@@ -1,4 +1,4 @@
-"""Named ways to be wrong, off by default: the proof that the harness finds them. Each is a place or two in core.py."""
+"""Planted bugs by name, off by default: they prove that the harness finds such bugs. Each changes one or two places in core.py."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Raft:
         rng: random.Random,
         new_machine: Callable[[], Machine],
     ) -> None:
-        """new_machine: makes what is replicated, in its initial state."""
+        """new_machine: makes the machine that is replicated, in its initial state."""
         assert node in members, f"{node} is not one of {members}"
         self._node = node
         self._options = options
@@ -173,7 +173,7 @@ class Raft:
         self._await_leader(out)
 
     def _on_disk_failed(self, event: DiskFailed, out: Effects) -> None:
-        """Stop: what this node has said since would not be covered by its disk."""
+        """Stop: the disk does not hold what this node would promise from now on."""
         out.append(Halt(f"the disk failed: {event.reason}"))
 
     # --- timers -------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Raft:
         out.append(SetTimer(ELECTION, self._silence.begin(self._now_ns)))
 
     def _on_election_timeout(self, out: Effects) -> None:
-        """Quiet for a whole time-out, no leader heard and no vote given: stand for election (Raft §5.2)."""
+        """The node heard no leader and gave no vote for a whole time-out: stand for election (Raft §5.2)."""
         remaining_ns = self._silence.remaining_ns(self._now_ns)
         if remaining_ns > 0:
             out.append(SetTimer(ELECTION, remaining_ns))
@@ -238,7 +238,7 @@ class Raft:
             self._become_leader(out)
 
     def _vote(self, candidate: NodeId, out: Effects) -> None:
-        """Give the vote of this term to `candidate`, and wait a time-out for what comes of it."""
+        """Give the vote of this term to `candidate`, and wait a time-out for the result."""
         self._voted_for = candidate
         self._silence.since_ns = self._now_ns
         out.append(traces.vote(self._term, candidate))
@@ -268,7 +268,7 @@ class Raft:
                 self._become_leader(out)
 
     def _on_pre_vote(self, source: NodeId, request: PreVote, out: Effects) -> None:
-        """Say yes to what would get this node's vote, unless a leader was heard of late (thesis §9.6, §4.2.3)."""
+        """Say yes to a request that would get this node's vote, unless it heard from a leader lately (thesis §9.6, §4.2.3)."""
         has_leader = self._leader == self._node or (self._leader is not None and self._silence.is_short(self._now_ns))
         may_vote = request.term > self._term or (request.term == self._term and self._voted_for in (None, source))
         is_up_to_date = (request.last_log_term, request.last_log_index) >= (self._log.last_term, self._log.last_index)
@@ -276,7 +276,7 @@ class Raft:
         out.append(Send(source, PreVoteReply(request.term if granted else self._term, granted)))
 
     def _on_pre_vote_reply(self, source: NodeId, reply: PreVoteReply, out: Effects) -> None:
-        """With a majority that would vote for it, the node begins the term."""
+        """Begin the term when a majority would vote for this node."""
         if not reply.vote_granted:
             if reply.term > self._term:
                 self._adopt_term(reply.term, out)
@@ -292,14 +292,14 @@ class Raft:
         out.append(traces.role(role, self._term))
 
     def _adopt_term(self, term: int, out: Effects) -> None:
-        """A higher term in any message: take it and be a follower (Raft §5.1)."""
+        """Take a higher term from any message and be a follower (Raft §5.1)."""
         self._become_follower(term, None, out)
         self._persist_state(out)
 
     def _become_follower(self, term: int, leader: NodeId | None, out: Effects) -> None:
         """Follow in `term`, which is not below this node's. A new term is in memory only: the caller persists it.
 
-        Reads that wait fail at once; writes wait on for word of their entries.
+        Reads that wait fail at once; writes go on waiting for news of their entries.
         """
         leadership, self._leadership = self._leadership, None
         is_new_term = term > self._term
@@ -317,8 +317,8 @@ class Raft:
     def _become_leader(self, out: Effects) -> None:
         """Open the term with a no-op, and send it to all (Raft figure 2, leaders; §8).
 
-        Only an entry of its own term tells a leader what is committed (Raft §5.4.2), so it makes one at once. It stands
-        behind all that was committed before, so reads wait for it (thesis §6.4).
+        Only an entry of its own term tells a leader what is committed (Raft §5.4.2), so it makes one at once. It comes after every
+        entry that was committed before, so reads wait for it (thesis §6.4).
         """
         self._leader = self._node
         self._set_role("leader", out)
@@ -337,7 +337,7 @@ class Raft:
         self._persist(HardState(self._term, self._voted_for), out)
 
     def _persist(self, record: RaftRecord, out: Effects, token: int | None = None) -> None:
-        """Whatever this step and later ones say after it is said when `record` is on disk."""
+        """Persist `record`: whatever this step and later ones send after it is sent when it is on disk."""
         if zoo.VOLATILE_LOG not in self._bugs:
             out.append(Persist(record, token))
         elif token is not None:
@@ -346,7 +346,7 @@ class Raft:
     # --- replication: the leader --------------------------------------------------------------------------------------
 
     def _append_own(self, leadership: Leadership, command: Command | None, out: Effects) -> None:
-        """Append to the leader's own log, send it, and write it while it travels (thesis §10.2.1).
+        """Append to the leader's own log, send the entry, and write it to disk while it travels (thesis §10.2.1).
 
         The leader's own copy counts when SyncDone tells that it is durable.
         """
@@ -379,7 +379,7 @@ class Raft:
             self._advance_commit(leadership, out)
 
     def _advance_commit(self, leadership: Leadership, out: Effects) -> None:
-        """Commit what a majority holds, if it is of this term; what is before it is committed with it (Raft §5.4.2)."""
+        """Commit the last entry that a majority holds, if it is of this term, and with it all entries before it (Raft §5.4.2)."""
         index = leadership.held_by_majority()
         if index <= self._commit_index:
             return
@@ -446,7 +446,7 @@ class Raft:
         self._persist(Append(index, news), out)
 
     def _commit(self, commit_index: int, out: Effects) -> None:
-        """Entries up to `commit_index` are committed; apply them in order (Raft §5.3) and answer who waits for them."""
+        """Entries up to `commit_index` are committed; apply them in order (Raft §5.3) and answer the clients that wait for them."""
         self._commit_index = commit_index
         out.append(traces.commit(commit_index))
         first = self._applied_index + 1
@@ -495,7 +495,8 @@ class Raft:
             out.append(Reply(request_id, answer_with(query(self._machine, command)), self._applied_index))
 
     def _guessed_result(self) -> Any:
-        """The result of the last entry, should the log be committed as it stands: what `reply-before-commit` answers with.
+        """The result that the last entry would have if the log were committed as it is. The bug `reply-before-commit` answers with
+        it.
 
         A leader's log only grows, so that a machine that ran ahead in this term can go on from where it was.
         """

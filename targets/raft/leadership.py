@@ -1,4 +1,4 @@
-"""What a leader keeps (Raft figure 2, "volatile state on leaders"): made by its election, dropped with its office."""
+"""What a leader keeps (Raft figure 2, "volatile state on leaders"), from its election until it steps down."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Leadership:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def replicate(self, commit_index: int, out: list[Effect]) -> None:
-        """Send to every follower that has no such message to answer; the others get theirs when they have."""
+        """Send to every follower that has no replicating message left to answer; the others get theirs when they have answered."""
         for peer in self._peers.values():
             if not peer.inflight:
                 self._send_entries(peer, commit_index, out)
 
     def send_heartbeats(self, commit_index: int, out: list[Effect]) -> None:
-        """Empty AppendEntries to all: they prevent elections (Raft §5.2) and bring to light what was lost."""
+        """Send empty AppendEntries to all: they prevent elections (Raft §5.2) and show which messages were lost."""
         for peer in self._peers.values():
             self._send(peer, commit_index, False, out)
 
     def follow_up(self, node: NodeId, commit_index: int, out: list[Effect]) -> None:
-        """After an answer of `node`: send on when it lacks entries, or a read needs a later word of it."""
+        """After an answer of `node`, send more when it lacks entries, or when a read needs a later answer of it."""
         peer = self._peers[node]
         if not peer.inflight and (peer.next_index <= self._log.last_index or self.reads.newest_after >= peer.sent):
             self._send_entries(peer, commit_index, out)
@@ -80,7 +80,7 @@ class Leadership:
     # --- hearing ------------------------------------------------------------------------------------------------------
 
     def answered(self, node: NodeId, reply: AppendEntriesReply) -> bool:
-        """Advance or back up nextIndex (Raft §5.3), in any order of answers; whether `node` holds more now."""
+        """Advance or back up nextIndex (Raft §5.3), in any order of answers. Returns whether `node` holds more now."""
         peer = self._peers[node]
         sequence = reply.sequence
         peer.is_active = True
@@ -97,7 +97,7 @@ class Leadership:
         return False
 
     def count_active(self) -> int:
-        """How many members, the leader among them, gave a sign of life since this was last asked."""
+        """How many members, including the leader, gave a sign of life since the last call."""
         count = 1
         for peer in self._peers.values():
             count += peer.is_active
@@ -109,7 +109,7 @@ class Leadership:
         self._syncing[token] = index
 
     def written(self, token: int) -> bool:
-        """It has arrived; whether that is news. Tokens of earlier leaderships are not."""
+        """The entry is on the disk. Returns whether that is news; tokens of earlier leaderships are not."""
         index = self._syncing.pop(token, 0)
         if index <= self.durable_index:
             return False

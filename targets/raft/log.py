@@ -1,6 +1,6 @@
 """The replicated log in memory: entries numbered from 1, terms never falling from one to the next.
 
-All else reaches entries by index through these methods, so that a prefix can give way to a snapshot behind them.
+Other code reaches entries by index through these methods, so that a snapshot can replace a prefix without changing the callers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The peer RPCs of Raft figure 2, field by field, and PreVote (thesis §9.6).
 
-One field is ours: `sequence`. The paper pairs a response with its request by the RPC; here both are messages that may
-be lost, repeated or late, so the leader numbers its AppendEntries within its term and the response repeats the number.
-It tells which rejections are news, and that a response answers something that was sent after a read arrived (thesis
-§6.4).
+One field is ours: `sequence`. The paper pairs a response with its request by the RPC; here both are messages that may be lost,
+repeated or late, so the leader numbers its AppendEntries within its term and the response repeats the number. The number tells
+which rejections are news, and that a response answers a message that was sent after a read arrived (thesis §6.4).
 """
 
 from __future__ import annotations

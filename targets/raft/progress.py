@@ -21,7 +21,7 @@ class Progress:
     __slots__ = ("acknowledged", "inflight", "is_active", "match_index", "next_index", "next_since", "node", "sent")
 
     def __init__(self, node: NodeId, next_index: int) -> None:
-        """As at the begin of a leadership (Raft figure 2, "reinitialized after election")."""
+        """The state at the beginning of a leadership (Raft figure 2, "reinitialized after election")."""
         self.node = node
         self.next_index = next_index
         self.match_index = 0
@@ -32,7 +32,7 @@ class Progress:
         self.is_active = True
 
     def matches(self, index: int, sequence: int) -> bool:
-        """Its log agrees up to `index`; whether that is more than was known."""
+        """Its log agrees up to `index`. Returns whether that is more than was known."""
         if index >= self.next_index:
             self.next_index = index + 1
             self.next_since = sequence

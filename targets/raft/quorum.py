@@ -1,4 +1,4 @@
-"""The arithmetic of majorities: pure, and all there is of it."""
+"""All arithmetic of majorities. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def majority(members_count: int) -> int:
-    """The least number of members of which any two such groups share one."""
+    """The least number of members such that any two groups of that size share a member."""
     return members_count // 2 + 1
 
 

@@ -1,5 +1,5 @@
-"""How long a node has been without word from a leader, on its own clock: when to stand for election, and whom to
-refuse.
+"""Measures how long a node has heard nothing from a leader, on its own clock: this says when to stand for election, and which
+candidates to refuse.
 
 The election timer is not moved by every message. When it fires, the node looks how long it has been quiet and waits for
 the rest. A clock that jumps or runs fast costs an election too many or too late, never a wrong answer.
@@ -11,7 +11,7 @@ import random
 
 
 class Silence:
-    """since_ns: when the last word came. timeout_ns: how long this node bears it; drawn anew for every election."""
+    """since_ns: when the leader was last heard. timeout_ns: how long this node waits; drawn anew for every election."""
 
     __slots__ = ("_max_ns", "_min_ns", "_rng", "since_ns", "timeout_ns")
 
@@ -29,11 +29,11 @@ class Silence:
         return self.timeout_ns
 
     def remaining_ns(self, now_ns: int) -> int:
-        """How much of the time-out is left; 0 or less when it is over."""
+        """How much of the time-out is left; 0 or less when the time-out has passed."""
         if now_ns < self.since_ns:  # The clock was set back: when the last word came is not known any more.
             self.since_ns = now_ns
         return self.since_ns + self.timeout_ns - now_ns
 
     def is_short(self, now_ns: int) -> bool:
-        """Word came within the least time-out: nobody has reason to stand for election (thesis §4.2.3)."""
+        """A leader was heard within the least time-out: nobody has a reason to stand for election (thesis §4.2.3)."""
         return 0 <= now_ns - self.since_ns < self._min_ns

@@ -1,4 +1,4 @@
-"""Raft as a target: what the harness is told of it."""
+"""Raft as a target: what the harness has to know of it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RaftTarget(SystemDefaults):
 
     @property
     def interfaces(self) -> frozenset[str]:
-        """Whatever there is a machine for."""
+        """Every interface that there is a machine for."""
         return machine_registry.names()
 
     def core(
@@ -77,7 +77,7 @@ class RaftTarget(SystemDefaults):
         rng: random.Random,
         interface: str,
     ) -> Raft:
-        """A fresh core. Raises ValueError for a bug that Raft does not have, and for an interface that is no machine."""
+        """A fresh core. Raises ValueError for a bug that Raft does not have, and for an interface that no machine has."""
         assert isinstance(options, RaftOptions)
         unknown = sorted(bugs - BUGS.keys())
         if unknown:
@@ -85,7 +85,7 @@ class RaftTarget(SystemDefaults):
         return Raft(node, members, options, bugs, rng, machine_registry.find(interface))
 
     def formats(self, interface: str) -> Formats:
-        """Entries, in messages and in records, carry the commands of the machine that is `interface`."""
+        """The types, in which entries of messages and records carry the commands of the machine with this interface."""
         machine = machine_registry.find(interface)
         append_entries: Any = AppendEntries
         return Formats(
@@ -114,7 +114,7 @@ class RaftTarget(SystemDefaults):
         return "eventual" if options.reads == "local" else "linearizable"
 
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
-        """The leader of the highest term among those that say they lead; a cut-off one may still believe it."""
+        """The leader of the highest term among those that say they lead; a leader that is cut off may still say so."""
         leaders = [(status["term"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
         return max(leaders)[1] if leaders else None
 

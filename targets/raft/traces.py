@@ -1,4 +1,4 @@
-"""What a Raft node tells of itself, for invariants and people, in the words of histories.tracing."""
+"""What a Raft node traces of itself, for invariants and people, as events of histories.tracing."""
 
 from __future__ import annotations
 

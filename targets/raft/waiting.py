@@ -10,7 +10,7 @@ from targets.machines.machine import Command
 class Writes:
     """Commands that this node appended as leader of `term` and has not seen applied.
 
-    They outlive its leadership, because the commands do: what is committed at their index tells how they ended.
+    They outlive its leadership, because the commands do: the entry that is committed at their index tells how they ended.
     """
 
     __slots__ = ("_request_ids", "_term")
@@ -29,7 +29,7 @@ class Writes:
         self._request_ids[index] = request_id
 
     def applied(self, index: int, term: int) -> tuple[int | None, list[int]]:
-        """Settle what the entry of `term`, applied at `index`, settles: (the request it answers, those it rules out).
+        """What the entry of `term`, applied at `index`, settles: (the request that it answers, the requests that it rules out).
 
         Terms never fall along a log: behind a committed entry of a later term, none of ours can ever be committed.
         """

@@ -2,10 +2,9 @@
 
     python agent.py [--linger]    (commands on its standard input, answers on its standard output, JSON, one a line)
 
-It lives exactly as long as the channel that it was started through: when its input ends, it kills what it started and ends;
-with --linger it leaves all as it is, and stays.
-It is one file and needs nothing but Python 3.8, so that it can be sent to a host or into a container as it is. It never
-listens on anything but the UDP port that probes arrive at, and obeys nobody but its channel.
+It lives exactly as long as the channel that it was started through: when its input ends, it kills the processes that it started and
+ends. With --linger it kills nothing, and stays. It is one file and needs nothing but Python 3.8, so that it can be sent to a host
+or into a container as it is. It listens only on the UDP port for probes, and obeys only its channel.
 
 Commands: {"do": name, ...}; answers: {"ok": value} or {"error": text}. See `Agent`.
 """
@@ -46,8 +45,8 @@ DRIFT_TICK_S = 0.01
 class ClockFiles:
     """The files that tell libfaketime what to add to programs' clocks: each holds an offset in seconds, with its sign.
 
-    A clock that runs at another rate has its file rewritten every DRIFT_TICK_S. The library has rates of its own, but counts
-    them from the start of each program, and lets them speed up and slow down time-outs as well.
+    A clock that runs at another rate has its file rewritten every DRIFT_TICK_S. The library has rates of its own, but it counts
+    them from the start of each program, and they speed up and slow down time-outs as well.
     """
 
     def __init__(self) -> None:
@@ -98,7 +97,7 @@ def _put(path: str, offset_ns: int) -> None:
 
 
 def forget_faketime(pid: int) -> None:
-    """The shared memory that libfaketime makes for each program is gone: one that was killed leaves it behind."""
+    """Remove the shared memory that libfaketime makes for each program: a program that was killed leaves it behind."""
     # In this order: with the memory there and the semaphore gone, the next program of this pid would refuse to start.
     for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
         with contextlib.suppress(OSError):
@@ -108,8 +107,8 @@ def forget_faketime(pid: int) -> None:
 class Children:
     """The nodes' processes, which are this process's children.
 
-    One is dead when it can be waited for. A process whose first thread has ended looks like a zombie while another thread still
-    ends its system call, and holds its sockets and its lock on the disk until then.
+    A child is dead when wait returns for it. A process whose first thread has ended looks like a zombie while another thread still
+    finishes its system call; until then it holds its sockets and its lock on the disk.
     """
 
     def __init__(self) -> None:
@@ -144,8 +143,8 @@ class Children:
         files: dict[str, str],
         folders: list[str],
     ) -> int:
-        """Start the node's process unless it runs; its pid. environment is added to ours. output: the file that gets what it
-        prints. files: path -> the text that it has when the process starts. folders: they are there then."""
+        """Start the node's process unless it runs; return its pid. environment is added to ours. output: the file that gets what it
+        prints. files: path -> the text of that file when the process starts. folders: made before the process starts."""
         child = self.children.get(node)
         if child is not None:
             if child.poll() is None:
@@ -164,7 +163,7 @@ class Children:
         return int(child.pid)
 
     def send_signal(self, node: str, name: str) -> Any:
-        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; the child, None where it is dead already.
+        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; return the child, None where it is dead already.
         `has_taken` says when it has had its effect."""
         child = self.children.get(node)
         if child is None or child.poll() is not None:
@@ -201,7 +200,7 @@ class Children:
                 self.ended.append({"node": node, "pid": child.pid, "status": child.returncode})
 
     def kill_all(self) -> None:
-        """No child is left, paused ones neither."""
+        """Kill every child, paused ones too."""
         for child in self.children.values():
             if child.poll() is None:
                 self._known_dead.add(child.pid)
@@ -231,9 +230,9 @@ class Files:
     def do_damage(
         self, kind: str, directory: str, parameters: dict[str, float], seed: str, lost: list[str]
     ) -> dict[str, Any] | None:
-        """Damage the files below `directory`, and say what was done, measured after it; None when there was nothing to.
+        """Damage the files below `directory`, and return what was done, measured after it; None when there was nothing to damage.
 
-        truncate and bitflip strike the file that was written last; wipe removes what matches one of the patterns `lost`.
+        truncate and bitflip strike the file that was written last; wipe removes the files that match one of the patterns `lost`.
         """
         files = [path for path in sorted(Path(directory).rglob("*")) if path.is_file() and path.name != BALLAST]
         if kind == "wipe":
@@ -258,7 +257,8 @@ class Files:
         raise ValueError(f"no damage {kind!r}")
 
     def do_fill(self, directory: str) -> dict[str, Any]:
-        """Not one more block can be written below `directory`. Raises ValueError unless that is a file system of its own."""
+        """Fill the disk: not one more block can be written below `directory`. Raises ValueError unless that is a file system of its
+        own."""
         if not os.path.ismount(directory):
             raise ValueError(f"{directory} is not a file system of its own")
         found = os.statvfs(directory)
@@ -277,7 +277,7 @@ class Files:
         return {"bytes_free": self.do_free(directory), "ballast_bytes": size}
 
     def do_drain(self, directory: str) -> int:
-        """What `fill` wrote is gone; the bytes that are free."""
+        """Remove what `fill` wrote; return how many bytes are free."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, BALLAST))
         return self.do_free(directory)
@@ -293,7 +293,8 @@ class Files:
 
 
 class Agent(Children, Files):
-    """Carries out commands. Each raises OSError, ValueError or TimeoutError when it could not; then its effect is partial."""
+    """Carries out commands. A command that could not be done raises OSError, ValueError or TimeoutError; part of it may have been
+    done."""
 
     def __init__(self) -> None:
         Children.__init__(self)
@@ -302,7 +303,7 @@ class Agent(Children, Files):
         self._socket: socket.socket | None = None
 
     def do_run(self, argv: list[str], stdin: str, timeout_s: float) -> dict[str, Any]:
-        """Run a command to its end: exit_code, stdout, stderr; the streams in base64."""
+        """Run a command to its end; return exit_code, stdout and stderr, the streams in base64."""
         ended = subprocess.run(argv, input=base64.b64decode(stdin), capture_output=True, timeout=timeout_s, check=False)
         return {
             "exit_code": ended.returncode,
@@ -311,7 +312,7 @@ class Agent(Children, Files):
         }
 
     def do_listen(self, host: str, port: int) -> int:
-        """Take probes at this UDP address; the port."""
+        """Take probes at this UDP address; return the port."""
         listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listening.bind((host, port))
         self._socket = listening
@@ -392,7 +393,7 @@ def has_taken(child: Any, name: str) -> bool:
 
 
 def no_effect(name: str, pid: int) -> str:
-    """What to say of a signal that was not taken in time."""
+    """The message about a signal that had no effect in time."""
     return f"{name} had no effect on pid {pid} within {SIGNAL_WAIT_S:g} s"
 
 

@@ -1,4 +1,4 @@
-"""The controller's side of the agents: one for each node, asked all at once."""
+"""The controller's side of the agents: one for each node; the controller asks all at once."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Value = TypeVar("Value")
 
 
 def at_once(work: Mapping[NodeId, Callable[[], Value]]) -> dict[NodeId, Value]:
-    """Each node's work, done in threads of its own; every one has ended on return.
+    """Do each node's work in a thread of its own; every thread has ended on return.
 
-    Raises FaultError with all that went wrong, by node.
+    Raises FaultError with everything that went wrong, by node.
     """
     if not work:
         return {}
@@ -63,7 +63,7 @@ class Agent:
         self._broken: str | None = None
 
     def do(self, name: str, arguments: Mapping[str, Any], answer_timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
-        """What the command answers. Raises ExecutorFailed when it could not, or when the agent is gone."""
+        """The answer to the command. Raises ExecutorFailed when the agent could not do it, or is gone."""
         with self._lock:
             if self._broken is not None:
                 raise ExecutorFailed(self._broken)
@@ -84,7 +84,7 @@ class Agent:
 
 
 class Agents:
-    """All nodes' agents. Raises ExecutorFailed or FaultError where one could not do it."""
+    """All nodes' agents. Raises ExecutorFailed or FaultError where an agent could not do a command."""
 
     def __init__(self, channels: Mapping[NodeId, Channel]) -> None:
         self._agents = {node: Agent(node, channel) for node, channel in channels.items()}
@@ -106,7 +106,7 @@ class Agents:
         return found
 
     def ask(self, name: str, arguments: Mapping[NodeId, Mapping[str, Any]]) -> dict[NodeId, Any]:
-        """One command, to each of these nodes at once, with its own arguments."""
+        """Send one command to each of these nodes at once, with the node's own arguments; return the answers."""
 
         def asking(node: NodeId) -> Callable[[], Any]:
             return lambda: self._agents[node].do(name, arguments[node])
@@ -116,12 +116,12 @@ class Agents:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def spawn(self, spawns: Collection[Spawn]) -> dict[NodeId, int]:
-        """Start each node's process unless it runs; its pid there."""
+        """Start each node's process unless it runs; return its pid there."""
         return self.ask("spawn", {spawn.node: msgspec.to_builtins(spawn) for spawn in spawns})
 
     def signal(self, nodes: Collection[NodeId], name: str) -> dict[NodeId, MonotonicSpan]:
-        """SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. From when to when
-        it was asked for, on the controller's clock."""
+        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. Returns from when
+        to when that took, on the controller's clock."""
 
         def asking(node: NodeId) -> Callable[[], MonotonicSpan]:
             def ask() -> MonotonicSpan:
@@ -153,8 +153,8 @@ class Agents:
     def probe(self, is_cut: Callable[[NodeId, NodeId], bool]) -> dict[NodeId, dict[NodeId, Reach]]:
         """destination -> source -> whether datagrams that the source sends now arrive at the destination.
 
-        is_cut(source, destination): what to expect, which only says how long to be patient.
-        "down": the agent at one of the two ends does not answer.
+        is_cut(source, destination): what to expect, which only decides how long to wait. "down": the agent at one of the two ends
+        does not answer.
         """
         nodes = sorted(self._addresses)
         nonce = str(next(self._probed))

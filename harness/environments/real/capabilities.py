@@ -13,18 +13,18 @@ from nemesis.capabilities import FaultError, NodeId, ProcessState, Span, Spans
 
 
 class Control(Protocol):
-    """What acts on the nodes' processes and files: the supervisor of `local`, the agents everywhere else.
+    """Acts on the nodes' processes and files: the supervisor in `local`, the agents everywhere else.
 
-    Raises FaultError or OSError where it could not.
+    Raises FaultError or OSError where it could not do so.
     """
 
     def spawn(self, spawns: Collection[Spawn]) -> Mapping[NodeId, int]:
-        """Start each node's process unless it runs; its pid there."""
+        """Start each node's process unless it runs; return its pid there."""
         ...
 
     def signal(self, nodes: Collection[NodeId], name: str) -> Mapping[NodeId, MonotonicSpan]:
-        """SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. From when to when
-        it was asked for."""
+        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. Returns from when
+        to when that took."""
         ...
 
     def states(self) -> Mapping[NodeId, str]:
@@ -36,17 +36,17 @@ class Control(Protocol):
         ...
 
     def ask(self, name: str, arguments: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, Any]:
-        """One command of real.agent.Files for each of these nodes, with its own arguments; what it answers."""
+        """Send one command of real.agent.Files for each of these nodes, with the node's own arguments; return the answers."""
         ...
 
     def run(self, node: NodeId, argv: Sequence[str], /) -> Ran:
-        """A command on the node's machine, as the node would run it, ended."""
+        """Run a command to its end on the node's machine, as the node would run it."""
         ...
 
 
 class NodeProcesses:
-    """Implements nemesis.capabilities.Processes. start: starts nodes, and says when; answering: those that answer in time; resumed:
-    told which nodes run again after a pause; run_ns: a monotonic time on the run's clock."""
+    """Implements nemesis.capabilities.Processes. start: starts nodes, and returns when; answering: returns those that answer in
+    time; resumed: called with the nodes that run again after a pause; run_ns: converts a monotonic time to the run's clock."""
 
     def __init__(
         self,
@@ -65,20 +65,20 @@ class NodeProcesses:
         self._run_ns = run_ns
 
     def kill(self, nodes: Collection[NodeId]) -> Spans:
-        """These are dead, as by `kill -9`."""
+        """Kill these, as by `kill -9`; they are dead on return."""
         return self._on_run_clock(self._control().signal(sorted(nodes), "SIGKILL"))
 
     def start(self, nodes: Collection[NodeId]) -> Spans:
-        """Those that were dead run. One that ends by itself again is no error here: `states` shows it."""
+        """Start those that were dead. A process that exits again is no error here: `states` shows it."""
         states = self.states()
         return self._on_run_clock(self._start([node for node in sorted(nodes) if states[node] == "dead"]))
 
     def pause(self, nodes: Collection[NodeId]) -> Spans:
-        """These are stopped, as by SIGSTOP."""
+        """Stop these, as by SIGSTOP."""
         return self._on_run_clock(self._control().signal(sorted(nodes), "SIGSTOP"))
 
     def resume(self, nodes: Collection[NodeId]) -> Spans:
-        """Those that were paused run again, and their clocks show what they were set to meanwhile."""
+        """Let those that were paused run again; their clocks show what they were set to meanwhile."""
         states = self.states()
         paused = [node for node in sorted(nodes) if states[node] == "paused"]
         spans = self._on_run_clock(self._control().signal(paused, "SIGCONT"))
@@ -99,8 +99,8 @@ class NodeProcesses:
 
 
 class NodeDisks:
-    """Implements nemesis.capabilities.Disks. What the kernel has in its cache survives a kill, so there is no losing of unsynced
-    writes; a disk can be full where the node's data is a file system of its own."""
+    """Implements nemesis.capabilities.Disks. The kernel's cache survives a kill, so this cannot lose unsynced writes. A disk can be
+    full where the node's data is a file system of its own."""
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class NodeDisks:
         lost_by_wipe: Sequence[str],
         is_bounded: bool,
     ) -> None:
-        """lost_by_wipe: patterns below a data directory of what a wiped node loses. is_bounded: each data directory is a file
-        system of its own."""
+        """lost_by_wipe: patterns, below a data directory, of the files that a wiped node loses. is_bounded: each data directory is
+        a file system of its own."""
         self._control = control
         self._data_dirs = data_dirs
         self._processes = processes
@@ -125,7 +125,7 @@ class NodeDisks:
         self._filled: set[NodeId] = set()
 
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
-        """It is done, and what was done is said for each node. truncate and bitflip strike the file that was written last."""
+        """Do the damage and return what was done to each node. truncate and bitflip strike the file that was written last."""
         if kind not in self.kinds:
             raise FaultError(
                 f"disks in this environment cannot {kind}; they can {', '.join(sorted(self.kinds))} (--env sim can every kind)"
@@ -153,13 +153,13 @@ class NodeDisks:
         return {node: done for node, done in self._control().ask("damage", asked).items() if done is not None}
 
     def heal(self) -> None:
-        """No disk is full by our doing."""
+        """No disk is full because of a fault any more."""
         directories = self._data_dirs()
         self._control().ask("drain", {node: {"directory": directories[node]} for node in sorted(self._filled)})
         self._filled.clear()
 
     def measure(self) -> Mapping[str, object]:
-        """in_force: full, the nodes whose data directory takes not one byte more; bytes_free: of those that can be."""
+        """in_force: full, the nodes whose data directory takes not one byte more. bytes_free: of those whose disk can be full."""
         if "full" not in self.kinds:
             return {"in_force": {}}
         free = self._control().ask("free", {node: {"directory": path} for node, path in self._data_dirs().items()})

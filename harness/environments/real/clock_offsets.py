@@ -1,4 +1,4 @@
-"""Clocks of nodes read from afar: by the shortest round trip of several; and offsets and rates made of such readings."""
+"""Reads nodes' clocks over the network, by the shortest of several round trips, and makes offsets and rates of such readings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READINGS = 3
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """A clock that was read from afar: what it showed, and the monotonic times between which it was read."""
+    """A reading over the network: what the clock showed, and the monotonic times between which it was read."""
 
     clock_ns: int
     asked_ns: int
@@ -27,12 +27,12 @@ class Exchange(msgspec.Struct, frozen=True):
 
     @property
     def took_ns(self) -> int:
-        """The round trip. What the clock showed is off by at most half of it."""
+        """The round trip. The error of the reading is at most half of it."""
         return self.answered_ns - self.asked_ns
 
     @property
     def middle_ns(self) -> int:
-        """When it was read, as near as can be told."""
+        """When the clock was read, as near as one can tell."""
         return (self.asked_ns + self.answered_ns) // 2
 
     def reading(self, origin: Reading) -> ClockReading:
@@ -41,7 +41,7 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 def shortest(ask: Callable[[], Exchange], enough_ns: int = 0, readings: int = READINGS) -> Exchange:
-    """Of several readings the one with the shortest round trip; none follows one that took no longer than `enough_ns`."""
+    """Of several readings the one with the shortest round trip; no reading follows one that took no longer than `enough_ns`."""
     best = ask()
     for _ in range(readings - 1):
         if best.took_ns > enough_ns:
@@ -52,7 +52,8 @@ def shortest(ask: Callable[[], Exchange], enough_ns: int = 0, readings: int = RE
 def shortest_of_each(
     ask: Callable[[Collection[NodeId]], Mapping[NodeId, Exchange]], nodes: Collection[NodeId]
 ) -> dict[NodeId, Exchange]:
-    """The same for several nodes that are asked at once; one that does not answer is left out, and not asked again."""
+    """The shortest reading of each of several nodes that are asked at once; a node that does not answer is left out, and not asked
+    again."""
     best: dict[NodeId, Exchange] = {}
     asked = sorted(nodes)
     for _ in range(READINGS):
@@ -64,8 +65,8 @@ def shortest_of_each(
 
 
 class ClockReader(ABC):
-    """The measuring half of nemesis.capabilities.Clocks. apart_s: between the two readings that tell a rate: the longer, the less
-    it is off."""
+    """The measuring half of nemesis.capabilities.Clocks. apart_s: the time between the two readings that give a rate; the longer it
+    is, the more exact is the rate."""
 
     apart_s = 0.3
 

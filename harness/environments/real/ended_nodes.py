@@ -1,4 +1,4 @@
-"""What nodes that ended by themselves make of a run (docs/decisions/nodes-that-end-by-themselves.md)."""
+"""Decides the verdict on nodes that exited although nobody killed them (docs/decisions/nodes-that-end-by-themselves.md)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def epitaph(ended: Ended, log_end: LogEnd) -> str:
 
 
 def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verdict:
-    """INVALID when a core raised, UNKNOWN when a process ended by itself otherwise; a core that halted is in the evidence.
+    """INVALID when a core raised, UNKNOWN when a process exited for another reason; the evidence names a core that halted.
 
-    has_cores: the nodes are ours, so that their exit statuses mean what targets.node says; a program's own mean nothing here.
+    has_cores: the nodes are ours, so that their exit statuses mean what targets.node says; those of a program mean nothing here.
     Raises HarnessError when the machine that a core replicates raised: that says nothing about the cluster.
     """
     failed = [end for end in ended if end.status == MACHINE_FAILED and has_cores]

@@ -1,6 +1,7 @@
-"""What every environment with real processes shares: places for nodes, processes, disks, clocks, and how a run is driven.
+"""What every environment with real processes shares: the nodes' places, processes, disks and clocks, and how it drives a run.
 
-A kind of environment says how its machines are made and what reaches them (`control`), and where a node's ports and files are.
+Each kind of environment says how its machines are made, what controls their processes (`control`), and where a node's ports and
+files are.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def typed_options(deployment: Deployment, name: str, option_type: type[Options])
 
 
 class RealCluster:
-    """What the nemesis may use, but for links and packets."""
+    """What the nemesis may use, except links and packets."""
 
     def __init__(self, environment: RealEnvironment, *, is_disk_bounded: bool = False) -> None:
         deployment = environment.deployment
@@ -95,7 +96,7 @@ class RealCluster:
 
 
 class RealEnvironment(ABC):
-    """Implements harness.environments.base.Environment as far as it is the same for all. Raises UsageError for options that do
+    """Implements the part of harness.environments.base.Environment that is the same for all. Raises UsageError for options that do
     not fit. up_timeout_s: how long a node may take to answer for the first time."""
 
     name: str
@@ -119,11 +120,11 @@ class RealEnvironment(ABC):
 
     @abstractmethod
     def control(self) -> Control:
-        """What acts on the nodes' processes and files. Raises FaultError when they are not up."""
+        """The object that acts on the nodes' processes and files. Raises FaultError when they are not up."""
 
     @abstractmethod
     def dialled(self, node: NodeId) -> Mapping[NodeId, Ports]:
-        """Where this node dials each node, itself included."""
+        """The addresses at which this node dials each node, itself included."""
 
     @abstractmethod
     def node_directory(self, node: NodeId) -> str:
@@ -135,13 +136,13 @@ class RealEnvironment(ABC):
 
     @abstractmethod
     def node_environment(self, node: NodeId) -> dict[str, str]:
-        """What is added to the environment variables of the node's process, beside the clock's."""
+        """The environment variables to add for the node's process, beside those of its clock."""
 
     # --- Environment --------------------------------------------------------------------------------------------------
 
     def admit(self, run: Run, where: str, nodes: Collection[NodeId] = ()) -> None:
-        """What the target needs of the machine where `run` runs, which is these nodes' (all, when none are named), is there.
-        To be called by `check`, for every machine. Raises EnvironmentUnavailable with what to do."""
+        """Check that the machine where `run` runs, which is these nodes' (all, when none are named), has what the target needs.
+        `check` must call it for every machine. Raises EnvironmentUnavailable with what to do."""
         found = requirements.admit(self.deployment, run, where)
         if found.lacking:
             self.cluster.clocks_lacking += (found.lacking,)
@@ -152,7 +153,7 @@ class RealEnvironment(ABC):
             self.cluster.clocks = self._faketime()
 
     def bring_up(self) -> None:
-        """Every node runs and answers, and the target has done what it does after that. The machines stand already.
+        """Start every node and return when each answers and the target has done its step after that. The machines exist already.
 
         Raises HarnessError, with the end of the log of a node that does not answer."""
         nodes = self.deployment.nodes
@@ -177,13 +178,13 @@ class RealEnvironment(ABC):
         return self.access.statuses()
 
     def crashed_nodes(self) -> list[Ended]:
-        """The node processes that ended although nobody killed them, in order; after `down`, as they were known before it."""
+        """The node processes that ended although nobody killed them, in order; after `down`, those that were known before it."""
         with contextlib.suppress(FaultError):  # The nodes are down: what was known stays.
             self._ended = self.control().ended()
         return self._ended
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: INVALID where a core raised, UNKNOWN where a process ended by itself for another reason."""
+        """nodes: INVALID where a core raised, UNKNOWN where a process exited for another reason."""
         return self.access.findings(self.crashed_nodes())
 
     # --- its parts ----------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ class RealEnvironment(ABC):
         )
 
     def start(self, nodes: Collection[NodeId]) -> dict[NodeId, MonotonicSpan]:
-        """Start these nodes' processes; whether they answer, nobody has seen yet. When that was. Raises FaultError."""
+        """Start these nodes' processes, without waiting for an answer, and return when that was. Raises FaultError."""
         began_ns = time.monotonic_ns()
         spawns = []
         for node in nodes:

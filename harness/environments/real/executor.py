@@ -1,4 +1,4 @@
-"""How a command gets to a node: the one thing that namespaces, containers and hosts do differently.
+"""Brings commands to nodes: the one thing that namespaces, containers and hosts do differently.
 
 Commands are argv lists; nothing here goes through a shell.
 """
@@ -23,11 +23,11 @@ RUN_TIMEOUT_S = 15.0
 
 
 class ExecutorFailed(FaultError):
-    """The command could not be run there, or did not end in time; what it did until then is not known."""
+    """The command could not be run there, or did not end in time; nobody knows what it did until then."""
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """A command that ended by itself."""
+    """The result of a command that ended."""
 
     argv: tuple[str, ...]
     exit_code: int
@@ -40,7 +40,7 @@ class Ran(msgspec.Struct, frozen=True):
         return self.stdout.decode(errors="replace")
 
     def checked(self, where: str = "") -> Ran:
-        """Itself. Raises ExecutorFailed, with what it said, when its exit code is not 0."""
+        """This object. Raises ExecutorFailed, with the command's output, when the exit code is not 0."""
         if self.exit_code:
             said = (self.stderr or self.stdout).decode(errors="replace").strip() or "it said nothing"
             place = f" on {where}" if where else ""
@@ -51,9 +51,9 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Channel(Protocol):
-    """The standard input and output of a command that runs on. One caller at a time, but `close` may come from any thread.
+    """The standard input and output of a command that goes on running. One caller at a time, but `close` may come from any thread.
 
-    The command's input ends when the channel is closed, or when the controller ends, however it ends.
+    The command's input ends when somebody closes the channel, or when the controller ends in any way.
     """
 
     def send(self, line: bytes) -> None:
@@ -131,7 +131,7 @@ class PipeChannel:
 
 
 class LineBuffer:
-    """Lines out of a stream that arrives in pieces."""
+    """Makes lines of a stream that arrives in pieces."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -163,7 +163,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def run_here(argv: Sequence[str], stdin: bytes = b"", timeout_s: float = RUN_TIMEOUT_S) -> Ran:
-    """A command on this machine, ended. Raises ExecutorFailed when there is no such command, or when it does not end."""
+    """Run a command on this machine to its end. Raises ExecutorFailed when there is no such command, or when it does not end."""
     try:
         ended = subprocess.run(list(argv), input=stdin, capture_output=True, timeout=timeout_s, check=False)
     except FileNotFoundError:

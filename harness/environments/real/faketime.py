@@ -1,15 +1,15 @@
-"""Clocks of programs outside the project, by libfaketime: a library that is loaded before a program's own and answers it for
-the system's clock. Our own nodes have a clock hook and need none of this.
+"""Moves the clocks of programs outside the project by libfaketime. The library is loaded before a program's own libraries and
+answers in place of the system's clock. Our own nodes have a clock hook and need none of this.
 
-Each node has a file that says what to add to its clock. The library opens it again at every reading of a clock
-(FAKETIME_NO_CACHE), so that the clock of a running program moves; see real.agent.ClockFiles, which writes it.
+Each node has a file that says what to add to its clock; real.agent.ClockFiles writes it. The library opens the file again at every
+reading of a clock (FAKETIME_NO_CACHE), so that the clock of a running program moves.
 
-Only the wall clock is moved (FAKETIME_DONT_FAKE_MONOTONIC). Measured with version 0.9.10 and Python 3.11: the monotonic clock,
-and the waits of select, poll, epoll and of condition variables, keep true time over jumps in both directions, so that timers
-neither hang nor fire early. Were the monotonic clock moved as well, a jump back would hang event loops for as long, and waits
-on condition variables would hang without any jump. What does not hold: up to 0.9.10 an absolute sleep on the monotonic clock
-(clock_nanosleep with TIMER_ABSTIME: Python's time.sleep since 3.11) fails with EINVAL. So a program is started with the
-library only in runs that move clocks; in all others it runs as it is.
+Only the wall clock is moved (FAKETIME_DONT_FAKE_MONOTONIC). Measured with version 0.9.10 and Python 3.11: the monotonic clock, and
+the waits of select, poll, epoll and of condition variables, keep true time over jumps in both directions, so that timers neither
+hang nor fire early. If the library moved the monotonic clock too, a jump back would hang event loops for as long, and waits on
+condition variables would hang without any jump. One thing breaks: up to 0.9.10 an absolute sleep on the monotonic clock
+(clock_nanosleep with TIMER_ABSTIME: Python's time.sleep since 3.11) fails with EINVAL. So a program is started with the library
+only in runs that move clocks; in all others it runs as it is.
 
 A program that is linked statically, or that asks the kernel by itself (Go), never sees the library.
 """
@@ -44,7 +44,7 @@ Keeper = Callable[[Mapping[NodeId, tuple[int | None, float | None]]], None]
 
 
 def find_library(program: Program, run: Run, where: str) -> str:
-    """Where the library is. Raises EnvironmentUnavailable with what to do where the program's clock cannot be moved."""
+    """The path of the library. Raises EnvironmentUnavailable with what to do where the program's clock cannot be moved."""
     if not program.asks_libc_for_time:
         raise EnvironmentUnavailable(
             f"the clock of {program.name} cannot be moved: it does not ask libc for the time, so libfaketime is of no use"
@@ -53,7 +53,7 @@ def find_library(program: Program, run: Run, where: str) -> str:
 
 
 def installed_library(run: Run, where: str) -> str:
-    """Where the library is. Raises EnvironmentUnavailable with the command that installs it."""
+    """The path of the library. Raises EnvironmentUnavailable with the command that installs it."""
     try:
         found = run(["find", *FOLDERS, "-name", LIBRARY]).text.split()
     except ExecutorFailed as error:
@@ -66,7 +66,7 @@ def installed_library(run: Run, where: str) -> str:
 
 
 def variables(library: str, file: str) -> dict[str, str]:
-    """What to add to the environment of a program whose clock `file` shall move."""
+    """The environment variables to add for a program whose clock `file` moves."""
     return {
         "LD_PRELOAD": library,
         "FAKETIME_TIMESTAMP_FILE": file,
@@ -109,7 +109,7 @@ class FaketimeClocks(ClockReader):
         self._origin = origin
 
     def variables(self, node: NodeId) -> dict[str, str]:
-        """What to add to the environment of the node's program, which starts now; its file is there on return."""
+        """The environment variables to add for the node's program, which starts now; the node's file exists on return."""
         self._keep({node: (None, None)})
         return variables(self._libraries[node], self._file(node))
 

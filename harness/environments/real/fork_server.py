@@ -1,10 +1,10 @@
-"""A process that has loaded what our nodes need and forks each node from itself: a node is up in some 30 ms, where a fresh
-interpreter takes 400 ms of CPU for its imports. With five nodes on two cores, a restart would else be a fault of its own.
+"""A process that has imported what our nodes need and forks each node from itself. A node is then up in some 30 ms; a fresh
+interpreter takes 400 ms of CPU for its imports. With five nodes on two cores, a restart would otherwise be a fault of its own.
 
     python -m harness.environments.real.fork_server     (its standard input is a socket to the supervisor, which is its parent)
 
-A node is forked twice, so that it becomes a child of the supervisor, which has made itself a subreaper. It has an environment,
-a directory, a session and descriptors of its own; only its command line, as `ps` shows it, is the fork server's.
+A node is forked twice, so that it becomes a child of the supervisor, which has made itself a subreaper. It has its own environment,
+directory, session and descriptors; only its command line, as `ps` shows it, is the fork server's.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ ADOPTION_S_MAX = 5.0
 
 
 class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One process to start. output: the file its standard output and error are appended to. files: path -> the text that it has
-    when the process starts. folders: they are there then."""
+    """One process to start. output: the file its standard output and error are appended to. files: path -> the text of that file
+    when the process starts. folders: made before the process starts."""
 
     node: str
     argv: list[str]
@@ -50,7 +50,7 @@ def is_ours(argv: list[str]) -> bool:
 
 
 class Forked:
-    """A child that was not started by `subprocess`; has what is used of its Popen."""
+    """A child that `subprocess` did not start, with those members of Popen that callers use."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -98,7 +98,7 @@ class ForkServer:
         return Forked(int(answer))
 
     def end(self) -> None:
-        """The fork server is dead; its nodes live on."""
+        """Kill the fork server; its nodes live on."""
         self._socket.close()
         self._process.kill()
         self._process.wait()
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def _fork(spawn: Spawn, supervisor_pid: int, control: socket.socket, run: Callable[[list[str]], int]) -> int:
-    """Pid of the node, whose parent is the supervisor by now."""
+    """Fork the node and return its pid; its parent is the supervisor by then."""
     read_end, write_end = os.pipe()
     between = os.fork()
     if between == 0:

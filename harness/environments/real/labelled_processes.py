@@ -1,8 +1,8 @@
-"""Processes of a run, by their label: who they are, what they do now, and which of them nobody watches any more.
+"""Finds the processes of a run by their label: which they are, what they do now, and which have lost their controller.
 
-Every process that an environment starts on this machine carries THEMIS_RUN (the run's id) and THEMIS_CONTROLLER (the process
-that wants it, as "pid:start", so that a pid that is used again is not mistaken for it) in its environment, where /proc
-shows it. No file has to be kept, and none can be stale.
+Every process that an environment starts on this machine carries THEMIS_RUN (the run's id) and THEMIS_CONTROLLER (the process that
+wants it, as "pid:start", so that a pid that is used again is not mistaken for it) in its environment, where /proc shows it. So no
+file is needed that could be out of date.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def identity(pid: int) -> str:
 
 
 def labels(run_id: str) -> dict[str, str]:
-    """What to add to the environment of each process that the calling process starts for this run."""
+    """The environment variables to add for each process that the calling process starts for this run."""
     return {RUN: run_id, CONTROLLER: identity(os.getpid())}
 
 
@@ -67,7 +67,7 @@ def state(pid: int) -> ProcessState:
 
 
 def labelled(run_id: str | None = None) -> list[Labelled]:
-    """Every living process that carries a run's label, of this run or of all; not the calling one."""
+    """Every living process that carries the label of this run, or of any; not the calling process."""
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -88,7 +88,7 @@ def find_leftovers() -> list[Labelled]:
 
 
 def end(pids: Collection[int], timeout_s: float = 5.0) -> list[int]:
-    """Kill these, paused ones too; those that still live after the time-out."""
+    """Kill these, paused ones too; return those that still live after the time-out."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

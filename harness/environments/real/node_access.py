@@ -1,7 +1,7 @@
 """How the harness reaches the nodes of one target: what differs between cores and programs outside the project.
 
-An environment starts processes and breaks things; whom its nodes answer, and how, it leaves to a NodeAccess. Nodes of a CoreTarget
-speak HTTP and are told when the run began; a Program brings its own protocol and is told nothing.
+An environment starts processes and breaks things; a NodeAccess talks to the nodes. Nodes of a CoreTarget speak HTTP and are told
+when the run began. A Program brings its own protocol and is told nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LogEnd = Callable[[NodeId], str]
 
 
 class NodeAccess(ABC):
-    """With the nodes of one deployment. Its methods block, and may be called from any thread without a running loop.
+    """Talks to the nodes of one deployment. Its methods block, and may be called from any thread without a running loop.
 
     addresses: where the controller reaches each node's ports; may be filled in later. log_end: the end of a node's log, for
     messages.
@@ -71,15 +71,15 @@ class NodeAccess(ABC):
 
     @abstractmethod
     def files(self, place: Place) -> dict[str, str]:
-        """Path -> text of each file that the node reads when it starts. Raises HarnessError for one that may not be."""
+        """Path -> text of each file that the node reads when it starts. Raises HarnessError for one that is not allowed."""
 
     @abstractmethod
     def after_up(self, places: Mapping[NodeId, Place]) -> None:
-        """Whatever is to be done once every node answers is done. Raises HarnessError when it could not be."""
+        """Do the target's step that follows once every node answers. Raises HarnessError when it fails."""
 
     @abstractmethod
     def why_silent(self, node: NodeId, timeout_s: float) -> str:
-        """What to say of a node that runs and did not answer in this time."""
+        """The message about a node that runs and did not answer in this time."""
 
     @abstractmethod
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
@@ -87,11 +87,11 @@ class NodeAccess(ABC):
 
     @abstractmethod
     def _caller(self) -> driver.Caller:
-        """What carries the clients' calls; made in the running loop."""
+        """A new object that carries the clients' calls; made in the running loop."""
 
     @abstractmethod
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """nodes: INVALID where a core raised, UNKNOWN where one of these ended by itself for another reason."""
+        """nodes: INVALID where a core raised, UNKNOWN where one of these exited for another reason."""
 
     @abstractmethod
     def argv(self, place: Place) -> list[str]:
@@ -158,13 +158,13 @@ class NodeAccess(ABC):
 def access_to(
     deployment: Deployment, origin: Reading, addresses: Mapping[NodeId, Ports], states: States, log_end: LogEnd
 ) -> CoreAccess | ProgramAccess:
-    """With the nodes of this deployment's target."""
+    """The NodeAccess for the kind of this deployment's target."""
     kind = CoreAccess if isinstance(deployment.target, CoreTarget) else ProgramAccess
     return kind(deployment, origin, addresses, states, log_end)
 
 
 class CoreAccess(NodeAccess):
-    """HTTP, and the run's beginning, which the nodes' traces count their times from."""
+    """Talks HTTP, and tells the nodes when the run began: their traces count time from there."""
 
     _epoch_ns: int | None = None
 
@@ -185,22 +185,22 @@ class CoreAccess(NodeAccess):
         return node_http.ask_statuses(http_addresses(self._addresses, nodes), timeout_s)
 
     def variables(self, place: Place) -> dict[str, str]:
-        """When the run began, which a trace's times are counted from."""
+        """The variable that says when the run began: traces count time from there."""
         return {"THEMIS_EPOCH_NS": "pending" if self._epoch_ns is None else str(self._epoch_ns)}
 
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """nodes: what is made of the exit statuses of our own nodes."""
+        """nodes: the verdict on the exit statuses of our own nodes."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=True)}
 
     def files(self, place: Place) -> dict[str, str]:
-        """None: all is on the command line."""
+        """No files: the command line says everything."""
         return {}
 
     def after_up(self, places: Mapping[NodeId, Place]) -> None:
-        """Nothing is to be done."""
+        """There is nothing to do."""
 
     def why_silent(self, node: NodeId, timeout_s: float) -> str:
-        """That it is, and the end of its log."""
+        """That the node is silent, and the end of its log."""
         return f"{node} does not answer after {timeout_s:g} s; its log ends:\n{self._log_end(node)}"
 
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
@@ -229,12 +229,12 @@ class CoreAccess(NodeAccess):
 
 
 def http_addresses(addresses: Mapping[NodeId, Ports], nodes: Collection[NodeId] | None = None) -> dict[NodeId, Address]:
-    """Where the nodes of a CoreTarget, these or all, are reached."""
+    """The addresses of the nodes of a CoreTarget, of these or of all."""
     return {node: addresses[node][CORE_PORT] for node in (addresses if nodes is None else nodes)}
 
 
 class ProgramAccess(NodeAccess):
-    """The program's own protocol."""
+    """Talks the program's own protocol."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -253,7 +253,7 @@ class ProgramAccess(NodeAccess):
         return list(self.program.argv(place, self.deployment.options, self.deployment.bugs))
 
     def variables(self, place: Place) -> dict[str, str]:
-        """What the program wants in its environment."""
+        """The environment variables that the program asks for."""
         return dict(self.program.environment(place, self.deployment.options, self.deployment.bugs))
 
     def files(self, place: Place) -> dict[str, str]:
@@ -269,7 +269,7 @@ class ProgramAccess(NodeAccess):
         return found
 
     def after_up(self, places: Mapping[NodeId, Place]) -> None:
-        """The program's own step is done. It has a thread of its own, so that one that blocks is given up as well."""
+        """Do the program's own step. It has a thread of its own, so that the harness can also give up a step that blocks."""
         program, failure = self.program, []
 
         def work() -> None:
@@ -295,7 +295,7 @@ class ProgramAccess(NodeAccess):
             ) from error
 
     def why_silent(self, node: NodeId, timeout_s: float) -> str:
-        """That it is, what asking for its status gave last, and the end of its log."""
+        """That the node is silent, the last answer to the question for its status, and the end of its log."""
         why = self._last_errors.get(node, "no answer")
         return (
             f"{node} runs, but its status was not had within {timeout_s:g} s ({why}). The status of {self.program.name} must be "
@@ -306,11 +306,11 @@ class ProgramAccess(NodeAccess):
         return "\n".join(f"the log of {node} ends:\n{self._log_end(node)}" for node in sorted(nodes))
 
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """nodes: UNKNOWN where one of these ended by itself, whatever its status."""
+        """nodes: UNKNOWN where one of these exited although nobody killed it, with any status."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=False)}
 
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
-        """There is nobody to tell."""
+        """Nothing happens: a program is not told."""
 
     def _caller(self) -> driver.Caller:
         connect = self.program.client(self.deployment.interface)

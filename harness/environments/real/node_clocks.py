@@ -1,4 +1,4 @@
-"""Clocks of nodes that are real processes: the hook of our own nodes, and what else may move one."""
+"""Clocks of nodes that are real processes: the clock hook of our own nodes, and the interface for other ways to move clocks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from targets.timekeeping import NodeClock, Reading
 
 
 class NodeClocks(Clocks, Protocol):
-    """Clocks, and what an environment has to do so that a clock that is wrong stays wrong over a restart and a pause."""
+    """Clocks, with what an environment has to call so that a wrong clock stays wrong over a restart and a pause."""
 
     def variables(self, node: NodeId) -> Mapping[str, str]:
-        """What must be in the environment of a node that starts now."""
+        """The environment variables for a node that starts now."""
         ...
 
     def resumed(self, nodes: Collection[NodeId]) -> None:
@@ -68,7 +68,7 @@ class HookClocks(ClockReader):
         self._tell({node: {"rate": 1.0, "offset_ns": 0} for node in self._wanted})
 
     def variables(self, node: NodeId) -> Mapping[str, str]:
-        """What the clock is to show from the start."""
+        """The environment variables that say what the clock shows from the start."""
         return {"THEMIS_CLOCK_SKEW": self.skew(node)} if self.has_hook else {}
 
     def skew(self, node: NodeId) -> str:
@@ -78,7 +78,7 @@ class HookClocks(ClockReader):
         return f"{clock.now_ns() - clock.true_ns()}@{clock.rate}"
 
     def resumed(self, nodes: Collection[NodeId]) -> None:
-        """Those that were paused are told what their clocks were set to meanwhile."""
+        """Tell those that were paused what their clocks were set to meanwhile."""
         missed = self._untold.intersection(nodes)
         bodies = {
             node: {

@@ -19,7 +19,7 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 def admit(deployment: Deployment, run: Run, where: str) -> Admission:
-    """What the machine that `run` runs on has for the deployment's target; nothing is asked of it for a CoreTarget.
+    """What the machine on which `run` runs has for the deployment's target; a CoreTarget asks nothing of it.
 
     Raises EnvironmentUnavailable with what to do where the program is not installed.
     """
