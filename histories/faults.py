@@ -1,8 +1,8 @@
 """What a fault op says of itself when it has completed: what was done, what was measured, and which faults it began and
 ended.
 
-It is the value of a nemesis completion in a history. Whoever asks when a fault was in force reads `begins` and `ends`, and
-never the name of an op. Times are ns since the run began, on the history's clock.
+It is the value of a nemesis completion in a history. Code that asks when a fault was in force reads `begins` and `ends`, and never
+the name of an op. Times are ns since the run began, on the history's clock.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Finds out what this machine can run: Python, the native core, each environment; what is missing, and the command that installs
-it."""
+"""Finds out what this machine can run: Python, the native core, each environment; what is missing, and the command that fixes
+that."""
 
 from __future__ import annotations
 

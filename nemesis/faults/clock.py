@@ -156,7 +156,7 @@ class Clock:
         if before_ns is not None:
             evidence["before_offsets_ns"] = before_ns
         if did is not None:
-            # What was asked must differ from doing nothing by more than a reading can be wrong.
+            # The change that was asked for must be larger than the error of a reading.
             wrong += [f"{node}: {ns:d} ns is too little" for node, ns in offset_ns.items() if _small(ns, 0)]
             wrong += [f"{node}: the rate {by:g} is too near 1" for node, by in rate.items() if _small(by, 1)]
         if wrong:

@@ -82,7 +82,7 @@ class ProcessFault:
         down = [node for node in sorted(fault.nodes) if states.get(node) == fault.holds]
         fault.in_force(down, spans)
         if fault.holds == "dead":
-            # What is dead is paused no more.
+            # A dead process is no longer paused.
             for other in self.book.holding("paused", down):
                 other.lifted(down, spans)
 
