@@ -158,6 +158,12 @@ class Generator(msgspec.Struct, frozen=True):
         used."""
         return False
 
+    @property
+    def quiet_until_ns(self) -> int:
+        """Before this time `op` has nothing that could be done, whatever completes: there is no need to ask. 0: it may have
+        something at any time. An ending may be noticed as late as this."""
+        return 0
+
 
 Generatable: TypeAlias = Union[
     Generator, Invocation, Mapping[str, Any], Callable[[Context], Any], "Iterable[Generatable]", None
@@ -180,6 +186,10 @@ class Once(Generator, frozen=True):
     def op(self, context: Context) -> Step:
         invocation = filled(self.invocation, context)
         return (PENDING, self) if invocation is None else (invocation, NOTHING)
+
+    @property
+    def quiet_until_ns(self) -> int:
+        return self.invocation.time or 0
 
 
 class Call(Generator, frozen=True):
@@ -228,6 +238,14 @@ class Concat(Generator, frozen=True):
     @property
     def is_attentive(self) -> bool:
         return bool(self.attentive) or self.head.is_attentive
+
+    @property
+    def quiet_until_ns(self) -> int:
+        head, position = self.head, self.position
+        while head is NOTHING and position + 1 < len(self.parts):
+            position += 1
+            head = self.parts[position]
+        return head.quiet_until_ns
 
 
 NOTHING: Final = Nothing()

@@ -86,6 +86,9 @@ class Interpreter:
         self._word = mixed(seed)
         self._is_stopped = False
         self._is_aborted = False
+        self._quiet: Generator | None = None
+        self._quiet_until_ns = 0
+        """Until when the generator `_quiet` has nothing to do."""
 
     @property
     def outstanding(self) -> Sequence[Op]:
@@ -109,8 +112,15 @@ class Interpreter:
         while sleepers and sleepers[0][0] <= now_ns:
             self._free |= heapq.heappop(sleepers)[1]
         wake_ns: int | None = None
-        context = self._context()
+        context: Context | None = None
         while self._generator is not None:
+            if self._generator is not self._quiet:
+                self._quiet, self._quiet_until_ns = self._generator, self._generator.quiet_until_ns
+            if self._quiet_until_ns > now_ns and not self._is_stopped:
+                wake_ns = self._quiet_until_ns
+                break
+            if context is None:
+                context = self._context()
             step = self._generator.op(context)
             if step is None:
                 self._generator = None

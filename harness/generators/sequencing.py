@@ -158,6 +158,10 @@ class Synchronize(Generator, frozen=True):
     def is_attentive(self) -> bool:
         return self.inner.is_attentive
 
+    @property
+    def quiet_until_ns(self) -> int:
+        return self.inner.quiet_until_ns
+
 
 def synchronize(generator: Generatable) -> Generator:
     """`generator`, once all threads are free."""
@@ -194,6 +198,11 @@ class MainPhase(Generator, frozen=True):
     @property
     def is_attentive(self) -> bool:
         return self.inner.is_attentive
+
+    @property
+    def quiet_until_ns(self) -> int:
+        """The interpreter asks all the same once it was told to stop."""
+        return self.inner.quiet_until_ns
 
 
 def main_phase(generator: Generatable) -> Generator:

@@ -54,6 +54,10 @@ class OnThreads(Generator, frozen=True):
     def is_attentive(self) -> bool:
         return self.inner.is_attentive
 
+    @property
+    def quiet_until_ns(self) -> int:
+        return self.inner.quiet_until_ns
+
     def _threads(self, context: Context) -> int:
         if self.threads is not None:
             return self.threads
@@ -114,6 +118,10 @@ class AnyOf(Generator, frozen=True):
     @property
     def is_attentive(self) -> bool:
         return any(generator.is_attentive for generator in self.inner)
+
+    @property
+    def quiet_until_ns(self) -> int:
+        return min(generator.quiet_until_ns for generator in self.inner)
 
 
 def any_of(*generators: Generatable) -> Generator:

@@ -75,6 +75,11 @@ class Paced(Generator, frozen=True):
     def is_attentive(self) -> bool:
         return self.inner.is_attentive
 
+    @property
+    def quiet_until_ns(self) -> int:
+        """The end of a staggered generator is noticed when its next op would be due; that of a delayed one at once."""
+        return 0 if self.salt is None else self.next_ns or 0
+
     def _with(self, inner: Generator) -> Paced:
         return Paced(self.interval_ns, inner, self.salt, self.next_ns)
 
@@ -128,6 +133,11 @@ class TimeLimit(Generator, frozen=True):
     @property
     def is_attentive(self) -> bool:
         return self.inner.is_attentive
+
+    @property
+    def quiet_until_ns(self) -> int:
+        quiet_ns, cutoff = self.inner.quiet_until_ns, self.cutoff_ns
+        return quiet_ns if cutoff is None or quiet_ns < cutoff else 0  # It is over, which it says when asked.
 
 
 def time_limit(limit_s: float, generator: Generatable) -> Generator:
@@ -185,6 +195,15 @@ class Lasting(Generator, frozen=True):
     @property
     def is_attentive(self) -> bool:
         return self.inner.is_attentive or (self.also is not None and self.also.is_attentive)
+
+    @property
+    def quiet_until_ns(self) -> int:
+        quiet_ns, cutoff = self.inner.quiet_until_ns, self.cutoff_ns
+        if self.also is not None:
+            quiet_ns = min(quiet_ns, self.also.quiet_until_ns)
+        if cutoff is None or quiet_ns < cutoff:
+            return quiet_ns
+        return cutoff if self.also is not None else 0  # It is over, which it says when asked.
 
 
 def lasting(limit_s: float, generator: Generatable, also: Generatable, late_s_max: float | None = None) -> Generator:

@@ -74,7 +74,33 @@ def test_wake_is_the_next_planned_op_or_none_when_only_a_completion_helps() -> N
     assert not run.poll(0)
     assert run.wake_ns == 1000
     assert len(run.poll(1000)) == 1
+    assert run.wake_ns == 2000
+    assert not run.poll(2000)
     assert run.wake_ns is None, "the only thread is busy"
+
+
+def test_a_generator_is_not_asked_while_it_says_that_it_is_quiet() -> None:
+    asked: list[int] = []
+
+    def noted(context: Context) -> Invocation:
+        asked.append(context.now_ns)
+        return A
+
+    run, _ = interpreter(
+        gen.main_phase(gen.lasting(1, gen.clients(gen.stagger(Random(1), 1e-6, noted)), gen.nemesis(gen.timed((1, B)))))
+    )
+    (first,) = run.poll(0)
+    wake_ns = run.wake_ns
+    assert wake_ns is not None
+    assert asked == [0]
+    run.complete(1, first, "ok")
+    assert not run.poll(1)
+    assert (asked, run.wake_ns) == ([0], wake_ns), "a completion brings nothing before the next op is due"
+    assert len(run.poll(wake_ns)) == 1
+    assert asked == [0, wake_ns]
+    run.stop()
+    assert not run.poll(wake_ns)
+    assert not run.finished, "one op is outstanding"
 
 
 def test_wake_is_the_end_of_a_sleep() -> None:

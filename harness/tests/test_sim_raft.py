@@ -87,7 +87,7 @@ SEEDS: dict[str, tuple[int, dict[str, Any]]] = {
     "reply-before-commit": (1, {}),
     "volatile-log": (2, {}),
     "vote-twice": (7, {}),
-    "commit-by-count": (165, {"interval_s": 0.746}),
+    "commit-by-count": (11, {"interval_s": 0.3}),
 }
 """Bug -> a seed of the standard scenario that finds it, and what is changed of the scenario. Found by a sweep; a change of what
 any component draws makes another sweep necessary."""
