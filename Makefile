@@ -37,11 +37,10 @@ long-compute: $(READY)
 long-real: $(READY)
 	$(PYTEST) -m 'long and not linux and real and not soak' --timeout 1800
 
-# Namespaces, containers and SSH machines for real: root, and what .ci/linux-setup installs and starts.
-# They mostly wait: two files run at once, and then those that nothing may run beside. WORKERS=0: one after another.
+# Namespaces, containers and SSH machines for real: root, and what .ci/linux-setup installs and starts. One test after another:
+# they look at all rules, mounts and containers of the machine to see that nothing was left.
 linux: $(READY)
-	$(PYTEST) -m 'linux and not soak and not alone' --timeout 1800 --numprocesses $(WORKERS) --maxprocesses 2 --dist loadfile
-	$(PYTEST) -m 'linux and not soak and alone' --timeout 1800
+	$(PYTEST) -m 'linux and not soak' --timeout 1800
 
 # The long tests again with many more seeds and runs: hours, by hand. docs/soak.md has the last figures.
 soak: $(READY)

@@ -119,9 +119,11 @@ def traces(*, with_living: bool = False) -> frozenset[str]:
     living = [bridge.name for bridge in network.bridges() if is_anothers(bridge.label)]
     client = docker.from_env()
     try:
-        containers = [f"container {container.name}" for container in client.containers.list(all=True)]
+        containers = [
+            f"container {container.name}" for container in client.containers.list(all=True, ignore_removed=True)
+        ]
         networks = [f"network {joined.name}" for joined in client.networks.list()]
-        for container in client.containers.list(all=True, filters={"label": CONTROLLER_LABEL}):
+        for container in client.containers.list(all=True, ignore_removed=True, filters={"label": CONTROLLER_LABEL}):
             if is_anothers(container.labels[CONTROLLER_LABEL]):
                 living.append(str(container.name))
         for joined in client.networks.list(filters={"label": CONTROLLER_LABEL}):

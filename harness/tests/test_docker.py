@@ -55,7 +55,6 @@ def test_containers_have_no_privilege_but_net_admin_and_no_way_out(tmp_path: Pat
         assert environment.control().run("n1", ["ls", "/var/run/docker.sock"]).exit_code
 
 
-@pytest.mark.alone
 def test_containers_that_are_left_running_are_found_and_removed_later(tmp_path: Path) -> None:
     before = kernel.traces()
     environment = kernel.environment("docker", tmp_path, {"leave_running": "true"})

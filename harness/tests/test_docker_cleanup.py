@@ -11,7 +11,7 @@ from harness.store.runs import RunDirectory
 from harness.tests import kernel
 from harness.tests.sshd import awaited, in_background
 
-pytestmark = [pytest.mark.linux, pytest.mark.alone, pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.linux, pytest.mark.real, pytest.mark.timeout(300)]
 
 
 def test_after_kill_9_of_the_controller_cleanup_collects_logs_and_traces_first(tmp_path: Path) -> None:

@@ -117,7 +117,6 @@ def controller(env: str, store: Path, seed: int) -> tuple[subprocess.Popen[bytes
     return process, (store / "current").resolve()
 
 
-@pytest.mark.alone
 @environments
 @pytest.mark.timeout(600)
 def test_after_kill_9_in_a_partition_cleanup_leaves_everything_as_before(env: str, tmp_path: Path) -> None:
@@ -146,7 +145,6 @@ def test_a_run_that_is_told_to_stop_removes_everything(env: str, number: signal.
     assert json.loads((run / "verdict.json").read_text())["interrupted"]
 
 
-@pytest.mark.alone
 @environments
 @pytest.mark.timeout(300)
 def test_cleanup_leaves_a_living_run_alone(env: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from harness.environments.ssh import examine, remote_directories
 from harness.tests.sshd import Machines, awaited, in_background, machines, themis
 from histories import jsonl
 
-pytestmark = [pytest.mark.linux, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.linux, pytest.mark.long, pytest.mark.timeout(300)]
 
 MS_NS = 1_000_000
 OFFSET_NS = 400 * MS_NS

@@ -264,7 +264,6 @@ def test_machines_are_reached_by_ipv6_where_nodes_have_ipv4(three: Machines, tmp
     assert three.is_clean()
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("is_guard_killed", [False, True])
 def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path, is_guard_killed: bool) -> None:
     store = tmp_path / "store"
@@ -309,7 +308,6 @@ def test_after_kill_9_cleanup_finds_the_machines(three: Machines, tmp_path: Path
     assert remote_directories.find_leftovers() == []
 
 
-@pytest.mark.alone
 def test_the_next_run_finds_what_was_left(three: Machines, tmp_path: Path) -> None:
     store = tmp_path / "store"
     controller = subprocess.Popen(

@@ -94,7 +94,6 @@ def test_by_sudo_every_fault_works_and_nothing_is_left(
         assert not processes_of_run(run)
 
 
-@pytest.mark.alone
 def test_after_kill_9_in_a_partition_cleanup_collects_and_removes_by_sudo_too(three: Machines, tmp_path: Path) -> None:
     store = tmp_path / "store"
     with user(three, shell_files={".bashrc": GREETING}) as who:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KERNEL = "linux.uml"
+SHIM = Path(__file__).with_name("uml_ptrace.cpp")
 MODULES = Path("/usr/lib/uml/modules")
 MEMORY_MIB = 1536
 LEGACY = ("iptables", "iptables-restore", "iptables-save")
@@ -49,6 +50,10 @@ def run(argv: Sequence[str], scratch: Path, timeout_s: float) -> tuple[int, str]
     """
     kernel = shutil.which(KERNEL)
     assert kernel is not None, f"{KERNEL} is not installed: apt-get install user-mode-linux kmod"
+    compiler = shutil.which("c++") or shutil.which("g++")
+    assert compiler is not None, "a C++ compiler is needed to run user-mode Linux here: apt-get install g++"
+    shim = scratch / "ptrace.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", shim, SHIM], check=True)
     init, output, status = scratch / "init", scratch / "output", scratch / "status"
     init.write_text(
         INIT.format(
@@ -71,6 +76,7 @@ def run(argv: Sequence[str], scratch: Path, timeout_s: float) -> tuple[int, str]
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env=os.environ | {"LD_PRELOAD": str(shim)},
         ) as process,
     ):
         try:

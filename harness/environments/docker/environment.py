@@ -384,7 +384,9 @@ class LeftRun(msgspec.Struct, frozen=True):
         """It is gone; why it is still there, or None. The nodes' files come into the run's directory first."""
         client = reach()
         problems: list[str] = []
-        for container in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={self.run_id}"}):
+        for container in client.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}={self.run_id}"}
+        ):
             tags = container.labels
             place = late_files.place(self.run_id, tags.get(DIRECTORY_LABEL, ""), tags.get(NODE_LABEL, ""))
             try:
@@ -407,7 +409,7 @@ def find_leftovers() -> list[LeftRun]:
     try:
         client = reach()
         found: list[tuple[str, dict[str, str], bool]] = []
-        for container in client.containers.list(all=True, filters={"label": RUN_LABEL}):
+        for container in client.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL}):
             found.append((str(container.name), container.labels, True))
         for network in client.networks.list(filters={"label": RUN_LABEL}):
             found.append((str(network.name), (network.attrs or {}).get("Labels") or {}, False))
