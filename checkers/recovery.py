@@ -18,7 +18,7 @@ CHECKER = "recovery"
 SILENT_MIN = 5
 """So many ops without an answer, with no `ok` after them, are not bad luck: final reads are tried until they succeed."""
 UNANSWERED = frozenset({"timeout", "not-sent", "reset", "bad-reply"})
-"""What the harness itself says of a call that got no answer (targets.target.NoReply)."""
+"""The errors of calls that got no answer, as the histories name them: the values of `why` in targets.session.NoReply."""
 
 
 def recovery(history: History) -> Verdict:

@@ -27,9 +27,6 @@ _log = logging.getLogger("themis")
 class Record(Protocol):
     """What a run left, for its checkers."""
 
-    directory: Path
-    """The run's folder; nodes' files stand below nodes/<n>/. Nothing is written there unless `keeps_files`."""
-
     def history(self) -> History:
         """Every op that was recorded. Raises MalformedHistory or OSError when it cannot be read."""
         ...
@@ -45,6 +42,8 @@ class Sink(Record, Protocol):
 
     run_id: str
     """Labels everything that the run makes outside its folder."""
+    directory: Path
+    """The run's folder; nodes' files stand below nodes/<n>/. Nothing is written there unless `keeps_files`."""
     is_watched: bool
     """Somebody looks on: the state of the run is shown while it goes on."""
     keeps_files: bool
@@ -133,7 +132,6 @@ class MemorySink:
         self.run_id = run_id
         self.directory = directory
         self.environment: Environment | None = None
-        self.result: Result | None = None
         self._ops: list[Op] = []
 
     def discard(self) -> None:
@@ -155,7 +153,7 @@ class MemorySink:
         return None
 
     def keep(self, result: Result) -> None:
-        self.result = result
+        """Keep nothing: `execute` returns the result."""
 
 
 @contextmanager
