@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 import pytest
 
+from histories.faults import FaultResult
 from histories.op import NEMESIS, Op
 from nemesis.capabilities import Grudge, Spans
 from nemesis.nemesis import Nemesis
@@ -22,6 +23,14 @@ def op(f: str, value: object = None) -> Op:
 def with_timeout(timeout_s: float | None) -> tuple[FakeCluster, Nemesis]:
     cluster = FakeCluster(NODES)
     return cluster, Nemesis(cluster, chosen_families(parse_nemesis(list(families()))), timeout_s=timeout_s)
+
+
+def gives_up(nemesis: Nemesis, op: Op) -> FaultResult:
+    """The result of an op that is stuck. The others keep the long time-out: they must end in time on a busy machine too."""
+    patience_s, nemesis.timeout_s = nemesis.timeout_s, 0.05
+    result = nemesis.invoke(op)
+    nemesis.timeout_s = patience_s
+    return result
 
 
 def test_an_op_that_no_fault_takes_is_a_mistake_of_the_program() -> None:
@@ -64,12 +73,13 @@ def test_with_a_timeout_an_op_that_ends_in_time_is_as_without() -> None:
 
 
 def test_a_stuck_fault_is_given_up_and_healed_at_the_end() -> None:
-    cluster, nemesis = with_timeout(0.05)
+    cluster, nemesis = with_timeout(30.0)
     cluster.links.stuck = threading.Event()
-    result = nemesis.invoke(op("start-partition", SPLIT))
+    result = gives_up(nemesis, op("start-partition", SPLIT))
     assert (result.status, result.why) == ("indeterminate", "given up after 0.05 s")
     assert [(begun.id, begun.nodes["n1"].in_force_ns) for begun in result.begins] == [("partition-1", None)]
     assert nemesis.invoke(op("kill", ["n1"])).status == "installed"
+    nemesis.timeout_s = 1.0
     healed = nemesis.heal_all()
     assert healed["kill"].status == "installed"
     assert healed["partition"].status == "indeterminate"
@@ -83,10 +93,11 @@ def test_a_stuck_fault_is_given_up_and_healed_at_the_end() -> None:
 
 
 def test_a_stuck_heal_is_given_up_too() -> None:
-    cluster, nemesis = with_timeout(0.05)
+    cluster, nemesis = with_timeout(30.0)
     nemesis.invoke(op("start-partition", SPLIT))
     cluster.links.stuck = threading.Event()
-    assert nemesis.invoke(op("stop-partition")).why == "given up after 0.05 s"
+    assert gives_up(nemesis, op("stop-partition")).why == "given up after 0.05 s"
+    nemesis.timeout_s = 1.0
     assert "may yet take effect" in nemesis.heal_all()["partition"].why
     cluster.links.stuck.set()
 
@@ -120,7 +131,7 @@ def test_operating_errors_are_values_and_mistakes_are_raised(timeout_s: float | 
 
 
 def test_an_op_that_is_stuck_does_not_refuse_the_ops_that_would_unblock_it() -> None:
-    cluster, nemesis = with_timeout(0.05)
+    cluster, nemesis = with_timeout(30.0)
     is_up = threading.Event()
     start = cluster.processes.start
 
@@ -134,13 +145,14 @@ def test_an_op_that_is_stuck_does_not_refuse_the_ops_that_would_unblock_it() -> 
 
     cluster.processes.start = waits_for_the_others  # type: ignore[method-assign]
     assert nemesis.invoke(op("kill", ["n1", "n2"])).status == "installed"
-    assert nemesis.invoke(op("restart", ["n3"])).why == "given up after 0.05 s"
+    assert gives_up(nemesis, op("restart", ["n3"])).why == "given up after 0.05 s"
     killed = nemesis.invoke(op("kill", ["n3"]))
     assert killed.status in ("skipped", "indeterminate")
     assert "an earlier op (restart n3) is still stuck" in killed.why, "it may start n3 at any time"
     started = nemesis.invoke(op("start", ["n1", "n2"]))
     assert (started.status, started.why) == ("installed", "")
-    assert [ended.id for ended in started.ends] == ["kill-1"]
+    # The restart is free now: it may end before this op is told of, or after it.
+    assert [ended.id for ended in started.ends if ended.id != "restart-all-2"] == ["kill-1"]
     assert nemesis.heal_all()["kill"].status == "installed"
     assert cluster.healthy()
     assert nemesis.book.open("kill") == nemesis.book.open("restart-all") == []
