@@ -11,7 +11,7 @@ import click
 
 from harness.cli import check, image, machine, prune, replay, run, show
 from harness.errors import HARNESS, USAGE, HarnessError, UsageError, unknown_name
-from harness.report.printing import block, line
+from histories.printing import block, line
 
 
 class NearestName(click.Group):

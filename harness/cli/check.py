@@ -18,12 +18,12 @@ from checkers.models.model import Model
 from harness.cli import options
 from harness.errors import UsageError, unknown_name
 from harness.report import summary
-from harness.report.printing import block, line
 from harness.workloads import claims
 from harness.workloads.base import WorkloadContext
 from histories.files import load
 from histories.history import History
 from histories.loaded import Format, Loaded
+from histories.printing import block, line
 from histories.sources import name_of
 from histories.wellformed import MalformedHistory
 

@@ -12,13 +12,13 @@ from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.report import summary
 from harness.report.failure import failures
-from harness.report.printing import line
 from harness.report.space_time import diagram
 from harness.report.story import story
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory
 from histories import jsonl
 from histories.history import History
+from histories.printing import line
 from histories.wellformed import MalformedHistory
 
 SHOWN_MAX = 5

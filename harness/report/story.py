@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from harness.report.failure import Failure, FailureEdge, FailureOp, Role, duration
-from harness.report.printing import block, line, value
 from histories.history import History
 from histories.op import Op, freeze
+from histories.printing import block, line, value
 
 WIDTH = 79
 WORDS_MAX = 1_200

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from checkers import Validity, Verdict
 from harness.errors import HARNESS, INVALID, UNKNOWN, VALID
-from harness.report.printing import block, line
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory
+from histories.printing import block, line
 
 REASON_MAX = 2_000
 """Characters of a reason that a summary shows; verdict.json has it whole."""
