@@ -21,7 +21,6 @@ from histories.printing import block, harmless, line, value
         "\u2066x\u2069",
         "\u2028",
         "\ud800",
-        "\udcff",
         "\u200b\ufeff",
         "\U000e0041",
     ],
