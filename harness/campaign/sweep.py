@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import multiprocessing
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Generator, Sequence
+from concurrent.futures import Executor, Future
 from random import Random
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ import msgspec
 
 from checkers.verdict import Validity
 from harness.campaign.command_line import command_line
+from harness.campaign.workers import worker_pool
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
 from harness.errors import UsageError
 from harness.report.summary import first_reason
@@ -101,7 +101,7 @@ def digest(rows: Sequence[Any]) -> str:
 
 def sweep(
     spec: RunSpec, seeds: Sequence[int], jobs: int = 1, *, fail_fast: bool = False, with_digests: bool = False
-) -> Iterator[SeedResult]:
+) -> Generator[SeedResult, None, None]:
     """The result of each seed, in order; with `fail_fast` the first result that is not VALID is the last.
 
     jobs: processes; 1 runs everything in this one. Raises UsageError when the spec cannot be run or there are no seeds.
@@ -118,9 +118,7 @@ def sweep(
             if fail_fast and result.validity is not Validity.VALID:
                 return
         return
-    # Spawned, not forked: a worker owes nothing to this process, not even its hash seed.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=freeze_imports) as executor:
+    with worker_pool(jobs) as executor:
         yield from sweep_on(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests)
 
 
@@ -142,7 +140,7 @@ def sweep_on(
     *,
     fail_fast: bool = False,
     with_digests: bool = False,
-) -> Iterator[SeedResult]:
+) -> Generator[SeedResult, None, None]:
     """As `sweep`, on the workers of `executor`, of which there are `jobs`."""
     left = iter(seeds)
     waiting: deque[Future[SeedResult]] = deque()
@@ -159,9 +157,3 @@ def sweep_on(
     finally:
         for future in waiting:
             future.cancel()
-
-
-def freeze_imports() -> None:
-    """Imported objects live as long as the process: the garbage collector no longer looks at them."""
-    gc.collect()
-    gc.freeze()

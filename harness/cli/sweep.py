@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.errors import HARNESS, VALID, UsageError, exit_code
 from harness.report import summary
 from harness.report.failure import failures
 from harness.report.story import story
+from harness.run.interruption import raising_interrupts
 from harness.spec import RunSpec
 
 NEIGHBOURS = 8
@@ -38,20 +40,21 @@ def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedul
     codes: set[int] = set()
     progress = ProgressLine(sys.stderr, "seed", len(seeds))
     try:
-        for result in sweep(spec, seeds, jobs, fail_fast=fail_fast):
-            counted[result.validity] += 1
-            virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
-            codes.add(code := summary.code(result.result))
-            if code != VALID:
-                if first_invalid is None and result.validity is Validity.INVALID:
-                    first_invalid = result
-                # A history is large, and only one is explained.
-                failed.append(msgspec.structs.replace(result, history=None))
-                if not as_json:
-                    progress.clear()
-                    word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
-                    click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
-            progress.show(counted.total())
+        with raising_interrupts(), closing(sweep(spec, seeds, jobs, fail_fast=fail_fast)) as results:
+            for result in results:
+                counted[result.validity] += 1
+                virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
+                codes.add(code := summary.code(result.result))
+                if code != VALID:
+                    if first_invalid is None and result.validity is Validity.INVALID:
+                        first_invalid = result
+                    # A history is large, and only one is explained.
+                    failed.append(msgspec.structs.replace(result, history=None))
+                    if not as_json:
+                        progress.clear()
+                        word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
+                        click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
+                progress.show(counted.total())
     except KeyboardInterrupt:
         # What was swept so far counts; no seed at all is UNKNOWN.
         progress.clear()

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 import msgspec
 
+from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
 from harness.store.runs import RunDirectory
 
@@ -49,7 +50,7 @@ FINDERS = {
     "netns": "harness.environments.netns.environment:find_leftovers",
     "ssh": "harness.environments.ssh.remote_directories:find_leftovers",
 }
-"""Environment -> what finds more than processes on this machine, which are looked for always."""
+"""Environment -> what finds more than processes and shared memory of this machine, which are looked for always."""
 
 
 def find(environments: Iterable[str] = tuple(FINDERS)) -> list[Leftover]:
@@ -58,6 +59,7 @@ def find(environments: Iterable[str] = tuple(FINDERS)) -> list[Leftover]:
     Processes come first: what they hold can be removed only after them.
     """
     found: list[Leftover] = [OrphanProcess(process) for process in labelled_processes.find_leftovers()]
+    found += shared_memory.find_leftovers()
     for name in environments:
         if name in FINDERS:
             module, _, attribute = FINDERS[name].partition(":")

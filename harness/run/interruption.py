@@ -1,14 +1,44 @@
-"""Ctrl-C and SIGTERM during a run: the first asks it to end well, the second to be out at once."""
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) during a run: the first asks it to end well, the second to be out at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import click
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a command to end."""
+
+
+def is_heeded(number: signal.Signals) -> bool:
+    """Whether the signal is to end a command: not where `nohup` told it to outlive its terminal."""
+    return number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+
+
+@contextmanager
+def raising_interrupts() -> Iterator[None]:
+    """Inside, each of SIGNALS raises KeyboardInterrupt as Ctrl-C does: for commands that have nothing to heal.
+
+    In a thread other than the main one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS if is_heeded(number)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Interruption:
@@ -28,24 +58,24 @@ class Interruption:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Inside, this object gets SIGINT and SIGTERM. In a thread other than the main one nothing changes."""
+        """Inside, this object gets SIGNALS. In a thread other than the main one nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, self._received) for number in signals]
+        before = {number: signal.signal(number, self._received) for number in SIGNALS if is_heeded(number)}
         try:
             yield
         finally:
-            for number, handler in zip(signals, before, strict=True):
+            for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         if not self.is_asked:
             self.is_asked = True
-            click.echo(
-                "\nthemis: ending the run: healing, then checking what there is (again to leave at once)", err=True
-            )
+            with suppress(OSError):  # The terminal may be gone.
+                click.echo(
+                    "\nthemis: ending the run: healing, then checking what there is (again to leave at once)", err=True
+                )
             if self._stop is not None:
                 self._stop()
         elif not self.is_aborted:

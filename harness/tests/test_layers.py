@@ -30,7 +30,7 @@ ENVIRONMENTS: tuple[tuple[str, ...], ...] = (
     ("base",),
     ("real",),
     ("linux",),
-    ("sim", "local", "netns", "docker", "ssh"),
+    ("sim", "local", "netns", "docker", "ssh", "shared_memory"),
     ("registry", "leftovers", "fault_table"),
 )
 """The same within environments: what environments share stands below them, and none knows another."""

@@ -58,7 +58,7 @@ def test_not_everything_is_handed_out_at_once() -> None:
     executor = Counting()
     results = sweep.sweep_on(executor, SHORT, range(1, 1000), jobs=1)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert executor.submitted == sweep.AHEAD
 
 

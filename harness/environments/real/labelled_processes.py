@@ -78,7 +78,7 @@ def labelled(run_id: str | None = None) -> list[Labelled]:
             if label is None or run_id not in (None, label) or state(int(entry.name)) == "dead":
                 continue
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            found.append(Labelled(int(entry.name), label, command, not _is_alive(environment.get(CONTROLLER, ""))))
+            found.append(Labelled(int(entry.name), label, command, not is_alive(environment.get(CONTROLLER, ""))))
     return sorted(found, key=lambda process: process.pid)
 
 
@@ -111,7 +111,8 @@ def _environment(pid: int) -> dict[str, str]:
     return dict(entry.partition("=")[::2] for entry in data.split("\0") if "=" in entry)
 
 
-def _is_alive(controller: str) -> bool:
+def is_alive(controller: str) -> bool:
+    """Whether the process of this identity ("pid:start") lives."""
     pid = controller.partition(":")[0]
     if not pid.isdecimal() or state(int(pid)) == "dead":
         return False

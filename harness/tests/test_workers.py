@@ -1,0 +1,86 @@
+"""Nothing of a sweep is left, however it ended: no worker, no resource tracker, no semaphore in shared memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.environments import shared_memory
+from harness.environments.real import labelled_processes
+
+pytestmark = pytest.mark.real
+
+PATIENCE_S = 60.0
+
+
+def until(happened: Callable[[], object], what: str) -> None:
+    """Return when it has happened."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.02)
+
+
+def semaphores(pid: int) -> list[str]:
+    """Those that the process has in shared memory."""
+    return [entry.name for entry in shared_memory.PLACE.iterdir() if entry.name.startswith(f"sem.themis-{pid}-")]
+
+
+def processes(pid: int) -> list[labelled_processes.Labelled]:
+    """The workers of this sweep, and the resource tracker."""
+    return labelled_processes.labelled(f"sweep-{pid}")
+
+
+@contextmanager
+def sweeping(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in the middle of its seeds."""
+    command = [sys.executable, "-m", "harness", "test", "--env", "sim", "--seeds", "1..100000", "--jobs", "2"]
+    options = ["--time-limit", "30", "--nemesis", "kill"]
+    with (tmp_path / "output").open("wb") as output:
+        process = subprocess.Popen([*command, *options], stdout=output, stderr=output, start_new_session=True)
+    try:
+        until(lambda: len(processes(process.pid)) >= 3 and semaphores(process.pid), "no worker was started")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_nothing_outlives_a_sweep(number: signal.Signals, tmp_path: Path) -> None:
+    with sweeping(tmp_path) as sweep:
+        sweep.send_signal(number)
+        sweep.wait(PATIENCE_S)
+        until(lambda: not processes(sweep.pid), "a worker or the tracker lives on")
+        assert not semaphores(sweep.pid)
+        if number != signal.SIGKILL:
+            assert b"interrupted after" in (tmp_path / "output").read_bytes()
+            assert b"Traceback" not in (tmp_path / "output").read_bytes()
+
+
+def test_cleanup_knows_what_is_left_when_the_tracker_was_killed_too(tmp_path: Path) -> None:
+    with sweeping(tmp_path) as sweep:
+        assert not [left for left in shared_memory.find_leftovers() if left.pid == sweep.pid], "it still lives"
+        names = semaphores(sweep.pid)
+        os.killpg(sweep.pid, signal.SIGKILL)
+        sweep.wait()
+        until(lambda: not processes(sweep.pid), "a worker or the tracker lives on")
+        found = [left for left in shared_memory.find_leftovers() if left.pid == sweep.pid]
+        assert {Path(left.path).name for left in found} == set(names)
+        assert [left.remove() for left in found] == [None] * len(found)
+        assert not semaphores(sweep.pid)
+
+
+def test_a_semaphore_of_a_living_process_and_one_of_another_program_are_no_leftovers(tmp_path: Path) -> None:
+    mine = labelled_processes.identity(os.getpid()).replace(":", "-")
+    for name in (f"sem.themis-{mine}-a", "sem.mp-abc", "sem.themis-x", "sem.themis-4194305-1-b"):
+        (tmp_path / name).touch()
+    assert [Path(left.path).name for left in shared_memory.find_leftovers(tmp_path)] == ["sem.themis-4194305-1-b"]
