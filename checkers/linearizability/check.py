@@ -1,4 +1,4 @@
-"""A whole history: fit for the model or refused, split by key, each key searched, one verdict.
+"""A whole history: fit for the model or refused, split by key, each key decided, one verdict.
 
 Keys are independent objects, so a history is linearizable exactly when each key's part is (locality: Herlihy and Wing
 1990, §3.1). With the native core they are searched in parallel threads; the first that is refuted ends the search of
@@ -8,6 +8,7 @@ the others, which are then undecided, and the verdict is INVALID all the same.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,9 @@ from checkers.evidence import Linearizability, Order, Undecided
 from checkers.linearizability import native
 from checkers.linearizability.encode import Entries, entries_by_key
 from checkers.linearizability.explain import explain
+from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.result import SearchResult
-from checkers.linearizability.search import Cancellation, Core, search
+from checkers.linearizability.search import Cancellation, Core
 from checkers.linearizability.table import Table, steps_for
 from checkers.linearizability.wording import in_words, plain
 from checkers.models.model import Model, Operation
@@ -116,13 +118,13 @@ def search_keys(
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     parts = entries_by_key(history, refused=refused, nil_reads=nil_reads)
     _require_fit(parts, model)
-    table = _shared_table(parts, model)
+    table = _SharedTable(parts, model)
     stop = Cancellation()
 
     def search_one(key: Any) -> tuple[Any, SearchResult]:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        result = search(
-            parts[key], model, states_max=states_max, time_limit_s=left_s, stop=stop, core=core, table=table
+        result = decide(
+            parts[key], model, states_max=states_max, time_limit_s=left_s, stop=stop, core=core, table=table.get
         )
         if result.validity is Validity.INVALID:
             stop.cancel(f"key {in_words(key)} was refuted")
@@ -191,16 +193,34 @@ def _index(misfit: Misfit) -> int:
     return misfit.index
 
 
-def _shared_table(parts: Mapping[Any, Entries], model: Model) -> Table | None:
-    """A complete table of all keys' operations where that is cheap, so that keys need not make their own."""
-    if not parts:
-        return None
-    try:
-        total = sum(map(len, parts.values()))
-        table = Table(model, next(iter(parts.values())).operations, steps_for(total))
-    except Exception:  # noqa: BLE001 - each key meets it again and reports it as its own
-        return None
-    return table if table.is_complete or len(parts) == 1 else None
+class _SharedTable:
+    """A complete table of all keys' operations where that is cheap, so that keys need not make their own.
+
+    Made when the first key is searched: what monitors decide needs none. Safe to ask from several threads.
+    """
+
+    def __init__(self, parts: Mapping[Any, Entries], model: Model) -> None:
+        self._parts = parts
+        self._model = model
+        self._lock = threading.Lock()
+        self._is_made = False
+        self._table: Table | None = None
+
+    def get(self) -> Table | None:
+        """The table; None where it would cost too much."""
+        with self._lock:
+            if not self._is_made:
+                self._is_made = True
+                self._table = self._make()
+            return self._table
+
+    def _make(self) -> Table | None:
+        try:
+            total = sum(map(len, self._parts.values()))
+            table = Table(self._model, next(iter(self._parts.values())).operations, steps_for(total))
+        except Exception:  # noqa: BLE001 - each key meets it again and reports it as its own
+            return None
+        return table if table.is_complete or len(self._parts) == 1 else None
 
 
 def _stats(results: Mapping[Any, KeyResult], undecided: int) -> dict[str, Any]:
@@ -217,6 +237,9 @@ def _stats(results: Mapping[Any, KeyResult], undecided: int) -> dict[str, Any]:
         if by := part.result.stats.get("decided_by"):
             decided_by = stats.setdefault("decided_by", {})
             decided_by[by] = decided_by.get(by, 0) + 1
+        if why := part.result.stats.get("monitor"):
+            undecided_by = stats.setdefault("monitor_undecided", {})
+            undecided_by[why] = undecided_by.get(why, 0) + 1
     return stats
 
 

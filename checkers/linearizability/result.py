@@ -34,6 +34,8 @@ class SearchResult(msgspec.Struct, frozen=True):
     failed_at: for INVALID, the position of the operation that cannot be linearized: every way to explain the history
         died at its return. The prefix that ends there is the shortest that fails when `is_shortest`; otherwise a
         shorter one may fail too.
+    core: for INVALID, where a monitor decided: positions of a sub-history that is not linearizable by itself. `failed_at`
+        is then the operation of the core that returns last. Empty where a search decided.
     final_configurations: for INVALID, a bounded sample of the configurations that were still possible just before that
     return. stats: configurations explored, ns, `core` ("native" or "pure") and which search decided.
     reason: for UNKNOWN, why it was not decided and how far it got.
@@ -45,6 +47,7 @@ class SearchResult(msgspec.Struct, frozen=True):
     linearization: Sequence[int] | None = None
     failed_at: int | None = None
     is_shortest: bool = True
+    core: tuple[int, ...] = ()
     final_configurations: tuple[Configuration, ...] = ()
     stats: dict[str, Any] = {}
     reason: str = ""
