@@ -81,8 +81,13 @@ def check_traces(names: Sequence[str], records: Iterable[TraceRecord], node_coun
     """
     ordered = sorted(records, key=lambda record: record.time)
     count = len({record.node for record in ordered}) if node_count is None else node_count
-    observers = Observers(names, count)
-    for record in ordered:
+    return check_stream(names, ordered, count)
+
+
+def check_stream(names: Sequence[str], records: Iterable[TraceRecord], node_count: int) -> Verdict:
+    """As `check_traces`, of records that come in order of time and are not held. Reads no further than the first violation."""
+    observers = Observers(names, node_count)
+    for record in records:
         violation = observers.observe(record)
         if violation is not None:
             return observers.verdict(violation)

@@ -10,8 +10,9 @@ import gc
 import hashlib
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from random import Random
 from typing import Any, cast
 
@@ -20,7 +21,9 @@ import msgspec
 from checkers.verdict import Validity
 from harness.campaign.command_line import command_line
 from harness.campaign.workers import worker_pool
+from harness.environments.base import Environment
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
+from harness.environments.sim.world import TraceRow
 from harness.errors import UsageError
 from harness.report.summary import first_reason
 from harness.run import plan
@@ -29,6 +32,7 @@ from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import Result
 from histories.history import History
+from nemesis.schedule import Schedule
 
 AHEAD = 4
 """Seeds handed out per process beyond those whose turn it is: enough that none waits, few enough to stop soon."""
@@ -73,7 +77,7 @@ def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
 def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
     if spec.env != "sim":
         raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
-    sink = MemorySink(f"seed-{spec.seed}")
+    sink = TracedSink(f"seed-{spec.seed}") if with_digests else MemorySink(f"seed-{spec.seed}")
     began_s = time.thread_time()
     result = execute(plan.prepare(spec), sink)
     cpu_s = time.thread_time() - began_s
@@ -86,8 +90,33 @@ def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
         command=command_line(spec),
         history=None if result.verdict.validity is Validity.VALID else history,
         history_digest=digest(history) if with_digests else "",
-        trace_digest=digest(world.traces or ()) if with_digests else "",
+        trace_digest=sink.trace_digest() if isinstance(sink, TracedSink) else "",
     )
+
+
+class TracedSink(MemorySink):
+    """Also takes the digest of what the nodes trace, as it comes."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self._traced = hashlib.sha256()
+        self._encode = msgspec.json.Encoder(order="deterministic").encode
+
+    @contextmanager
+    def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
+        cast(SimEnvironment, environment).world.keep_traces = self._take
+        with super().opened(environment, faults):
+            yield
+
+    def _take(self, rows: Sequence[TraceRow]) -> None:
+        for row in rows:
+            self._traced.update(self._encode(row) + b"\n")
+
+    def trace_digest(self) -> str:
+        """SHA-256 of the JSON lines of all that was traced."""
+        assert self.environment is not None
+        cast(SimEnvironment, self.environment).world.pass_on_traces()
+        return self._traced.hexdigest()
 
 
 def digest(rows: Sequence[Any]) -> str:

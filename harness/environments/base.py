@@ -27,7 +27,8 @@ class Deployment(msgspec.Struct, frozen=True):
     run_id: labels everything that the environment makes. directory: the run directory; node files go below nodes/<n>/.
     client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment. moves_clocks: a
     fault of the run needs clocks; else programs outside the project are started without what moves theirs. topology: the
-    target's, for these nodes and options. interface: what the workload asks of the target.
+    target's, for these nodes and options. interface: what the workload asks of the target. keeps_files: the run
+    has a folder; else nothing is written below `directory`.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class Deployment(msgspec.Struct, frozen=True):
     moves_clocks: bool = False
     topology: Topology = PLAIN
     interface: str = "kv"
+    keeps_files: bool = True
 
 
 class EnvironmentClass(Protocol):
@@ -88,7 +90,7 @@ class Environment(Protocol):
         ...
 
     def collect(self) -> None:
-        """Bring logs and traces below directory/nodes/<n>/ (node.log, trace.jsonl)."""
+        """Logs and traces are whole below directory/nodes/<n>/ (node.log, trace.jsonl). Called only where files are kept."""
         ...
 
     def down(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from checkers import Verdict, guarded, merge
 from checkers.availability import availability
-from checkers.invariants import check_traces
+from checkers.invariants import check_stream
 from checkers.recovery import recovery
 from checkers.vacuity import vacuity
 from checkers.windows import fault_windows
@@ -71,7 +71,7 @@ def check(
         parts["availability"] = guarded("availability", lambda: availability(history))
     rules = plan.target.invariants
     if "invariants" not in parts and rules and (traces := record.traces()) is not None:
-        parts["invariants"] = guarded("invariants", lambda: check_traces(rules, traces, len(plan.spec.nodes)))
+        parts["invariants"] = guarded("invariants", lambda: check_stream(rules, traces, len(plan.spec.nodes)))
     counts = count_ops(history)
     if faults is not None:
         counts["faults_missed"] = count_faults_not_begun(history, phases.due(plan, faults))

@@ -125,6 +125,7 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
                 moves_clocks=plan.moves_clocks,
                 topology=plan.topology,
                 interface=plan.workload.interface,
+                keeps_files=sink.keeps_files,
             )
         )
         environment.check()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from harness.environments.base import Deployment
+from harness.environments.base import Deployment, Environment
 from harness.environments.sim.environment import SimEnvironment
+from harness.environments.sim.world import TraceRow
+from harness.run.sinks import MemorySink
+from histories.tracing import TraceRecord
+from nemesis.schedule import Schedule
 from targets.core import Effect, Event, NodeId
 from targets.session import Ask, Call, NoReply, Outcome, Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
@@ -120,12 +125,44 @@ def world_of(
     """An environment with its nodes up, and the target that holds their cores."""
     target = ScriptedTarget(script)
     deployment = Deployment(
-        "test", directory, target, Word(""), frozenset(), tuple(nodes), seed, client_timeout_s, options
+        "test",
+        directory,
+        target,
+        Word(""),
+        frozenset(),
+        tuple(nodes),
+        seed,
+        client_timeout_s,
+        options,
+        keeps_files=False,
     )
     environment = SimEnvironment(deployment)
     environment.check()
     environment.up()
     return environment, target
+
+
+class TraceSink(MemorySink):
+    """Also keeps what the nodes trace, in order."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self._records: list[TraceRecord] = []
+
+    @contextmanager
+    def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
+        cast(SimEnvironment, environment).world.keep_traces = self._take
+        with super().opened(environment, faults):
+            yield
+
+    def _take(self, rows: Sequence[TraceRow]) -> None:
+        self._records += [TraceRecord(*row) for row in rows]
+
+    @property
+    def records(self) -> list[TraceRecord]:
+        """All of it."""
+        cast(SimEnvironment, self.environment).world.pass_on_traces()
+        return self._records
 
 
 def run_for(environment: SimEnvironment, seconds: float) -> None:

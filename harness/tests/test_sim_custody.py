@@ -11,9 +11,8 @@ from checkers.custody import custody
 from harness.environments.sim.environment import SimEnvironment
 from harness.run import plan
 from harness.run.execute import execute
-from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
-from histories.tracing import TraceRecord
+from harness.tests.simulated import TraceSink
 
 SPEC = RunSpec(
     env="sim", nemesis=("partition", "kill"), time_limit_s=15.0, interval_s=1.0, rate_hz=50.0, concurrency=10
@@ -22,11 +21,10 @@ SPEC = RunSpec(
 
 @pytest.mark.parametrize("bugs", [(), ("volatile-log",)])
 def test_every_acknowledged_write_is_where_the_traces_say(bugs: tuple[str, ...]) -> None:
-    sink = MemorySink("custody")
+    sink = TraceSink("custody")
     execute(plan.prepare(msgspec.structs.replace(SPEC, seed=2, bugs=bugs, env_options={"invariants": False})), sink)
     environment = cast(SimEnvironment, sink.environment)
-    assert environment.world.traces is not None
-    records = [TraceRecord(*row) for row in environment.world.traces]
+    records = sink.records
     logs = {node.name: core._log for node in environment.nodes if (core := cast(Any, node._core)) is not None}
     writes = [
         (invocation.index, completion)

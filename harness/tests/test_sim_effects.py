@@ -57,7 +57,7 @@ class Bench:
     """One simulated node and, beside it, the queue that says what must be visible."""
 
     def __init__(self, seed: int) -> None:
-        self.world = World(seed, None, False, None)
+        self.world = World(seed, None, None)
         self.disk = Disk(random.Random(seed), quantiles_ns("exponential", 1000, 5000))
         self.visible: list[Effect] = []
         self.scripts: list[Script] = []

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from checkers.evidence import Invariants
@@ -17,12 +18,14 @@ from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
 from harness.errors import UsageError
 from harness.run import plan
-from harness.run.execute import execute, perform, prepare_stage
+from harness.run.execute import execute, perform, prepare_stage, run_into
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
-from histories.tracing import TraceRecord
+from harness.store.runs import Store
+from harness.store.traces import read_traces
+from harness.tests.simulated import TraceSink
 from nemesis.registry import families
 from targets.raft.target import RaftTarget
 
@@ -102,7 +105,7 @@ def test_the_track_record(bug: str) -> None:
 
 
 def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
-    sink = MemorySink("violated")
+    sink = TraceSink("violated")
     verdict = execute(plan.prepare(of(SEEDS["vote-twice"][0], bugs=("vote-twice",))), sink).verdict
     world = cast(SimEnvironment, sink.environment).world
     invariants = verdict.parts["invariants"]
@@ -113,30 +116,33 @@ def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
     assert violation.time == world.now_ns
     assert set(violation.nodes) <= set(STANDARD.nodes)
     assert violation.nodes
-    assert world.traces is not None
-    assert world.traces[-1][0] == world.now_ns
+    assert sink.records[-1].time == world.now_ns
     assert sink.history()[-1].time <= world.now_ns
     assert verdict.parts["nodes"].validity is Validity.VALID
 
 
-def test_the_files_of_a_run(tmp_path: Path) -> None:
-    """collect() writes each node's trace and log, and the message log when it is on."""
-    import msgspec
+def test_the_files_of_a_run_are_written_while_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each node's trace and log, and the message log when it is on: as they are, however long the blocks are."""
+    from harness.environments.sim import message_log, world
 
-    from harness.environments.sim import message_log
-
-    prepared = plan.prepare(of(4, time_limit_s=3.0, env_options={"messages": True}))
-    sink = MemorySink("files", tmp_path)
-    execute(prepared, sink)
-    environment = cast(SimEnvironment, sink.environment)
-    environment.collect()
-    assert environment.world.traces is not None
-    lines = (tmp_path / "nodes" / "n1" / "trace.jsonl").read_bytes().splitlines()
-    told = [TraceRecord(*row) for row in environment.world.traces if row[1] == "n1"]
-    assert lines == [msgspec.json.encode(record) for record in told]
-    assert [type(msgspec.json.decode(line, type=TraceRecord).event) for line in lines] == [type(r.event) for r in told]
-    assert "started" in (tmp_path / "nodes" / "n1" / "node.log").read_text()
-    entries = message_log.read(tmp_path / "messages.jsonl")
+    spec = of(4, time_limit_s=3.0, env_options={"messages": True})
+    traced = TraceSink("traced")
+    execute(plan.prepare(spec), traced)
+    short, long = Store(tmp_path / "short"), Store(tmp_path / "long")
+    run, _ = run_into(long, plan.prepare(spec))
+    monkeypatch.setattr(world, "TRACE_ROWS_MAX", 7)
+    monkeypatch.setattr(message_log, "ENTRIES_MAX", 3)
+    other, _ = run_into(short, plan.prepare(spec))
+    files = [f"nodes/{node}/{file}" for node in spec.nodes for file in ("trace.jsonl", "node.log")]
+    for file in [*files, "messages.jsonl"]:
+        assert (run.path / file).read_bytes() == (other.path / file).read_bytes(), file
+    for node in spec.nodes:
+        lines = (run.nodes / node / "trace.jsonl").read_bytes().splitlines()
+        assert lines == [msgspec.json.encode(record) for record in traced.records if record.node == node]
+        assert "started" in (run.nodes / node / "node.log").read_text()
+    merged = sorted(traced.records, key=lambda record: (record.time, record.node))
+    assert [msgspec.json.encode(record) for record in read_traces(run.nodes)] == list(map(msgspec.json.encode, merged))
+    entries = message_log.read(run.path / "messages.jsonl")
     kinds = {entry.kind for entry in entries}
     assert {"send", "deliver", "timer", "persist", "sync", "start", "request", "reply"} <= kinds
     sent = {entry.number for entry in entries if entry.kind == "send"}

@@ -4,7 +4,7 @@ time. The same deployment, with the same interpreter, gives the same history and
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from heapq import heappop
 from typing import Any
@@ -26,11 +26,11 @@ from harness.environments.sim.message_log import MessageLog
 from harness.environments.sim.network import Network
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
-from harness.environments.sim.world import InvariantViolated, World
+from harness.environments.sim.run_files import RunFiles
+from harness.environments.sim.world import InvariantViolated, TraceRow, World
 from harness.errors import HarnessError, UsageError
 from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op
-from histories.tracing import TraceRecord
 from histories.units import NS_PER_MS
 from nemesis.capabilities import NodeId
 from targets.core import Core
@@ -92,7 +92,8 @@ class SimEnvironment:
         invariants = deployment.target.invariants if options.invariants else ()
         self.observers = Observers(invariants, len(names)) if invariants else None
         messages = MessageLog() if options.messages else None
-        self.world = World(deployment.seed, self.observers, options.trace, messages)
+        self.world = World(deployment.seed, self.observers, messages)
+        self._files: RunFiles | None = None
         self.options = options = options.drawn(self.world.rng("hardware"))
         assert options.fsync_ms_mean is not None
         self.network = Network(self.world, options, names)
@@ -156,6 +157,8 @@ class SimEnvironment:
 
     def up(self) -> None:
         """Every node runs."""
+        if self.deployment.keeps_files:
+            self._keep_files()
         self.clients.connect(self.nodes, self._sessions())
         rng = self.world.rng("boot")
         for node in self.nodes:
@@ -167,6 +170,24 @@ class SimEnvironment:
         dead = [node for node in self.nodes if node.state == "dead"]
         if dead:
             raise HarnessError("; ".join(f"{node.name} did not start: {node.log[-1][1]}" for node in dead))
+
+    def _keep_files(self) -> None:
+        """What happens from now on is written to the run's files."""
+        world, root = self.world, self.deployment.directory
+        has_traces, messages = self.options.trace, world.messages
+        self._files = files = RunFiles(root, self.by_name, has_traces=has_traces, has_messages=messages is not None)
+        if has_traces:
+            world.keep_traces = self._keep_traces
+        if messages is not None:
+            messages.keep = files.keep_messages
+
+    def _keep_traces(self, rows: Sequence[TraceRow]) -> None:
+        assert self._files is not None
+        self._files.keep_traces(rows)
+        for node in self.nodes:
+            # The last line stays: it says why a node does not run.
+            self._files.keep_log(node.name, node.log[:-1])
+            del node.log[:-1]
 
     def _boot(self, node: Node) -> None:
         node.start()
@@ -298,26 +319,20 @@ class SimEnvironment:
         cluster.processes.start(cluster.nodes)
 
     def collect(self) -> None:
-        """nodes/<n>/node.log and trace.jsonl; messages.jsonl in the run directory when the message log is on."""
-        encoder = msgspec.json.Encoder()
-        root = self.deployment.directory
-        lines: dict[NodeId, list[bytes]] = {name: [] for name in self.by_name}
-        for row in self.world.traces or ():
-            lines[row[1]].append(encoder.encode(TraceRecord(*row)))
-        for node in self.nodes:
-            directory = root / "nodes" / node.name
-            directory.mkdir(parents=True, exist_ok=True)
-            log = "".join(f"{when / 1e9:12.6f} {words}\n" for when, words in node.log)
-            (directory / "node.log").write_text(log)
-            if self.world.traces is not None:
-                rows = lines[node.name]
-                (directory / "trace.jsonl").write_bytes(b"\n".join([*rows, b""]) if rows else b"")
+        """The files of the run are whole."""
+        self.world.pass_on_traces()
         if self.world.messages is not None:
-            self.world.messages.write(root / "messages.jsonl")
+            self.world.messages.pass_on()
+        if self._files is not None:
+            for node in self.nodes:
+                self._files.keep_log(node.name, node.log)
+                node.log.clear()
 
     def down(self) -> None:
         """Nothing outlives a simulation; memory is let go."""
         self.world.heap.clear()
+        if self._files is not None:
+            self._files.close()
 
 
 def _options(deployment: Deployment) -> SimOptions:

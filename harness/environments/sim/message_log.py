@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,11 +29,19 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     body: Any = None
 
 
+ENTRIES_MAX = 4096
+"""So many entries are held, and then passed on together."""
+
+
 class MessageLog:
-    """Collects entries in the order in which they happened."""
+    """Takes entries in the order in which they happen, and passes them on in blocks.
+
+    entries: those that were not passed on yet. keep: takes a block; None: it is forgotten.
+    """
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
+        self.keep: Callable[[Sequence[LogEntry]], None] | None = None
         self._sent = 0
 
     def next_number(self) -> int:
@@ -54,18 +63,18 @@ class MessageLog:
     ) -> None:
         """One more entry."""
         self.entries.append(LogEntry(time_ns, kind, node, peer, what, number, why, body))
+        if len(self.entries) >= ENTRIES_MAX:
+            self.pass_on()
 
-    def write(self, path: Path) -> None:
-        """One JSON object a line."""
-        encoder = msgspec.json.Encoder()
-        with path.open("wb") as file:
-            for entry in self.entries:
-                file.write(encoder.encode(entry))
-                file.write(b"\n")
+    def pass_on(self) -> None:
+        """What was held is with `keep`."""
+        entries, self.entries = self.entries, []
+        if self.keep is not None and entries:
+            self.keep(entries)
 
 
 def read(path: Path) -> list[LogEntry]:
-    """The entries of a file written by `MessageLog.write`. Raises ValueError naming the line that is none."""
+    """The entries of messages.jsonl. Raises ValueError naming the line that is none."""
     decoder = msgspec.json.Decoder(LogEntry)
     entries = []
     with path.open("rb") as file:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -22,6 +22,9 @@ Entry = tuple[int, int, Callable[[Any], None], Any]
 TraceRow = tuple[int, str, TraceEvent]
 """time ns, node, event: a TraceRecord before it is one."""
 
+TRACE_ROWS_MAX = 4096
+"""So many rows are held, and then passed on together."""
+
 
 class InvariantViolated(Exception):
     """The step that just ran broke a protocol invariant; `World.violation` holds it. Ends the run where it stands."""
@@ -33,12 +36,14 @@ class World:
     seed: each component draws from `rng(name)`, a child of it, so that one more draw in one place moves nothing elsewhere.
     """
 
-    def __init__(self, seed: int, observers: Observers | None, keeps_trace: bool, messages: MessageLog | None) -> None:
+    def __init__(self, seed: int, observers: Observers | None, messages: MessageLog | None) -> None:
         self.seed = seed
         self.now_ns = 0
         self.heap: list[Entry] = []
         self.next_seq: Callable[[], int] = itertools.count().__next__
-        self.traces: list[TraceRow] | None = [] if keeps_trace else None
+        self.keep_traces: Callable[[Sequence[TraceRow]], None] | None = None
+        """Takes what the nodes trace, in blocks and in order; None: nobody wants it. The invariants see each event at once."""
+        self._rows: list[TraceRow] = []
         self.observers = observers
         self._watching: Mapping[type, tuple[Handler, ...]] = {} if observers is None else observers.handlers
         self.messages = messages
@@ -77,10 +82,18 @@ class World:
             self.failure = error
             raise error
 
+    def pass_on_traces(self) -> None:
+        """What was traced so far is with `keep_traces`."""
+        rows, self._rows = self._rows, []
+        if self.keep_traces is not None and rows:
+            self.keep_traces(rows)
+
     def trace(self, node: str, event: TraceEvent) -> None:
         """Keep what a node said about itself, and ask the invariants. Raises InvariantViolated."""
-        if self.traces is not None:
-            self.traces.append((self.now_ns, node, event))
+        if self.keep_traces is not None:
+            self._rows.append((self.now_ns, node, event))
+            if len(self._rows) >= TRACE_ROWS_MAX:
+                self.pass_on_traces()
         handlers = self._watching.get(event.__class__)
         if handlers is not None:
             for handle in handlers:

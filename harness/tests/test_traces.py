@@ -1,0 +1,36 @@
+"""The stream of trace records that the rules read from a run's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from harness.store.traces import FILE, read_traces
+from histories.tracing import Role, TraceRecord
+
+
+def write(nodes: Path, node: str, times: list[int], rest: bytes = b"") -> None:
+    (nodes / node).mkdir(parents=True)
+    lines = [msgspec.json.encode(TraceRecord(time, node, Role("follower", time))) for time in times]
+    (nodes / node / FILE).write_bytes(b"\n".join([*lines, rest]))
+
+
+def test_records_come_by_time_and_each_node_keeps_its_own_order(tmp_path: Path) -> None:
+    write(tmp_path, "n1", [1, 5, 4, 9])  # A process whose clock was behind that of the one before it.
+    write(tmp_path, "n2", [2, 5, 6])
+    told = [(record.node, record.time) for record in read_traces(tmp_path)]
+    assert told == [("n1", 1), ("n2", 2), ("n1", 5), ("n1", 4), ("n2", 5), ("n2", 6), ("n1", 9)]
+
+
+def test_a_line_that_was_cut_off_and_a_kind_that_nobody_knows_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "n1", [1], b'{"time":2,"node":"n1","event":{"kind":"sneezed"}}\n{"time":3,"no')
+    assert [record.time for record in read_traces(tmp_path)] == [1]
+
+
+def test_one_record_of_each_node_is_read_at_a_time(tmp_path: Path) -> None:
+    write(tmp_path, "n1", list(range(1000)))
+    stream = read_traces(tmp_path)
+    assert next(stream).time == 0
+    (tmp_path / "n1" / FILE).write_bytes(b"")  # The rest of it, but for what the file buffered, was not read yet.
+    assert len(list(stream)) < 999
