@@ -30,12 +30,14 @@ class MinimalCore(Part, frozen=True):
 
     cut_count, projected_count, dropped_count, removed_count, weakened_count: how many operations each step of the
     reduction took away (checkers/linearizability/reduce.py). is_minimal: without any of them the rest is legal.
-    confirmed_by: the algorithm that did not find it, and refutes it as well.
+    limit: why it may be longer than it need be, where it is not minimal. confirmed_by: the algorithm that did not find
+    it, and refutes it as well; "nothing else: ..." with the reason where none could in time.
     """
 
     operations: tuple[Witness, ...]
     confirmed_by: str
     is_minimal: bool
+    limit: str = ""
     cut_count: int = 0
     projected_count: int = 0
     dropped_count: int = 0
@@ -49,8 +51,8 @@ class Refutation(Part, frozen=True):
     reason: one sentence. failed: the operation that does not fit; every order died at its return. is_shortest: no
     shorter prefix fails. linearizable_up_to: how many completed operations can be explained together.
     possible_is_complete: `possible` are all states. fits_after: the last operation after which the failed one would
-    have fitted. minimal: None when nothing short could be refuted. error: the traceback when the explanation itself
-    failed; the refutation stands all the same.
+    have fitted. minimal: None when nothing short could be refuted; `unfinished` says why. error: the traceback when the
+    explanation itself failed; the refutation stands all the same.
     """
 
     key: Any
@@ -62,6 +64,7 @@ class Refutation(Part, frozen=True):
     possible_is_complete: bool = False
     fits_after: Witness | None = None
     minimal: MinimalCore | None = None
+    unfinished: str = ""
     error: str = ""
 
 

@@ -18,8 +18,9 @@ import msgspec
 
 from checkers.evidence import Linearizability, Order, Undecided
 from checkers.linearizability import native
+from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entries, entries_by_key
-from checkers.linearizability.explain import explain
+from checkers.linearizability.explain import explain, explanation_s
 from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core
@@ -98,7 +99,8 @@ def linearizable(
         nil_reads=nil_reads,
         core=core,
     )
-    verdict = summarize(results, model, history)
+    decision_s = (time.perf_counter_ns() - began_ns) / 1e9
+    verdict = summarize(results, model, history, explanation_s(decision_s, time_limit_s))
     verdict.stats["ns"] = time.perf_counter_ns() - began_ns
     return verdict
 
@@ -138,10 +140,13 @@ def search_keys(
         return {key: KeyResult(parts[key], result) for key, result in executor.map(search_one, parts)}
 
 
-def summarize(results: Mapping[Any, KeyResult], model: Model, history: History) -> Verdict:
+def summarize(
+    results: Mapping[Any, KeyResult], model: Model, history: History, explain_limit_s: float | None = None
+) -> Verdict:
     """The keys' results as one verdict: INVALID when one is refuted, else UNKNOWN when one is undecided. No key: VALID.
 
-    Each refuted key is explained (explain.py), with the ops of `history` that it came from.
+    Each refuted key is explained (explain.py), with the ops of `history` that it came from; all
+    explanations together take explain_limit_s at most, and each has an equal share of what is left.
     """
     refuted = {key: part for key, part in results.items() if part.result.validity is Validity.INVALID}
     undecided = {key: part for key, part in results.items() if part.result.validity is Validity.UNKNOWN}
@@ -152,7 +157,11 @@ def summarize(results: Mapping[Any, KeyResult], model: Model, history: History) 
     )
     if refuted:
         began_ns = time.perf_counter_ns()
-        explained = tuple(explain(history, part.entries, model, part.result) for part in refuted.values())
+        deadline = Deadline(explain_limit_s)
+        explained = tuple(
+            explain(history, part.entries, model, part.result, time_limit_s=deadline.share(1 / to_go).left_s())
+            for to_go, part in zip(range(len(refuted), 0, -1), refuted.values(), strict=True)
+        )
         stats["explain_ns"] = time.perf_counter_ns() - began_ns
         reason = "; ".join(each.reason for each in explained)
         evidence = Linearizability(model.name, refuted=explained, undecided=left_open)

@@ -15,24 +15,28 @@ from msgspec.structs import replace
 
 from checkers import brute
 from checkers.evidence import MinimalCore, PossibleState, Refutation
-from checkers.linearizability.encode import Entry
-from checkers.linearizability.possible import Possibilities, Possible, possibilities
-from checkers.linearizability.reduce import Reduced, reduce
+from checkers.linearizability.deadline import Deadline
+from checkers.linearizability.encode import Entry, columns
+from checkers.linearizability.possible import CELLS_MAX, Possibilities, Possible, possibilities, size
+from checkers.linearizability.reduce import Reduced, part_of, reduce
 from checkers.linearizability.refutation import CONFIGURATIONS_MAX, TooMany, failing_return
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import search as any_search
-from checkers.linearizability.wording import Teller, answered, asked, brief, in_words, plain, seconds
+from checkers.linearizability.wording import Teller, answered, asked, brief, in_words, plain, seconds, shortened
 from checkers.models.model import Model
 from checkers.verdict import Validity
 from histories.op import Op
 
-Search = Callable[[Sequence[Entry], Model], SearchResult]
+Search = Callable[[Sequence[Entry], Model, int, float | None], SearchResult]
+"""Of entries and a model, with so many configurations (states_max) and seconds (time_limit_s; None: no limit) at most."""
 
 WORK_MAX = 500_000
 """Entries searched in all while the history is reduced: some seconds with the pure core, far less with the native."""
 
 STATES_MAX = 100_000
-"""Configurations that one search of the reduction may explore."""
+"""Configurations that one search of the reduction may explore; fewer where each holds a long state."""
+
+STATES_MIN = 2_000
 
 SMALL_MAX = 12
 """Sub-histories of so many operations are refuted by refutation.py: for them, starting a search costs more than
@@ -46,12 +50,27 @@ POSITIONS_MAX = 2_000_000
 BRUTE_MAX = 7
 """A sub-history of so many operations is confirmed by trying every order."""
 
+EXTRA_S = 2.0
+"""An explanation may take so long beyond what the decision took, unless the checker's time limit ends before."""
+
+_POSSIBLE_SHARE, _REDUCTION_SHARE = 0.25, 0.75
+"""Of the time: the possible states; then, of what is left, the reduction. The rest is for its confirmation."""
+
+_SEARCH_SHARE = 0.4
+"""Of the time that the reduction has left, for one search: a hard one early must not take all of it."""
+
 _STATES_SHOWN = 3
 
 
-def search_briefly(entries: Sequence[Entry], model: Model) -> SearchResult:
+def explanation_s(decision_s: float, time_limit_s: float | None) -> float:
+    """How long all explanations of a verdict may take, when the decision took `decision_s` of the time limit."""
+    most_s = decision_s + EXTRA_S
+    return most_s if time_limit_s is None else max(0.0, min(most_s, time_limit_s - decision_s))
+
+
+def search_briefly(entries: Sequence[Entry], model: Model, states_max: int, time_limit_s: float | None) -> SearchResult:
     """The search that the reduction uses where the caller has no other."""
-    return any_search(entries, model, states_max=STATES_MAX)
+    return any_search(entries, model, states_max=states_max, time_limit_s=time_limit_s)
 
 
 def explain(
@@ -62,12 +81,15 @@ def explain(
     search: Search = search_briefly,
     *,
     work_max: int = WORK_MAX,
+    time_limit_s: float | None = None,
 ) -> Refutation:
     """The evidence for an INVALID `result` of `entries`, whose ops are in `history`.
 
-    A crash on the way leaves what was explained until then, with the traceback in `error`.
+    time_limit_s: what is not done by then is left out; `unfinished` and the core's `limit` say what that was. A crash on
+    the way leaves what was explained until then, with the traceback in `error`.
     """
     assert result.failed_at is not None, "only a refuted history is explained"
+    deadline = Deadline(time_limit_s)
     failed = entries[result.failed_at]
     teller = Teller(history)
     refutation = Refutation(
@@ -78,30 +100,72 @@ def explain(
         linearizable_up_to=result.linearizable_up_to,
     )
     try:
-        possible = possibilities(entries, model, result)
-        refutation = replace(
-            refutation,
-            reason=_sentence(failed, possible, model, teller),
-            possible=tuple(_possible(each, failed, entries, model, teller) for each in possible.states),
-            possible_is_complete=possible.is_complete,
-            fits_after=teller.witness(possible.fits_after) if possible.fits_after else None,
-        )
+        states_max = _states_max(result)
+        if not result.core:
+            refutation = _with_possible(refutation, entries, model, result, teller, deadline.share(_POSSIBLE_SHARE))
+        reduction = deadline.share(_REDUCTION_SHARE)
 
         def refute(part: Sequence[Entry]) -> bool:
-            return _is_refuted(part, model, search)
+            return _is_refuted(part, model, search, states_max, reduction)
 
-        if reduced := reduce(entries, result.failed_at, model, refute, work_max=work_max):
-            refutation = replace(refutation, minimal=_minimal(reduced, model, teller, search))
+        reduced = reduce(
+            entries,
+            result.failed_at,
+            model,
+            refute,
+            work_max=work_max,
+            deadline=reduction,
+            core=result.core or None,
+        )
+        if reduced:
+            refutation = replace(refutation, minimal=_minimal(reduced, model, teller, search, states_max, deadline))
+            if result.core:
+                core = part_of(columns(entries), reduced.entries)
+                of_core = search(core, model, states_max, deadline.share(_SEARCH_SHARE).left_s())
+                if of_core.failed_at is not None:
+                    refutation = _with_possible(refutation, core, model, of_core, teller, deadline)
+        elif deadline.is_over():
+            refutation = replace(refutation, unfinished="the time ended before a short core was found")
+        else:
+            refutation = replace(refutation, unfinished="within the limits nothing short could be refuted")
     except Exception:  # noqa: BLE001 - a crash of the explanation must not take the refutation away
         refutation = replace(refutation, error=traceback.format_exc())
     return refutation
 
 
-def _is_refuted(part: Sequence[Entry], model: Model, search: Search) -> bool:
+def _with_possible(
+    refutation: Refutation,
+    entries: Sequence[Entry],
+    model: Model,
+    result: SearchResult,
+    teller: Teller,
+    deadline: Deadline,
+) -> Refutation:
+    """With the states that were possible by the result of a search, and a sentence of them."""
+    assert result.failed_at is not None
+    failed = entries[result.failed_at]
+    possible = possibilities(entries, model, result, deadline)
+    return replace(
+        refutation,
+        reason=_sentence(failed, possible, model, teller),
+        possible=tuple(_possible(each, failed, entries, model, teller) for each in possible.states),
+        possible_is_complete=possible.is_complete,
+        fits_after=teller.witness(possible.fits_after) if possible.fits_after else None,
+    )
+
+
+def _states_max(result: SearchResult) -> int:
+    """How many configurations a search may hold, by how long the states are that the deciding search left."""
+    longest = max((size(configuration.state) for configuration in result.final_configurations), default=1)
+    return max(STATES_MIN, min(STATES_MAX, 5 * CELLS_MAX // longest))
+
+
+def _is_refuted(part: Sequence[Entry], model: Model, search: Search, states_max: int, deadline: Deadline) -> bool:
+    share = deadline.share(_SEARCH_SHARE)
     if len(part) <= SMALL_MAX:
         with suppress(TooMany):
-            return failing_return(part, model, configurations_max=SMALL_CONFIGURATIONS_MAX) is not None
-    return search(part, model).validity is Validity.INVALID
+            return failing_return(part, model, configurations_max=SMALL_CONFIGURATIONS_MAX, deadline=share) is not None
+    return search(part, model, states_max, share.left_s()).validity is Validity.INVALID
 
 
 def _subject(failed: Entry, model: Model, teller: Teller) -> str:
@@ -144,7 +208,7 @@ def _possible(each: Possible, failed: Entry, entries: Sequence[Entry], model: Mo
 
     state_in_words = brief(model.describe(each.state))
     return PossibleState(
-        state=plain(each.state),
+        state=plain(shortened(each.state)),
         in_words=state_in_words,
         because=f"{state_in_words}, but {asked(failed.operation)} {answered(failed.operation, model)}",
         after=teller.witness(each.writer) if each.writer else None,
@@ -154,11 +218,14 @@ def _possible(each: Possible, failed: Entry, entries: Sequence[Entry], model: Mo
     )
 
 
-def _minimal(reduced: Reduced, model: Model, teller: Teller, search: Search) -> MinimalCore:
+def _minimal(
+    reduced: Reduced, model: Model, teller: Teller, search: Search, states_max: int, deadline: Deadline
+) -> MinimalCore:
     return MinimalCore(
         operations=tuple(replace(teller.witness(entry), is_optional=entry.is_crashed) for entry in reduced.entries),
-        confirmed_by=_confirmed_by(reduced.entries, model, search),
+        confirmed_by=_confirmed_by(reduced.entries, model, search, states_max, deadline),
         is_minimal=reduced.is_minimal,
+        limit=reduced.limit,
         cut_count=reduced.cut_count,
         projected_count=reduced.projected_count,
         dropped_count=reduced.dropped_count,
@@ -167,21 +234,24 @@ def _minimal(reduced: Reduced, model: Model, teller: Teller, search: Search) -> 
     )
 
 
-def _confirmed_by(entries: Sequence[Entry], model: Model, search: Search) -> str:
-    """Which other algorithm than the first to refute the entries refutes them, too.
+def _confirmed_by(entries: Sequence[Entry], model: Model, search: Search, states_max: int, deadline: Deadline) -> str:
+    """Which other algorithm than the first to refute the entries refutes them, too; or why none did in time.
 
-    Raises AssertionError when it does not: one of the two is wrong, and nobody should trust either.
+    Raises AssertionError when one linearizes them: one of the two is wrong, and nobody should trust either.
     """
+    if deadline.is_over():
+        return "nothing else: the time ended"
     if len(entries) <= BRUTE_MAX:
         assert brute.linearization(entries, model) is None, "brute force linearizes what was refuted"
         return "brute force"
     if len(entries) <= SMALL_MAX:
-        assert search(entries, model).validity is not Validity.VALID, "the search linearizes what was refuted"
+        by_search = search(entries, model, states_max, deadline.share(_SEARCH_SHARE).left_s())
+        assert by_search.validity is not Validity.VALID, "the search linearizes what was refuted"
     # A configuration holds up to one position for each process and each crashed operation.
     width = len({entry.process for entry in entries if not entry.is_crashed}) + sum(e.is_crashed for e in entries)
     configurations_max = min(CONFIGURATIONS_MAX, POSITIONS_MAX // (1 + width))
     try:
-        failing = failing_return(entries, model, configurations_max=configurations_max)
+        failing = failing_return(entries, model, configurations_max=configurations_max, deadline=deadline)
         assert failing is not None, "the second algorithm linearizes what was refuted"
     except TooMany as error:
         return f"nothing else: {error}"

@@ -6,12 +6,13 @@ from __future__ import annotations
 import operator
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import partial
 
 import msgspec
 import numpy as np
 
+from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entries, Entry, columns
 from checkers.linearizability.outcome import SAMPLE_SIZE
 from checkers.linearizability.result import Configuration, SearchResult
@@ -27,6 +28,12 @@ cheap."""
 RESETS_MAX = 20 * WRITERS_MAX
 
 POOL_MAX = 300
+
+CELLS_MAX = 4_000_000
+"""Elements of states that are held at a time: some 32 MB, however long one list is."""
+
+STATES_MAX = 50
+"""Possible states that are kept: a reader looks at a few."""
 
 DISTINCT_MAX = 200_000
 """How many different writes are looked through for a value that nobody wrote."""
@@ -57,38 +64,48 @@ class Possibilities(msgspec.Struct, frozen=True):
     is_unheard_of: bool
 
 
-def possibilities(entries: Sequence[Entry], model: Model, result: SearchResult) -> Possibilities:
-    """What was possible when the operation at `result.failed_at` returned."""
+def size(state: State) -> int:
+    """How many elements the state has; 1 for what has none."""
+    return max(1, len(state)) if isinstance(state, Sized) else 1
+
+
+def possibilities(
+    entries: Sequence[Entry], model: Model, result: SearchResult, deadline: Deadline | None = None
+) -> Possibilities:
+    """What was possible when the operation at `result.failed_at` returned; when the deadline passes first, what was
+    found by then, and `is_complete` is false.
+    """
     assert result.failed_at is not None
+    deadline = deadline or Deadline()
     encoded = columns(entries)
     failed = encoded[result.failed_at]
     before = bisect_left(encoded.call, failed.ret)
-    states, is_complete = _closure(encoded, before, model, result)
+    states, is_complete = _closure(encoded, before, model, result, deadline.share(0.5))
     recent = _recent(encoded, before, result.failed_at, model)
     writers = recent[:WRITERS_MAX]
-    pool = _pool([model.initial(), *states], writers, model)
+    pool, is_whole_pool = _pool([model.initial(), *states], writers, model, deadline.share(0.5))
 
     def fits(state: State) -> bool:
         return any(True for _ in model.step(state, failed.operation))
 
-    fits_after = _first(recent, pool, model, fits)
+    fits_after = _first(recent, pool, model, fits, deadline)
+    is_unheard_of = fits_after is None and (
+        (len(recent) < WRITERS_MAX and is_whole_pool) or _only_resets_that_miss(encoded, before, model, fits)
+    )
     return Possibilities(
         states=tuple(
-            Possible(state, configuration, _first(recent, pool, model, partial(operator.eq, state)))
+            Possible(state, configuration, _first(recent, pool, model, partial(operator.eq, state), deadline))
             for state, configuration in states.items()
         ),
         is_complete=is_complete,
         fits_after=fits_after,
         fits_initially=fits(model.initial()),
-        is_unheard_of=fits_after is None
-        and (
-            (len(recent) < WRITERS_MAX and len(pool) < POOL_MAX) or _only_resets_that_miss(encoded, before, model, fits)
-        ),
+        is_unheard_of=is_unheard_of and not deadline.is_over(),
     )
 
 
 def _closure(
-    entries: Entries, before: int, model: Model, result: SearchResult
+    entries: Entries, before: int, model: Model, result: SearchResult, deadline: Deadline
 ) -> tuple[dict[State, Configuration], bool]:
     """Each state possible before the failing return, and whether these are all.
 
@@ -98,7 +115,7 @@ def _closure(
     crashed = [position for position in positions if not model.is_pure(entries[position].operation)]
     states: dict[State, Configuration] = {}
     is_complete = 0 < len(result.final_configurations) < SAMPLE_SIZE
-    steps_left = STEPS_MAX
+    steps_left, cells_left = STEPS_MAX, CELLS_MAX
     for configuration in result.final_configurations:
         free = [p for p in configuration.pending if p != result.failed_at and not model.is_pure(entries[p].operation)]
         used = set(configuration.crashed)
@@ -107,9 +124,11 @@ def _closure(
         unused = tuple(classes.values())
         todo = deque([(configuration.state, unused)])
         seen = set(todo)
-        while todo and steps_left > 0:
+        while todo and steps_left > 0 and cells_left > 0 and not deadline.is_over():
             state, left = todo.popleft()
-            states.setdefault(state, configuration)
+            if len(states) < STATES_MAX:
+                states.setdefault(state, configuration)
+            is_complete = is_complete and state in states
             for number, operation in enumerate(classes):
                 if not left[number]:
                     continue
@@ -117,6 +136,7 @@ def _closure(
                 for after in model.step(state, operation):
                     following = (after, (*left[:number], left[number] - 1, *left[number + 1 :]))
                     if after != state and following not in seen:
+                        cells_left -= size(after) + len(left)
                         seen.add(following)
                         todo.append(following)
         is_complete = is_complete and not todo
@@ -149,11 +169,19 @@ def _only_resets_that_miss(entries: Entries, before: int, model: Model, fits: Ca
 
 
 def _first(
-    writers: Iterable[Entry], pool: Sequence[State], model: Model, is_wanted: Callable[[State], bool]
+    writers: Iterable[Entry],
+    pool: Sequence[State],
+    model: Model,
+    is_wanted: Callable[[State], bool],
+    deadline: Deadline,
 ) -> Entry | None:
-    """The first of the writers that leads from a state of the pool to another one that is wanted."""
+    """The first of the writers that leads from a state of the pool to another one that is wanted; None when the
+    deadline passes first.
+    """
     known: dict[Operation, bool] = {}
     for entry in writers:
+        if deadline.is_over():
+            return None
         operation = entry.operation
         if operation not in known:
             # From two states, because a reset changes nothing in the state that it leads to.
@@ -166,16 +194,18 @@ def _first(
     return None
 
 
-def _pool(start: Iterable[State], writers: Sequence[Entry], model: Model) -> list[State]:
-    """States that the writers lead to; some of them where there are many."""
+def _pool(
+    start: Iterable[State], writers: Sequence[Entry], model: Model, deadline: Deadline
+) -> tuple[list[State], bool]:
+    """States that the writers lead to, and whether these are all; some of them where there are many."""
     operations = list({entry.operation: None for entry in writers})
     pool = dict.fromkeys(start)
     todo = deque(pool)
-    while todo and len(pool) < POOL_MAX:
+    while todo and len(pool) < POOL_MAX and not deadline.is_over():
         state = todo.popleft()
         for operation in operations:
             for after in model.step(state, operation):
                 if after not in pool:
                     pool[after] = None
                     todo.append(after)
-    return list(pool)
+    return list(pool), not todo and len(pool) < POOL_MAX

@@ -21,12 +21,15 @@ Hildebrandt 2002).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 
 import msgspec
 import numpy as np
 
+from checkers.linearizability.deadline import Deadline, OutOfTime
 from checkers.linearizability.encode import Entries, Entry, columns
+from checkers.linearizability.possible import CELLS_MAX, size
 from checkers.models.model import Model, Operation, State
 
 Refute = Callable[[Sequence[Entry]], bool]
@@ -51,12 +54,14 @@ class Reduced(msgspec.Struct, frozen=True):
 
     entries: of the history that was reduced, in order of call; some weakened, so that ret is -1 although they
         completed.
-    is_minimal: no single step shortens or weakens it further; False when a limit ended the reduction first.
+    is_minimal: no single step shortens or weakens it further; False when a limit ended the reduction first, and `limit`
+        says which.
     cut_count, projected_count, dropped_count, removed_count, weakened_count: how many entries each kind of step took.
     """
 
     entries: tuple[Entry, ...]
     is_minimal: bool
+    limit: str = ""
     cut_count: int = 0
     projected_count: int = 0
     dropped_count: int = 0
@@ -64,14 +69,24 @@ class Reduced(msgspec.Struct, frozen=True):
     weakened_count: int = 0
 
 
-def reduce(entries: Sequence[Entry], failed_at: int, model: Model, refute: Refute, *, work_max: int) -> Reduced | None:
+def reduce(
+    entries: Sequence[Entry],
+    failed_at: int,
+    model: Model,
+    refute: Refute,
+    *,
+    work_max: int,
+    deadline: Deadline | None = None,
+    core: Sequence[int] | None = None,
+) -> Reduced | None:
     """A short history that is refuted as well, reached by sound steps only; the entry at `failed_at` stays in it as it
     is.
 
-    work_max: how many entries may be searched, over all searches; what is returned when that ends is sound, but not
-    minimal. None when nothing could be refuted within the limits.
+    work_max: how many entries may be searched, over all searches. deadline: when the reduction ends. What is returned
+    when either ends it is sound, but perhaps not minimal. core: positions of entries that are known to be refuted, to
+    begin with instead of the whole history. None when nothing could be refuted within the limits.
     """
-    return _Reduction(columns(entries), failed_at, model, refute, work_max).run()
+    return _Reduction(columns(entries), failed_at, model, refute, work_max, deadline or Deadline(), core).run()
 
 
 def prefix(entries: Sequence[Entry], failed_at: int) -> list[Entry]:
@@ -89,28 +104,49 @@ def weakened(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, ret=-1)
 
 
+def part_of(whole: Entries, part: Sequence[Entry]) -> Entries:
+    """The entries of a part, some weakened, as columns of the same history."""
+    found = columns(part)
+    for place, entry in enumerate(part):
+        if entry.is_crashed:
+            end = whole.end[bisect_left(whole.call, entry.call)]
+            found.end[place] = end if end < 0 else -2 - end
+    return Entries(whole.ops, found.operations, found.op, found.call, found.end, found.returns)
+
+
 class _OutOfWork(Exception):
-    """The budget ended."""
+    """So many entries were searched that the rest is left as it is."""
 
 
 class _Reduction:
     """One run of `reduce`; `best` is always refuted, or empty before anything was."""
 
-    def __init__(self, entries: Entries, failed_at: int, model: Model, refute: Refute, work_max: int) -> None:
+    def __init__(
+        self,
+        entries: Entries,
+        failed_at: int,
+        model: Model,
+        refute: Refute,
+        work_max: int,
+        deadline: Deadline,
+        core: Sequence[int] | None,
+    ) -> None:
         self.entries = entries
         self.failed = entries[failed_at]
         self.failed_at = failed_at
         self.model = model
         self.refute = refute
         self.work_left = work_max
+        self.deadline = deadline
+        self.core = core
         self.best: list[Entry] = []
         self.pinned = {self.failed.call}  # The calls of entries that stay: a call is at one place in the history.
         self.cut_count = self.projected_count = self.dropped_count = self.removed_count = self.weakened_count = 0
 
     def run(self) -> Reduced | None:
-        is_minimal = True
+        limit = ""
         try:
-            if not self.cut() and not self.start_whole():
+            if not self.start_from_core() and not self.cut() and not self.start_whole():
                 return None
             changed = True
             while changed:
@@ -120,13 +156,18 @@ class _Reduction:
                 self.remove()
                 self.weaken()
                 changed = self.best != before
+        except OutOfTime:
+            limit = "the time for the explanation ended"
         except _OutOfWork:
-            is_minimal = False
+            limit = "the limit of the reduction's searches was reached"
         if not self.best:
             return None
+        if not limit and len(self.best) > WEAKENED_MAX:
+            limit = f"of more than {WEAKENED_MAX} operations none is weakened"
         return Reduced(
             tuple(self.best),
-            is_minimal and len(self.best) <= WEAKENED_MAX,
+            not limit,
+            limit,
             cut_count=self.cut_count,
             projected_count=self.projected_count,
             dropped_count=self.dropped_count,
@@ -134,8 +175,17 @@ class _Reduction:
             weakened_count=self.weakened_count,
         )
 
+    def start_from_core(self) -> bool:
+        """Begin with the core that the caller has a proof for; it stands even where the time for a search has ended."""
+        if self.core is None:
+            return False
+        self.best = [self.entries[position] for position in sorted(self.core)]
+        self.cut_count = len(self.entries) - len(self.best)
+        return True
+
     def still_fails(self, entries: list[Entry]) -> bool:
         """Whether the entries are refuted; if so they are the best so far."""
+        self.deadline.require()
         self.work_left -= len(entries) + 1
         if self.work_left < 0:
             raise _OutOfWork
@@ -226,7 +276,7 @@ class _Reduction:
                 continue
             rest = [other for other in self.best if other.call != entry.call]
             forgotten_at = forgetting_reset(entry, rest, self.model)
-            if is_unnoticed(entry, rest, self.model, forgotten_at) and self.still_fails(rest):
+            if is_unnoticed(entry, rest, self.model, forgotten_at, self.deadline) and self.still_fails(rest):
                 self.removed_count += 1
                 if forgotten_at is not None:
                     self.pinned.add(forgotten_at.call)
@@ -249,12 +299,16 @@ def forgetting_reset(w: Entry, rest: Sequence[Entry], model: Model) -> Entry | N
     return min(resets, key=lambda entry: entry.ret, default=None)
 
 
-def is_unnoticed(w: Entry, rest: Sequence[Entry], model: Model, forgotten_at: Entry | None) -> bool:
+def is_unnoticed(
+    w: Entry, rest: Sequence[Entry], model: Model, forgotten_at: Entry | None, deadline: Deadline | None = None
+) -> bool:
     """Whether it is proven that every linearization of `rest` and w is one of `rest` when w is left out.
 
     forgotten_at: as of `forgetting_reset`. False when it is not so, or when the proof would need too many states.
+    Raises OutOfTime when the deadline passes first.
     """
-    states = _reachable(list({entry.operation: None for entry in rest}), model)
+    deadline = deadline or Deadline()
+    states = _reachable(list({entry.operation: None for entry in rest}), model, deadline)
     if states is None:
         return False
     noticing = {
@@ -264,7 +318,9 @@ def is_unnoticed(w: Entry, rest: Sequence[Entry], model: Model, forgotten_at: En
     }
     todo = [(after, state) for state in states for after in model.step(state, w.operation) if after != state]
     seen = set(todo)
+    cells = sum(size(state) for state in states)
     while todo:
+        deadline.require()
         with_w, without_w = todo.pop()
         for operation in noticing:
             possible = list(model.step(without_w, operation))
@@ -275,18 +331,20 @@ def is_unnoticed(w: Entry, rest: Sequence[Entry], model: Model, forgotten_at: En
                     return False
                 pair = (after, possible[0])
                 if pair not in seen:
+                    cells += size(after) + size(possible[0])
                     seen.add(pair)
                     todo.append(pair)
-        if len(seen) * len(noticing) > PAIRS_MAX:
+        if len(seen) * len(noticing) > PAIRS_MAX or cells > CELLS_MAX:
             return False
     return True
 
 
-def _reachable(operations: Sequence[Operation], model: Model) -> list[State] | None:
+def _reachable(operations: Sequence[Operation], model: Model, deadline: Deadline) -> list[State] | None:
     """Every state that any sequence of the operations leads to; None when there are too many."""
     states: dict[State, None] = {model.initial(): None}
     todo = list(states)
     while todo:
+        deadline.require()
         state = todo.pop()
         for operation in operations:
             for after in model.step(state, operation):

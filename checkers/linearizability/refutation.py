@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entry
 from checkers.models.model import Model, State
 
@@ -19,15 +20,19 @@ _Configuration = tuple[State, frozenset[int]]
 
 
 class TooMany(Exception):
-    """There are more configurations than allowed; nothing is decided."""
+    """There are more configurations than allowed, or the time ended; nothing is decided."""
 
 
 def failing_return(
-    entries: Sequence[Entry], model: Model, *, configurations_max: int = CONFIGURATIONS_MAX
+    entries: Sequence[Entry],
+    model: Model,
+    *,
+    configurations_max: int = CONFIGURATIONS_MAX,
+    deadline: Deadline | None = None,
 ) -> int | None:
     """The position of the first entry whose return nothing can explain; None when the entries are linearizable.
 
-    Raises TooMany when that takes more than `configurations_max` configurations in all.
+    Raises TooMany when that takes more than `configurations_max` configurations in all, or goes on past the deadline.
     """
     events = [(entry.call, True, position) for position, entry in enumerate(entries)]
     events += [(entry.ret, False, position) for position, entry in enumerate(entries) if not entry.is_crashed]
@@ -41,6 +46,8 @@ def failing_return(
         todo, reached = list(possible), set(possible)
         while todo:
             state, done = todo.pop()
+            if deadline is not None and deadline.is_over():
+                raise TooMany("the time ended before the second algorithm finished")
             if position in done:
                 continue  # It need not take more effects now: what it can still do, it can do later.
             for other in sorted(open_ - done):

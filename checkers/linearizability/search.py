@@ -31,7 +31,13 @@ SLICE_MIN, SLICE_MAX = 1 << 14, 1 << 20
 """Configurations in a turn; it doubles from the first to the second while neither search moves."""
 
 CHUNK = {"native": 1 << 15, "pure": 1 << 9}
-"""Configurations between two looks at the clock: about 10 ms."""
+"""Configurations between two looks at the clock, at most: some 10 ms where each is cheap."""
+
+CHUNK_MIN = 1 << 5
+CHUNK_NS = 10_000_000
+"""The chunk after a longer one is shorter, down to CHUNK_MIN: configurations of long lists or of many crashed classes cost a
+thousand times more than others. A chunk that took less than a quarter is doubled.
+"""
 
 MEMORY_MAX = 1 << 23
 """Failed configurations that depth first remembers: up to about 700 MB."""
@@ -110,6 +116,8 @@ def search(
     began_ns = time.perf_counter_ns()
     encoded = columns(entries)
     name = _core(core)
+    if stop is not None and stop.reason:
+        return SearchResult(Validity.UNKNOWN, reason=stop.reason, stats={"core": name, "ns": 0})
     try:
         depth, forward, name, impossible = _searches(encoded, model, name, table)
         turns = _Turns(depth, forward, len(encoded.returns), name, impossible)
@@ -172,6 +180,13 @@ class _Interrupted(Exception):
     """A budget ended. The message is the reason."""
 
 
+def next_chunk(chunk: int, took_ns: int, chunk_max: int) -> int:
+    """How many configurations to explore before the next look at the clock, when the last `chunk` took `took_ns`."""
+    if took_ns > CHUNK_NS:
+        return max(CHUNK_MIN, chunk * CHUNK_NS // took_ns)
+    return min(chunk_max, 2 * chunk) if took_ns < CHUNK_NS // 4 else chunk
+
+
 class _Turns:
     """Who searches next, and what the outcomes mean."""
 
@@ -182,6 +197,7 @@ class _Turns:
         self.size = size
         self.core = core
         self.impossible = impossible
+        self._chunk = CHUNK_MIN
         if impossible is not None:
             forward.refute(impossible)
 
@@ -255,7 +271,7 @@ class _Turns:
         end = searching.explored + slice_
         outcome = Outcome.RUNNING
         while outcome is Outcome.RUNNING and searching.explored < end:
-            until = min(end, searching.explored + CHUNK[self.core])
+            until = min(end, searching.explored + self._chunk)
             if self._states_max is not None:
                 left = self._states_max - self.depth.explored - self.forward.explored
                 if left <= 0:
@@ -265,7 +281,9 @@ class _Turns:
                 raise _Interrupted(self._stop.reason)
             if self._deadline_ns is not None and time.monotonic_ns() >= self._deadline_ns:
                 raise _Interrupted("the time limit ended")
+            began_ns = time.monotonic_ns()
             outcome = searching.run(until)
+            self._chunk = next_chunk(self._chunk, time.monotonic_ns() - began_ns, CHUNK[self.core])
         return outcome
 
     def _stats(self, decided_by: str) -> dict[str, object]:

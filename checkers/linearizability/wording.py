@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -32,7 +33,13 @@ def plain(value: Any) -> Any:
 
 
 WORDS_MAX = 160
-"""Characters of a value in a sentence; the evidence has it whole."""
+"""Characters of a value in a sentence; the evidence has more of it."""
+
+ITEMS_MAX = 1_000
+"""Elements of a value in the evidence; the history has it whole."""
+
+CHARACTERS_MAX = 10_000
+"""Characters of a text in the evidence."""
 
 
 def brief(text: str) -> str:
@@ -40,9 +47,30 @@ def brief(text: str) -> str:
     return text if len(text) <= WORDS_MAX else f"{text[: WORDS_MAX - 20]}… ({len(text):,} characters)"
 
 
+def shortened(value: Any, items_max: int = ITEMS_MAX, characters_max: int = CHARACTERS_MAX) -> Any:
+    """The value itself, or where it is long one with the middle of its lists and texts left out; nothing long is copied
+    on the way.
+    """
+    match value:
+        case str() if len(value) > characters_max:
+            half = characters_max // 2
+            return f"{value[:half]}… {len(value) - 2 * half:,} more characters …{value[len(value) - half :]}"
+        case list() | tuple() if len(value) > items_max:
+            half = items_max // 2
+            ends = [shortened(item, items_max, characters_max) for item in (*value[:half], *value[len(value) - half :])]
+            return [*ends[:half], f"… {len(value) - 2 * half:,} more …", *ends[half:]]
+        case list() | tuple():
+            items = (shortened(item, items_max, characters_max) for item in value)
+            return list(items) if isinstance(value, list) else tuple(items)
+        case set() | frozenset() if len(value) > items_max:
+            return [*(shortened(item, items_max, characters_max) for item in islice(value, items_max)), "…"]
+        case _:
+            return value
+
+
 def in_words(value: Any) -> str:
     """A value in a sentence."""
-    return brief(repr(plain(value)))
+    return brief(repr(plain(shortened(value, WORDS_MAX, 2 * WORDS_MAX))))
 
 
 def seconds(time_ns: int, digits: int = 3) -> str:
@@ -117,8 +145,8 @@ class Teller:
             complete=entry.complete_index,
             process=entry.process,
             f=operation.f,
-            argument=plain(operation.argument),
-            result=plain(operation.result),
+            argument=plain(shortened(operation.argument)),
+            result=plain(shortened(operation.result)),
             type=None if completion is None else completion.type,
             node=self._node(entry),
             invoked_ns=None if invocation is None else invocation.time,

@@ -213,7 +213,6 @@ def _is_same_set(result: Any, state: frozenset[Any]) -> bool:
 
 def _listed(values: Any) -> str:
     """The values in words; the middle of a long list is left out."""
-    shown = [repr(value) for value in values]
-    if len(shown) > 20:
-        shown = [*shown[:10], f"... {len(shown) - 20} more ...", *shown[-10:]]
-    return ", ".join(shown)
+    if len(values) <= 20:
+        return ", ".join(map(repr, values))
+    return ", ".join([*map(repr, values[:10]), f"... {len(values) - 20} more ...", *map(repr, values[-10:])])

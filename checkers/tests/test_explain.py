@@ -16,6 +16,7 @@ from checkers.linearizability.explain import explain
 from checkers.linearizability.possible import possibilities
 from checkers.linearizability.reduce import forgetting_reset, is_unnoticed, prefix, reduce, weakened
 from checkers.linearizability.refutation import TooMany, failing_return
+from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import search
 from checkers.models.model import Model, Operation, State
 from checkers.models.register import Register
@@ -32,7 +33,11 @@ def explained(history: History, name: str, *, refused: bool = False) -> Refutati
     part = entries(history, refused=refused)
     result = search(part, model, core="pure")
     assert result.validity is Validity.INVALID
-    return explain(history, part, model, result, lambda rest, model: search(rest, model, core="pure"))
+    return explain(history, part, model, result, pure_search)
+
+
+def pure_search(rest: Sequence[Entry], model: Model, states_max: int, time_limit_s: float | None) -> SearchResult:
+    return search(rest, model, states_max=states_max, time_limit_s=time_limit_s, core="pure")
 
 
 def core(evidence: Refutation) -> MinimalCore:

@@ -269,6 +269,10 @@ class _Look:
         if refutation.minimal:
             confirmed = f"confirmed by {refutation.minimal.confirmed_by}"
             notes.append(f"the {len(core)} operations of the core alone cannot be explained, {confirmed}")
+            if refutation.minimal.limit:
+                notes.append(f"fewer of them may be enough: {refutation.minimal.limit}")
+        elif refutation.unfinished:
+            notes.append(f"no core is shown: {refutation.unfinished}")
         if not refutation.possible_is_complete:
             notes.append("the states listed may not be all that were possible")
         return replace(

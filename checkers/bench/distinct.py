@@ -1,0 +1,181 @@
+"""Histories of registers and append-only lists in which every value is put in once, with a known verdict.
+
+A valid one is linearizable by construction: each operation takes effect on one object at an instant between its call and
+its return. An invalid one is a valid one with one change that the distinct values make certain: two observations that
+lie far apart are exchanged, or an acknowledged write is lost: every later read shows the value before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from random import Random
+from typing import Any, Literal
+
+from histories.history import History
+from histories.op import Op, OpType
+
+Kind = Literal["register", "cas-register", "list-append", "kv-append"]
+Change = Literal["valid", "swapped", "lost", "out of order"]
+
+MODELS: dict[Kind, str] = {
+    "register": "register",
+    "cas-register": "cas-register",
+    "list-append": "list-append",
+    "kv-append": "kv",
+}
+"""The model of each kind."""
+
+APPENDS_MAX = 500
+"""Appends to one key: a read returns the whole value, so the data grows with their square."""
+
+SWAP_DISTANCE = 40
+"""Operations between the two observations that are exchanged, at least the number of processes."""
+
+_DURATION_NS = 1_000_000
+_WRITES = 0.5
+
+
+def distinct(
+    kind: Kind,
+    *,
+    operations: int,
+    processes: int,
+    crashed: float = 0.0,
+    change: Change = "valid",
+    seed: int = 0,
+    appends_max: int = APPENDS_MAX,
+) -> History:
+    """A history of reads and writes in equal parts (writes and cas in equal parts for a cas-register), each process busy
+    half of the time. A cas that saw another value ends `fail`. crashed: the share of operations that end `info`; every
+    second one takes effect. List-append and kv-append begin a new key after `appends_max` appends.
+    """
+    rng = Random(f"{seed}/{kind}/{operations}/{processes}/{crashed}")
+    events = list(_events(rng, kind, operations, processes, crashed, appends_max))
+    results = _results(rng, kind, events, operations, change, 2 * processes + SWAP_DISTANCE)
+    return History(_ops(events, results, processes))
+
+
+_Event = tuple[int, int, int, tuple[int, str, Any, Any, bool]]
+"""Time; 0: call, 1: effect, 2: return; which operation; and that: thread, f, key, argument, is_crashed."""
+
+
+def _events(
+    rng: Random, kind: Kind, operations: int, processes: int, crashed: float, appends_max: int
+) -> Iterator[_Event]:
+    free = [(rng.randrange(2 * _DURATION_NS), thread) for thread in range(processes)]
+    heapq.heapify(free)
+    waiting: list[_Event] = []
+    appended = 0
+    for i in range(operations):
+        call_ns, thread = heapq.heappop(free)
+        while waiting and waiting[0][0] <= call_ns:
+            yield heapq.heappop(waiting)
+        duration_ns = rng.randrange(2, 2 * _DURATION_NS)
+        is_crashed = rng.random() < crashed
+        key = appended // appends_max if "append" in kind else None
+        is_write = rng.random() < _WRITES
+        argument: Any = None
+        match kind:
+            case "register":
+                f, argument = ("write", i + 1) if is_write else ("read", None)
+            case "cas-register":
+                f, argument = (("write", "cas")[rng.randrange(2)], i + 1) if is_write else ("read", None)
+            case "list-append":
+                f, argument = ("append", i + 1) if is_write else ("read", None)
+            case "kv-append":
+                f, argument = ("append", f"x {thread} {i} y") if is_write else ("get", None)
+        appended += is_write
+        operation = (thread, f, key, argument, is_crashed)
+        heapq.heappush(waiting, (call_ns, 0, i, operation))
+        if not is_crashed or rng.random() < 0.5:
+            heapq.heappush(waiting, (call_ns + 1 + rng.randrange(duration_ns - 1), 1, i, operation))
+        heapq.heappush(waiting, (call_ns + duration_ns, 2, i, operation))
+        heapq.heappush(free, (call_ns + duration_ns + 1 + rng.randrange(2 * _DURATION_NS), thread))
+    while waiting:
+        yield heapq.heappop(waiting)
+
+
+def _results(
+    rng: Random, kind: Kind, events: list[_Event], operations: int, change: Change, distance: int
+) -> dict[int, tuple[str, Any]]:
+    """Operation -> how it ends, f's argument for a cas included ("cas [old, new]" is chosen when it takes effect)."""
+    results: dict[int, tuple[str, Any]] = {}
+    values: dict[Any, Any] = {}
+    empty: Any = {"list-append": [], "kv-append": None}.get(kind)
+    reads: list[int] = []
+    lost = _missed_write(events, operations // 2) if change == "lost" else -1
+    for _, what, i, (_, f, key, argument, is_crashed) in events:
+        if what != 1:
+            continue
+        value = values.get(key, empty)
+        if f in ("read", "get"):
+            results[i] = ("ok", value)
+            if not is_crashed and value != empty:
+                reads.append(i)
+            continue
+        if i == lost:
+            results[i] = ("ok", argument)
+            continue
+        match f:
+            case "append" if kind == "list-append":
+                values[key] = [*value, argument]
+            case "append":
+                values[key] = (value or "") + argument
+            case "cas":
+                argument = [value, argument]
+                values[key] = argument[1]
+            case _:
+                values[key] = argument
+        results[i] = ("ok", argument)
+    if change in ("swapped", "out of order"):
+        keys = {i: key for _, what, i, (_, _, key, _, _) in events if what == 1}
+        at = len(reads) // 2 if change == "swapped" else int(len(reads) * 0.97) - distance
+        while True:
+            a, b = reads[at], reads[at + distance]
+            if keys[a] == keys[b] and results[a] != results[b]:
+                break
+            at -= 1
+        if change == "swapped":
+            results[a], results[b] = results[b], results[a]
+        else:
+            results[b] = results[a]
+    return results
+
+
+def _missed_write(events: list[_Event], first: int) -> int:
+    """A write, not before the first-th operation, that was called after the write before it had returned, and returned
+    before a read was called that is the next to see it.
+    """
+    returned: set[int] = set()
+    last_before: dict[int, int] = {}
+    latest, is_later = -1, False
+    for _, what, i, (_, f, _, _, is_crashed) in events:
+        if what == 2 and not is_crashed:
+            returned.add(i)
+        elif what == 0 and latest in returned:
+            last_before[i] = latest
+        elif what == 1 and f in ("read", "get"):
+            if is_later and not is_crashed and last_before.get(i) == latest >= first:
+                return latest
+        elif what == 1:
+            is_later = f != "cas" and not is_crashed and last_before.get(i) == latest
+            latest = i
+    raise ValueError("no write is certainly seen")
+
+
+def _ops(events: list[_Event], results: dict[int, tuple[str, Any]], processes: int) -> Iterator[Op]:
+    process_of = list(range(processes))
+    index = 0
+    for time_ns, what, i, (thread, f, key, argument, is_crashed) in events:
+        if what == 1:
+            continue
+        if f == "cas":
+            argument = results[i][1] if i in results else [argument, -argument]
+        process = process_of[thread]
+        type_: OpType = "invoke" if what == 0 else "info" if is_crashed else "ok"
+        value = argument if what == 0 or is_crashed else results[i][1]
+        yield Op(index, time_ns, type_, process, f, key, value)
+        index += 1
+        if type_ == "info":
+            process_of[thread] += processes
