@@ -65,6 +65,18 @@ def test_recovery_is_of_ops_invoked_after_the_heal() -> None:
     assert availability(PARTITIONED).stats["mttr_ns"] == 8
 
 
+def test_a_slow_op_right_after_the_heal_does_not_hide_that_a_later_one_was_served_sooner() -> None:
+    healed = timed(
+        *begins(10, "kill-1", took=1),
+        *ends(20, {"kill-1": ["n1"]}, took=1),
+        *op(22, 90, 0, "ok", "n1"),
+        *op(30, 35, 1, "ok", "n1"),
+        *op(40, 95, 2, "ok", "n1"),
+    )
+    (window,) = availability(healed).evidence_of(Availability).windows
+    assert window.recovery_ns == 35 - 21
+
+
 def test_the_whole_run() -> None:
     verdict = availability(PARTITIONED)
     assert verdict.evidence_of(Availability).overall == Served(ok_count=6, fail_count=1, info_count=1)

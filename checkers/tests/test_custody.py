@@ -54,7 +54,7 @@ def test_a_crash_that_loses_it_ends_it_when_the_process_ended() -> None:
     found = of(*WRITTEN, (5, "n2", Crashed(1)), (8, "n2", Started(2, 0)), (8, "n2", Recovered(0)))
     assert found.nodes["n2"].spans == (Span("in-log", 1, 5),)
     assert found.nodes["n2"].losses == (Loss(5, "crash"),)
-    assert found.holders(6) == ["n1"]
+    assert [found.holders(time_ns) for time_ns in (4, 5, 6)] == [["n1", "n2"], ["n1"], ["n1"]]
 
 
 def test_where_nobody_saw_the_crash_the_restart_counts() -> None:

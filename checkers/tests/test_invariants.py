@@ -153,6 +153,12 @@ BROKEN = {
         n1 role candidate 2
         n2 vote 2 n1
     """,
+    "state-machine-safety: the first of two that are applied together was applied otherwise elsewhere": """
+        n1 append 1 1 a
+        n1 apply 1 1 a
+        n2 append 1 2 b c
+        n2 apply 1-2 2 c
+    """,
     "log-matching: a disk gives back another command": """
         n1 append 1 1 a
         n1 append 2 1 b
@@ -205,6 +211,18 @@ def test_a_broken_rule_is_named(name: str) -> None:
     assert verdict.validity is Validity.INVALID
     assert violation_of(verdict).rule == name.partition(":")[0], verdict.reason
     assert verdict.reason.startswith(name.partition(":")[0])
+
+
+def test_two_commands_committed_in_one_term_differ_whatever_the_log_rules_say() -> None:
+    text = """
+        n1 append 1 1 a
+        n1 commit 1
+        n2 append 1 1 b
+        n2 commit 1
+    """
+    verdict = check(text, names=("state-machine-safety",))
+    assert verdict.validity is Validity.INVALID
+    assert 'n2 commits "b" of term 1 at 1, where n1 committed "a"' in verdict.reason
 
 
 def test_the_step_and_the_nodes_are_in_the_evidence() -> None:
@@ -320,6 +338,25 @@ LEGAL = {
         n1 recovered 0
         n1 role candidate 2
         n1 role follower 3
+    """,
+    "a minority lost it, and another node has not told yet that it has it": """
+        n1 role leader 1
+        n3 role follower 1
+        n1 append 1 1 a
+        n2 append 1 1 a
+        n1 commit 1
+        n1 started
+        n1 recovered 0
+        n1 role candidate 2
+        n1 role follower 3
+    """,
+    "a follower's clock is ahead of that of its leader, which commits in its own term": """
+        n1 role follower 2
+        n1 append 1 2 a
+        n1 commit 1
+        n2 role leader 2
+        n2 append 1 2 a
+        n2 commit 1
     """,
     "all restart at once, and are seen half-way": """
         n1 role leader 1
@@ -447,6 +484,13 @@ def test_records_may_come_node_by_node() -> None:
     ordered = records(BROKEN["durability: a majority comes back without it"])
     by_node = sorted(ordered, key=lambda record: record.node)
     assert check_traces(ALL, by_node, 3) == check_traces(ALL, ordered, 3)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_rules_see_all_nodes_in_the_order_of_time(name: str) -> None:
+    ordered = records(BROKEN[name])
+    from_the_last_node = sorted(ordered, key=lambda record: record.node, reverse=True)
+    assert check_traces(ALL, from_the_last_node, 3) == check_traces(ALL, ordered, 3)
 
 
 def test_watching_online_stops_at_the_record_that_shows_it() -> None:

@@ -54,6 +54,18 @@ DEAD = [
         "kill n1 n2 was not seen to end",
     ),
     ([KILLED, HEALED, read(60), *SILENT], "the last 5 client ops, to n3, got no answer"),
+    (
+        [KILLED, HEALED, begins(55, "pause-2", ["n3"]), ends(58, {"pause-2": ["n3"]}), read(60), *SILENT],
+        "the last 5 client ops, to n3, got no answer",
+    ),
+    (
+        [KILLED, HEALED, read(60), *(read(70 + i, "info", "ConnectionResetError", "n3") for i in range(5))],
+        "the last 5 client ops, to n3, got no answer",
+    ),
+    (
+        [KILLED, HEALED, read(55), begins(70, "pause-2"), ends(80, {"pause-2": ["n1"]}), read(85, "fail", "timeout")],
+        "none of the 1 client ops after the last fault was lifted succeeded",
+    ),
 ]
 
 

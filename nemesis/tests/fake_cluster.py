@@ -135,6 +135,8 @@ class FakeClocks:
         self.cluster = cluster
         self.offset_ns: dict[NodeId, int] = dict.fromkeys(cluster.nodes, self.natural_ns)
         self.rate: dict[NodeId, float] = dict.fromkeys(cluster.nodes, 1.0)
+        self.unreadable: set[NodeId] = set()
+        """Those whose clock nobody can read although they run."""
 
     def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
         if self.cluster.does("clocks.set_offset"):
@@ -150,7 +152,7 @@ class FakeClocks:
             self.rate = dict.fromkeys(self.cluster.nodes, 1.0)
 
     def _up(self, node: NodeId) -> bool:
-        return self.cluster.processes.now[node] == "running"
+        return self.cluster.processes.now[node] == "running" and node not in self.unreadable
 
     def offsets_ns(self) -> Mapping[NodeId, int | None]:
         return {node: ns if self._up(node) else None for node, ns in self.offset_ns.items()}
@@ -165,12 +167,16 @@ class FakePackets:
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
         self.links: dict[str, list[Link]] = {}
+        self.instead: list[Link] | None = None
+        """Links that are disturbed whichever were asked for."""
+        self.is_blind = False
+        """Nothing is measured."""
 
     def disturb(self, kind: str, links: Sequence[Link], parameters: Mapping[str, float]) -> None:
         if self.cluster.does("packets.disturb"):
             self.links.pop(kind, None)
             if links:
-                self.links[kind] = list(links)
+                self.links[kind] = list(links if self.instead is None else self.instead)
 
     def heal(self) -> None:
         if self.cluster.does("packets.heal"):
@@ -178,6 +184,8 @@ class FakePackets:
 
     def measure(self) -> Mapping[str, object]:
         self.cluster.does("packets.measure")
+        if self.is_blind:
+            return {}
         return {"in_force": {kind: [list(link) for link in links] for kind, links in self.links.items()}}
 
 
@@ -193,7 +201,8 @@ class FakeDisks:
         if not self.cluster.does("disks.damage"):
             return {}
         if kind in ("full", "slow"):
-            self.lasting[kind] = sorted({*self.lasting.get(kind, []), *nodes})
+            if self.cluster.does("disks.last"):
+                self.lasting[kind] = sorted({*self.lasting.get(kind, []), *nodes})
         else:
             for node in nodes:
                 assert self.cluster.processes.now[node] == "dead", "damage under a process that writes"

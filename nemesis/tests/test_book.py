@@ -39,6 +39,13 @@ def test_the_times_are_those_that_the_environment_measured() -> None:
     assert ours.taken()[1] == (Ended("kill-1", {"n2": Lift(600, 600), "n3": Lift(600, 600)}),)
 
 
+def test_a_fault_was_never_in_force_before_it_began() -> None:
+    """Two clocks are read here: the environment's own, which may lag, and the run's."""
+    fault = book().begin("kill", ["n1"])
+    fault.in_force(spans={"n1": Span(3, 5)})
+    assert fault.onsets == {"n1": Onset(10, 10)}
+
+
 def test_a_lift_that_was_not_seen_leaves_the_fault_open() -> None:
     ours = book()
     fault = ours.begin("loss", ["n1"])

@@ -16,6 +16,7 @@ from histories.op import NEMESIS, Op
 from nemesis import shapes
 from nemesis.book import OpenFault
 from nemesis.family import Window
+from nemesis.faults.disk import PARAMETERS
 from nemesis.nemesis import Nemesis
 from nemesis.registry import chosen_families, families, final_ops, parse_nemesis
 from nemesis.tests.fake_cluster import FakeCluster
@@ -166,6 +167,7 @@ def test_stopping_a_partition_leaves_disturbed_links_disturbed() -> None:
         ("damage-disk", {"kind": "wipe", "nodes": ["n1"], "parameters": {}}, "processes.kill"),
         ("damage-disk", {"kind": "wipe", "nodes": ["n1"], "parameters": {}}, "disks.damage"),
         ("damage-disk", {"kind": "full", "nodes": ["n1"], "parameters": {}}, "disks.damage"),
+        ("damage-disk", {"kind": "full", "nodes": ["n1"], "parameters": {}}, "disks.last"),
     ],
 )
 def test_installed_when_done_and_indeterminate_when_the_environment_lies_or_fails(
@@ -213,7 +215,10 @@ def test_a_heal_is_verified_too(start: tuple[str, Any], stop: tuple[str, Any], c
     lying = Bench()
     lying.do(*start)
     lying.cluster.lies.add(call)
-    assert lying.do(*stop).status == "indeterminate"
+    lied = lying.do(*stop)
+    assert lied.status == "indeterminate"
+    assert {lift.lifted_ns for ended in lied.ends for lift in ended.nodes.values()} == {None}, "nobody saw it end"
+    assert lying.in_force()
     lying.cluster.lies.clear()
     assert {result.status for result in lying.nemesis.heal_all().values()} == {"installed", "skipped"}
     assert lying.cluster.healthy()
@@ -284,6 +289,41 @@ def test_packet_kinds_add_up_and_end_one_by_one() -> None:
     assert bench.in_force() == ["loss 1 links, probability 0.1", "slow 2 links, delay_ms 10, jitter_ms 5"]
     assert bench.do("stop-loss").evidence == {"in_force": {"slow": [["n1", "n3"], ["n2", "n3"]]}}
     assert bench.do("stop-slow").evidence == {"in_force": {}}
+
+
+def test_packets_on_other_links_than_asked_are_not_installed() -> None:
+    bench = Bench()
+    bench.cluster.packets.instead = [("n1", "n2")]
+    assert bench.do("start-loss", LOSS).why == "loss is in force on 1 links, asked 1"
+
+
+@pytest.mark.parametrize(("f", "value"), [("start-loss", LOSS), ("stop-loss", None)])
+def test_packets_that_nobody_measured_prove_nothing(f: str, value: Any) -> None:
+    bench = Bench()
+    bench.cluster.packets.is_blind = True
+    result = bench.do(f, value)
+    assert (result.status, result.why) == ("indeterminate", "the environment does not say which links are disturbed")
+
+
+def test_a_running_node_whose_clock_cannot_be_read_proves_nothing() -> None:
+    bench = Bench()
+    bench.cluster.clocks.unreadable.add("n2")
+    value = {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}}
+    result = bench.do("start-clock", value)
+    assert (result.status, result.why) == ("indeterminate", "no clock reading from n2")
+    assert bench.do("stop-clock").status == "indeterminate"
+    assert bench.in_force() == ["clock:offset n1 n2"]
+
+
+@pytest.mark.parametrize("kind", sorted(PARAMETERS))
+def test_only_damage_that_no_crash_does_excuses_a_node_for_good(kind: str) -> None:
+    value = {
+        "kind": kind,
+        "nodes": ["n1"],
+        "parameters": {name: least for name, (least, _) in PARAMETERS[kind].items()},
+    }
+    (begun,) = Bench().do("damage-disk", value).begins
+    assert begun.damages == (kind in ("bitflip", "truncate", "wipe"))
 
 
 def test_damage_to_what_is_stored_comes_with_a_crash_and_ends_with_a_start() -> None:

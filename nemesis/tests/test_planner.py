@@ -2,12 +2,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import msgspec
 import pytest
 
 from nemesis import fault_planner, registry
+from nemesis.family import Window
 from nemesis.fault_planner import plan
+from nemesis.faults.processes import choose
 from nemesis.registry import Unavailable, families, family_of, parse_nemesis
 from nemesis.schedule import Schedule, check, outside_model
 
@@ -141,6 +144,25 @@ def test_beyond_the_model_is_planned_only_when_asked_and_says_so() -> None:
     assert schedule.beyond_model
     assert of_family(schedule, "disk")
     assert not plan(parse_nemesis("kill"), NODES, 1, 20 * SECOND_NS, survives={"kill"}).beyond_model
+
+
+def test_a_target_that_survives_nothing_gets_no_fault() -> None:
+    with pytest.raises(Unavailable, match=r"kill is outside the target's fault model \(no faults\)"):
+        plan(parse_nemesis("kill"), NODES, 1, 20 * SECOND_NS, survives=frozenset())
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_a_minority_leaves_more_nodes_than_it_takes_and_a_majority_does_not(count: int) -> None:
+    nodes = tuple(f"n{number}" for number in range(count))
+    for seed in range(20):
+        window = Window(nodes, Random(seed), 0, SECOND_NS, count)
+        for target in ("minority", "majority"):
+            chosen = choose(target, window)
+            assert chosen is not None
+            value, size = chosen
+            assert size == len(value)
+            left = count - size
+            assert left > size or count <= 2 if target == "minority" else left < size
 
 
 @pytest.mark.parametrize(
