@@ -1,0 +1,110 @@
+"""A mutant: one text of one file is replaced in a copy of the project, and the tests of the file's package are run on the copy.
+
+First the test files that the table names are run; when none of their tests fails, all tests of the package are run. A test that
+fails or runs into its time-out kills the mutant.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[3]
+LEFT_OUT = (".venv", ".git", "build", "store", "*.egg-info", "__pycache__", ".hypothesis", ".*_cache")
+PACKAGES = ("histories", "checkers", "nemesis", "targets", "harness")
+PASSED, FAILED = 0, 1
+"""Exit statuses of pytest."""
+
+
+class Mutant(NamedTuple):
+    """One mistake. name: unique. file: from the root of the project. text: stands there exactly once. instead: what the mistake
+    makes of it. why: what would follow if nobody noticed. tests: the files, in the tests of the file's package, that should
+    notice."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    why: str
+    tests: tuple[str, ...]
+
+    @property
+    def package(self) -> str:
+        return self.file.partition("/")[0]
+
+
+class Stale(Exception):
+    """A mutant's text is no longer in its file exactly once: the table has to follow the code."""
+
+
+class Broken(Exception):
+    """The mutant's tests did not run: it does not even import, or a test file of the table is gone."""
+
+
+def mutated(mutant: Mutant, source: str) -> str:
+    """The source with the mistake in it. Raises Stale."""
+    count = source.count(mutant.text)
+    if count != 1:
+        raise Stale(f"{mutant.name}: its text stands {count} times in {mutant.file}:\n{mutant.text}")
+    return source.replace(mutant.text, mutant.instead)
+
+
+class Workspace:
+    """A copy of the project, which takes one mutant at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` does not exist yet; it then holds the copy."""
+        self.directory = directory
+        shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+        # Python compares the time of a module, in seconds, with that of its compiled file: too coarse for what changes so fast.
+        for package in PACKAGES:
+            mode = PycInvalidationMode.CHECKED_HASH
+            compileall.compile_dir(directory / package, quiet=1, invalidation_mode=mode)
+
+    @contextmanager
+    def holding(self, mutant: Mutant) -> Iterator[None]:
+        """Inside, the copy has the mistake. Raises Stale."""
+        path = self.directory / mutant.file
+        source = path.read_text()
+        path.write_text(mutated(mutant, source))
+        try:
+            yield
+        finally:
+            path.write_text(source)
+
+    def killer(self, mutant: Mutant, *, is_quick: bool = False) -> str | None:
+        """The first test of the mutant's package that fails; None when it survives all. is_quick: of the files that the table names
+        only. Raises Stale and Broken."""
+        tests = f"{mutant.package}/tests"
+        with self.holding(mutant):
+            failure = self.first_failure([f"{tests}/{file}" for file in mutant.tests])
+            return failure if failure or is_quick else self.first_failure([tests])
+
+    def first_failure(self, paths: Sequence[str]) -> str | None:
+        """The first test below these paths that fails, without the long ones; None when all pass. Raises Broken."""
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, "-m", "not long and not linux", *paths],
+            cwd=self.directory,
+            env={**os.environ, "PYTHONPATH": str(self.directory)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == PASSED:
+            return None
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+        if done.returncode != FAILED or failed is None:
+            raise Broken(
+                f"pytest {' '.join(paths)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+        return failed.group(1)
