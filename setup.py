@@ -13,6 +13,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 SOURCE = Path("checkers/linearizability")
+MODULES = ("_core", "_encode", "monitors/_monitors")
+"""Below SOURCE; each stands beside the headers that it includes."""
 
 
 def extensions() -> list[Extension]:
@@ -28,15 +30,15 @@ def extensions() -> list[Extension]:
         link = [f"-fsanitize={sanitizers}"]
     modules = [
         Extension(
-            f"checkers.linearizability.{name}",
+            f"checkers.linearizability.{name.replace('/', '.')}",
             [str(SOURCE / f"{name}.pyx")],
-            depends=sorted(map(str, SOURCE.glob("*.hpp"))),
-            include_dirs=[str(SOURCE)],
+            depends=sorted(map(str, (SOURCE / name).parent.glob("*.hpp"))),
+            include_dirs=[str((SOURCE / name).parent)],
             language="c++",
             extra_compile_args=flags,
             extra_link_args=link,
         )
-        for name in ("_core", "_encode")
+        for name in MODULES
     ]
     built: list[Extension] = cythonize(modules, build_dir="build", language_level=3)
     for extension in built:  # Cython does not hand this on.

@@ -23,6 +23,9 @@ core = _built("_core")
 encoder = _built("_encode")
 """History to columns of integers."""
 
+monitors = _built("monitors._monitors")
+"""The monitors of collections."""
+
 
 def is_pure_forced() -> bool:
     """Whether the environment asks for the pure twin."""

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from checkers.linearizability.monitors.monitor import Twins
+from checkers.linearizability import native
+from checkers.linearizability.monitors import fifo
+from checkers.linearizability.monitors.monitor import Monitor, Twins
+from checkers.models.containers import FifoQueue
 from checkers.models.model import Model
 
-MONITORS: dict[type[Model], Twins] = {}
+
+def _twins(name: str, pure: Monitor) -> Twins:
+    """The pure monitor and its twin, which is called as the pure one's module."""
+    twin: Monitor | None = getattr(native.monitors, pure.__module__.rpartition(".")[2], None)
+    return Twins(name, pure, twin)
+
+
+MONITORS: dict[type[Model], Twins] = {
+    FifoQueue: _twins("queue monitor", fifo.decide),
+}
 """Class of the model -> its monitor."""
 
 

@@ -1,0 +1,93 @@
+"""The monitors under test: their models, random histories for them, and what must hold of every decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+
+from checkers import brute
+from checkers.linearizability.encode import Entries, entries
+from checkers.linearizability.monitors.monitor import Decision, Twins
+from checkers.linearizability.monitors.registry import monitor_of
+from checkers.linearizability.witness import verify
+from checkers.models.model import Model
+from checkers.models.registry import find
+from checkers.tests.monitor_histories import Invent, Mix, collection, front, history
+from checkers.verdict import Validity
+
+COLLECTION_MIXES = (
+    Mix(),
+    Mix(wrong=0.35, twice=0),
+    Mix(wrong=0.35, peek=4, crashed=0, twice=0),
+    Mix(wrong=0.3, peek=0, crashed=0.35, twice=0, take=6),
+    Mix(wrong=0.02, peek=0, crashed=0.4, twice=0, refused=0.1),
+    Mix(wrong=0.2, peek=0, crashed=0, twice=0),
+    Mix(wrong=0.2, peek=0, crashed=0.2, twice=0, take=8),
+)
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One model and how its histories are made. undecided_max: the share that the monitor may leave to the search."""
+
+    model: Model
+    mixes: tuple[Mix, ...]
+    invent: Callable[[Mix], Invent]
+    answers: Callable[..., Any]
+
+    def history(self, seed: int, operations: int, processes: int, wrong: float = 1.0) -> Entries:
+        """A random history of the seed. wrong: factor of the mix's share of wrong answers."""
+        rng = Random(seed)
+        mix = rng.choice(self.mixes)
+        mix = msgspec.structs.replace(mix, wrong=mix.wrong * wrong)
+        made = history(
+            self.model,
+            self.invent(mix),
+            mix,
+            rng,
+            operations=rng.randint(2, operations),
+            processes=rng.randint(1, processes),
+            answers=self.answers,
+        )
+        return entries(made, refused=rng.random() < 0.5)
+
+    @property
+    def twins(self) -> Twins:
+        """The model's monitors."""
+        twins = monitor_of(self.model)
+        assert twins is not None
+        return twins
+
+
+CASES: dict[str, Case] = {
+    "queue": Case(
+        find("fifo-queue"), COLLECTION_MIXES, lambda mix: collection("enqueue", "dequeue", mix), front("enqueue")
+    ),
+}
+
+
+def refute(part: Entries, model: Model, decision: Decision) -> str | None:
+    """None when the decision is right, by brute force; else what is wrong with it. UNKNOWN is never wrong."""
+    if decision.validity is Validity.UNKNOWN:
+        return None if decision.reason else "undecided without a reason"
+    is_valid = brute.linearization(part[:], model) is not None
+    if is_valid != (decision.validity is Validity.VALID):
+        return f"brute force says {'valid' if is_valid else 'invalid'}"
+    if is_valid:
+        return verify(part, model, decision.linearization)
+    core = [part[position] for position in decision.core]
+    return "the core is linearizable" if brute.linearization(core, model) is not None else None
+
+
+def answer(decision: Decision) -> tuple[Any, ...]:
+    """What both twins must agree on."""
+    return decision.validity, decision.reason, list(decision.linearization), list(decision.core)
+
+
+def in_words(part: Entries) -> Iterator[str]:
+    """The entries, one a line, for whoever reads a failure."""
+    for position, entry in enumerate(part):
+        o = entry.operation
+        yield f"{position}: [{entry.call}, {entry.ret}] {o.f} {o.argument!r} -> {o.result!r} refused={o.is_refused}"
