@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.errors import UsageError, unknown_name
+from histories.json_text import FILE_DEPTH_MAX, decoded
 
 SPEC_VERSION = 1
 Options = TypeVar("Options", bound=msgspec.Struct)
@@ -83,10 +84,13 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise ValueError(f"name: {self.name!r} cannot be a folder name (letters, digits, '.', '_', '-')")
 
 
+_DECODER = msgspec.json.Decoder(RunSpec)
+
+
 def decode_spec(text: bytes, where: str) -> RunSpec:
     """The spec in `text`. Raises UsageError naming `where`, the field and the rule."""
     try:
-        return msgspec.json.decode(text, type=RunSpec)
+        return decoded(_DECODER.decode, text, FILE_DEPTH_MAX)
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {error}") from error
     except msgspec.DecodeError as error:

@@ -9,9 +9,8 @@
 | {map}, #{set} | dict, frozenset |
 | #tag value | Tagged |
 
-Inside a set or as a map's key a vector is a tuple and a map a FrozenMap, because those must be hashable. The reader has
-no
-recursion: how deep a file nests is the file's choice, and no reason to crash.
+Inside a set or as a map's key a vector is a tuple and a map a FrozenMap, because those must be hashable. Collections, tags and
+discards nest at most histories.json_text.FILE_DEPTH_MAX deep. The reader itself has no recursion.
 
 Source: the EDN format's description (edn-format), and for `##NaN`, ratios and `#:ns{...}` Clojure's reader.
 """
@@ -20,12 +19,17 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
 import msgspec
+
+from histories import printing
+from histories.json_text import FILE_DEPTH_MAX, too_deep
+from histories.printing import quoted
 
 
 class Keyword(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +73,7 @@ class EdnError(ValueError):
     """
 
     def __init__(self, detail: str, offset: int, start: int, *, is_end: bool = False, is_close: bool = False) -> None:
-        self.detail = detail
+        self.detail = printing.line(detail)
         self.offset = offset
         self.start = start
         self.is_end = is_end
@@ -97,10 +101,13 @@ _TOKEN = re.compile(
 )
 _DIGITS_MAX = 4000
 """Python itself takes a few more, and no history has a use for them."""
+_FLOAT_MAX = sys.float_info.max
+"""Decimals and ratios become floats in histories."""
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)N?")
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?")
 _RATIO = re.compile(r"[+-]?[0-9]+/[0-9]+")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|[0-7]{1,3}|.)", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r'[\x00-\x1f"\\\x7f]')
 
 _ESCAPED = {"t": "\t", "r": "\r", "n": "\n", "b": "\b", "f": "\f", "\\": "\\", '"': '"'}
@@ -158,6 +165,8 @@ def forms(text: str, begin: int = 0) -> Iterator[tuple[int, int, Any]]:
                 if not isinstance(value, int | float):
                     atoms[word] = value
         elif group == "open":
+            if len(stack) >= FILE_DEPTH_MAX:
+                raise EdnError(too_deep(FILE_DEPTH_MAX), offset, stack[0].start)
             stack.append(_Frame(word, offset, []))
             continue
         elif group == "close":
@@ -180,9 +189,11 @@ def forms(text: str, begin: int = 0) -> Iterator[tuple[int, int, Any]]:
             value = _SYMBOLIC[word]
         elif group == "bad":
             is_string = word == '"'
-            detail = "a string that does not end" if is_string else f"{word!r} begins no value"
+            detail = "a string that does not end" if is_string else f"{quoted(word)} begins no value"
             raise EdnError(detail, offset, _outermost(stack, offset), is_end=is_string or is_last)
         else:
+            if len(stack) >= FILE_DEPTH_MAX:
+                raise EdnError(too_deep(FILE_DEPTH_MAX), offset, stack[0].start)
             stack.append(_Frame(_TAG if group == "tag" else _DISCARD, offset, [], word))
             continue
         # The value is complete; so may be the tags and the discard that waited for it.
@@ -238,7 +249,7 @@ def dumps(value: Any) -> str:
         case Fraction():
             return f"{value.numerator}/{value.denominator}"
         case _:
-            raise TypeError(f"EDN has no notation for {type(value).__name__}: {value!r}")
+            raise TypeError(f"EDN has no notation for {type(value).__name__}: {quoted(value)}")
 
 
 def _outermost(stack: list[_Frame], offset: int) -> int:
@@ -257,11 +268,21 @@ def _atom(word: str, offset: int, start: int, is_last: bool) -> Any:
         if _INTEGER.fullmatch(word):
             return int(word.removesuffix("N"))
         if _DECIMAL.fullmatch(word):
-            return Decimal(word[:-1]) if word.endswith("M") else float(word)
+            return _decimal(word, offset, start, is_last) if word.endswith("M") else float(word)
         if _RATIO.fullmatch(word) and int(word.partition("/")[2]):
-            return Fraction(word)
+            ratio = Fraction(word)
+            if abs(ratio) > _FLOAT_MAX:
+                raise EdnError(f"{word} is out of range", offset, start, is_end=is_last)
+            return ratio
         raise EdnError(f"{word} is not a number", offset, start, is_end=is_last)
     return Symbol(word)
+
+
+def _decimal(word: str, offset: int, start: int, is_last: bool) -> Decimal:
+    try:
+        return Decimal(word[:-1])
+    except InvalidOperation:
+        raise EdnError(f"{word} is out of range", offset, start, is_end=is_last) from None
 
 
 def _collection(frame: _Frame, offset: int) -> Any:
@@ -323,7 +344,16 @@ def _unexpected(word: str, frame: _Frame) -> str:
 
 
 def _unescaped(text: str, offset: int, start: int) -> str:
-    return _ESCAPE.sub(lambda escape: _unescape(escape, offset, start), text)
+    said = _ESCAPE.sub(lambda escape: _unescape(escape, offset, start), text)
+    return _whole(said, offset, start) if _SURROGATE.search(said) else said
+
+
+def _whole(text: str, offset: int, start: int) -> str:
+    """The text with each pair of surrogates, by which Java writes a character beyond 16 bits, as that character."""
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise EdnError("half of a character, which stands for nothing", offset, start) from None
 
 
 def _unescape(escape: re.Match[str], offset: int, start: int) -> str:
@@ -348,7 +378,7 @@ def _char(word: str, offset: int, start: int, is_last: bool) -> str:
     if word in _CHARS:
         return _CHARS[word]
     if word[0] == "u" and len(word) == 5:
-        return chr(int(word[1:], 16))
+        return _whole(chr(int(word[1:], 16)), offset, start)
     if word[0] == "o":
         return chr(int(word[1:], 8))
     raise EdnError(f"\\{word} is no character", offset, start, is_end=is_last)

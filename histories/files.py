@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from histories import jepsen, jsonl, logs
 from histories.loaded import Format, Loaded
+from histories.printing import quoted
 from histories.sources import Source, opened
 from histories.wellformed import MalformedHistory, Problem
 
@@ -61,5 +62,5 @@ def detect(path: str | PathLike[str] | Source) -> Format:
     if "jepsen.util" in text:
         return "jepsen-log"
     raise MalformedHistory(
-        [Problem(0, "syntax", f"none of {', '.join(get_args(Format))} begins so: {text.strip()[:60]!r}", 1)], name
+        [Problem(0, "syntax", f"none of {', '.join(get_args(Format))} begins so: {quoted(text.strip(), 60)}", 1)], name
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from histories import edn
+from histories import edn, printing
 from histories.edn import Keyword, Symbol
 from histories.jepsen_values import plain
 from histories.op import NEMESIS, Op, OpType, Process
@@ -29,12 +29,12 @@ _INDEX, _TIME, _TYPE, _PROCESS, _F, _KEY, _VALUE, _ERROR, _NODE = map(Keyword, _
 def op_of(form: Any) -> tuple[int, Op]:
     """The index that the form claims, and its op."""
     if not isinstance(form, dict):
-        raise NotAnOp("syntax", f"a map was due, not {edn.dumps(form)[:80]}")
+        raise NotAnOp("syntax", f"a map was due, not {_shown(form)}")
     type, process, f = type_of(form.get(_TYPE)), process_of(form.get(_PROCESS)), f_of(form.get(_F))
     index, time_ns = form.get(_INDEX), form.get(_TIME)
     for name, number in ((":index", index), (":time", time_ns)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-            raise NotAnOp(name[1:], f"{edn.dumps(number)} is no {name}")
+            raise NotAnOp(name[1:], f"{_shown(number)} is no {name}")
     return UNKNOWN if index is None else index, Op(
         UNKNOWN,
         UNKNOWN if time_ns is None else max(time_ns, 0),
@@ -51,7 +51,7 @@ def op_of(form: Any) -> tuple[int, Op]:
 def type_of(form: Any) -> OpType:
     type = _TYPES.get(word_of(form) or "")
     if type is None:
-        raise NotAnOp("type", f"{edn.dumps(form)} is not a type: :invoke, :ok, :fail or :info")
+        raise NotAnOp("type", f"{_shown(form)} is not a type: :invoke, :ok, :fail or :info")
     return type
 
 
@@ -59,14 +59,14 @@ def process_of(form: Any) -> Process:
     if word_of(form) == NEMESIS:
         return NEMESIS
     if isinstance(form, bool) or not isinstance(form, int) or form < 0:
-        raise NotAnOp("process", f"{edn.dumps(form)} is not a process: an integer from 0 up, or :{NEMESIS}")
+        raise NotAnOp("process", f"{_shown(form)} is not a process: an integer from 0 up, or :{NEMESIS}")
     return form
 
 
 def f_of(form: Any) -> str:
     f = word_of(form)
     if f is None:
-        raise NotAnOp("syntax", f"{edn.dumps(form)} is no :f")
+        raise NotAnOp("syntax", f"{_shown(form)} is no :f")
     return f
 
 
@@ -78,3 +78,7 @@ def word_of(value: Any) -> str | None:
             return value
         case _:
             return None
+
+
+def _shown(form: Any) -> str:
+    return printing.line(edn.dumps(form), 80)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from io import FileIO
 from itertools import islice
 from os import PathLike
@@ -18,9 +19,12 @@ from typing import Any, BinaryIO, cast
 import msgspec
 from msgspec.structs import force_setattr
 
+from histories import printing
 from histories.history import History
+from histories.json_text import FILE_DEPTH_MAX, decoded, may_have_deeper_line
 from histories.loaded import Loaded, paused_gc
 from histories.op import NEMESIS, Op, OpType, Process
+from histories.printing import quoted
 from histories.sources import Source, opened
 from histories.wellformed import MalformedHistory, Problem, problems
 
@@ -33,6 +37,9 @@ _STEP_NS = 1_000_000
 
 _CHUNK_BYTES = 1 << 22
 """Read at once: large enough that decoding dominates, small beside the ops that come of it."""
+
+LINE_BYTES_MAX = 1 << 28
+"""The longest line. A file without line ends, or gzip data that unpack to nothing but zeros, must not fill the memory."""
 
 
 class Writer:
@@ -125,7 +132,7 @@ def read(path: str | PathLike[str] | Source) -> Loaded:
     a well-formed history.
     """
     with paused_gc(), opened(path) as source:
-        metadata = _header(source.file.readline(), source.name)
+        metadata = _header(source.file.readline(LINE_BYTES_MAX), source.name)
         lines, truncated = _Lines().decode(source.file)
         broken = problems(lines, lines=2)
     if broken:
@@ -136,11 +143,11 @@ def read(path: str | PathLike[str] | Source) -> Loaded:
 def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:
     """The metadata beside the version. **Raises** MalformedHistory."""
     try:
-        header = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        header = decoded(msgspec.json.decode, line, FILE_DEPTH_MAX)
+    except msgspec.DecodeError:
         header = None
     if not isinstance(header, dict) or MARK not in header:
-        said = line[:80].decode(errors="replace").rstrip() or "nothing"
+        said = printing.line(line.rstrip().decode(errors="replace"), 80) or "nothing"
         raise MalformedHistory(
             [
                 Problem(
@@ -154,7 +161,9 @@ def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:
         )
     version = header.pop(MARK)
     if version != VERSION or isinstance(version, bool):
-        raise MalformedHistory([Problem(0, "version", f"version {version!r}; this reader knows {VERSION}", 1)], path)
+        raise MalformedHistory(
+            [Problem(0, "version", f"version {quoted(version)}; this reader knows {VERSION}", 1)], path
+        )
     return header
 
 
@@ -184,18 +193,21 @@ class _Lines:
 
     def decode(self, file: BinaryIO) -> tuple[list[Op | Problem], bool]:
         """All lines, and whether the last one was cut (and left out)."""
-        rest = b""
+        rest = bytearray()  # It grows by as many blocks as a long line has.
         while block := file.read(_CHUNK_BYTES):
             end = block.rfind(b"\n") + 1
             if end == 0:
                 rest += block
+                if len(rest) > LINE_BYTES_MAX:
+                    self._items.append(_too_long(len(self._items)))
+                    return self._items, False
                 continue
-            whole = rest + block[:end] if rest else block[:end]
-            rest = block[end:]
-            try:
-                ops = self._op.decode_lines(whole)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                ops = None
+            whole = bytes(rest) + block[:end] if rest else block[:end]
+            rest = bytearray(block[end:])
+            ops = None
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if not may_have_deeper_line(whole, FILE_DEPTH_MAX):
+                    ops = self._op.decode_lines(whole)
             if ops is None or len(ops) != whole.count(b"\n"):  # decode_lines passes over empty lines.
                 self._decode_singly(whole.split(b"\n")[:-1])
             else:
@@ -203,8 +215,8 @@ class _Lines:
                 self._items.extend(ops)
         is_cut = False
         if rest:
-            self._decode_singly([rest])
-            is_cut = isinstance(self._items[-1], Problem) and _is_cut(rest)
+            self._decode_singly([bytes(rest)])
+            is_cut = isinstance(self._items[-1], Problem) and _is_cut(bytes(rest))
             if is_cut:
                 self._items.pop()
         self._fill_times()
@@ -215,8 +227,8 @@ class _Lines:
         for line in lines:
             position = len(self._items)
             try:
-                loose = self._loose_op.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                loose = decoded(self._loose_op.decode, line, FILE_DEPTH_MAX)
+            except msgspec.DecodeError as error:
                 self._items.append(Problem(position, *_unreadable(line, error), position + 2))
                 continue
             if loose.time is None:
@@ -258,20 +270,20 @@ def _unreadable(line: bytes, error: Exception) -> tuple[str, str]:
     if not line.strip():
         return "syntax", "an empty line"
     try:
-        fields = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "syntax", f"{_reason(error)}: {line[:80].decode(errors='replace')}"
+        fields = decoded(msgspec.json.decode, line, FILE_DEPTH_MAX)
+    except msgspec.DecodeError:
+        return "syntax", f"{error}: {printing.line(line.decode(errors='replace'), 80)}"
     if isinstance(fields, dict):
         if fields.get("type", "ok") not in ("invoke", "ok", "fail", "info"):
-            return "type", f"{fields['type']!r} is not a type: invoke, ok, fail or info"
+            return "type", f"{quoted(fields['type'])} is not a type: invoke, ok, fail or info"
         process = fields.get("process", NEMESIS)
         if process != NEMESIS and type(process) is not int:
-            return "process", f"{process!r} is not a process: an integer from 0 up, or {NEMESIS!r}"
-    return "syntax", _reason(error)
+            return "process", f"{quoted(process)} is not a process: an integer from 0 up, or {NEMESIS!r}"
+    return "syntax", str(error)
 
 
-def _reason(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+def _too_long(position: int) -> Problem:
+    return Problem(position, "syntax", f"a line of more than {LINE_BYTES_MAX >> 20} MiB", position + 2)
 
 
 def _is_cut(line: bytes) -> bool:

@@ -17,7 +17,7 @@ import re
 from os import PathLike
 from typing import Any
 
-from histories import edn, jepsen
+from histories import edn, jepsen, printing
 from histories.edn import EdnError, Keyword
 from histories.history import History
 from histories.jepsen_ops import UNKNOWN
@@ -81,11 +81,16 @@ def _loaded(source: Source, items: list[Op | Problem], lines: list[int], about: 
 def _log_op(line: str, start: int, position: int, number: int) -> Op | Problem:
     found = _LOG_LINE.match(line, start)
     if found is None:
-        return Problem(position, "syntax", f"a process, a type, an f and a value were due: {line[start:][:80]}", number)
+        return Problem(
+            position,
+            "syntax",
+            f"a process, a type, an f and a value were due: {printing.line(line[start:], 80)}",
+            number,
+        )
     try:
         forms = [form for _, _, form in edn.forms(found["rest"])]
     except EdnError as error:
-        return Problem(position, "syntax", f"{error.detail}: {line[start:][:80]}", number)
+        return Problem(position, "syntax", f"{error.detail}: {printing.line(line[start:], 80)}", number)
     type: OpType = found["type"]  # type: ignore[assignment]  # The pattern has no other.
     value, error_value = _value_and_error(type, forms)
     process: Process = NEMESIS if found["process"] == f":{NEMESIS}" else int(found["process"])

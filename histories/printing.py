@@ -60,3 +60,12 @@ def value(found: Any, length_max: int = 60) -> str:
         except (RecursionError, ValueError):  # Too deep; or an int of more digits than Python writes.
             text = f"<{type(found).__name__}>"
     return line(text, length_max)
+
+
+def quoted(found: object, length_max: int = 80) -> str:
+    """A value as Python writes it, on one line."""
+    try:
+        text = repr(found)
+    except (RecursionError, ValueError):  # Too deep; or an int of more digits than Python writes.
+        text = f"<{type(found).__name__}>"
+    return line(text, length_max)

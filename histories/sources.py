@@ -23,6 +23,9 @@ from histories.wellformed import MalformedHistory, Problem
 STANDARD_INPUT = "-"
 _GZIP = b"\x1f\x8b"
 
+TEXT_BYTES_MAX = 1 << 30
+"""Of a format that is read whole, unpacked: a few kilobytes of gzip data may claim to be more than any memory holds."""
+
 
 class Source(msgspec.Struct, frozen=True):
     """An open history file. name: for messages. file: its unpacked bytes; readers may rewind it."""
@@ -72,8 +75,10 @@ def _raw(place: str | PathLike[str]) -> BinaryIO:
 
 
 def read_text(source: Source) -> str:
-    """The source's text. **Raises** OSError, and MalformedHistory with the line where it is not UTF-8."""
-    data = source.file.read()
+    """The source's text. **Raises** OSError, and MalformedHistory with the line where it is not UTF-8, or when it is too long."""
+    data = source.file.read(TEXT_BYTES_MAX + 1)
+    if len(data) > TEXT_BYTES_MAX:
+        raise MalformedHistory([Problem(0, "syntax", f"more than {TEXT_BYTES_MAX >> 30} GiB of text", 1)], source.name)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

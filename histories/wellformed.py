@@ -13,8 +13,11 @@ from os import PathLike
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from histories import printing
 from histories.op import NEMESIS, Op
+from histories.printing import quoted
 
 RULES: dict[str, str] = {
     "syntax": "each line is one op: an object with the fields of Op, of their types",
@@ -38,7 +41,7 @@ _SHOWN = 20
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One broken rule: `rule` is a key of RULES, `detail` says how it was broken.
+    """One broken rule: `rule` is a key of RULES, `detail` says how it was broken, in a line fit for a terminal.
 
     position: of the op in the sequence, from 0. line: in the file it was read from, from 1; None when it came from no
     file.
@@ -48,6 +51,9 @@ class Problem(msgspec.Struct, frozen=True):
     rule: str
     detail: str
     line: int | None = None
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "detail", printing.line(self.detail))  # It quotes a file that anybody may have written.
 
     def __str__(self) -> str:
         where = f"op {self.position}" if self.line is None else f"line {self.line}"
@@ -115,7 +121,7 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
             expected += 1
         else:
             if expected >= 0:
-                yield problem(position, "index", f"index {index!r} where {expected} was due")
+                yield problem(position, "index", f"index {quoted(index)} where {expected} was due")
             expected = index + 1 if isinstance(index, int) else -1
         time_ns = op.time
         if not isinstance(time_ns, int) or time_ns < last_ns:
@@ -125,7 +131,7 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
         if process not in known:
             if not _is_process(process):
                 yield problem(
-                    position, "process", f"{process!r} is not a process: an integer from 0 up, or {NEMESIS!r}"
+                    position, "process", f"{quoted(process)} is not a process: an integer from 0 up, or {NEMESIS!r}"
                 )
                 continue
             known.add(process)
@@ -147,7 +153,7 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
             open_ops[process] = op
             continue
         if type not in ("ok", "fail", "info"):
-            yield problem(position, "type", f"{type!r} is not a type: invoke, ok, fail or info")
+            yield problem(position, "type", f"{quoted(type)} is not a type: invoke, ok, fail or info")
             continue
         invocation = open_ops.pop(process, None)
         if invocation is None:
@@ -165,8 +171,8 @@ def _broken(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None) -> I
                 yield problem(
                     position,
                     "key",
-                    f"process {process} invoked {invocation.f} on key {invocation.key!r} at index {invocation.index}, "
-                    f"but completes it on key {op.key!r}",
+                    f"process {process} invoked {invocation.f} on key {quoted(invocation.key)} at index {invocation.index}, "
+                    f"but completes it on key {quoted(op.key)}",
                 )
         if process == NEMESIS:
             if type != "info":
@@ -181,7 +187,7 @@ def _is_process(process: object) -> bool:
 
 def _time_detail(time_ns: object, last_ns: int) -> str:
     if not isinstance(time_ns, int):
-        return f"{time_ns!r} is not a time in ns"
+        return f"{quoted(time_ns)} is not a time in ns"
     if time_ns < 0:
         return f"time {time_ns} ns lies before the run began"
     return f"time {time_ns} ns comes after {last_ns} ns"

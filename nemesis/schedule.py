@@ -13,7 +13,10 @@ from typing import Any
 
 import msgspec
 
+from histories import printing
+from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.op import NEMESIS, Op
+from histories.printing import quoted
 from nemesis.capabilities import NodeId
 from nemesis.family import Entry
 from nemesis.outside import BadFamily
@@ -28,7 +31,7 @@ class BadSchedule(ValueError):
     def __init__(self, path: str, entry: int | None, rule: str) -> None:
         self.path, self.entry, self.rule = path, entry, rule
         where = path if entry is None else f"{path}: entry {entry}"
-        super().__init__(f"{where}: {rule}")
+        super().__init__(f"{where}: {printing.line(rule)}")
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,13 +109,15 @@ def load(path: Path, nodes: Sequence[NodeId]) -> Schedule:
 def decode(text: bytes, path: str, nodes: Sequence[NodeId]) -> Schedule:
     """The schedule in these bytes, checked as `load` does; `path` is for messages. Its `nodes` are now the cluster's."""
     try:
-        raw = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raw = decoded(msgspec.json.decode, text, FILE_DEPTH_MAX)
+    except msgspec.DecodeError as error:
         raise BadSchedule(path, None, f"not JSON: {error}") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("entries"), list):
         raise BadSchedule(path, None, 'not a schedule: it is not an object with a list "entries"')
     if raw.get("version") != VERSION:
-        raise BadSchedule(path, None, f"format version {raw.get('version')!r}; this themis reads version {VERSION}")
+        raise BadSchedule(
+            path, None, f"format version {quoted(raw.get('version'))}; this themis reads version {VERSION}"
+        )
     entries = [_entry(path, i, item) for i, item in enumerate(raw["entries"])]
     try:
         load_named(name for name in raw.get("choices") or () if isinstance(name, str))

@@ -22,6 +22,7 @@ import msgspec
 from checkers import Verdict
 from harness.errors import UsageError
 from harness.spec import RunSpec, decode_spec
+from histories.json_text import FILE_DEPTH_MAX, decoded
 
 TIME_FORMAT = "%Y%m%dT%H%M%S"
 
@@ -154,7 +155,7 @@ class RunDirectory:
             return None
         anew = f"`themis analyze {self.path}` writes it anew"
         try:
-            version = msgspec.json.decode(content, type=_Versioned).version
+            version = decoded(msgspec.json.Decoder(_Versioned).decode, content, FILE_DEPTH_MAX).version
             if version > RESULT_VERSION:
                 raise NewerResult(
                     f"{self.verdict}: of version {version}, and this themis reads version {RESULT_VERSION}: "
@@ -162,8 +163,8 @@ class RunDirectory:
                 )
             if version < RESULT_VERSION:
                 raise UnusableResult(f"{self.verdict}: of the older version {version}; {anew}")
-            return msgspec.json.decode(content, type=Result)
-        except (msgspec.DecodeError, RecursionError) as error:
+            return decoded(msgspec.json.Decoder(Result).decode, content, FILE_DEPTH_MAX)
+        except msgspec.DecodeError as error:
             raise UnusableResult(f"{self.verdict}: {error}; {anew}") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.tracing import TraceRecord
 
 FILE = "trace.jsonl"
@@ -31,7 +32,7 @@ def _in_own_order(path: Path) -> Iterator[tuple[int, TraceRecord]]:
     with path.open("rb") as file:
         for line in file:
             try:
-                record = decode(line)
+                record = decoded(decode, line, FILE_DEPTH_MAX)
             except msgspec.DecodeError:
                 continue
             latest_ns = max(latest_ns, record.time)

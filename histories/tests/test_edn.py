@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histories.edn import Char, EdnError, FrozenMap, Keyword, Symbol, Tagged, dumps, forms, loads
+from histories.json_text import FILE_DEPTH_MAX
 from histories.tests import strategies
 
 K = Keyword
@@ -126,8 +127,18 @@ def test_gives_each_form_with_its_place() -> None:
     assert [value for _, _, value in forms("1 2 3", 2)] == [2, 3]
 
 
-def test_nesting_has_no_limit() -> None:
-    assert loads("[" * 100_000 + "]" * 100_000) is not None
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ("(", ")"), ("{:a ", "}"), ("#{", "}"), ("#t [", "]")])
+def test_nesting_has_one_limit_for_every_collection(opens: str, closes: str) -> None:
+    each = 2 if "#t" in opens else 1
+    depth = FILE_DEPTH_MAX // each
+    value = loads(f"{opens * depth}1{closes * depth}")
+    assert loads(dumps(value)) == value
+    for deep in (depth + 1, 100_000):
+        with pytest.raises(EdnError, match="nested more than 200 deep"):
+            loads(f"{opens * deep}1{closes * deep}")
+    for chain in ("#a ", "#_ "):
+        with pytest.raises(EdnError, match="nested more than 200 deep"):
+            loads(chain * 100_000 + "1")
 
 
 names = st.from_regex(r"[a-z*!?<>=][a-z0-9*!?<>=.-]{0,6}(/[a-z]{1,3})?", fullmatch=True).filter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from hypothesis import given
 
 from histories import Op, h, jsonl
 from histories.bench import measure
+from histories.op import freeze
 from histories.tests import strategies
 from histories.wellformed import MalformedHistory
 
@@ -147,6 +149,63 @@ def test_lines_that_cross_what_is_read_at_once(
         path.read_bytes() + b"x\n" + OP.replace(b'0,"type', b'9999999,"type') % (5, b"ok", 9) + b'{"index":'
     )
     assert broken(path) == ["6 syntax", "7 no-invocation"]
+
+
+def test_one_stated_depth_is_read_and_beyond_it_the_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    op = b'{"type":"invoke","process":%d,"f":"write","value":%s}\n'
+    brackets_in_strings = b'"' + b"[{" * 300 + b'"'
+
+    def nested(depth: int) -> bytes:
+        return b'[{"a":' * (depth // 2) + b"[" * (depth % 2) + b"1" + b"]" * (depth % 2) + b"}]" * (depth // 2)
+
+    within = [nested(199), b"[" + b"[]," * 300 + b"1]", brackets_in_strings, b"[" + brackets_in_strings + b"]"]
+    path.write_bytes(HEADER + b"".join(op % (i, value) for i, value in enumerate(within)))
+    history = jsonl.read(path).history
+    assert len(history) == len(within)
+    assert len({freeze(each.value) for each in history}) == len(within)
+    jsonl.write(path, history)
+    assert jsonl.read(path).history == history
+    for depth in (200, 900, 5_000):
+        path.write_bytes(HEADER + op % (0, b"1") + op % (1, nested(depth)) + op % (2, b"1") + op % (3, nested(depth)))
+        with pytest.raises(MalformedHistory) as caught:
+            jsonl.read(path)
+        assert [(each.line, each.detail.partition(":")[0]) for each in caught.value.problems] == [
+            (3, "nested more than 200 deep"),
+            (5, "nested more than 200 deep"),
+        ]
+    path.write_bytes(b'{"themis-history":1,"x":' + nested(5_000) + b"}\n")
+    assert broken(path) == ["1 header"]
+
+
+def test_a_line_or_gzip_data_without_end_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "LINE_BYTES_MAX", 10 * 2**20)
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(gzip.compress(HEADER + OP % (0, b"invoke", 0) + b"\0" * 100 * 2**20))
+    with pytest.raises(MalformedHistory, match="line 3: syntax: a line of more than 10 MiB"):
+        jsonl.read(path)
+
+
+def test_what_a_message_quotes_is_short_and_acts_on_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    evil = "\x1b[31m\u202e" + "x" * 100_000
+    text = msgspec.json.encode(evil).decode()
+    for line in (
+        evil,
+        f'{{"type":{text},"process":0,"f":"r"}}',
+        f'{{"type":"ok","process":{text},"f":"r"}}',
+        f'{{"type":"ok","process":0,"f":{text}}}',
+        f'{{"type":"ok","process":0,"f":"r",{text}:1}}',
+        f'{{"type":"invoke","process":0,"f":"r","key":{text}}}\n{{"type":"ok","process":0,"f":"r"}}',
+    ):
+        path.write_bytes(HEADER + line.encode() + b"\n")
+        with pytest.raises(MalformedHistory) as caught:
+            jsonl.read(path)
+        for each in caught.value.problems:
+            assert each.detail.isprintable()
+            assert len(each.detail) <= 500
 
 
 _WRITE_FOR_EVER = """
