@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from checkers.evidence import Linearizability, Order, Undecided
+from checkers.evidence import Linearizability, Order, Refutation, Undecided
 from checkers.linearizability import native
 from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entries, entries_by_key
 from checkers.linearizability.explain import explain, explanation_s
+from checkers.linearizability.locality import split
 from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core
@@ -60,10 +62,11 @@ class UnfitHistory(ValueError):
 
 
 class KeyResult(msgspec.Struct, frozen=True):
-    """One key's operations, and what the search found."""
+    """One key's operations, and what the search found. model: of this key; None: the history's."""
 
     entries: Entries
     result: SearchResult
+    model: Model | None = None
 
 
 def linearizable(
@@ -118,26 +121,33 @@ def search_keys(
 ) -> dict[Any, KeyResult]:
     """Key -> its entries and the raw result; options and errors as `linearizable`."""
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
-    parts = entries_by_key(history, refused=refused, nil_reads=nil_reads)
-    _require_fit(parts, model)
-    table = _SharedTable(parts, model)
+    by_key = entries_by_key(history, refused=refused, nil_reads=nil_reads)
+    _require_fit(by_key, model)
+    parts = split(by_key, model)
+    table = _SharedTable(by_key, model)
     stop = Cancellation()
 
-    def search_one(key: Any) -> tuple[Any, SearchResult]:
+    def search_one(key: Any) -> KeyResult:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        entries, own = parts[key]
         result = decide(
-            parts[key], model, states_max=states_max, time_limit_s=left_s, stop=stop, core=core, table=table.get
+            entries,
+            own,
+            states_max=states_max,
+            time_limit_s=left_s,
+            stop=stop,
+            core=core,
+            table=table.get if entries is by_key.get(key) else _no_table,
         )
         if result.validity is Validity.INVALID:
             stop.cancel(f"key {in_words(key)} was refuted")
-        return key, result
+        return KeyResult(entries, result, own)
 
     threads = min(len(parts), jobs or os.cpu_count() or 1)
     if threads <= 1 or core == "pure" or native.core is None or native.is_pure_forced():
-        found: Iterator[tuple[Any, SearchResult]] = map(search_one, parts)
-        return {key: KeyResult(parts[key], result) for key, result in found}
+        return {key: search_one(key) for key in parts}
     with ThreadPoolExecutor(threads, thread_name_prefix="linearizable") as executor:
-        return {key: KeyResult(parts[key], result) for key, result in executor.map(search_one, parts)}
+        return dict(zip(parts, executor.map(search_one, parts), strict=True))
 
 
 def summarize(
@@ -159,8 +169,8 @@ def summarize(
         began_ns = time.perf_counter_ns()
         deadline = Deadline(explain_limit_s)
         explained = tuple(
-            explain(history, part.entries, model, part.result, time_limit_s=deadline.share(1 / to_go).left_s())
-            for to_go, part in zip(range(len(refuted), 0, -1), refuted.values(), strict=True)
+            _explained(history, key, refuted[key], model, deadline.share(1 / to_go).left_s())
+            for to_go, key in zip(range(len(refuted), 0, -1), refuted, strict=True)
         )
         stats["explain_ns"] = time.perf_counter_ns() - began_ns
         reason = "; ".join(each.reason for each in explained)
@@ -174,6 +184,14 @@ def summarize(
     is_short = stats["operations"] <= CERTIFICATE_MAX
     orders = (_order(key, part) for key, part in results.items()) if is_short else ()
     return Verdict.valid(CHECKER, evidence=Linearizability(model.name, orders=tuple(orders)), stats=stats)
+
+
+def _explained(history: History, key: Any, part: KeyResult, model: Model, time_limit_s: float | None) -> Refutation:
+    explained = explain(history, part.entries, part.model or model, part.result, time_limit_s=time_limit_s)
+    if explained.key == plain(key):
+        return explained
+    # The key is a part of one object: no op carries it as its own.
+    return replace(explained, key=plain(key), reason=f"key {in_words(key)}: {explained.reason}")
 
 
 def _order(key: Any, part: KeyResult) -> Order:
@@ -200,6 +218,10 @@ def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:
 
 def _index(misfit: Misfit) -> int:
     return misfit.index
+
+
+def _no_table() -> None:
+    """A part of an object that was split makes its own."""
 
 
 class _SharedTable:

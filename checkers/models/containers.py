@@ -2,6 +2,7 @@
 
 What takes from an empty queue returns None: an observation that it was empty. A refused take (`fail`) is that same
 observation where the checker takes refusals as such. An operation of unknown result takes whatever was next.
+A read or peek that was invoked with the value that its client expected is still what its completion says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from checkers.models.model import Model, Operation, State
-from checkers.models.shape import is_integer, is_observed, list_result, no_argument
+from checkers.models.shape import is_integer, is_observed, items, list_result, no_argument
 
 
 class SetModel(Model):
@@ -25,8 +26,12 @@ class SetModel(Model):
     name = "set"
     fs = frozenset({"add", "remove", "contains", "read"})
 
+    def __init__(self, initial: Any = ()) -> None:
+        """initial: the elements, a list. Raises ValueError."""
+        self._initial = frozenset(items(initial, "the set"))
+
     def initial(self) -> State:
-        return frozenset()
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, frozenset)
@@ -45,7 +50,7 @@ class SetModel(Model):
     def check(self, operation: Operation) -> str | None:
         match operation.f:
             case "read":
-                return no_argument(operation) or list_result(operation)
+                return list_result(operation)
             case "contains" if is_observed(operation) and not isinstance(operation.result, bool):
                 return f"contains returns true or false, not {operation.result!r}"
             case _:
@@ -66,8 +71,18 @@ class _Sequence(Model):
     take = "dequeue"
     noun = "queue"
 
+    def __init__(self, initial: Any = ()) -> None:
+        """initial: what is in it at first, a list, the next to be taken in front. Raises ValueError."""
+        state: tuple[Any, ...] = ()
+        given = items(initial, f"the {self.noun}")
+        for value in reversed(given) if self.take == "pop" else given:
+            if complaint := self.check(Operation(self.put, value)):
+                raise ValueError(f"initial: {complaint}")
+            state = self.with_value(state, value)
+        self._initial = state
+
     def initial(self) -> State:
-        return ()
+        return self._initial
 
     def with_value(self, state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
         """The state after `value` was put in."""
@@ -91,7 +106,7 @@ class _Sequence(Model):
 
     def check(self, operation: Operation) -> str | None:
         if operation.f != self.put:
-            return no_argument(operation)
+            return None if operation.f == "peek" else no_argument(operation)
         return f"{self.put} takes a value, not None" if operation.argument is None else None
 
     def describe(self, state: State) -> str:
@@ -104,8 +119,12 @@ class _Sequence(Model):
         return operation.f == self.take and operation.is_known and operation.result is None
 
     def component(self, operation: Operation) -> Hashable:
-        """The value: the others keep their order without it. What found nothing, or is unknown, belongs to none."""
+        """The value: the others keep their order without it. What found nothing, or is unknown, belongs to none, and nor
+        does a value that was in it at first, because it stays in the way of the others when its take is left out.
+        """
         value: Hashable = operation.argument if operation.f == self.put else operation.result
+        if value in self._initial:
+            return None
         return value if is_observed(operation) or operation.f == self.put else None
 
 
@@ -159,7 +178,7 @@ class PriorityQueue(_Sequence):
     def check(self, operation: Operation) -> str | None:
         value = operation.argument
         if operation.f != self.put:
-            return no_argument(operation)
+            return super().check(operation)
         if is_integer(value) or (isinstance(value, tuple) and len(value) == 2 and is_integer(value[0])):
             return None
         return f"enqueue takes a whole number or [priority, item], not {value!r}"
@@ -174,8 +193,12 @@ class ListAppend(Model):
     name = "list-append"
     fs = frozenset({"append", "read"})
 
+    def __init__(self, initial: Any = ()) -> None:
+        """initial: the list at first. Raises ValueError."""
+        self._initial = items(initial, "the list")
+
     def initial(self) -> State:
-        return ()
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, tuple)
@@ -184,9 +207,7 @@ class ListAppend(Model):
         return (state,) if not is_observed(operation) or (operation.result or ()) == state else ()
 
     def check(self, operation: Operation) -> str | None:
-        if operation.f != "read":
-            return None
-        return no_argument(operation) or (None if operation.result is None else list_result(operation))
+        return None if operation.f != "read" or operation.result is None else list_result(operation)
 
     def describe(self, state: State) -> str:
         assert isinstance(state, tuple)

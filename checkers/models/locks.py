@@ -12,7 +12,8 @@ from collections.abc import Hashable
 from typing import Any
 
 from checkers.models.model import Model, Operation, State
-from checkers.models.shape import is_integer, is_observed
+from checkers.models.shape import is_integer, is_observed, items
+from histories.op import freeze
 
 _FREE: tuple[Any, ...] = ()
 
@@ -23,8 +24,12 @@ class Mutex(Model):
     name = "mutex"
     fs = frozenset({"acquire", "release"})
 
+    def __init__(self, initial: Any = _FREE) -> None:
+        """initial: the owner who holds it at first; the empty list: nobody."""
+        self._initial = _holder(initial)
+
     def initial(self) -> State:
-        return _FREE
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         is_acquire = operation.f == "acquire"
@@ -51,11 +56,15 @@ class ReentrantMutex(Model):
     name = "reentrant-mutex"
     fs = frozenset({"acquire", "release"})
 
-    def __init__(self, depth_max: int | None = None) -> None:
+    def __init__(self, depth_max: int | None = None, initial: Any = _FREE) -> None:
+        """initial: the owner who acquired it once before; the empty list: nobody. Raises ValueError."""
+        if depth_max == 0 and initial != _FREE:
+            raise ValueError("initial: nobody can hold a mutex whose depth_max is 0")
         self._depth_max = depth_max
+        self._initial = (*_holder(initial), 1) if initial != _FREE else None
 
     def initial(self) -> State:
-        return None
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert state is None or isinstance(state, tuple)
@@ -91,8 +100,12 @@ class FencedLock(Model):
     name = "fenced-lock"
     fs = frozenset({"acquire", "release"})
 
+    def __init__(self, initial: Any = _FREE, token: int | None = None) -> None:
+        """initial: the owner who holds it at first; the empty list: nobody. token: the last one given out before."""
+        self._initial = (_holder(initial), token)
+
     def initial(self) -> State:
-        return (_FREE, None)
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, tuple)
@@ -133,11 +146,16 @@ class Semaphore(Model):
     name = "semaphore"
     fs = frozenset({"acquire", "release"})
 
-    def __init__(self, permits: int = 1) -> None:
+    def __init__(self, permits: int = 1, initial: Any = ()) -> None:
+        """initial: the owners who hold a permit at first, with repetitions. Raises ValueError."""
+        owners = items(initial, "what is held of the semaphore")
+        if len(owners) > permits:
+            raise ValueError(f"initial: {len(owners)} owners cannot hold {permits} permits")
         self._permits = permits
+        self._initial = tuple(sorted(owners, key=repr))
 
     def initial(self) -> State:
-        return ()
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, tuple)
@@ -161,6 +179,11 @@ class Semaphore(Model):
 
     def is_pure(self, operation: Operation) -> bool:
         return operation.is_refused
+
+
+def _holder(initial: Any) -> tuple[Any, ...]:
+    """The state in which the owner holds the lock; that in which nobody does for the empty list."""
+    return _FREE if initial in ((), []) else (freeze(initial),)
 
 
 def _by(owner: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from checkers.models.model import Model, Operation, State
 from checkers.models.register import KeyValue
-from checkers.models.shape import is_observed, is_pair
+from checkers.models.shape import is_observed, is_pair, pairs
 
 _ONE_KEY = KeyValue()
 
@@ -25,8 +25,12 @@ class KeyValueMap(Model):
     name = "kv-map"
     fs = KeyValue.fs
 
+    def __init__(self, initial: Any = ()) -> None:
+        """initial: the map at first. Raises ValueError."""
+        self._initial = _held(initial, "the map")
+
     def initial(self) -> State:
-        return frozenset()
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, frozenset)
@@ -58,6 +62,16 @@ class KeyValueMap(Model):
         key: Hashable = _split(operation)[0]
         return key
 
+    def touches(self, operation: Operation) -> frozenset[Hashable]:
+        return frozenset({self.component(operation)})
+
+    def of_one(self, name: Hashable) -> Model:
+        """The key's own store."""
+        return KeyValue(dict(self._initial).get(name))
+
+    def within(self, operation: Operation) -> Operation:
+        return _split(operation)[1]
+
 
 class MultiRegister(Model):
     """Several registers, read and written together, atomically.
@@ -70,8 +84,12 @@ class MultiRegister(Model):
     name = "multi-register"
     fs = frozenset({"read", "write", "txn"})
 
+    def __init__(self, initial: Any = ()) -> None:
+        """initial: the registers that hold something at first, as a map. Raises ValueError."""
+        self._initial = _held(initial, "the multi-register")
+
     def initial(self) -> State:
-        return frozenset()
+        return self._initial
 
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, frozenset)
@@ -107,6 +125,11 @@ class MultiRegister(Model):
             return True
         return operation.f == "txn" and all(f in ("r", "read") for f, _, _ in operation.argument)
 
+    def touches(self, operation: Operation) -> frozenset[Hashable]:
+        if operation.is_refused:
+            return frozenset()
+        return frozenset(name for _, name, _ in _micro_ops(operation))
+
 
 def _split(operation: Operation) -> tuple[Any, Operation]:
     """The key, and the same operation as one key's model sees it."""
@@ -119,6 +142,10 @@ def _split(operation: Operation) -> tuple[Any, Operation]:
         case _:
             key, argument = operation.argument, None
     return key, Operation(operation.f, argument, operation.result, operation.is_known, operation.is_refused)
+
+
+def _held(initial: Any, what: str) -> frozenset[tuple[Any, Any]]:
+    return frozenset((name, value) for name, value in pairs(initial, what) if value is not None)
 
 
 def _replaced(state: frozenset[Any], key: Any, old: Any, new: Any) -> frozenset[Any]:

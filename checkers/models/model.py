@@ -1,9 +1,7 @@
 """A model is a sequential specification: which results an object may give when its operations happen one after another.
 
 Writing your own takes one class with `name`, `fs`, `initial` and `step`; `--model package.module:Name` loads it, and
-fills in what it leaves out of `check`, `describe`, `is_pure`, `is_reset`
-and `component`. docs/models.md shows one from beginning to
-end.
+fills in what it leaves out of the other members. docs/models.md shows one from beginning to end.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ class Operation(msgspec.Struct, frozen=True):
 class Model(Protocol):
     """A sequential specification. Pure: `step` must give the same answer for equal arguments, and change nothing.
 
-    Four laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
+    Laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
 
     1. An operation that is not known can do whatever it could have done with some result: a legal history stays legal
        when an `ok` operation in it is taken for one that may or may not have happened.
@@ -45,6 +43,8 @@ class Model(Protocol):
     3. An operation for which `is_pure` is true leaves every state as it is, or is impossible there; one for which
        `is_reset` is true leads from every state to one and the same.
     4. Leaving out every operation of one `component` from a legal sequence leaves a legal sequence.
+    5. A sequence is legal exactly when, for every set of parts that no operation connects with the others (`touches`),
+       the operations on that set are legal by themselves.
     """
 
     name: str
@@ -93,3 +93,19 @@ class Model(Protocol):
         stays legal. Makes short counterexamples. None is always right.
         """
         return None
+
+    def touches(self, operation: Operation) -> frozenset[Hashable] | None:
+        """The independent parts that the operation reads or changes, by name: the keys of a map. None: perhaps all.
+
+        Its effect and its legality depend on nothing else. Parts that no operation connects are searched one by one
+        (locality: Herlihy and Wing 1990, §3.1). None is always right.
+        """
+        return None
+
+    def of_one(self, name: Hashable) -> Model | None:
+        """The model of one part alone, whose operations `within` gives; None: this model serves for it as well."""
+        return None
+
+    def within(self, operation: Operation) -> Operation:
+        """The operation on one part, as the model `of_one` sees it."""
+        return operation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Hashable, Iterable
 from importlib import metadata
@@ -36,6 +37,8 @@ BUILT_IN = {
 }
 
 _PARAMETERS = re.compile(r"(?P<name>[^()]+)\((?P<inside>.*)\)")
+_WORD = re.compile(r"([^=,\s]+)\s*=\s*(.*)", re.DOTALL)
+_JSON = json.JSONDecoder()
 
 
 def names() -> list[str]:
@@ -43,15 +46,19 @@ def names() -> list[str]:
     return sorted(BUILT_IN.keys() | _entry_points().keys())
 
 
-def find(name: str) -> Model:
+def find(name: str, **more: Any) -> Model:
     """The model called `name`, or at `package.module:Name`; parameters in brackets, as JSON: `cas-register(initial=0)`.
 
-    A class is instantiated; what a user's own class lacks beyond `name`, `fs`, `initial` and `step` is filled in.
+    more: parameters beside those in brackets. A class is instantiated; what a user's own class lacks beyond `name`, `fs`,
+    `initial` and `step` is filled in.
 
     Raises LookupError when there is no such model; ValueError when it has no such parameter; TypeError when what is
     there lacks `name`, `fs`, `initial` or `step`; ImportError or AttributeError when its module cannot be loaded.
     """
     bare, parameters = _parse(name)
+    if twice := sorted(parameters.keys() & more.keys()):
+        raise ValueError(f"{twice[0]} is given twice: in {name!r} and beside it")
+    parameters |= more
     path = BUILT_IN.get(bare) or (bare if ":" in bare else _entry_points().get(bare, ""))
     if not path:
         raise LookupError(f"no model is called {bare!r}; known: {', '.join(names())}")
@@ -115,6 +122,18 @@ class _Completed(Model):
         own = getattr(self.inner, "component", None)
         return own(operation) if own else super().component(operation)
 
+    def touches(self, operation: Operation) -> frozenset[Hashable] | None:
+        own = getattr(self.inner, "touches", None)
+        return own(operation) if own else super().touches(operation)
+
+    def of_one(self, name: Hashable) -> Model | None:
+        own = getattr(self.inner, "of_one", None)
+        return own(name) if own else super().of_one(name)
+
+    def within(self, operation: Operation) -> Operation:
+        own = getattr(self.inner, "within", None)
+        return own(operation) if own else super().within(operation)
+
 
 def _typed(name: str, model: type, parameters: dict[str, Any]) -> dict[str, Any]:
     """The parameters, hashable, of the types that the model's constructor asks for. Raises ValueError."""
@@ -144,11 +163,15 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         return name, {}
     parameters: dict[str, Any] = {}
-    for part in filter(None, (text.strip() for text in match["inside"].split(","))):
-        word, equals, text = part.partition("=")
+    left = match["inside"].strip()
+    while left:
         try:
-            parameters[word.strip()] = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"{name!r}: a parameter is word=JSON, such as initial=0, not {part!r}") from error
-        assert equals, "decoding the empty text fails"
+            word, text = _WORD.match(left).group(1, 2)  # type: ignore[union-attr]  # None has no group: caught below.
+            parameters[word], end = _JSON.raw_decode(text)
+            left = text[end:].lstrip()
+            if left and not left.startswith(","):
+                raise ValueError(left)
+        except (AttributeError, ValueError) as error:
+            raise ValueError(f"{name!r}: a parameter is word=JSON, such as initial=0, not {left!r}") from error
+        left = left[1:].lstrip()
     return match["name"].strip(), parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from checkers.models.model import Operation
+from histories.op import freeze
 
 
 def is_pair(value: object) -> TypeGuard[tuple[Any, Any]]:
@@ -25,6 +26,26 @@ def is_observed(operation: Operation) -> bool:
 def no_argument(operation: Operation) -> str | None:
     """A complaint when the operation was invoked with a value."""
     return None if operation.argument is None else f"{operation.f} takes no argument, not {operation.argument!r}"
+
+
+def items(value: object, what: str) -> tuple[Any, ...]:
+    """The elements of a list or set that was given as an initial value, frozen. Raises ValueError."""
+    frozen = freeze(value)
+    if isinstance(frozen, frozenset):
+        return tuple(sorted(frozen, key=repr))
+    if not isinstance(frozen, tuple):
+        raise ValueError(f"initial: {what} begins as a list, not {value!r}")
+    return frozen
+
+
+def pairs(value: object, what: str) -> tuple[tuple[Any, Any], ...]:
+    """The pairs of a map, or of a list of pairs, that was given as an initial value, frozen. Raises ValueError."""
+    frozen = freeze(value)
+    if not isinstance(frozen, tuple) or not all(map(is_pair, frozen)):
+        raise ValueError(f"initial: {what} begins as a map or a list of pairs, not {value!r}")
+    if len({name for name, _ in frozen}) < len(frozen):
+        raise ValueError(f"initial: {what} has a name twice: {value!r}")
+    return frozen
 
 
 def list_result(operation: Operation) -> str | None:

@@ -21,6 +21,9 @@ class UnknownInitialRegister(Register):
 
     name = "register-unknown-initial"
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def initial(self) -> State:
         return ()
 

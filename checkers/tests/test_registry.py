@@ -46,13 +46,20 @@ def test_parameters() -> None:
     assert find('register( initial = "x" )').initial() == "x"
     assert find("register()").initial() is None
     assert find("register(initial=[])").initial() == ()
+    assert find('multi-register(initial={"x": 0, "y": [1, 2]})').initial() == frozenset({("x", 0), ("y", (1, 2))})
+    assert find("semaphore(permits=3, initial=[1, 1])").initial() == (1, 1)
+    assert find("register", initial=2).initial() == 2
+    with pytest.raises(ValueError, match="initial is given twice"):
+        find("register(initial=1)", initial=2)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("register(start=0)", "no parameter 'start'; it has: initial"),
-        ("set(initial=0)", "no parameter 'initial'; it has: none"),
+        ("set(initial=0)", "initial: the set begins as a list, not 0"),
+        ("lossy-queue(first=0)", "no parameter 'first'; it has: initial"),
+        ("register(initial=1 initial=2)", "word=JSON"),
         ("register(initial=zero)", "word=JSON"),
         ("register(0)", "word=JSON"),
         ("semaphore(permits=[1])", "permits: Expected `int`, got `array`"),

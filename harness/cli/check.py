@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import click
 import msgspec
@@ -39,6 +39,12 @@ MISFITS_SHOWN = 20
     default=None,
     help="The sequential specification: a name with parameters, or package.module:Name.",
 )
+@click.option(
+    "--initial",
+    default=None,
+    metavar="JSON",
+    help="What the object holds before the first op: a value, the elements of a collection, a map, the owner of a lock.",
+)
 @click.option("--checker", multiple=True, help="Run this checker: a name, or package.module:function; repeatable.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
 @click.option("--states", type=click.IntRange(1), default=None, help="Budget: configurations; UNKNOWN beyond it.")
@@ -54,6 +60,7 @@ MISFITS_SHOWN = 20
 def check(
     history: Path,
     model: str | None,
+    initial: str | None,
     checker: tuple[str, ...],
     format_: Literal["auto", "jsonl", "edn", "jepsen-log", "kv-log"],
     states: int | None,
@@ -75,10 +82,13 @@ def check(
     \b
     Examples:
       themis check store/latest/history.jsonl --model cas-register
-      themis check history.edn --model "cas-register(initial=0)"
+      themis check history.edn --model cas-register --initial 0
+      themis check history.edn --model multi-register --initial '{"x": 0, "y": 0}'
       themis check history.jsonl --checker mine:never_back
     """
-    specification = None if model is None else find_model(model)
+    if initial is not None and model is None:
+        raise UsageError("--initial says how the object of --model begins: name the model")
+    specification = None if model is None else find_model(model, initial)
     checkers = claims.with_extra((), [claims.find_checker(name) for name in dict.fromkeys(checker)])
     if specification is None and not checkers:
         raise UsageError(f"say what to check for: --model, one of {', '.join(registry.names())}; or --checker")
@@ -119,10 +129,20 @@ class Budget(msgspec.Struct, frozen=True):
     jobs: int | None
 
 
-def find_model(text: str) -> Model:
-    """The model of `--model`. Raises UsageError with the nearest name, or with what is wrong with it."""
+def find_model(text: str, initial: str | None = None) -> Model:
+    """The model of `--model`, beginning as `--initial` says. Raises UsageError with the nearest name, or with what is
+    wrong with it.
+    """
+    more: dict[str, Any] = {}
+    if initial is not None:
+        try:
+            more["initial"] = msgspec.json.decode(initial)
+        except msgspec.DecodeError as error:
+            raise UsageError(
+                f"--initial {initial}: this is not JSON ({error}); a text is written '\"text\"'"
+            ) from error
     try:
-        return registry.find(text)
+        return registry.find(text, **more)
     except LookupError:
         raise unknown_name("model", text, registry.names()) from None
     except Exception as error:

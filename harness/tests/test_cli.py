@@ -206,6 +206,18 @@ def test_a_model_that_cannot_be_had_is_refused(tmp_path: Path, model: str, words
     assert_refused(themis("check", path, "--model", model), *words)
 
 
+def test_check_is_told_how_the_object_begins(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke read | p0 ok read [1,2]"))
+    words = ("check", path, "--model", "list-append")
+    assert themis(*words).returncode == 1
+    assert themis(*words, "--initial", "[1, 2]").returncode == 0
+    assert_refused(themis(*words, "--initial", "1 2"), "--initial 1 2", "not JSON")
+    assert_refused(themis(*words, "--initial", "3"), "list-append", "begins as a list")
+    assert_refused(themis("check", path, "--checker", "a:b", "--initial", "3"), "--initial", "--model")
+    assert_refused(themis("check", path, "--model", "register(initial=1)", "--initial", "3"), "given twice")
+
+
 def test_check_without_a_model_or_checker_names_the_models(tmp_path: Path) -> None:
     assert_refused(themis("check", tmp_path / "history.jsonl"), "--model", "cas-register", "--checker")
 

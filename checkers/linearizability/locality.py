@@ -1,0 +1,97 @@
+"""An object made of independent parts, such as a map of keys: a history of it becomes one history for each part.
+
+A history is linearizable exactly when the history of each part is (locality: Herlihy and Wing 1990, §3.1). Parts that
+some operation touches together stay together. A history that cannot be split, because an operation may touch everything
+or connects all parts, stays as it is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
+
+from checkers.linearizability.encode import Entries
+from checkers.models.model import Model, Operation
+
+
+class Part(NamedTuple):
+    """One object's entries, and the model that they are checked against."""
+
+    entries: Entries
+    model: Model
+
+
+def split(parts: Mapping[Any, Entries], model: Model) -> dict[Any, Part]:
+    """The history of each independent part, by key; parts of a keyed object are called (key, name).
+
+    Raises whatever the model raises.
+    """
+    found: dict[Any, Part] = {}
+    for key, entries in parts.items():
+        names = _names(entries, model)
+        if names is None:
+            found[key] = Part(entries, model)
+            continue
+        for group, positions in names.items():
+            name = group[0] if len(group) == 1 else group
+            found[name if key is None else (key, name)] = _part(entries, model, group, positions)
+    return found
+
+
+def _names(entries: Entries, model: Model) -> dict[tuple[Hashable, ...], list[int]] | None:
+    """The positions of the entries of each group of parts, groups in order of first use; None where there is one
+    group and no simpler model for it.
+    """
+    touched: dict[int, frozenset[Hashable]] = {}
+    for number in dict.fromkeys(entries.op):
+        names = model.touches(entries.operations[number])
+        if names is None:
+            return None
+        touched[number] = names
+    leader: dict[Hashable, Hashable] = {}
+
+    def find(name: Hashable) -> Hashable:
+        while leader.setdefault(name, name) != name:
+            leader[name] = name = leader[leader[name]]
+        return name
+
+    for names in touched.values():
+        first, *others = sorted(names, key=repr) or [None]
+        if names:
+            find(first)
+        for other in others:
+            leader[find(other)] = find(first)
+    members: dict[Hashable, list[Hashable]] = {}
+    for name in leader:
+        members.setdefault(find(name), []).append(name)
+    if not members or (len(members) == 1 and _simpler(model, next(iter(members.values()))) is None):
+        return None
+    group_of = {root: tuple(sorted(names, key=repr)) for root, names in members.items()}
+    anywhere = next(iter(group_of.values()))  # What touches nothing is legal, or not, wherever it stands.
+    positions: dict[tuple[Hashable, ...], list[int]] = {group: [] for group in group_of.values()}
+    for position, number in enumerate(entries.op):
+        names = touched[number]
+        positions[group_of[find(next(iter(names)))] if names else anywhere].append(position)
+    return positions
+
+
+def _simpler(model: Model, names: list[Hashable] | tuple[Hashable, ...]) -> Model | None:
+    return model.of_one(names[0]) if len(names) == 1 else None
+
+
+def _part(entries: Entries, model: Model, group: tuple[Hashable, ...], positions: list[int]) -> Part:
+    numbers: dict[int, int] = {}
+    op = array("i", [numbers.setdefault(entries.op[position], len(numbers)) for position in positions])
+    operations = [entries.operations[number] for number in numbers]
+    simpler = _simpler(model, group)
+    if simpler is not None:
+        operations = [_within(model, operation) for operation in operations]
+    call = array("i", [entries.call[position] for position in positions])
+    end = array("i", [entries.end[position] for position in positions])
+    returns = array("i", sorted((i for i in range(len(end)) if end[i] >= 0), key=end.__getitem__))
+    return Part(Entries(entries.ops, operations, op, call, end, returns), simpler or model)
+
+
+def _within(model: Model, operation: Operation) -> Operation:
+    return model.within(operation) if model.touches(operation) else operation
