@@ -78,6 +78,25 @@ def test_duplicates_and_reordering() -> None:
     assert numbers != sorted(numbers)
 
 
+@pytest.mark.parametrize("transport", ["datagram", "stream"])
+def test_a_late_packet_is_half_a_second_to_five_seconds_late(transport: str) -> None:
+    environment, target = world_of(counting, delay="constant", transport=transport)
+    environment.cluster.packets.disturb("late", LINK, {"probability": 0.2})
+    run_for(environment, 0.45)
+    numbers = received(target.cores["n2"][0])
+    late = environment.cluster.packets.measure()["counts"]["late"]  # type: ignore[index]
+    assert 50 < late < 130
+    if transport == "stream":
+        assert len(numbers) < 50, "those behind the first late one wait for it"
+    else:
+        assert len(numbers) == pytest.approx(450 - late, abs=15)
+    environment.cluster.packets.heal()
+    run_for(environment, 6)
+    numbers = received(target.cores["n2"][0])
+    assert len(set(numbers)) >= 6400, "none is lost"
+    assert (numbers == sorted(numbers)) == (transport == "stream")
+
+
 def test_slow_and_rate_delay() -> None:
     environment, target = world_of(counting, delay="constant")
     environment.cluster.packets.disturb("slow", LINK, {"delay_ms": 200, "jitter_ms": 50})

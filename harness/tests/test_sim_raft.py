@@ -85,12 +85,24 @@ def test_both_transports_and_all_faults_of_the_model_are_survived(transport: str
     assert result.validity is Validity.VALID, result.reason
 
 
+LATE: dict[str, Any] = {
+    "nodes": ("n1", "n2", "n3"),
+    "nemesis": ("partition:primary", "late"),
+    "workload_options": {"read": 10, "write": 2, "cas": 0},
+    "time_limit_s": 20.0,
+    "rate_hz": 120.0,
+    "interval_s": 2.0,
+    "fault_share": 0.3,
+}
+"""Leaders that are cut off, come back and lead again, while old messages are under way."""
+
 SEEDS: dict[str, tuple[int, dict[str, Any]]] = {
     "stale-read": (1, {}),
     "reply-before-commit": (1, {}),
     "volatile-log": (2, {}),
     "vote-twice": (7, {}),
     "commit-by-count": (11, {"interval_s": 0.3}),
+    "stale-append-reply-counted": (2, LATE),
 }
 """Bug -> a seed of the standard scenario that finds it, and what is changed of the scenario. Found by a sweep; a change of what
 any component draws makes another sweep necessary."""

@@ -1,4 +1,4 @@
-"""Bad links. Ops: start-KIND, stop-KIND (no value) for slow, loss, duplicate, reorder, corrupt, rate. Need: packets.
+"""Bad links. Ops: start-KIND, stop-KIND (no value) for slow, loss, duplicate, reorder, late, corrupt, rate. Need: packets.
 
 A start's value is {"links": {"n1": ["n2"]}, "parameters": {"probability": 0.1}}; the links read as a grudge does:
 what n2 sends to n1 is disturbed. Kinds add up; a start replaces what is in force of its kind. The evidence is what
@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = {
     "loss": "lose some of what links carry",
     "duplicate": "deliver some of it twice",
     "reorder": "deliver some of it late, after what was sent behind it",
+    "late": "deliver some of it 0.5 to 5 s late: across elections, restarts and heals",
     "corrupt": "flip bits in some of it",
     "rate": "let links carry only so many bytes a second",
 }
@@ -32,6 +33,7 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "loss": {"probability": (0, 1)},
     "duplicate": {"probability": (0, 1)},
     "reorder": {"probability": (0, 1)},
+    "late": {"probability": (0, 1)},
     "corrupt": {"probability": (0, 1)},
     "rate": {"bytes_per_s": (1, 1e12)},
 }

@@ -162,7 +162,7 @@ class FakeClocks:
 
 
 class FakePackets:
-    kinds = frozenset({"slow", "loss", "duplicate", "reorder", "corrupt", "rate"})
+    kinds = frozenset({"slow", "loss", "duplicate", "reorder", "late", "corrupt", "rate"})
 
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster

@@ -9,6 +9,7 @@ REPLY_BEFORE_COMMIT = "reply-before-commit"
 VOLATILE_LOG = "volatile-log"
 VOTE_TWICE = "vote-twice"
 COMMIT_BY_COUNT = "commit-by-count"
+STALE_APPEND_REPLY_COUNTED = "stale-append-reply-counted"
 
 
 class Planted(msgspec.Struct, frozen=True):
@@ -53,5 +54,13 @@ PLANTED = (
         "holds it (Raft §5.4.2, figure 8).",
         anomaly="A committed, acknowledged write is overwritten by a later leader that never had it.",
         exposed_by=("partition", "kill"),
+    ),
+    Planted(
+        STALE_APPEND_REPLY_COUNTED,
+        summary="Who refuses an AppendEntries of an old term repeats its sequence beside the new term. A sender that leads in "
+        "that term meanwhile takes the refusal for an answer to its own messages (thesis §6.4, step 3).",
+        anomaly="A round of heartbeats counts as answered that never reached a majority: a read returns a value that an "
+        "acknowledged write had replaced.",
+        exposed_by=("late", "partition"),
     ),
 )

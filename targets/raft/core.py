@@ -360,9 +360,12 @@ class Raft:
         self._persist(Append(index, entries), out, self._token)
 
     def _on_append_entries_reply(self, source: NodeId, reply: AppendEntriesReply, out: Effects) -> None:
-        """Count the answer for commitment and for reads, and send what the follower still lacks (Raft §5.3)."""
+        """Count the answer for commitment and for reads, and send what the follower still lacks (Raft §5.3).
+
+        It counts only for the leadership that asked: a refusal of an old term answers none that still lasts.
+        """
         leadership = self._leadership
-        if reply.term != self._term or leadership is None:
+        if reply.term != self._term or leadership is None or not reply.sequence:
             if reply.term > self._term:
                 self._adopt_term(reply.term, out)
             return
@@ -394,7 +397,8 @@ class Raft:
         """Follow a leader whose term is not old; refuse what does not fit its log; store the rest (Raft figure 2)."""
         term, sequence = request.term, request.sequence
         if term < self._term:
-            out.append(Send(source, AppendEntriesReply(self._term, False, sequence)))
+            number = sequence if zoo.STALE_APPEND_REPLY_COUNTED in self._bugs else 0
+            out.append(Send(source, AppendEntriesReply(self._term, False, number)))
             return
         if term > self._term:
             self._become_follower(term, source, out)

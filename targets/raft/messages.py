@@ -2,7 +2,13 @@
 
 One field is ours: `sequence`. The paper pairs a response with its request by the RPC; here both are messages that may be lost,
 repeated or late, so the leader numbers its AppendEntries within its term and the response repeats the number. The number tells
-which rejections are news, and that a response answers a message that was sent after a read arrived (thesis §6.4).
+which rejections are news, and that a response answers a message that was sent after a read arrived (thesis §6.4). A number says
+something only to the leadership that gave it. So who refuses an old term answers with number 0, which no message has: the asker may
+lead again, in the very term that the refusal names, and number its messages from 1 anew.
+
+The other replies need no such care. A vote, a pre-vote's yes and a match index name the term they were asked in, and a node stands and
+leads at most once in a term. (A late yes to a pre-vote may belong to an earlier round of the same term: it costs at most an
+election.)
 """
 
 from __future__ import annotations
@@ -64,7 +70,8 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     Otherwise where they part (Raft §5.3, "if desired"): conflict_term is the receiver's term at prev_log_index and
     conflict_index its first index of that term; without an entry there, conflict_term is 0 and conflict_index just
-    behind its last. Both are 0 when the request's term was an old one.
+    behind its last. Both are 0 when the request's term was an old one, and so is the sequence: the number belongs to an earlier
+    leadership.
     """
 
     term: Natural

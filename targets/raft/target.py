@@ -40,6 +40,7 @@ _SURVIVES = frozenset(
         "loss",
         "duplicate",
         "reorder",
+        "late",
         "corrupt",
         "rate",
         "disk/lose-unsynced",

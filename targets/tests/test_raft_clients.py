@@ -66,6 +66,49 @@ def test_a_rejection_proves_leadership_as_well_as_a_success() -> None:
     assert request_id in subject.replies()
 
 
+def refused_late(*bugs: str) -> tuple[Subject, int]:
+    """A leader again in term 3, with a read that waits, hears n2 and n3 refuse a message that it sent as leader of term 1."""
+    subject = leader(bugs=bugs)
+    for _ in range(20):
+        subject.step(TimerFired(HEARTBEAT))
+    late = subject.sent(AppendEntries)[0][1]
+    follower = Subject([HardState(3, "n1")], bugs=bugs)
+    follower.hear("n2", late)
+    refusal = follower.answer(AppendEntriesReply)
+    subject.hear("n2", RequestVote(2, "n2", 9, 9))
+    subject.elect()
+    assert subject.term == refusal.term == 3
+    subject.acknowledge("n2", "n3")
+    assert subject.commit_index == 2
+    request_id = subject.request(READ)
+    subject.hear("n2", refusal)
+    subject.hear("n3", refusal)
+    return subject, request_id
+
+
+def test_a_refusal_of_an_earlier_leaderships_message_confirms_no_read() -> None:
+    """Thesis §6.4 step 3: the heartbeats that are acknowledged are those of a new round, sent in this leadership."""
+    subject, request_id = refused_late()
+    assert request_id not in subject.replies()
+    subject.acknowledge("n2", "n3")
+    assert request_id in subject.replies()
+
+
+def test_the_bug_stale_append_reply_counted_takes_it_for_an_answer() -> None:
+    subject, request_id = refused_late("stale-append-reply-counted")
+    assert request_id in subject.replies()
+
+
+def test_a_refusal_of_an_earlier_leaderships_message_is_no_sign_of_life() -> None:
+    """Thesis §6.2: a leader goes on when a round of heartbeats to a majority succeeded; this one answers none of its own."""
+    subject = leader()
+    subject.step(TimerFired(ELECTION))  # From here on, nobody has answered.
+    for follower in ("n2", "n3", "n4", "n5"):
+        subject.hear(follower, AppendEntriesReply(1, False, 0))
+    subject.step(TimerFired(ELECTION))
+    assert subject.role == "follower"
+
+
 def test_a_read_waits_until_the_leader_has_committed_an_entry_of_its_term() -> None:
     """§8, thesis §6.4 step 1: before that it does not know which entries are committed."""
     subject = Subject([HardState(1, None), Append(1, (entry(1, 5),))], pre_vote=False)

@@ -55,7 +55,7 @@ def test_a_request_with_a_stale_term_is_rejected() -> None:
     subject.hear("n2", RequestVote(4, "n2", 9, 4))
     assert subject.answer(RequestVoteReply) == RequestVoteReply(5, False)
     subject.hear("n2", AppendEntries(4, "n2", 0, 0, (entry(4, 1),), 1, 3))
-    assert subject.answer(AppendEntriesReply) == AppendEntriesReply(5, False, 3)
+    assert subject.answer(AppendEntriesReply) == AppendEntriesReply(5, False, 0)
     assert subject.log_length == 0
 
 

@@ -28,6 +28,14 @@ STORM = Weather()
 DEPOSED = Weather(0.0, 0.0, 0.0, 0.0, fault_gap_ms_max=500, faults=("depose",))
 """Whoever leads is cut off, again and again."""
 
+LATE = msgspec.structs.replace(
+    DEPOSED, late_probability=0.1, late_ms_max=2500.0, fault_gap_ms_max=700, faults=("depose", "depose", "heal")
+)
+"""Leaders are cut off and come back, while messages arrive across several elections."""
+
+LONELY: dict[str, Any] = {"nodes_count": 3, "attacked_s": 10.0, "options": RaftOptions(check_quorum=False)}
+"""A leader that is cut off goes on leading, and one answer of another node is a majority for it."""
+
 SLOW_DISK = Weather(sync_ms_max=100.0)
 
 
@@ -140,6 +148,11 @@ def test_leaders_that_are_cut_off_again_and_again() -> None:
         run(seed, weather=DEPOSED)
 
 
+def test_messages_that_arrive_in_a_later_leadership_of_their_sender() -> None:
+    for seed in range(3):
+        run(seed, weather=LATE, **LONELY)
+
+
 def test_messages_that_take_longer_than_a_heartbeat() -> None:
     """Answers come after later heartbeats were sent; entries and rejections must get through all the same."""
     slow = msgspec.structs.replace(STORM, delay_ms_max=150.0)
@@ -178,23 +191,33 @@ def test_a_calm_cluster_elects_once_and_fails_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "weather", "properties"),
+    ("bug", "weather", "properties", "scene"),
     [
-        ("stale-read", STORM, {"stale"}),
-        ("reply-before-commit", STORM, {"lost", "stale"}),
-        ("volatile-log", STORM, {"election-safety", "leader-completeness", "log-matching", "state-machine-safety"}),
-        ("vote-twice", STORM, {"election-safety"}),
-        ("commit-by-count", DEPOSED, {"leader-completeness", "state-machine-safety"}),
+        ("stale-read", STORM, {"stale"}, {}),
+        ("reply-before-commit", STORM, {"lost", "stale"}, {}),
+        ("volatile-log", STORM, {"election-safety", "leader-completeness", "log-matching", "state-machine-safety"}, {}),
+        ("vote-twice", STORM, {"election-safety"}, {}),
+        ("commit-by-count", DEPOSED, {"leader-completeness", "state-machine-safety"}, {}),
+        ("stale-append-reply-counted", LATE, {"stale"}, LONELY),
     ],
 )
-def test_each_bug_breaks_a_property_that_it_must_break(bug: str, weather: Weather, properties: set[str]) -> None:
-    violation = find(range(60), bugs=[bug], weather=weather)
+def test_each_bug_breaks_a_property_that_it_must_break(
+    bug: str, weather: Weather, properties: set[str], scene: dict[str, Any]
+) -> None:
+    violation = find(range(60), bugs=[bug], weather=weather, **scene)
     assert violation is not None
     assert str(violation).partition(":")[0] in properties
 
 
 def test_every_bug_is_in_the_table_above() -> None:
-    assert BUGS.keys() == {"stale-read", "reply-before-commit", "volatile-log", "vote-twice", "commit-by-count"}
+    assert BUGS.keys() == {
+        "stale-read",
+        "reply-before-commit",
+        "volatile-log",
+        "vote-twice",
+        "commit-by-count",
+        "stale-append-reply-counted",
+    }
 
 
 # --- mutants of the healthy core --------------------------------------------------------------------------------------

@@ -32,7 +32,10 @@ HELD_MAX = 1024
 REORDER_NS_MAX = 30 * NS_PER_MS
 """By how much a reordered message may be late: many times the usual delay, less than an election time-out."""
 
-KINDS = ("slow", "loss", "duplicate", "reorder", "corrupt", "rate")
+LATE_NS_MIN, LATE_NS_MAX = 500 * NS_PER_MS, 5_000 * NS_PER_MS
+"""Bounds of how late a late packet is: longer than an election, and up to several terms."""
+
+KINDS = ("slow", "loss", "duplicate", "reorder", "late", "corrupt", "rate")
 
 Packet = tuple[Received, int, int]
 """The event for the receiver, the receiver's incarnation when it was sent, and its number in the message log (or 0)."""
@@ -46,6 +49,7 @@ class Disturbance(msgspec.Struct):
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
+    late: float = 0.0
     corrupt: float = 0.0
     bytes_per_s: float = 0.0
 
@@ -129,6 +133,9 @@ class Link:
                 if tries == 8:
                     self._log_drop(packet, "connection reset")
                     return
+        if how.late and draw() < how.late:
+            self.network.count("late")
+            when_ns += _lateness_ns(draw())
         if self.is_stream:
             when_ns = max(when_ns, self.last_ns + 1)
             self.last_ns = when_ns
@@ -314,6 +321,12 @@ class Network:
         return found
 
 
+def _lateness_ns(draw: float) -> int:
+    """How late a late packet is. Half of them are less than a second late, one in ten is LATE_NS_MAX late (a Pareto law of exponent 1,
+    cut)."""
+    return min(LATE_NS_MAX, int(LATE_NS_MIN / (1 - draw)))
+
+
 def _add(how: Disturbance, kind: str, parameters: dict[str, float]) -> None:
     match kind:
         case "slow":
@@ -325,6 +338,8 @@ def _add(how: Disturbance, kind: str, parameters: dict[str, float]) -> None:
             how.duplicate = min(1.0, how.duplicate + parameters["probability"])
         case "reorder":
             how.reorder = min(1.0, how.reorder + parameters["probability"])
+        case "late":
+            how.late = min(1.0, how.late + parameters["probability"])
         case "corrupt":
             how.corrupt = min(1.0, how.corrupt + parameters["probability"])
         case "rate":
@@ -339,6 +354,7 @@ def _kinds(how: Disturbance) -> dict[str, tuple[float, ...]]:
         "loss": (how.loss,),
         "duplicate": (how.duplicate,),
         "reorder": (how.reorder,),
+        "late": (how.late,),
         "corrupt": (how.corrupt,),
         "rate": (how.bytes_per_s,),
     }
