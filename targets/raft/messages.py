@@ -6,9 +6,9 @@ which rejections are news, and that a response answers a message that was sent a
 something only to the leadership that gave it. So who refuses an old term answers with number 0, which no message has: the asker may
 lead again, in the very term that the refusal names, and number its messages from 1 anew.
 
-The other replies need no such care. A vote, a pre-vote's yes and a match index name the term they were asked in, and a node stands and
-leads at most once in a term. (A late yes to a pre-vote may belong to an earlier round of the same term: it costs at most an
-election.)
+The other replies need no such care. A vote, a pre-vote's yes and a match index name the term they were asked in, and a node
+stands and leads at most once in a term. (A late yes to a pre-vote may belong to an earlier round of the same term: it costs at most
+an election.)
 """
 
 from __future__ import annotations

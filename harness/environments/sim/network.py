@@ -322,8 +322,7 @@ class Network:
 
 
 def _lateness_ns(draw: float) -> int:
-    """How late a late packet is. Half of them are less than a second late, one in ten is LATE_NS_MAX late (a Pareto law of exponent 1,
-    cut)."""
+    """How late a late packet is: half are less than a second late, one in ten is LATE_NS_MAX late (Pareto's law, cut off)."""
     return min(LATE_NS_MAX, int(LATE_NS_MIN / (1 - draw)))
 
 
