@@ -89,7 +89,8 @@ def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
     plan = prepare(spec, saved=saved)
     failures = Failures()
     if old is not None:
-        failures.found += [failure for failure in old.harness if failure.phase in ("heal", "tear down", "collect")]
+        # Whether the check fails is decided anew; what failed before it nobody can make good.
+        failures.found += [failure for failure in old.harness if failure.phase != "check"]
     kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS} if old else {}
     result = check(
         plan,

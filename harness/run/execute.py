@@ -93,7 +93,9 @@ def execute(plan: Plan, sink: Sink, interruption: Interruption | None = None) ->
         except KeyboardInterrupt:
             if not interruption.is_aborted:
                 raise
-            failures.add("run", "told twice to stop, so nothing was checked; `themis analyze` checks what was recorded")
+            failures.add(
+                "check", "told twice to stop, so nothing was checked; `themis analyze` checks what was recorded"
+            )
             unchecked = Verdict.unknown("interrupted before the check")
             result = Result(
                 unchecked,
