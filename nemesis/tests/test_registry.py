@@ -106,6 +106,7 @@ def test_a_bare_name_is_narrowed_to_the_kinds_there_are_and_a_named_kind_is_refu
         ("disk:torn-write", {"disk:torn-write"}, ["disk:torn-write"]),
         ("disk:wipe", {"disk"}, ["disk:wipe"]),
         ("disk:wipe", {"disk/torn-write"}, "disk:wipe is outside"),
+        ("disk:wipe,disk:torn-write", {"disk/torn-write"}, "disk:wipe is outside"),
         ("disk", {"kill"}, r"the fault disk is outside the target's fault model \(kill\); --beyond-model"),
         ("kill", set(), "no faults"),
     ],

@@ -21,6 +21,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[3]
 LEFT_OUT = (".venv", ".git", "build", "store", "*.egg-info", "__pycache__", ".hypothesis", ".*_cache")
 PACKAGES = ("histories", "checkers", "nemesis", "targets", "harness")
+NO_SHRINKING = "harness.tests.mutation.no_shrinking"
+"""A plugin. By its name, because it is for the tests of the copy."""
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest."""
 
@@ -91,9 +93,9 @@ class Workspace:
 
     def first_failure(self, paths: Sequence[str]) -> str | None:
         """The first test below these paths that fails, without the long ones; None when all pass. Raises Broken."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-m", "not long and not linux"]
         done = subprocess.run(
-            [*command, "-m", "not long and not linux", *paths],
+            [*command, "-p", "no:cacheprovider", "-p", NO_SHRINKING, *paths],
             cwd=self.directory,
             env={**os.environ, "PYTHONPATH": str(self.directory)},
             capture_output=True,

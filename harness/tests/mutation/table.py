@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from harness.tests.mutation import checkers, nemesis
+from harness.tests.mutation import checkers, faults, nemesis, recording, runs, simulation
 from harness.tests.mutation.mutant import Mutant
 
-ALL: tuple[Mutant, ...] = (*checkers.MUTANTS, *nemesis.MUTANTS)
+ALL: tuple[Mutant, ...] = (
+    *checkers.MUTANTS,
+    *nemesis.MUTANTS,
+    *faults.MUTANTS,
+    *simulation.MUTANTS,
+    *recording.MUTANTS,
+    *runs.MUTANTS,
+)
