@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 
 def split(parts: Mapping[Any, Entries], model: Model) -> dict[Any, Part]:
-    """The history of each independent part, by key; parts of a keyed object are called (key, name).
+    """The history of each independent part, by key; parts of a keyed object are called (key, name). No two parts share a name.
 
     Raises whatever the model raises.
     """
@@ -35,7 +35,10 @@ def split(parts: Mapping[Any, Entries], model: Model) -> dict[Any, Part]:
             continue
         for group, positions in names.items():
             name = group[0] if len(group) == 1 else group
-            found[name if key is None else (key, name)] = _part(entries, model, group, positions)
+            label = name if key is None else (key, name)
+            while label in found or (label in parts and label != key):
+                label = (label,)
+            found[label] = _part(entries, model, group, positions)
     return found
 
 

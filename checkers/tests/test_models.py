@@ -10,14 +10,17 @@ import msgspec
 import pytest
 
 from checkers import brute
+from checkers.linearizability import linearizable
 from checkers.linearizability.encode import entries
 from checkers.linearizability.locality import split
 from checkers.linearizability.reduce import weakened
 from checkers.models.model import Model, Operation, State
 from checkers.models.registry import find, names
 from checkers.tests.random_histories import ALPHABETS, random_history, seeded
+from checkers.verdict import Validity
 from histories.builder import h
-from histories.op import freeze
+from histories.history import History
+from histories.op import Op, OpType, freeze
 
 LINE = re.compile(r"(?P<model>\S+)(?P<refused> refused)? (?P<verdict>valid|invalid): (?P<text>.*)")
 
@@ -231,6 +234,19 @@ def test_a_read_that_was_invoked_with_a_value_is_what_it_returned() -> None:
             assert model.check(Operation(f, expected, 3)) is None
             assert list(model.step(model.initial(), Operation(f, expected, 3)))
             assert not list(model.step(model.initial(), Operation(f, expected, 4)))
+
+
+def test_no_part_hides_another_whose_name_is_a_key() -> None:
+    """Registers x and y of the object without a key, and the object with the key x: three parts."""
+    micro = [["w", "x", 1]], [["r", "x", 2]], [["w", "y", 1]], [["w", "a", 1], ["w", "b", 1]]
+    ops: list[Op] = []
+    types: tuple[OpType, ...] = ("invoke", "ok")
+    for key, value in ((None, micro[0]), (None, micro[1]), (None, micro[2]), ("x", micro[3])):
+        for op_type in types:
+            ops.append(Op(len(ops), len(ops), op_type, 0, "txn", key, value))
+    verdict = linearizable(History(ops), find("multi-register"))
+    assert verdict.validity is Validity.INVALID, "x was never 2"
+    assert verdict.stats["keys"] == 3
 
 
 @pytest.mark.parametrize("name", names())
