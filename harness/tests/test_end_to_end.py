@@ -79,7 +79,7 @@ def test_each_bug_is_caught_within_five_runs(tmp_path: Path, bug: str) -> None:
 
 def current_run(store: Path) -> Path:
     """The folder of the run that has begun, as soon as it has a history."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (store / "current" / "history.jsonl").exists():
         assert time.monotonic() < deadline, "the run did not begin"
         time.sleep(0.02)
@@ -123,7 +123,9 @@ def test_after_kill_9_of_the_controller_nothing_survives_and_the_history_is_ther
             time.sleep(0.05)
         loaded = jsonl.read(run / "history.jsonl")
         checked = themis("check", run / "history.jsonl", "--model", "cas-register")
-        assert checked.returncode == 0, (len(loaded.history), checked.stdout, checked.stderr)
+        # On a busy machine the kill may come before the first answer: then nothing was tested, and the check says so.
+        expected = 0 if any(op.type == "ok" for op in loaded.history) else 2
+        assert checked.returncode == expected, (len(loaded.history), checked.stdout, checked.stderr)
         assert themis("analyze", run, "--store", store).returncode in (0, 2)
     ended = themis("test", "--time-limit", "2", "--seed", "1", "--store", tmp_path / "next")
     assert ended.returncode == 0, ended.stderr
