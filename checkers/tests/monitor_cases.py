@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -15,7 +15,7 @@ from checkers.linearizability.monitors.registry import monitor_of
 from checkers.linearizability.witness import verify
 from checkers.models.model import Model
 from checkers.models.registry import find
-from checkers.tests.monitor_histories import Invent, Mix, collection, front, history
+from checkers.tests.monitor_histories import Invent, Mix, SetMix, collection, front, history, members, set_of
 from checkers.verdict import Validity
 
 COLLECTION_MIXES = (
@@ -28,13 +28,33 @@ COLLECTION_MIXES = (
     Mix(wrong=0.2, peek=0, crashed=0.2, twice=0, take=8),
 )
 
+SET_MIXES = tuple(
+    SetMix(crashed=crashed, wrong=wrong, add=add, remove=remove, contains=contains, read=read, value_count=value_count)
+    for crashed in (0, 0.1, 0.4)
+    for wrong in (0.05, 0.2, 0.4)
+    for add, remove, contains, read, value_count in (
+        (4, 2, 4, 0, 2),
+        (4, 0, 3, 3, 2),
+        (4, 0, 3, 4, 3),
+        (4, 0, 1, 4, 0),
+        (4, 3, 4, 0, 0),
+        (1, 1, 6, 0, 1),
+        (2, 1, 4, 1, 3),
+    )
+)
+
+
+def prioritized(_: Random, number: int) -> Any:
+    """The n-th value of a priority queue: numbers and pairs, with equal priorities."""
+    return [number * 7919 % 3, number] if number % 2 else number * 31 % 17 * 100 + number
+
 
 class Case(msgspec.Struct, frozen=True):
-    """One model and how its histories are made. undecided_max: the share that the monitor may leave to the search."""
+    """One model and how its histories are made."""
 
     model: Model
-    mixes: tuple[Mix, ...]
-    invent: Callable[[Mix], Invent]
+    mixes: Sequence[Any]
+    invent: Callable[[Any], Invent]
     answers: Callable[..., Any]
 
     def history(self, seed: int, operations: int, processes: int, wrong: float = 1.0) -> Entries:
@@ -65,6 +85,13 @@ CASES: dict[str, Case] = {
     "queue": Case(
         find("fifo-queue"), COLLECTION_MIXES, lambda mix: collection("enqueue", "dequeue", mix), front("enqueue")
     ),
+    "priority queue": Case(
+        find("priority-queue"),
+        COLLECTION_MIXES,
+        lambda mix: collection("enqueue", "dequeue", mix, prioritized),
+        front("enqueue"),
+    ),
+    "set": Case(find("set"), SET_MIXES, set_of, members),
 }
 
 

@@ -17,7 +17,7 @@ class Mix(msgspec.Struct, frozen=True):
     """What a history holds. Weights of the kinds of operations, and probabilities for each operation.
 
     put, take, peek: weights. crashed, refused: of an operation. wrong: that an answer is made up. twice: that a value is
-    put in again. late: that an operation takes effect at its return and not at its call; else at some event between.
+    put in again. eager: that at an event one of the open operations takes effect; else each does at its return.
     """
 
     put: float = 4.0
@@ -28,6 +28,16 @@ class Mix(msgspec.Struct, frozen=True):
     wrong: float = 0.1
     twice: float = 0.02
     eager: float = 0.3
+
+
+class SetMix(Mix, frozen=True):
+    """Weights of a set's operations. value_count: values that adds and removes choose from; 0: each add has its own."""
+
+    add: float = 4.0
+    remove: float = 2.0
+    contains: float = 4.0
+    read: float = 0.0
+    value_count: int = 0
 
 
 Invent = Callable[[Random, int], tuple[str, Any]]
@@ -116,8 +126,33 @@ def _made_up(rng: Random, ops: list[Op], f: str, answer: Any) -> Any:
     """Another answer of an operation that was given, or None."""
     if isinstance(answer, bool):
         return not answer
+    if isinstance(answer, list):
+        others = [op.value for op in ops if op.type == "ok" and op.f == f]
+        spoiled = [each for each in answer if rng.random() < 0.7]
+        return rng.choice([*others, spoiled, spoiled, [*spoiled, *answer[:1]], [*answer, len(ops)]])
     seen = [op.value for op in ops[-16:] if op.value is not None and (op.type == "invoke" or op.f == f)]
     return rng.choice([None, *seen]) if seen else answer
+
+
+def set_of(mix: SetMix) -> Invent:
+    """Operations of a set."""
+
+    def invent(rng: Random, number: int) -> tuple[str, Any]:
+        f = rng.choices(("add", "remove", "contains", "read"), (mix.add, mix.remove, mix.contains, mix.read))[0]
+        if f == "read":
+            return f, None
+        if mix.value_count:
+            return f, rng.randrange(mix.value_count)
+        return f, number + 1 if f == "add" else rng.randrange(number + 1) + 1
+
+    return invent
+
+
+def members(rng: Random, state: Any, f: str, argument: Any) -> Any:
+    """The answers of a set."""
+    if f == "contains":
+        return argument in state
+    return sorted(state, reverse=rng.random() < 0.5) if f == "read" else argument
 
 
 def front(put: str) -> Callable[..., Any]:

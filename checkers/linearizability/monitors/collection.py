@@ -40,6 +40,8 @@ from checkers.models.model import Model, Operation
 NOT_EMPTY = "the collection is not empty at the start"
 PEEKED_NEVER_TAKEN = "a value was peeked at and never taken, and takes crashed"
 
+GREEDY_FAILS = "takes crashed, and the earliest gaps of the others leave too few of them"
+
 
 class Kind(IntEnum):
     """What an entry says. DROPPED: nothing, and it need not happen. IDLE: nothing, but it completed.
@@ -109,6 +111,18 @@ def not_plain(value: object) -> str:
 def put_twice(value: object) -> str:
     """Which value is not distinct."""
     return f"{value!r} is put in more than once"
+
+
+def levels(values: Sequence[object]) -> list[int] | Decision:
+    """Value -> the rank of its priority among all."""
+    priorities: list[int] = []
+    for value in values:
+        priority = value[0] if isinstance(value, tuple) and len(value) == 2 else value
+        if type(priority) is not int:
+            return undecided(f"{value!r} has no priority that is a whole number")
+        priorities.append(priority)
+    rank = {priority: place for place, priority in enumerate(sorted(set(priorities)))}
+    return [rank[priority] for priority in priorities]
 
 
 def _meaning(operation: Operation, is_crashed: bool, put: str, take: str) -> tuple[Kind | None, object]:

@@ -9,7 +9,7 @@ namespace themis {
 class Balance {
  public:
   explicit Balance(int size) {
-    while (width_ < std::max(1, size)) width_ *= 2;
+    while (width_ < static_cast<size_t>(size)) width_ *= 2;
     sum_.assign(2 * width_, 0);
     least_.assign(2 * width_, 0);
   }

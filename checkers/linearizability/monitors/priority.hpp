@@ -1,0 +1,213 @@
+// The native priority queue monitor; priority.py is the specification: same core, same order.
+#pragma once
+
+#include <tuple>
+
+#include "collection.hpp"
+
+namespace themis {
+
+// The next gap that is left, in one direction, while gaps are struck out. -1 and size are never struck out.
+class Jump {
+ public:
+  Jump(int size, int step) : step_(step), to_(size + 2) { std::iota(to_.begin(), to_.end(), 0); }
+
+  void Strike(int gap) { to_[gap + 1] = gap + 1 + step_; }
+
+  int Find(int gap) {
+    int end = gap + 1;
+    while (to_[end] != end) end = to_[end];
+    for (int at = gap + 1; to_[at] != end;) {
+      const int next = to_[at];
+      to_[at] = end;
+      at = next;
+    }
+    return end - 1;
+  }
+
+ private:
+  int step_;
+  std::vector<int> to_;
+};
+
+class Priority {
+ public:
+  Priority(Values& values, const int* level, int level_count)
+      : v_(values), level_(level), level_count_(level_count), take_at_(values.count, values.gaps), put_at_(values.count) {}
+
+  Found Decide() {
+    const bool has_crashed = !v_.unknown_takes.empty();
+    is_left_.assign(v_.count, 0);
+    for (int v : v_.alive) {
+      is_left_[v] = v_.take[v] < 0 && has_crashed;
+      (is_left_[v] ? left_ : taken_).push_back(v);
+    }
+    for (int v : left_) {
+      if (v_.peek_begin[v] < v_.peek_begin[v + 1]) return Undecided(Reason::kPeekedNeverTaken);
+    }
+    peek_gap_.assign(v_.peek_at.size(), 0);
+    std::vector<int> core;
+    if (Choose(core)) return Invalid(std::move(core));
+    by_level_ = ByLevel(v_.alive);
+    Place();
+    std::vector<int> due;
+    for (int v : left_) {
+      if (take_at_[v] < v_.gaps) due.push_back(v);
+    }
+    std::sort(due.begin(), due.end(),
+              [this](int a, int b) { return std::make_pair(take_at_[a], a) < std::make_pair(take_at_[b], b); });
+    for (size_t k = 0; k < due.size(); ++k) {
+      if (k >= v_.unknown_takes.size() || v_.lo[v_.unknown_takes[k]] > take_at_[due[k]]) {
+        return Undecided(Reason::kCrashedTakes);
+      }
+      v_.take[due[k]] = v_.unknown_takes[k];
+    }
+    return Valid(Linearization());
+  }
+
+ private:
+  std::vector<int> ByLevel(const std::vector<int>& among) const {
+    return SortedBy(among, level_count_, [this](int v) { return level_[v]; });  // Stable: among is in order of number.
+  }
+
+  // Calls each with the begin and the end of one level in the sorted values.
+  template <class Each>
+  bool ForLevels(const std::vector<int>& sorted, Each each) const {
+    for (size_t begin = 0, end = 0; begin < sorted.size(); begin = end) {
+      while (end < sorted.size() && level_[sorted[end]] == level_[sorted[begin]]) ++end;
+      if (each(begin, end)) return true;
+    }
+    return false;
+  }
+
+  bool Choose(std::vector<int>& core) {
+    Jump free(v_.gaps, 1);
+    const std::vector<int> sorted = ByLevel(taken_);
+    const bool failed = ForLevels(sorted, [&](size_t begin, size_t end) {
+      for (size_t k = begin; k < end; ++k) {
+        const int v = sorted[k];
+        if (v_.take[v] >= 0) {
+          take_at_[v] = free.Find(v_.d_lo[v]);
+          if (take_at_[v] > v_.hi[v_.take[v]]) {
+            v_.AddWhole(v, core);
+            AddHidden(v_.d_lo[v], v_.hi[v_.take[v]], level_[v], core);
+            return true;
+          }
+        }
+        for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) {
+          const int i = v_.peek_at[p];
+          const int first = std::max(v_.lo[i], v_.e_lo[v]);
+          peek_gap_[p] = free.Find(first);
+          if (peek_gap_[p] > v_.hi[i]) {
+            v_.AddWhole(v, core);
+            core.push_back(i);
+            AddHidden(first, v_.hi[i], level_[v], core);
+            return true;
+          }
+        }
+      }
+      for (size_t k = begin; k < end; ++k) {
+        const int v = sorted[k];
+        for (int gap = free.Find(v_.e_hi[v] + 1); gap < v_.d_lo[v]; gap = free.Find(gap)) free.Strike(gap);
+      }
+      return false;
+    });
+    if (failed) return true;
+    for (int i : v_.empties) {
+      empty_gap_.push_back(free.Find(v_.lo[i]));
+      if (empty_gap_.back() > v_.hi[i]) {
+        core.push_back(i);
+        AddHidden(v_.lo[i], v_.hi[i], v_.count, core);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void AddHidden(int first, int last, int level, std::vector<int>& core) const {
+    std::vector<int> smaller;
+    for (int v : taken_) {
+      if (level_[v] < level) smaller.push_back(v);
+    }
+    for (int v : v_.Chain(first, last, smaller)) v_.AddWhole(v, core);
+  }
+
+  void Place() {
+    std::vector<int> cut_count(v_.gaps + 1, 0);
+    for (int gap : peek_gap_) ++cut_count[gap];
+    for (int gap : empty_gap_) ++cut_count[gap];
+    for (int v : taken_) ++cut_count[take_at_[v]];
+    Jump before(v_.gaps, -1);
+    Jump after(v_.gaps, 1);
+    auto strike = [&](int gap) {
+      before.Strike(gap);
+      after.Strike(gap);
+    };
+    for (int gap = 0; gap < v_.gaps; ++gap) {
+      if (cut_count[gap] == 0) strike(gap);
+    }
+    auto release = [&](int gap) {
+      if (--cut_count[gap] == 0 && gap < v_.gaps) strike(gap);
+    };
+    ForLevels(by_level_, [&](size_t begin, size_t end) {
+      for (size_t k = begin; k < end; ++k) {
+        const int v = by_level_[k];
+        if (is_left_[v]) continue;
+        release(take_at_[v]);
+        for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) release(peek_gap_[p]);
+      }
+      for (size_t k = begin; k < end; ++k) {
+        const int v = by_level_[k];
+        if (is_left_[v]) take_at_[v] = after.Find(v_.e_hi[v] + 1);
+        put_at_[v] = std::max(v_.e_lo[v], before.Find(take_at_[v] - 1));
+      }
+      return false;
+    });
+    for (int v : taken_) {
+      for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) peek_gap_[p] = std::max(peek_gap_[p], put_at_[v]);
+    }
+  }
+
+  std::vector<int> Linearization() const {
+    struct Step {
+      int gap, phase, order, step, position;
+      bool operator<(const Step& o) const {
+        return std::tie(gap, phase, order, step, position) < std::tie(o.gap, o.phase, o.order, o.step, o.position);
+      }
+    };
+    std::vector<Step> steps;
+    steps.reserve(2 * by_level_.size() + v_.peek_at.size() + v_.empties.size());
+    for (size_t k = 0; k < by_level_.size(); ++k) {
+      const int v = by_level_[k];
+      const int place = static_cast<int>(k);
+      const int begins = put_at_[v];
+      const int ends = take_at_[v];
+      steps.push_back({begins, begins == ends ? 0 : 2, begins == ends ? place : -place, 0, v_.put[v]});
+      for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) {
+        const bool is_new = peek_gap_[p] == begins && begins != ends;
+        steps.push_back({peek_gap_[p], is_new ? 2 : 0, is_new ? -place : place, 1, v_.peek_at[p]});
+      }
+      if (ends < v_.gaps) steps.push_back({ends, 0, place, 2, v_.take[v]});
+    }
+    for (size_t k = 0; k < v_.empties.size(); ++k) steps.push_back({empty_gap_[k], 1, 0, 0, v_.empties[k]});
+    std::sort(steps.begin(), steps.end());
+    std::vector<Placed> placed;
+    placed.reserve(steps.size());
+    for (const Step& each : steps) placed.emplace_back(each.gap, each.position);
+    return v_.Order(placed);
+  }
+
+  Values& v_;
+  const int* level_;
+  int level_count_;
+  std::vector<int> take_at_, put_at_, taken_, left_, peek_gap_, empty_gap_, by_level_;
+  std::vector<char> is_left_;
+};
+
+inline Found DecidePriority(const Entries& entries, const int* level, int level_count) {
+  Values values(entries);
+  Found gathered = values.Gather(entries);
+  return gathered.answer == Answer::kValid ? Priority(values, level, level_count).Decide() : gathered;
+}
+
+}  // namespace themis
