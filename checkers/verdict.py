@@ -110,7 +110,7 @@ def guarded(checker: str, check: Callable[[], Verdict], lets_pass: tuple[type[Ex
         return verdict
     except lets_pass:
         raise
-    except Exception as error:  # noqa: BLE001 - the one place where any crash of a checker becomes a verdict
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where any crash of a checker becomes a verdict
         return Verdict.unknown(
             f"the checker crashed: {type(error).__name__}: {error}",
             checker,

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 
 from nemesis.spelling import nearest_name
 
 VALID, INVALID, UNKNOWN, USAGE, HARNESS = 0, 1, 2, 254, 255
+SIGNALS = range(129, 193)
+"""The exit codes of commands that a signal ended, as a shell counts them: 128 and the signal's number (130 for Ctrl-C)."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the command to end. number: the signal's. what: what that means, for the user."""
+
+    def __init__(self, number: int = signal.SIGINT, what: str = "") -> None:
+        super().__init__(what)
+        self.number = number
+
+
+def code_of_signal(number: int | str) -> int:
+    """The exit code of a command that this signal, given by number or name, ended before it found anything invalid."""
+    return 128 + (signal.Signals[number] if isinstance(number, str) else number)
 
 
 class UsageError(Exception):
@@ -26,7 +42,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def exit_code(codes: Iterable[int]) -> int:
-    """One code for several runs: a violation (1) dominates all, then usage, a failed harness, an unknown, and valid."""
-    order = (INVALID, USAGE, HARNESS, UNKNOWN, VALID)
+    """One code for several endings: a violation (1) dominates all, then a signal, usage, a failed harness, an unknown, and valid.
+
+    Whatever is none of these says that the harness failed.
+    """
     present = set(codes)
-    return next((code for code in order if code in present), UNKNOWN)
+    if INVALID in present:
+        return INVALID
+    if told := present & set(SIGNALS):
+        return max(told)
+    if present - {VALID, UNKNOWN, USAGE}:
+        return USAGE if USAGE in present else HARNESS
+    return next((code for code in (USAGE, UNKNOWN, VALID) if code in present), UNKNOWN)

@@ -13,7 +13,7 @@ from histories.json_text import FILE_DEPTH_MAX, decoded
 
 SPEC_VERSION = 1
 Options = TypeVar("Options", bound=msgspec.Struct)
-NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})$")
+NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})\Z")
 
 
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -147,7 +147,11 @@ def search_keys(
     if threads <= 1 or core == "pure" or native.core is None or native.is_pure_forced():
         return {key: search_one(key) for key in parts}
     with ThreadPoolExecutor(threads, thread_name_prefix="linearizable") as executor:
-        return dict(zip(parts, executor.map(search_one, parts), strict=True))
+        try:
+            return dict(zip(parts, executor.map(search_one, parts), strict=True))
+        except KeyboardInterrupt:
+            stop.cancel("interrupted")  # The pool waits for its threads on the way out.
+            raise
 
 
 def summarize(

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from random import Random
 from typing import Any, cast
@@ -24,7 +24,7 @@ from harness.campaign.workers import worker_pool
 from harness.environments.base import Environment
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
 from harness.environments.sim.world import TraceRow
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.report.summary import first_reason
 from harness.run import plan
 from harness.run.execute import execute
@@ -66,9 +66,16 @@ class SeedResult(msgspec.Struct, frozen=True):
 
 
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
-    """Run one seed in this process."""
+    """Run one seed in this process. Raises UsageError, and HarnessError with the command that runs the seed again when anything
+    else goes wrong that is not in its result."""
     with collecting_seldom():
-        result = _run_seed(spec, with_digests)
+        try:
+            result = _run_seed(spec, with_digests)
+        except (UsageError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            again = f"themis --debug shows where: {command_line(spec)}"
+            raise HarnessError(f"seed {spec.seed}: {type(error).__name__}: {error}\n  {again}") from error
         # A world's parts know each other in circles. All of it is still young, so that the collector need look at nothing else.
         gc.collect(0)
     return result
@@ -173,13 +180,21 @@ def sweep_on(
     """As `sweep`, on the workers of `executor`, of which there are `jobs`."""
     left = iter(seeds)
     waiting: deque[Future[SeedResult]] = deque()
+    done = 0
     try:
         while True:
             while len(waiting) < jobs * AHEAD and (seed := next(left, None)) is not None:
                 waiting.append(executor.submit(run_seed, spec_of_seed(spec, seed), with_digests))
             if not waiting:
                 return
-            result = waiting.popleft().result()
+            try:
+                result = waiting.popleft().result()
+            except BrokenExecutor as error:
+                raise HarnessError(
+                    f"a worker of the sweep was killed from outside after {done} seeds, perhaps because memory ran out: "
+                    "fewer --jobs need less"
+                ) from error
+            done += 1
             yield result
             if fail_fast and result.validity is not Validity.VALID:
                 return

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
 
 from harness.cli import check, image, machine, prune, replay, run, show
-from harness.errors import HARNESS, USAGE, HarnessError, UsageError, unknown_name
-from histories.printing import block, line
+from harness.cli.ending import Ending, say
+from harness.cli.outlets import open_outlets
+from harness.errors import HARNESS, VALID, unknown_name
+from harness.run.interruption import SIGNALS, raising_interrupts
+
+COMPLETION = "_THEMIS_COMPLETE"
+"""Set by the shell that completes a command line (click's name for it)."""
 
 
 class NearestName(click.Group):
@@ -57,44 +63,36 @@ for command in (
     themis.add_command(command)
 
 
-def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; prints errors to stderr, never a traceback for bad input."""
+def run_command(arguments: Sequence[str] | None = None, ending: Ending | None = None) -> int:
+    """Run one command line and return its exit code; prints errors to stderr, never a traceback. ending: learns of its verdicts."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    ending = ending or Ending()
     try:
-        code = themis.main(
-            args=None if arguments is None else list(arguments), prog_name="themis", standalone_mode=False
-        )
-    except click.exceptions.Exit as ending:
-        return ending.exit_code
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        click.echo(f"themis: {block(error.format_message())}", err=True)
-        if context is not None:
-            click.echo(f"Try `{context.command_path} --help`.", err=True)
-        return USAGE
-    except UsageError as error:
-        click.echo(f"themis: {block(error)}", err=True)
-        return USAGE
-    except HarnessError as error:
-        click.echo(f"themis: the harness failed: {block(error)}", err=True)
-        return HARNESS
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("themis: interrupted", err=True)
-        return HARNESS
-    except BrokenPipeError:
-        sys.stderr.close()
-        return HARNESS
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        # The last handler: 1 and 2 are verdicts, and no crash may end with them, nor a plugin that calls sys.exit.
-        if os.environ.get("THEMIS_DEBUG"):
-            traceback.print_exc()
-        hint = "themis --debug ... shows where; please report it"
-        click.echo(f"themis: unexpected {type(error).__name__}: {line(error)} ({hint})", err=True)
-        return HARNESS
+        with themis.make_context("themis", words, obj=ending) as context:
+            code = themis.invoke(context)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt, SystemExit) as raised:  # noqa: BLE001 - the last handler
+        return ending.code_after(raised)
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """The console script. What a user names as module:Name is looked for in the current directory too."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    sys.exit(run_command())
+    with contextlib.suppress(OSError):  # It may have been removed.
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+    if COMPLETION in os.environ:
+        themis.main(prog_name="themis")  # A shell asks what could come next; this exits.
+    outlet = open_outlets()
+    ending = Ending()
+    with raising_interrupts():
+        code = run_command(ending=ending)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))  # From here on there is nothing to lose but time.
+    sys.stdout.flush()
+    if outlet.is_lost:
+        say(f"standard output could not be written: {outlet.problem and outlet.problem.strerror}")
+        # A verdict has its own code, whoever reads the text; the code of `themis list > file` says whether the file is whole.
+        code = HARNESS if code == VALID and not ending.has_verdict else code
+    sys.stderr.flush()
+    sys.exit(code)

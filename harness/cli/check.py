@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,8 +16,10 @@ from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
 from checkers.models.model import Model
 from harness.cli import options
+from harness.cli.ending import note
 from harness.errors import UsageError, unknown_name
 from harness.report import summary
+from harness.report.summary import CODES
 from harness.workloads import claims
 from harness.workloads.base import WorkloadContext
 from histories.files import load
@@ -77,7 +79,8 @@ def check(
     are JSON in brackets: "register(initial=0)"). --checker runs a checker of your own (docs/checkers.md). With both, or
     several, the worst verdict counts.
 
-    Exit code: 0 valid, 1 invalid, 2 unknown, also where no operation succeeded; 254 when the history is malformed.
+    Exit code: 0 valid, 1 invalid, 2 unknown, also where no operation succeeded; 254 when the history is malformed; 130 or 143
+    ended by Ctrl-C or SIGTERM before anything invalid was found.
 
     \b
     Examples:
@@ -100,17 +103,27 @@ def check(
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
         click.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
-    parts: dict[str, Verdict] = {}
+    to_do: dict[str, Callable[[], Verdict]] = {}
     if specification is not None:
         observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
         budget = Budget(states, time_limit, jobs)
-        try:
-            parts[LINEARIZABLE] = judge(loaded, specification, budget, observe=observe)
-        except UnfitHistory as error:
-            raise UsageError(unfit(name_of(history), loaded, error)) from error
+        to_do[LINEARIZABLE] = partial(judge, loaded, specification, budget, observe=observe)
     context = run_of(loaded.history, states, time_limit)
     for each in checkers:
-        parts[each.name] = guarded(each.name, partial(each.check, loaded.history, context))
+        to_do[each.name] = partial(guarded, each.name, partial(each.check, loaded.history, context))
+    parts: dict[str, Verdict] = {}
+    try:
+        for name, job in to_do.items():
+            parts[name] = job()
+            note(CODES[parts[name].validity])
+    except UnfitHistory as error:
+        raise UsageError(unfit(name_of(history), loaded, error)) from error
+    except KeyboardInterrupt:
+        if not any(part.validity is Validity.INVALID for part in parts.values()):
+            raise
+        # A violation was found, and it is told whatever the rest would have said.
+        for name in to_do:
+            parts.setdefault(name, Verdict.unknown("interrupted before it was checked", name))
     verdict = next(iter(parts.values())) if len(parts) == 1 else merge(parts)
     if as_json:
         options.echo_json(verdict)
@@ -118,7 +131,7 @@ def check(
         click.echo(summary.verdict_text(verdict, name_of(history)))
         for crash in crashes(parts.values()):
             click.echo(block(crash, TRACEBACK_MAX), err=True)
-    return {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}[verdict.validity]
+    return CODES[verdict.validity]
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import click
 from harness.cli import doctor as diagnosis
 from harness.cli import options
 from harness.environments import leftovers
+from harness.errors import HARNESS
 from targets.node import main as node_main
 
 
@@ -17,7 +18,7 @@ from targets.node import main as node_main
 def doctor(as_json: bool) -> int:
     """What can run on this machine, what is missing, and the command that mends it; and which faults each environment can do.
 
-    Exit code 0 when the embedded default (environment local) can run, 2 when it cannot.
+    Exit code 0 when the embedded default (environment local) can run, 255 when it cannot.
 
     \b
     Example:
@@ -35,7 +36,7 @@ def doctor(as_json: bool) -> int:
         click.echo()
         for line in diagnosis.fault_lines(findings):
             click.echo(line)
-    return 0 if all(finding.is_ok for finding in findings if finding.is_essential) else 2
+    return 0 if all(finding.is_ok for finding in findings if finding.is_essential) else HARNESS
 
 
 @click.command()
@@ -43,7 +44,7 @@ def doctor(as_json: bool) -> int:
 def cleanup(dry_run: bool) -> int:
     """Find and remove what earlier runs left behind, as after a `kill -9`: processes, namespaces, rules, containers, daemons.
 
-    Runs that are still going on are left alone.
+    Runs that are still going on are left alone. Exit code: 0, or 255 when something could not be removed.
 
     \b
     Example:
@@ -58,7 +59,7 @@ def cleanup(dry_run: bool) -> int:
         problem = None if dry_run else leftover.remove()
         failed += problem is not None
         click.echo(f"{leftover.description}: {'left as it is' if dry_run else problem or 'removed'}")
-    return 2 if failed else 0
+    return HARNESS if failed else 0
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 
 import click
 
-from harness.cli.run import STORE
-from harness.errors import HARNESS, VALID, UsageError
+from harness.cli.ending import note
+from harness.cli.run import SHARE, STORE
+from harness.errors import HARNESS, VALID, Interrupted, UsageError
 from harness.report import summary
 from harness.report.difference import first_difference
 from harness.run import execute, plan
@@ -19,15 +21,16 @@ from nemesis.schedule import BadSchedule
 
 @click.command()
 @click.argument("run", default="latest")
+@SHARE
 @STORE
-def replay(run: str, store: Path) -> int:
+def replay(run: str, share: bool, store: Path) -> int:
     """Run a stored spec again with the faults that were saved with it.
 
     A simulated run must give the same bytes: its history is compared, and the first difference is shown. Elsewhere time is
     real, so the run is new: the same plan, operations and faults, kept in the store, with a verdict of its own.
 
     Exit code in the simulation: 0 the same bytes, 255 not the same (the simulation or the target is
-    not deterministic, which is no verdict). Elsewhere: as for `themis test`.
+    not deterministic, which is no verdict), 130 or 143 ended by Ctrl-C or SIGTERM. Elsewhere: as for `themis test`.
 
     \b
     Example:
@@ -41,14 +44,15 @@ def replay(run: str, store: Path) -> int:
         raise UsageError(str(error)) from error
     prepared = plan.prepare(spec, saved=saved)
     if spec.env != "sim":
-        again, result = execute.run_into(Store(store), prepared)
+        again, result = execute.run_into(Store(store, is_shared=share), prepared)
+        code = note(summary.code(result))
         click.echo(summary.summary(again, result, prepared.spec))
-        return summary.code(result)
+        return code
     with tempfile.TemporaryDirectory(prefix="themis-replay-") as temporary:
         again, result = execute.run_into(Store(Path(temporary)), prepared)
         difference = first_difference(ops(directory.history), ops(again.history))
-    if result.interrupted:
-        raise UsageError("the replay was interrupted, so there is nothing to compare")
+    if result.signal:
+        raise Interrupted(signal.Signals[result.signal], "the replay is not whole, so there is nothing to compare")
     if difference is None:
         click.echo(f"the same, byte by byte: {directory.history}")
         return VALID

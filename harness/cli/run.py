@@ -9,12 +9,14 @@ import click
 import msgspec
 
 from harness.cli import options
+from harness.cli.ending import note
 from harness.cli.sweep import sweep_seeds
 from harness.errors import VALID, UsageError, exit_code
 from harness.report import summary
 from harness.run import check, execute, plan
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store
+from histories.printing import block
 
 STORE = click.option(
     "--store",
@@ -22,6 +24,11 @@ STORE = click.option(
     default=Path("store"),
     show_default=True,
     help="The folder that runs are kept in.",
+)
+SHARE = click.option(
+    "--share",
+    is_flag=True,
+    help="Others on this machine may read the run. Default: its files are readable by you alone.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -100,6 +107,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option("--fail-fast", is_flag=True, help="End a sweep, or --test-count, at the first run that is not valid.")
 @click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")
 @click.option("--keep-data", is_flag=True, help="Keep the nodes' data directories, packed, also when the run is valid.")
+@SHARE
 @click.option("--vacuity", multiple=True, metavar="NAME=NUMBER", help="A threshold below which a run proves nothing.")
 @click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
 @click.option("--check-time-limit", type=options.budget_s, default=None, help="Budget of seconds for the search.")
@@ -139,6 +147,7 @@ def test(
     fail_fast: bool,
     name: str,
     keep_data: bool,
+    share: bool,
     vacuity: tuple[str, ...],
     check_states: int | None,
     check_time_limit: float | None,
@@ -147,13 +156,18 @@ def test(
 ) -> int:
     """Run a system, break it, and check what its clients saw.
 
-    Exit code: 0 valid, 1 invalid, 2 unknown, 254 bad usage, 255 the harness failed.
+    Exit code: 0 valid, 1 invalid, 2 unknown, 130 or 143 ended by Ctrl-C or SIGTERM before anything invalid was found, 254 bad
+    usage, 255 the harness failed.
 
     \b
     Example:
       themis test --target raft --workload register --nemesis partition,kill --nodes 5 --time-limit 20 --seed 7
     """
     names = options.node_names(nodes)
+    if not name and options.given("name"):
+        raise UsageError(
+            "--name: an empty name is no folder name; leave the flag out for one made of target and workload"
+        )
     try:
         spec = RunSpec(
             name=name,
@@ -192,11 +206,12 @@ def test(
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
         prepared = plan.prepare(numbered, schedule)
-        run, result = execute.run_into(Store(store), prepared, keep_data=keep_data)
+        run, result = execute.run_into(Store(store, is_shared=share), prepared, keep_data=keep_data)
+        note(summary.code(result))
         ran.append((run, result))
         if not as_json:
             click.echo(summary.summary(run, result, prepared.spec))
-        if result.interrupted or (fail_fast and summary.code(result) != VALID):
+        if result.signal or (fail_fast and summary.code(result) != VALID):
             break
     if as_json:
         options.echo_json([as_data(run, result) for run, result in ran] if test_count > 1 else as_data(*ran[0]))
@@ -213,6 +228,7 @@ def refuse_ignored(*, has_seeds: bool) -> None:
             ("test_count", "--seeds says how many runs there are: give one of the two"),
             ("name", "--seeds keeps no folders; each failure comes with the command that makes one"),
             ("store", "--seeds keeps no folders; each failure comes with the command that makes one"),
+            ("share", "--seeds keeps no folders; each failure comes with the command that makes one"),
             ("keep_data", "--seeds keeps no folders; each failure comes with the command that makes one"),
         ):
             if options.given(name):
@@ -246,12 +262,13 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
         check_states=check_states or spec.check_states,
         check_time_limit_s=check_time_limit or spec.check_time_limit_s,
     )
-    result = check.analyze(Store(store), directory, budget)
+    result = check.analyze(Store(store), directory, budget, lambda text: click.echo(f"themis: {block(text)}", err=True))
+    code = note(summary.code(result))
     if as_json:
         options.echo_json(as_data(directory, result))
     else:
         click.echo(summary.summary(directory, result, spec))
-    return summary.code(result)
+    return code
 
 
 COMMANDS = (test, analyze)

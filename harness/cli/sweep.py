@@ -15,6 +15,7 @@ import msgspec
 from checkers import Validity
 from harness.campaign.sweep import SeedResult, spec_of_seed, sweep
 from harness.cli import options
+from harness.cli.ending import note, tell
 from harness.cli.progress import ProgressLine
 from harness.errors import HARNESS, VALID, UsageError, exit_code
 from harness.report import summary
@@ -38,13 +39,14 @@ def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedul
     failed: list[SeedResult] = []
     first_invalid: SeedResult | None = None
     codes: set[int] = set()
+    ended_early = ""
     progress = ProgressLine(sys.stderr, "seed", len(seeds))
     try:
         with raising_interrupts(), closing(sweep(spec, seeds, jobs, fail_fast=fail_fast)) as results:
             for result in results:
                 counted[result.validity] += 1
                 virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
-                codes.add(code := summary.code(result.result))
+                codes.add(code := note(summary.code(result.result)))
                 if code != VALID:
                     if first_invalid is None and result.validity is Validity.INVALID:
                         first_invalid = result
@@ -55,21 +57,29 @@ def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedul
                         word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
                         click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
                 progress.show(counted.total())
-    except KeyboardInterrupt:
-        # What was swept so far counts; no seed at all is UNKNOWN.
+    except UsageError:
+        raise
+    except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was swept so far counts, and is told
         progress.clear()
-        click.echo(f"themis: interrupted after {counted.total()} of {len(seeds)} seeds", err=True)
+        codes.add(tell(raised))
+        ended_early = f"; ended early, after {counted.total()} of {len(seeds)} seeds"
     progress.clear()
     told = {validity.value: counted[validity] for validity in Validity}
     if as_json:
         options.echo_json(
-            {"seeds": told, "virtual_s": virtual_s, "cpu_s": cpu_s, "failed": [as_data(one) for one in failed]}
+            {
+                "seeds": told,
+                "ended_early": bool(ended_early),
+                "virtual_s": virtual_s,
+                "cpu_s": cpu_s,
+                "failed": [as_data(one) for one in failed],
+            }
         )
     else:
         if first_invalid is not None:
             click.echo("\n".join(explanation(spec, first_invalid)))
-        words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count)
-        click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s")
+        words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count) or "nothing was checked"
+        click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s{ended_early}")
     return exit_code(codes)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from checkers import Validity, Verdict
-from harness.errors import HARNESS, INVALID, UNKNOWN, VALID
+from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, code_of_signal
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory
 from histories.printing import block, line
@@ -19,9 +19,11 @@ CODES = {Validity.VALID: VALID, Validity.INVALID: INVALID, Validity.UNKNOWN: UNK
 
 
 def code(result: Result) -> int:
-    """The exit code of one run: a violation dominates a failed harness, which dominates the rest."""
+    """The exit code of one run: a violation dominates a signal, which dominates a failed harness, which dominates the rest."""
     if result.verdict.validity is Validity.INVALID:
         return INVALID
+    if result.signal:
+        return code_of_signal(result.signal)
     return HARNESS if result.harness else CODES[result.verdict.validity]
 
 
@@ -67,10 +69,11 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
     if result.claim != result.target_claims:
         lines.append(f"  checked for {result.claim} (--consistency); {spec.target} claims {result.target_claims}")
     if result.interrupted:
-        lines.append("  interrupted: the verdict is on what was recorded until then")
+        by = f" by {result.signal}" if result.signal else ""
+        lines.append(f"  interrupted{by}: the verdict is on what was recorded until then")
     for failure in result.harness:
         lines.append(f"  harness failure in {failure.phase}: {line(failure.error)} (themis.log has the traceback)")
-    if with_hint and code(result) != VALID:
+    if with_hint and (result.harness or result.verdict.validity is not Validity.VALID):
         lines.append(f"  look closer: themis inspect {shlex.quote(str(run.path))}")
     lines.append(f"  seed {spec.seed}")
     return "\n".join(lines)
@@ -79,6 +82,10 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
 def tally(results: Sequence[Result]) -> str:
     """How many of several runs ended in each way."""
     counted = Counter(result.verdict.validity.name for result in results)
-    failed = sum(1 for result in results if result.harness)
     text = ", ".join(f"{counted[name]} {name}" for name in ("INVALID", "UNKNOWN", "VALID") if counted[name])
-    return f"{len(results)} runs: {text}" + (f"; {failed} with a harness failure" if failed else "")
+    for what, number in (
+        ("with a harness failure", sum(1 for result in results if result.harness)),
+        ("interrupted", sum(1 for result in results if result.signal)),
+    ):
+        text += f"; {number} {what}" if number else ""
+    return f"{len(results)} runs: {text}"

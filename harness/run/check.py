@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,16 +16,24 @@ from checkers.invariants import check_stream
 from checkers.recovery import recovery
 from checkers.vacuity import vacuity
 from checkers.windows import fault_windows
+from harness.errors import UsageError
 from harness.run import clock_series, phases
 from harness.run.failures import Failures
+from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
 from harness.run.sinks import FolderSink, Record
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_json
 from histories.history import History
+from histories.printing import line
+from histories.tracing import TraceRecord
+from histories.units import NS_PER_S
 from histories.wellformed import MalformedHistory
 from nemesis import schedule
-from nemesis.schedule import Schedule
+from nemesis.schedule import BadSchedule, Schedule
+
+AFTER_THE_RUN = ("check", "count", "keep")
+"""Phases of failures of the harness that say nothing about a second check."""
 
 ENVIRONMENT_FINDINGS = ("nodes", "liveness", clock_series.CHECKER)
 """Verdicts of `Environment.findings` that cannot be had from the files of a run."""
@@ -38,12 +47,15 @@ def check(
     failures: Failures,
     *,
     faults: Schedule | None = None,
-    is_interrupted: bool = False,
+    interruption: Interruption | None = None,
+    was_interrupted: bool = False,
     with_measurements: bool = True,
 ) -> Result:
     """All checkers' verdicts on `record`, merged with what the environment found.
 
-    faults: what was planned, where that is known. with_measurements: also the checks that only measure and cannot fail.
+    faults: what was planned, where that is known. interruption: a second signal that it gets ends the checks; what they found
+    stays, and what was not checked is UNKNOWN. None: a signal raises KeyboardInterrupt. was_interrupted: the record ends early.
+    with_measurements: also the checks that only measure and cannot fail.
     """
 
     def result_of(verdict: Verdict, counts: dict[str, int]) -> Result:
@@ -52,57 +64,109 @@ def check(
             run_id=run_id,
             claim=plan.claim,
             target_claims=plan.claimed_model,
-            interrupted=is_interrupted,
+            interrupted=was_interrupted or (interruption is not None and interruption.is_asked),
+            signal="" if interruption is None else interruption.signal_name,
             harness=tuple(failures.found),
             counts=counts,
         )
 
     try:
         history = record.history()
-    except (MalformedHistory, OSError) as error:
-        failures.add("check", f"the recorded history cannot be read: {error}")
-        return result_of(Verdict.unknown(f"the history cannot be read: {error}"), {})
+    except Exception as error:  # noqa: BLE001 - a file may hold anything
+        why = str(error) if isinstance(error, MalformedHistory | OSError) else f"{type(error).__name__}: {error}"
+        failures.add("check", f"the recorded history cannot be read: {why}", traceback.format_exc())
+        return result_of(Verdict.unknown(f"the history cannot be read: {why}"), {})
     parts = dict(findings)
+    to_do: dict[str, Callable[[], Verdict]] = {}
     for checker in plan.checkers:
-        parts[checker.name] = guarded(checker.name, partial(checker.check, history, plan.context))
-    parts["vacuity"] = guarded("vacuity", lambda: vacuity(history, plan.thresholds))
-    parts["recovery"] = guarded("recovery", lambda: recovery(history))
+        to_do[checker.name] = partial(checker.check, history, plan.context)
+    to_do["vacuity"] = lambda: vacuity(history, plan.thresholds)
+    to_do["recovery"] = lambda: recovery(history)
     if with_measurements:
-        parts["availability"] = guarded("availability", lambda: availability(history))
+        to_do["availability"] = lambda: availability(history)
     rules = plan.target.invariants
-    if "invariants" not in parts and rules and (traces := record.traces()) is not None:
-        parts["invariants"] = guarded("invariants", lambda: check_stream(rules, traces, len(plan.spec.nodes)))
-    counts = count_ops(history)
-    if faults is not None:
-        counts["faults_missed"] = count_faults_not_begun(history, phases.due(plan, faults))
+    if "invariants" not in parts and rules:
+        traces: Iterable[TraceRecord] | None = None
+        with failures.noted("check"):
+            traces = record.traces()
+        if traces is not None:
+            to_do["invariants"] = partial(check_stream, rules, traces, len(plan.spec.nodes))
+    try:
+        for name, job in to_do.items():
+            parts[name] = guarded(name, job)
+    except KeyboardInterrupt:
+        if interruption is None or not interruption.is_aborted:
+            raise
+        for name in to_do:
+            parts.setdefault(name, Verdict.unknown("interrupted before it was checked", name))
+    counts: dict[str, int] = {}
+    with failures.noted("count"):
+        counts = count_ops(history)
+        if faults is not None:
+            counts["faults_missed"] = count_faults_not_begun(history, phases.due(plan, faults))
     return result_of(merge(parts), counts)
 
 
-def analyze(store: Store, directory: RunDirectory, spec: RunSpec) -> Result:
-    """Check a stored run again and write its verdict anew. The new verdict keeps from the old one what only the live run knew."""
+def analyze(
+    store: Store, directory: RunDirectory, spec: RunSpec, say: Callable[[str], None] = lambda text: None
+) -> Result:
+    """Check a stored run again and write its verdict anew, and its schedule where that is damaged. `say` is told what was mended.
+
+    The new verdict keeps what only the live run knew: it is in findings.json, and in the old verdict. Raises UsageError when the
+    history cannot be read; then nothing has changed.
+    """
+    sink = FolderSink(store, directory)
     try:
-        old = directory.read_result()
-        was_interrupted = old.interrupted if old else True
-    except UnusableResult:
-        old, was_interrupted = None, False
-    saved = schedule.load(directory.schedule, spec.nodes) if directory.schedule.is_file() else None
-    plan = prepare(spec, saved=saved)
+        history = sink.history()
+    except FileNotFoundError:
+        raise UsageError(f"{directory.history}: missing, so that there is nothing to check") from None
+    except OSError as error:
+        raise UsageError(f"{directory.history}: {error.strerror or error}") from error
+    except MalformedHistory as error:
+        raise UsageError(f"{error}\nthe verdict stays as it is") from error
     failures = Failures()
-    if old is not None:
-        # Whether the check fails is decided anew; what failed before it nobody can make good.
-        failures.found += [failure for failure in old.harness if failure.phase != "check"]
-    kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS} if old else {}
-    result = check(
-        plan,
-        FolderSink(store, directory),
-        directory.run_id,
-        kept,
-        failures,
-        faults=saved,
-        is_interrupted=was_interrupted,
-    )
+    findings = directory.read_findings()
+    was_interrupted = True  # A run without a verdict was killed.
+    kept = findings.verdicts if findings is not None else {}
+    try:
+        if (old := directory.read_result()) is not None:
+            was_interrupted = old.interrupted
+            kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS}
+            # Whether the check fails is decided anew; what failed before it nobody can make good.
+            failures.found += [failure for failure in old.harness if failure.phase not in AFTER_THE_RUN]
+    except UnusableResult as error:
+        say(line(error))
+        if findings is None:
+            say("what only the live run could see (nodes that ended by themselves, liveness) is lost with it")
+        else:
+            was_interrupted = findings.interrupted
+    plan = prepare(spec, saved=read_schedule(directory, history, spec, say))
+    result = check(plan, sink, directory.run_id, kept, failures, faults=plan.saved, was_interrupted=was_interrupted)
     write_json(directory.verdict, result)
     return result
+
+
+def read_schedule(
+    directory: RunDirectory, history: History, spec: RunSpec, say: Callable[[str], None]
+) -> Schedule | None:
+    """The run's schedule; where the file is damaged, it is made anew of what the nemesis did, and the old one is kept beside it.
+    None where there is no file."""
+    try:
+        return schedule.load(directory.schedule, spec.nodes)
+    except FileNotFoundError:
+        return None
+    except (BadSchedule, OSError, RecursionError) as error:
+        why = str(error) or f"{directory.schedule}: nested too deeply"
+    if not directory.is_damaged(directory.schedule):
+        raise UsageError(
+            why
+        )  # Of another version, or it names a fault that is not installed here: mended by no writing anew.
+    saved = schedule.recorded(list(history), spec.nodes, until_ns=int(spec.time_limit_s * NS_PER_S))
+    damaged = directory.schedule.with_name(f"{directory.schedule.name}.damaged")
+    directory.schedule.replace(damaged)
+    write_json(directory.schedule, saved)
+    say(f"{line(why)}; it is written anew, from what the nemesis did, and the damaged file is {damaged.name} now")
+    return saved
 
 
 def count_ops(history: History) -> dict[str, int]:

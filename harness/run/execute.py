@@ -8,10 +8,12 @@ Every command that runs something calls `execute`; they differ in the sink.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 
 import msgspec
+from msgspec.structs import replace
 
 from checkers import Verdict
 from checkers.evidence import ClockSample
@@ -26,7 +28,8 @@ from harness.run.interruption import Interruption
 from harness.run.live import MAIN, Progress, watched
 from harness.run.plan import Plan
 from harness.run.sinks import FolderSink, Sink
-from harness.store.runs import Result, RunDirectory, Store
+from harness.store.modes import created_by
+from harness.store.runs import Findings, Result, RunDirectory, Store
 from histories.op import Op
 from nemesis.nemesis import Nemesis
 from nemesis.registry import FaultChoice, chosen_families
@@ -56,7 +59,7 @@ def run_into(store: Store, plan: Plan, *, keep_data: bool = False) -> tuple[RunD
     """
     sink = FolderSink.create(store, plan.spec, plan.folder, keep_data=keep_data)
     interruption = Interruption()
-    with interruption.handled():
+    with interruption.handled(), created_by(is_shared=store.is_shared):
         return sink.run, execute(plan, sink, interruption)
 
 
@@ -68,45 +71,71 @@ def execute(plan: Plan, sink: Sink, interruption: Interruption | None = None) ->
     """
     interruption = interruption or Interruption()
     try:
-        stage = prepare_stage(plan, sink)
+        with interruption.preparing():
+            stage = prepare_stage(plan, sink)
     except BaseException:
         sink.discard()
         raise
     failures = Failures()
     with sink.opened(stage.environment, stage.faults):
         _log.info("run %s: %s", sink.run_id, plan.spec)
-        leader = stage.environment.cluster.primary
+        result = run_and_check(stage, sink, failures, interruption)
         try:
-            with watched(stage.progress, leader) if sink.is_watched else nullcontext():
-                findings = perform(stage, sink, failures, interruption)
-                stage.progress.enter("check")
-                result = check(
-                    plan,
-                    sink,
-                    sink.run_id,
-                    findings,
-                    failures,
-                    faults=stage.faults,
-                    is_interrupted=interruption.is_asked,
-                    with_measurements=sink.keeps_files,
-                )
+            sink.keep(result)
         except KeyboardInterrupt:
             if not interruption.is_aborted:
                 raise
-            failures.add(
-                "check", "told twice to stop, so nothing was checked; `themis analyze` checks what was recorded"
-            )
-            unchecked = Verdict.unknown("interrupted before the check")
-            result = Result(
-                unchecked,
-                run_id=sink.run_id,
-                claim=plan.claim,
-                target_claims=plan.claimed_model,
-                interrupted=True,
-                harness=tuple(failures.found),
-            )
-        sink.keep(result)
+            # The verdict stands, and is told; only packing the nodes' data was cut short.
+        except Exception as error:  # noqa: BLE001 - a verdict that was found is told, whatever the disk says
+            _log.exception("harness failure in keep")
+            failures.add("keep", f"{type(error).__name__}: {error}", traceback.format_exc())
+            result = replace(result, harness=tuple(failures.found))
     return result
+
+
+def run_and_check(stage: Stage, sink: Sink, failures: Failures, interruption: Interruption) -> Result:
+    """Do the run and check it. Whatever goes wrong is in the result; the traceback is in the run's log.
+
+    Raises KeyboardInterrupt when a signal came that `interruption` does not handle.
+    """
+    plan = stage.plan
+
+    def unchecked(reason: str) -> Result:
+        return Result(
+            Verdict.unknown(reason),
+            run_id=sink.run_id,
+            claim=plan.claim,
+            target_claims=plan.claimed_model,
+            interrupted=interruption.is_asked,
+            signal=interruption.signal_name,
+            harness=tuple(failures.found),
+        )
+
+    leader = stage.environment.cluster.primary
+    try:
+        with watched(stage.progress, leader) if sink.is_watched else nullcontext():
+            findings = perform(stage, sink, failures, interruption)
+            with failures.noted("keep the findings"):
+                sink.note_findings(Findings(findings, interruption.is_asked))
+            stage.progress.enter("check")
+            return check(
+                plan,
+                sink,
+                sink.run_id,
+                findings,
+                failures,
+                faults=stage.faults,
+                interruption=interruption,
+                with_measurements=sink.keeps_files,
+            )
+    except KeyboardInterrupt:
+        if not interruption.is_aborted:
+            raise
+        return unchecked("told twice to stop, so nothing was checked; `themis analyze` checks what was recorded")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what nobody expected ends neither the command nor a sweep
+        _log.exception("harness failure in %s", stage.progress.activity)
+        failures.add(stage.progress.activity, f"{type(error).__name__}: {error}", traceback.format_exc())
+        return unchecked("the harness failed before the check was over; `themis analyze` checks what was recorded")
 
 
 def prepare_stage(plan: Plan, sink: Sink) -> Stage:

@@ -23,7 +23,7 @@ class Failures:
         """An exception inside is recorded under `phase`, and the run goes on to what must still be done."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - recorded as a harness failure, which has an exit code of its own
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded as a harness failure, which has an exit code of its own
             _log.exception("harness failure in %s", phase)
             self.add(phase, f"{type(error).__name__}: {error}", traceback.format_exc())
 

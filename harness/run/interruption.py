@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import click
 
+from harness.errors import Interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a command to end."""
 
@@ -22,7 +24,7 @@ def is_heeded(number: signal.Signals) -> bool:
 
 @contextmanager
 def raising_interrupts() -> Iterator[None]:
-    """Inside, each of SIGNALS raises KeyboardInterrupt as Ctrl-C does: for commands that have nothing to heal.
+    """Inside, each of SIGNALS raises Interrupted: for commands that have nothing to heal.
 
     In a thread other than the main one nothing changes.
     """
@@ -31,7 +33,7 @@ def raising_interrupts() -> Iterator[None]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+        raise Interrupted(number)
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS if is_heeded(number)}
     try:
@@ -42,13 +44,33 @@ def raising_interrupts() -> Iterator[None]:
 
 
 class Interruption:
-    """is_asked: the user wants the run to end. is_aborted: the user wants it to end at once."""
+    """number: the first signal that asked the run to end; None: none did. is_aborted: a second one asked it to end at once."""
 
     def __init__(self) -> None:
-        self.is_asked = False
+        self.number: int | None = None
         self.is_aborted = False
         self._stop: Callable[[], None] | None = None
+        self._is_preparing = False
         self._is_shielded = False
+
+    @property
+    def is_asked(self) -> bool:
+        """Somebody wants the run to end."""
+        return self.number is not None
+
+    @property
+    def signal_name(self) -> str:
+        """Of the first signal, such as SIGINT; "" when there was none."""
+        return "" if self.number is None else signal.Signals(self.number).name
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Inside, nothing has begun that could end well: the first signal raises Interrupted."""
+        self._is_preparing = True
+        try:
+            yield
+        finally:
+            self._is_preparing = False
 
     def on_ask(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal; immediately when it has come already."""
@@ -58,7 +80,7 @@ class Interruption:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Inside, this object gets SIGNALS. In a thread other than the main one nothing changes."""
+        """Inside, this object gets the signals. In a thread other than the main one nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -70,8 +92,10 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
+        if self._is_preparing:
+            raise Interrupted(number, "the run had not begun, and nothing is left of it")
         if not self.is_asked:
-            self.is_asked = True
+            self.number = number
             with suppress(OSError):  # The terminal may be gone.
                 click.echo(
                     "\nthemis: ending the run: healing, then checking what there is (again to leave at once)", err=True
@@ -81,7 +105,7 @@ class Interruption:
         elif not self.is_aborted:
             self.is_aborted = True
             if not self._is_shielded:
-                raise KeyboardInterrupt
+                raise Interrupted(number)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -92,4 +116,4 @@ class Interruption:
         finally:
             self._is_shielded = False
         if self.is_aborted and not was_aborted:
-            raise KeyboardInterrupt
+            raise Interrupted(self.number or signal.SIGINT)

@@ -263,5 +263,5 @@ def find_workload(name: str) -> Workload:
         return workloads.find(name)
     except LookupError:
         raise unknown_name("workload", name, workloads.names()) from None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"the workload {name} cannot be loaded: {error}") from error
+    except Exception as error:  # What a module raises while it is loaded can be anything.
+        raise UsageError(f"the workload {name} cannot be loaded: {error or type(error).__name__}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,8 +12,8 @@ from typing import Protocol
 from checkers import Validity
 from harness.environments.base import Environment
 from harness.spec import RunSpec
-from harness.store import node_data
-from harness.store.runs import Result, RunDirectory, Store, write_json
+from harness.store import modes, node_data
+from harness.store.runs import Findings, Result, RunDirectory, Store, write_json
 from harness.store.traces import read_traces
 from histories import jsonl
 from histories.history import History
@@ -54,11 +55,16 @@ class Sink(Record, Protocol):
         ...
 
     def opened(self, environment: Environment, faults: Schedule) -> AbstractContextManager[None]:
-        """The run begins: inside, the harness's log is kept with the run."""
+        """The run begins: inside, the harness's log is kept with the run. Raises UsageError, and discards the run, when it cannot
+        be written."""
         ...
 
     def recording(self) -> AbstractContextManager[Callable[[Op], None]]:
         """Takes each op as it happens. After it, the history is whole."""
+        ...
+
+    def note_findings(self, findings: Findings) -> None:
+        """Keep what only the live run could see: a second check needs it. Called before the check."""
         ...
 
     def keep(self, result: Result) -> None:
@@ -92,9 +98,15 @@ class FolderSink:
 
     @contextmanager
     def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
-        schedule.save(faults, self.run.schedule)
-        self._store.point("current", self.run)
-        with logging_to(self.run.log):
+        with contextlib.ExitStack() as stack:
+            try:
+                schedule.save(faults, self.run.schedule)
+                stack.enter_context(logging_to(self.run.log))
+                self._store.point("current", self.run)
+            except OSError as error:
+                stack.close()
+                self.discard()
+                raise self._store.unwritable(error) from error
             yield
 
     @contextmanager
@@ -109,11 +121,15 @@ class FolderSink:
     def traces(self) -> Iterable[TraceRecord]:
         return read_traces(self.run.nodes)
 
+    def note_findings(self, findings: Findings) -> None:
+        write_json(self.run.findings, findings)
+
     def keep(self, result: Result) -> None:
         self._store.point("latest", self.run)
         is_good = result.verdict.validity is Validity.VALID and not result.harness
         try:
             node_data.settle(self.run.nodes, is_kept=self._keep_data or not is_good)
+            modes.settle(self.run.path)
         finally:
             write_json(self.run.verdict, result)
             self.run.release()
@@ -152,14 +168,28 @@ class MemorySink:
     def traces(self) -> None:
         return None
 
+    def note_findings(self, findings: Findings) -> None:
+        pass
+
     def keep(self, result: Result) -> None:
         """Keep nothing: `execute` returns the result."""
+
+
+class LogFile(logging.FileHandler):
+    """A log that is cut short where the disk refuses it: that never ends a run, and nothing of it reaches the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """The harness's log goes to `path`, with times in UTC."""
-    handler = logging.FileHandler(path)
+    handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = _log.level
     _log.addHandler(handler)

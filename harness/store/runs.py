@@ -1,7 +1,7 @@
 """Where results are kept, one folder a run: store/<name>/<time>/.
 
-In it: spec.json, schedule.json, history.jsonl, verdict.json, themis.log, nodes/<n>/. verdict.json says that the run is finished. It
-is written last and atomically, so that a reader never sees half of it.
+In it: spec.json, schedule.json, history.jsonl, findings.json, verdict.json, themis.log, nodes/<n>/. verdict.json says that the run
+is finished. It is written last and atomically, so that a reader never sees half of it.
 """
 
 from __future__ import annotations
@@ -22,24 +22,35 @@ import msgspec
 from checkers import Verdict
 from harness.errors import UsageError
 from harness.spec import RunSpec, decode_spec
+from harness.store.modes import PRIVATE, SHARED, file_mode
 from histories.json_text import FILE_DEPTH_MAX, decoded
 
 TIME_FORMAT = "%Y%m%dT%H%M%S"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """`path` holds `content`, or what it held before: never a part. Durable when this returns."""
+    """`path` holds `content`, or what it held before: never a part, whenever the power fails. Durable when this returns."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), file_mode(path.parent))
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """The names in the folder are durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -63,8 +74,9 @@ class Result(msgspec.Struct, frozen=True):
     """The content of verdict.json: what the checkers said, beside what went wrong in the harness itself.
 
     version: of this file's format; always written. verdict: merged over all checkers. claim: the consistency model that
-    the history was checked for. target_claims: the one that the target claims. interrupted: the user ended the run
-    early. harness: failures of the harness; they never replace the verdict.
+    the history was checked for. target_claims: the one that the target claims. interrupted: the run was ended
+    early. signal: the signal that ended it, or the checks, such as SIGINT; "" for none. harness: failures of the harness; they
+    never replace the verdict.
     """
 
     verdict: Verdict
@@ -73,8 +85,19 @@ class Result(msgspec.Struct, frozen=True):
     claim: str = ""
     target_claims: str = ""
     interrupted: bool = False
+    signal: str = ""
     harness: tuple[HarnessFailure, ...] = ()
     counts: dict[str, int] = {}
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """The content of findings.json: what only the live run could see, such as nodes that ended, for a later check.
+
+    interrupted: the run was ended early.
+    """
+
+    verdicts: dict[str, Verdict]
+    interrupted: bool
 
 
 class UnusableResult(UsageError):
@@ -101,6 +124,7 @@ class RunDirectory:
     spec = property(lambda self: self.path / "spec.json")
     schedule = property(lambda self: self.path / "schedule.json")
     history = property(lambda self: self.path / "history.jsonl")
+    findings = property(lambda self: self.path / "findings.json")
     verdict = property(lambda self: self.path / "verdict.json")
     log = property(lambda self: self.path / "themis.log")
     nodes = property(lambda self: self.path / "nodes")
@@ -144,6 +168,22 @@ class RunDirectory:
         except FileNotFoundError:
             raise UsageError(f"{self.path}: no run is here (spec.json is missing)") from None
 
+    def read_findings(self) -> Findings | None:
+        """What only the live run could see; None when it was not kept, or cannot be read."""
+        try:
+            return decoded(msgspec.json.Decoder(Findings).decode, self.findings.read_bytes(), FILE_DEPTH_MAX)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def is_damaged(self, path: Path) -> bool:
+        """Whether this file of the run, which should hold a JSON object, does not."""
+        try:
+            return not isinstance(decoded(msgspec.json.decode, path.read_bytes(), FILE_DEPTH_MAX), dict)
+        except OSError:
+            return False
+        except msgspec.DecodeError:
+            return True
+
     def read_result(self) -> Result | None:
         """The run's result; None while it runs or when it was cut off.
 
@@ -169,11 +209,12 @@ class RunDirectory:
 
 
 def _link(link: Path, run: Path) -> None:
-    """`link` leads to `run`; replaced atomically."""
+    """`link` leads to `run`; replaced atomically, and durable."""
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(run.resolve(), link.parent.resolve()))
     os.replace(temporary, link)
+    sync_directory(link.parent)
 
 
 LINKS = ("latest", "current")
@@ -181,44 +222,91 @@ LINKS = ("latest", "current")
 
 
 class Store:
-    """A folder of runs."""
+    """A folder of runs. is_shared: others on this machine may read the runs that it creates."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_shared: bool = False) -> None:
         self.root = root
+        self.is_shared = is_shared
+        self._made: list[Path] = []
+        """Folders above a run that this object has made."""
 
     def create(self, spec: RunSpec, folder: str) -> RunDirectory:
         """A new folder below store/`folder` for a run of `spec`, with the spec in it; held. No link leads to it yet.
 
-        Raises UsageError when it cannot be written.
+        Raises UsageError when it cannot be written; then nothing is left of it.
         """
-        now = datetime.datetime.now(datetime.UTC)
+        run: RunDirectory | None = None
         try:
-            parent = self.root / folder
-            parent.mkdir(parents=True, exist_ok=True)
-            for tick in range(1000):
-                path = parent / f"{now.strftime(TIME_FORMAT)}.{(now.microsecond // 1000 + tick) % 1000:03d}Z"
-                try:
-                    path.mkdir()
-                    break
-                except FileExistsError:
-                    continue
-            else:
-                raise UsageError(f"{parent}: a thousand runs in one second; choose another --store")
-            run = RunDirectory(path.resolve())
+            run = RunDirectory(self._new_folder(self.root / folder).resolve())
             run.hold()
-            run.nodes.mkdir()
+            run.nodes.mkdir(self._mode)
+            run.nodes.chmod(self._mode)
             write_json(run.spec, spec)
+            for directory in (run.path.parent, self.root.resolve(), self.root.resolve().parent):
+                sync_directory(directory)
         except OSError as error:
-            raise UsageError(
-                f"the store {self.root} cannot be written: {error.strerror or error}; choose another with --store DIR"
-            ) from error
+            if run is not None:
+                self.remove(run)
+            self._remove_made()
+            raise self.unwritable(error) from error
+        except BaseException:
+            if run is not None:
+                self.remove(run)
+            raise
         return run
 
+    @property
+    def _mode(self) -> int:
+        return SHARED if self.is_shared else PRIVATE
+
+    def unwritable(self, error: OSError) -> UsageError:
+        """What to say when the store cannot be written."""
+        return UsageError(
+            f"the store {self.root} cannot be written: {error.strerror or error}; choose another with --store DIR"
+        )
+
+    def _new_folder(self, parent: Path) -> Path:
+        now = datetime.datetime.now(datetime.UTC)
+        for tick in range(1000):
+            self._make(parent)
+            path = parent / f"{now.strftime(TIME_FORMAT)}.{(now.microsecond // 1000 + tick) % 1000:03d}Z"
+            try:
+                path.mkdir(self._mode)
+            except (
+                FileExistsError,
+                FileNotFoundError,
+            ):  # Another run has the name, or has just removed the empty parent.
+                continue
+            path.chmod(self._mode)  # Whatever the umask is.
+            return path
+        raise UsageError(f"{parent}: a thousand runs in one second; choose another --store")
+
+    def _make(self, folder: Path) -> None:
+        """The folder is there; with is_shared others may come through it, where it is ours."""
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # Another run made it at the same time.
+                path.mkdir(self._mode)
+                path.chmod(self._mode)
+                self._made.append(path)
+        if self.is_shared:
+            for path in (folder, folder.parent):
+                if path.stat().st_uid == os.geteuid():
+                    path.chmod(path.stat().st_mode | 0o055)
+
+    def _remove_made(self) -> None:
+        """Remove the folders above a run that this object made, as far as they are empty."""
+        while self._made:
+            with contextlib.suppress(OSError):
+                self._made[-1].rmdir()
+            self._made.pop()
+
     def remove(self, run: RunDirectory) -> None:
-        """Remove the run's folder, as far as the disk allows."""
+        """Remove the run's folder, and the folders above it that were made for it, as far as the disk allows."""
         run.release()
         shutil.rmtree(run.path, ignore_errors=True)
         self.remove_empty(run)
+        self._remove_made()
 
     def remove_empty(self, run: RunDirectory) -> None:
         """Remove the folder of the run's name when the run is gone and no other is in it."""

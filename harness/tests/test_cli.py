@@ -466,8 +466,8 @@ def test_one_interrupt_heals_and_judges_what_there_is(tmp_path: Path, number: si
     controller, run = started(tmp_path)
     controller.send_signal(number)
     output, _ = controller.communicate(timeout=40)
-    assert controller.returncode == 0, output
-    assert "interrupted: the verdict is on what was recorded" in output
+    assert controller.returncode == 128 + number, output
+    assert f"interrupted by {number.name}: the verdict is on what was recorded" in output
     ops = jsonl.read(run / "history.jsonl").history
     assert [op.f for op in ops.nemesis()][-1] == "stop-partition"
     assert ops.select("ok", "read")
@@ -482,7 +482,8 @@ def test_two_interrupts_end_it_at_once_and_keep_the_history(tmp_path: Path) -> N
     began = time.monotonic()
     controller.send_signal(signal.SIGINT)
     output, _ = controller.communicate(timeout=20)
-    assert controller.returncode == 255, output
+    assert controller.returncode == 130, output
+    assert "told twice to stop" in output
     assert time.monotonic() - began < 10
     assert len(jsonl.read(run / "history.jsonl").history) > 50
     assert not processes_of_run(run)
@@ -504,8 +505,9 @@ def test_an_interrupted_sweep_tells_what_it_swept(tmp_path: Path) -> None:
     sweep.send_signal(signal.SIGINT)
     output, errors = sweep.communicate(timeout=30)
     assert sweep.returncode == 1, errors
-    assert "interrupted after" in errors
+    assert "interrupted by SIGINT" in errors
     assert " INVALID" in output.splitlines()[-1]
+    assert "ended early, after" in output.splitlines()[-1]
 
 
 def test_a_target_in_the_current_directory_is_found_by_the_installed_command(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -143,7 +144,7 @@ def test_what_the_environment_found_decides_and_a_failed_tear_down_does_not_hide
 
 def test_a_run_that_was_asked_to_end_says_so() -> None:
     interruption = Interruption()
-    interruption.is_asked = True
+    interruption.number = signal.SIGTERM
     sink = MemorySink("asked")
     assert execute(planned(), sink, interruption).interrupted
     assert {op.f for op in sink.history() if op.is_client} <= {"read"}, "final reads at the most"

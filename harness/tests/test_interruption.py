@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from harness.errors import Interrupted
 from harness.run.interruption import SIGNALS, Interruption
 
 
@@ -68,3 +69,11 @@ def test_a_signal_before_the_shield_is_no_reason_to_leave_it() -> None:
         with interruption.shielded():
             pass
     assert not interruption.is_aborted
+
+
+def test_a_signal_before_anything_has_begun_ends_it_at_once() -> None:
+    interruption = Interruption()
+    with interruption.handled(), interruption.preparing(), pytest.raises(Interrupted) as raised:
+        send(signal.SIGTERM)
+    assert raised.value.number == signal.SIGTERM
+    assert not interruption.is_asked

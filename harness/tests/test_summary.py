@@ -29,7 +29,14 @@ def test_one_run(validity: Validity, harness: tuple[HarnessFailure, ...], code: 
     assert summary.code(Result(Verdict(validity), harness=harness)) == code
 
 
-CODES = (VALID, INVALID, UNKNOWN, USAGE, HARNESS)
+@pytest.mark.parametrize(
+    ("validity", "code"), [(Validity.VALID, 143), (Validity.INVALID, INVALID), (Validity.UNKNOWN, 143)]
+)
+def test_a_run_that_a_signal_ended(validity: Validity, code: int) -> None:
+    assert summary.code(Result(Verdict(validity), signal="SIGTERM", harness=FAILED)) == code
+
+
+CODES = (VALID, INVALID, UNKNOWN, USAGE, HARNESS, 130, 143)
 
 
 @pytest.mark.parametrize("codes", list(product(CODES, repeat=2)))

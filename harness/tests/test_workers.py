@@ -62,7 +62,7 @@ def test_nothing_outlives_a_sweep(number: signal.Signals, tmp_path: Path) -> Non
         until(lambda: not processes(sweep.pid), "a worker or the tracker lives on")
         assert not semaphores(sweep.pid)
         if number != signal.SIGKILL:
-            assert b"interrupted after" in (tmp_path / "output").read_bytes()
+            assert b"interrupted by" in (tmp_path / "output").read_bytes()
             assert b"Traceback" not in (tmp_path / "output").read_bytes()
 
 

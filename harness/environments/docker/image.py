@@ -24,6 +24,7 @@ from docker.errors import APIError, BuildError, ImageNotFound
 from harness.environments.base import EnvironmentUnavailable
 from harness.environments.docker.engine import ENGINE_ERRORS, explained
 from harness.environments.linux import packing
+from harness.store.modes import created_by
 
 REPOSITORY = "themis-node"
 BASE_REPOSITORY = "themis-base"
@@ -68,6 +69,7 @@ def ensure(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) 
     return build(client, say, packages)
 
 
+@created_by(is_shared=True)  # A program in the image may not run as root.
 def build(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) -> str:
     """Build the image anew; its name. Raises EnvironmentUnavailable with what failed and what to do."""
     name = wanted(packages)

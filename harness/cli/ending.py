@@ -1,0 +1,90 @@
+"""How a command ends: this is the one place that decides its exit code.
+
+1 and 2 are only ever given for a verdict, and 1 dominates whatever happens after the violation was found: an exception, a signal, a
+closed pipe. A command calls `note` as soon as it has a verdict, before it prints anything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+
+import click
+
+from harness.errors import HARNESS, INVALID, USAGE, HarnessError, UsageError, code_of_signal, exit_code
+from histories.printing import block, line
+
+
+class Ending:
+    """The codes of the verdicts that a command has come to so far."""
+
+    def __init__(self) -> None:
+        self._codes: list[int] = []
+
+    def note(self, code: int) -> None:
+        """The command has a verdict; this is its code."""
+        self._codes.append(code)
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether a verdict was noted."""
+        return bool(self._codes)
+
+    def code_after(self, raised: BaseException) -> int:
+        """The exit code of the command that `raised` ended, which it may have asked for itself. Says on standard error what is to
+        be said: never a traceback, unless THEMIS_DEBUG asks for it."""
+        if isinstance(raised, BrokenPipeError):
+            # Nobody reads on, as in `themis list | head`; that changes no verdict.
+            return exit_code(self._codes) if self._codes else 0
+        if isinstance(raised, click.exceptions.Exit):
+            return raised.exit_code
+        code = tell(raised)
+        return INVALID if INVALID in self._codes else code
+
+
+def note(code: int) -> int:
+    """The running command has a verdict with this exit code, which is returned."""
+    context = click.get_current_context(silent=True)
+    ending = None if context is None else context.find_object(Ending)
+    if ending is not None:
+        ending.note(code)
+    return code
+
+
+def tell(raised: BaseException) -> int:
+    """Say on standard error why the command ended, in one message; the exit code of that."""
+    if os.environ.get("THEMIS_DEBUG") and not isinstance(raised, click.ClickException | UsageError):
+        traceback.print_exception(raised)
+    match raised:
+        case click.ClickException():
+            say(block(raised.format_message()))
+            context = getattr(raised, "ctx", None)
+            if context is not None:
+                click.echo(f"Try `{context.command_path} --help`.", err=True)
+            return USAGE
+        case UsageError():
+            say(block(raised))
+            return USAGE
+        case KeyboardInterrupt() | click.Abort():
+            number = getattr(raised, "number", signal.SIGINT)
+            why = line(raised)
+            say(f"interrupted by {signal.Signals(number).name}" + (f": {why}" if why else ""))
+            return code_of_signal(number)
+        case HarnessError():
+            say(f"the harness failed: {block(raised)}")
+            return HARNESS
+        case _:
+            # 1 and 2 are verdicts: no crash may end with them, nor a plugin that calls sys.exit.
+            hint = "themis --debug ... shows where; please report it"
+            say(f"unexpected {type(raised).__name__}: {line(raised)} ({hint})")
+            return HARNESS
+
+
+def say(text: str) -> None:
+    """One message on standard error."""
+    try:
+        click.echo(f"themis: {text}", err=True)
+    except (OSError, ValueError):  # Closed, or on a full disk: there is nobody to tell.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - what else there is to say goes nowhere, too
