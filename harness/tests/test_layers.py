@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("campaign",),
     ("cli",),
-    ("bench", "demo", "__main__"),
+    ("bench", "soak", "demo", "__main__"),
 )
 """From the ground up; the parts of one floor do not know each other."""
 

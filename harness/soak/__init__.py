@@ -1,0 +1,1 @@
+"""What takes hours and is run by hand: `docs/soak.md` lists each program with its figures and their date."""
