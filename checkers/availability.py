@@ -6,6 +6,7 @@ bisection.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,14 +59,14 @@ class _Ops:
     """
 
     def __init__(self, history: History) -> None:
-        rows: dict[str, dict[OpType, tuple[list[int], list[int]]]] = {}
+        rows: dict[str, dict[OpType, tuple[array[int], array[int]]]] = {}
         for invocation, completion in history.pairs():
             if invocation.is_client:
                 node = _node(invocation, completion) or ""
                 end: OpType = "info" if completion is None else completion.type
                 by_end = rows.get(node)
                 if by_end is None:
-                    by_end = rows[node] = {end: ([], []) for end in ENDS}
+                    by_end = rows[node] = {end: (array("q"), array("q")) for end in ENDS}
                 begun, ended = by_end[end]
                 begun.append(invocation.time)
                 ended.append(-1 if completion is None else completion.time)

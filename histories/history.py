@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
+from histories.columns import BY_NEMESIS, INVOKE, OpColumns
 from histories.op import Op, OpType, Process, freeze
+
+_T = TypeVar("_T")
+
+
+class Completions(Mapping[int, int]):
+    """Position of each invocation -> position of its completion; one that never completed is not in it."""
+
+    def __init__(self, ends: array[int], count: int) -> None:
+        self._ends = ends
+        self._count = count
+
+    def __getitem__(self, position: int) -> int:
+        end = self._ends[position] if 0 <= position < len(self._ends) else -1
+        if end < 0:
+            raise KeyError(position)
+        return end
+
+    @overload
+    def get(self, position: int, /) -> int | None: ...
+    @overload
+    def get(self, position: int, /, default: int | _T) -> int | _T: ...
+    def get(self, position: int, /, default: int | _T | None = None) -> int | _T | None:
+        """Without the detour over an exception."""
+        end = self._ends[position] if 0 <= position < len(self._ends) else -1
+        return default if end < 0 else end
+
+    def __iter__(self) -> Iterator[int]:
+        return (position for position, end in enumerate(self._ends) if end >= 0)
+
+    def __len__(self) -> int:
+        return self._count
 
 
 class History(Sequence[Op]):
-    """Ops in the order in which they happened; immutable.
+    """Ops in the order in which they happened; immutable. A long history that was read from a file keeps them as columns.
 
     Construction does not judge: histories.wellformed says whether the rules are kept, and readers of files refuse what
     breaks them. Everything derived here assumes a well-formed history.
     """
 
     def __init__(self, ops: Iterable[Op]) -> None:
-        self.ops: tuple[Op, ...] = tuple(ops)
+        self.ops: tuple[Op, ...] | OpColumns = ops if isinstance(ops, OpColumns) else tuple(ops)
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -42,16 +75,24 @@ class History(Sequence[Op]):
         return f"History({len(self.ops)} ops)"
 
     @cached_property
-    def completions(self) -> dict[int, int]:
+    def completions(self) -> Completions:
         """Position of each invocation -> position of its completion; one that never completed is not in it."""
-        pairs: dict[int, int] = {}
+        ends = array("i", [-1]) * len(self.ops)
         open_at: dict[Process, int] = {}
-        for position, op in enumerate(self.ops):
-            if op.type == "invoke":
-                open_at[op.process] = position
-            elif op.process in open_at:
-                pairs[open_at.pop(op.process)] = position
-        return pairs
+        count = 0
+        for position, (process, is_invocation) in enumerate(self._begins()):
+            if is_invocation:
+                open_at[process] = position
+            elif process in open_at:
+                ends[open_at.pop(process)] = position
+                count += 1
+        return Completions(ends, count)
+
+    def _begins(self) -> Iterator[tuple[Any, bool]]:
+        """Of each op: whose it is, and whether it is an invocation."""
+        if isinstance(self.ops, OpColumns):
+            return ((process, type == INVOKE) for process, type in zip(self.ops.process, self.ops.type, strict=True))
+        return ((op.process, op.type == "invoke") for op in self.ops)
 
     def pairs(self) -> Iterator[tuple[Op, Op | None]]:
         """Each invocation with its completion, or None, in order of invocation."""
@@ -62,10 +103,15 @@ class History(Sequence[Op]):
 
     def clients(self) -> History:
         """Without the nemesis."""
+        if isinstance(self.ops, OpColumns):
+            positions = array("i", (i for i, process in enumerate(self.ops.process) if process != BY_NEMESIS))
+            return History(self.ops.picked(positions))
         return History(op for op in self.ops if op.is_client)
 
     def nemesis(self) -> History:
         """Only the nemesis."""
+        if isinstance(self.ops, OpColumns):
+            return History(self.ops[i] for i, process in enumerate(self.ops.process) if process == BY_NEMESIS)
         return History(op for op in self.ops if not op.is_client)
 
     def select(self, type: OpType | None = None, f: str | None = None) -> History:

@@ -8,7 +8,7 @@ exactly that one cut line.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from itertools import islice
@@ -23,6 +23,7 @@ from histories import printing
 from histories.history import History
 from histories.json_text import FILE_DEPTH_MAX, decoded, may_have_deeper_line
 from histories.loaded import Loaded, paused_gc
+from histories.long_files import read_columns, size_of
 from histories.op import NEMESIS, Op, OpType, Process
 from histories.printing import quoted
 from histories.sources import Source, opened
@@ -34,6 +35,9 @@ MARK = "themis-history"
 
 _STEP_NS = 1_000_000
 """How long an op takes in a file without times, as in EDN without times."""
+
+COMPACT_BYTES_MIN = 1 << 26
+"""A file from this size on is read into columns: some 300,000 events, which would take 50 MB as ops."""
 
 _CHUNK_BYTES = 1 << 22
 """Read at once: large enough that decoding dominates, small beside the ops that come of it."""
@@ -133,11 +137,17 @@ def read(path: str | PathLike[str] | Source) -> Loaded:
     """
     with paused_gc(), opened(path) as source:
         metadata = _header(source.file.readline(LINE_BYTES_MAX), source.name)
-        lines, truncated = _Lines().decode(source.file)
-        broken = problems(lines, lines=2)
+        begin = source.file.tell()
+        lines: Sequence[Op | Problem] | None = None
+        if size_of(source.file) >= COMPACT_BYTES_MIN:
+            lines, truncated, broken = read_columns(source.file, _CHUNK_BYTES, LINE_BYTES_MAX, _is_cut)
+        if lines is None:
+            source.file.seek(begin)
+            lines, truncated = _Lines().decode(source.file)
+            broken = problems(lines, lines=2)
     if broken:
         raise MalformedHistory(broken, source.name)
-    return Loaded(History(cast(list[Op], lines)), metadata, truncated, lines=range(2, len(lines) + 2))
+    return Loaded(History(cast(Sequence[Op], lines)), metadata, truncated, lines=range(2, len(lines) + 2))
 
 
 def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:

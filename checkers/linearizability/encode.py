@@ -16,6 +16,7 @@ import msgspec
 
 from checkers.linearizability import native
 from checkers.models.model import Operation
+from histories.columns import BY_NEMESIS, INVOKE, TYPES, OpColumns
 from histories.history import History
 from histories.op import NEMESIS, Op, Process, freeze
 from histories.wellformed import MalformedHistory, Problem
@@ -154,6 +155,8 @@ def _encode(history: History, *, by_key: bool, refused: bool, nil_reads: bool) -
         )
         if encoded is not None:
             return encoded
+    if isinstance(history.ops, OpColumns):
+        return encode_columns(history.ops, by_key=by_key, refused=refused, nil_reads=nil_reads)
     return encode_pure(history.ops, by_key=by_key, refused=refused, nil_reads=nil_reads)
 
 
@@ -187,6 +190,77 @@ def encode_pure(ops: Sequence[Op], *, by_key: bool, refused: bool, nil_reads: bo
         returns = array("i", sorted(completed, key=end_column.__getitem__))
         encoded[key] = Entries(ops, operations, op_column, call_column, end_column, returns)
     return encoded
+
+
+def encode_columns(ops: OpColumns, *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
+    """As `encode_pure`, without making an op: a long history's columns already have numbers for values."""
+    calls, ends = _intervals_of(ops)
+    things, types, fs, keys, values = ops.things, ops.type, ops.f, ops.key, ops.value
+    wildcards = {number for number in set(fs) if things[number] in WILDCARD_FS} if nil_reads else set()
+    operations: list[Operation] = []
+    numbers: dict[tuple[int, int, int, bool, bool], int] = {}
+    identities: dict[Hashable, int] = {}
+    parts: list[tuple[array[int], array[int], array[int]]] = []
+    part_of_key: dict[int, int] = {}
+    parts_by_key: dict[Any, int] = {}
+    ok, fail, info = (TYPES.index(name) for name in ("ok", "fail", "info"))
+    for call, end in zip(calls, ends, strict=True):
+        key_number = keys[call] if by_key else 0
+        part = part_of_key.get(key_number)
+        if part is None:
+            key = freeze(things[key_number])
+            part = part_of_key[key_number] = parts_by_key.setdefault(key, len(parts))
+            if part == len(parts):
+                parts.append((array("i"), array("i"), array("i")))
+        kind = types[end] if end >= 0 else info
+        is_refused = kind == fail
+        if is_refused and not refused:
+            continue
+        f = fs[call]
+        result = 0 if kind == info else values[end]
+        is_known = kind != info and not (kind == ok and f in wildcards and things[result] is None)
+        name = (f, values[call], result, is_known, is_refused)
+        number = numbers.get(name)
+        if number is None:
+            argument, answer = freeze(things[values[call]]), freeze(things[result])
+            operation = Operation(things[f], argument, answer, is_known, is_refused)
+            number = numbers[name] = identities.setdefault(_identity(operation), len(operations))
+            if number == len(operations):
+                operations.append(operation)
+        op_column, call_column, end_column = parts[part]
+        op_column.append(number)
+        call_column.append(call)
+        end_column.append(end if kind != info else -1 if end < 0 else -2 - end)
+    encoded: dict[Any, Entries] = {}
+    for key, part in parts_by_key.items():
+        op_column, call_column, end_column = parts[part]
+        completed = (i for i in range(len(end_column)) if end_column[i] >= 0)
+        returns = array("i", sorted(completed, key=end_column.__getitem__))
+        encoded[key] = Entries(ops, operations, op_column, call_column, end_column, returns)
+    return encoded
+
+
+def _intervals_of(ops: OpColumns) -> tuple[array[int], array[int]]:
+    """As `_intervals`."""
+    calls, ends = array("i"), array("i")
+    open_: dict[int, int] = {}
+    for position, (process, type_) in enumerate(zip(ops.process, ops.type, strict=True)):
+        if process == BY_NEMESIS:
+            continue
+        if type_ == INVOKE:
+            if process in open_:
+                f = ops.things[ops.f[position]]
+                raise _malformed(position, "two-open", f"process {process} invoked {f} with an operation open")
+            open_[process] = len(calls)
+            calls.append(position)
+            ends.append(-1)
+        else:
+            opened = open_.pop(process, None)
+            if opened is None:
+                f = ops.things[ops.f[position]]
+                raise _malformed(position, "no-invocation", f"process {process} completed {f}, not invoked")
+            ends[opened] = position
+    return calls, ends
 
 
 def _intervals(ops: Sequence[Op]) -> tuple[array[int], array[int]]:

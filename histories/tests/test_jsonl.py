@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,7 @@ def test_the_benchmark_measures_what_it_says() -> None:
     assert result["read_peak_bytes"] > 1_000_000
 
 
-def read_lines(path: Path, *lines: str) -> tuple[Op, ...]:
+def read_lines(path: Path, *lines: str) -> Sequence[Op]:
     path.write_bytes(HEADER + "".join(f"{line}\n" for line in lines).encode())
     return jsonl.read(path).history.ops
 
