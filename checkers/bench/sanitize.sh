@@ -23,5 +23,5 @@ export ASAN_OPTIONS=detect_leaks=0
 export PYTHONMALLOC=malloc
 "$python" -c 'from checkers.linearizability import native; assert native.core and native.encoder, "the core was not built"'
 "$python" -m pytest -p no:cacheprovider --timeout 3600 -m 'not long' \
-    checkers/tests/test_linearizability.py checkers/tests/test_linearizability_twins.py checkers/tests/test_agreement.py "$@"
+    checkers/tests/test_linearizability.py checkers/tests/test_linearizability_twins.py checkers/tests/test_agreement.py checkers/tests/test_guide.py "$@"
 echo "no sanitizer found anything"

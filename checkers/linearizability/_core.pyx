@@ -58,7 +58,12 @@ cdef extern from "searches.hpp" namespace "themis" nogil:
         size_t widest
         bool_t is_refuted
 
-    DepthSearch* make_depth(const CProblem&, size_t) except +
+    ctypedef int (*AskReach)(void*, int, int) noexcept
+
+    cdef cppclass CGuide "themis::Guide":
+        CGuide(const CProblem&, const vector[int]&, AskReach, void*) except +
+
+    DepthSearch* make_depth(const CProblem&, size_t, CGuide*, int) except +
     ForwardSearch* make_forward(const CProblem&, size_t) except +
 
 
@@ -75,6 +80,16 @@ cdef int fill(void* context, int state, int op, vector[int]& following) noexcept
         problem.raised = error
         return 1
     return 0
+
+
+cdef int ask_reach(void* context, int state, int op) noexcept with gil:
+    """Ask the model whether the operation may become possible; what it raises is kept, as `fill` keeps it."""
+    cdef Problem problem = <Problem> context
+    try:
+        return problem.table.ask_reach(state, op)
+    except BaseException as error:
+        problem.raised = error
+        return -1
 
 
 cdef class Problem:
@@ -133,6 +148,21 @@ cdef class Problem:
         )
 
 
+cdef class Guide:
+    """Native twin of guide.Guide."""
+
+    cdef CGuide* guide
+    cdef Problem problem
+
+    def __cinit__(self, Problem problem, landings):
+        cdef vector[int] numbers = landings
+        self.problem = problem
+        self.guide = new CGuide(problem.native[0], numbers, ask_reach, <void*> problem)
+
+    def __dealloc__(self):
+        del self.guide
+
+
 cdef class _Search:
     cdef Search* search
     cdef Problem problem
@@ -180,10 +210,16 @@ cdef class _Search:
 cdef class Depth(_Search):
     """Native twin of depth.Depth."""
 
-    def __cinit__(self, Problem problem, size_t memory_max):
+    cdef Guide guide
+
+    def __cinit__(self, Problem problem, size_t memory_max, Guide guide=None, int goal=-1):
+        cdef CGuide* native_guide = NULL
+        if guide is not None:
+            native_guide = guide.guide
         self.problem = problem
+        self.guide = guide
         try:
-            self.search = make_depth(problem.native[0], memory_max)
+            self.search = make_depth(problem.native[0], memory_max, native_guide, goal)
         except RuntimeError:
             if problem.raised is None:
                 raise

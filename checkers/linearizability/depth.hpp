@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "guide.hpp"
 #include "window.hpp"
 
 namespace themis {
@@ -83,8 +84,9 @@ private:
 template <int W>
 class Depth final : public DepthSearch {
 public:
-    Depth(const Problem& problem, std::size_t memory_max)
-        : problem_(problem), memory_max_(memory_max), failed_(problem.class_op.size()), window_(problem),
+    // guide, goal: as depth.py; no guide: nullptr.
+    Depth(const Problem& problem, std::size_t memory_max, Guide* guide, int goal)
+        : problem_(problem), memory_max_(memory_max), guide_(guide), goal_(goal < 0 ? problem.size : goal), failed_(problem.class_op.size()), window_(problem),
           used_(problem.class_op.size(), 0) {
         Frame first;
         if (problem.size) window_.add_legal(first.pures, first.state);
@@ -94,7 +96,7 @@ public:
 
     Outcome run(std::int64_t until) override {
         while (!frames_.empty()) {
-            if (frames_.back().k == problem_.size) return Outcome::found;
+            if (frames_.back().k >= goal_) return Outcome::found;
             if (explored >= until) return Outcome::running;
             if (!descend()) retreat();
         }
@@ -141,6 +143,10 @@ private:
                 child.updates.add(problem_.slot[at(top.choice.number)]);
             } else {
                 ++used_[at(~top.choice.number)];
+            }
+            if (guide_ && guide_->is_dead_end(window_, child.updates, child.pures, child.state, goal_ - 1)) {
+                if (top.choice.number < 0) --used_[at(~top.choice.number)];
+                continue;
             }
             window_.add_legal(child.pures, child.state);
             settle(child);
@@ -233,6 +239,8 @@ private:
 
     const Problem& problem_;
     std::size_t memory_max_;
+    Guide* guide_;
+    int goal_;
     Failed<W> failed_;
     Window<W> window_;
     std::vector<int> used_, found_;

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from checkers.linearizability.guide import Guide
 from checkers.linearizability.outcome import SAMPLE_SIZE, Outcome, Snapshot, Step, decode, replay
 from checkers.linearizability.problem import Problem, Window
 from checkers.linearizability.result import Configuration
@@ -22,8 +23,13 @@ class Depth:
     explored: configurations generated. forgot: the memory was full at least once.
     """
 
-    def __init__(self, problem: Problem, memory_max: int) -> None:
+    def __init__(self, problem: Problem, memory_max: int, guide: Guide | None = None, goal: int = -1) -> None:
+        """guide: says which paths to give up; then EXHAUSTED does not mean that `deepest` cannot be passed. goal: the
+        return event that a path has to reach; all of them by default.
+        """
         self.problem = problem
+        self.guide = guide
+        self.goal = problem.size if goal < 0 else goal
         self.window = Window(problem)
         self.memory_max = memory_max
         self.forgot = False
@@ -43,7 +49,7 @@ class Depth:
     def run(self, until: int) -> Outcome:
         """Go on until so many configurations were explored in all, or a few more."""
         while self._frames:
-            if self._frames[-1][0] == self.problem.size:
+            if self._frames[-1][0] >= self.goal:
                 return Outcome.FOUND
             if self.explored >= until:
                 return Outcome.RUNNING
@@ -71,6 +77,10 @@ class Depth:
             else:
                 child = updates
                 self._used[~number] += 1
+            if self.guide is not None and self.guide.is_dead_end(self.window, child, pures, following, self.goal - 1):
+                if number < 0:
+                    self._used[~number] -= 1
+                continue
             deeper = self._settle(child, pures | self.window.legal(following), following)
             if not self._is_hopeless(*deeper):
                 self._push(*deeper)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 from checkers.linearizability.encode import Entries
-from checkers.models.model import Model, Operation
+from checkers.models.model import Model, Operation, speaks_for
 
 
 class Part(NamedTuple):
@@ -27,6 +27,8 @@ def split(parts: Mapping[Any, Entries], model: Model) -> dict[Any, Part]:
 
     Raises whatever the model raises.
     """
+    if not speaks_for(model, "touches"):
+        return {key: Part(entries, model) for key, entries in parts.items()}
     found: dict[Any, Part] = {}
     for key, entries in parts.items():
         names = _names(entries, model)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import time
 import traceback
 from array import array
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
 
 from checkers.linearizability import native
 from checkers.linearizability.depth import Depth
 from checkers.linearizability.encode import Entries, Entry, columns
 from checkers.linearizability.forward import Forward
+from checkers.linearizability.guide import Guide
 from checkers.linearizability.outcome import Outcome
 from checkers.linearizability.problem import Problem
 from checkers.linearizability.result import Configuration, SearchResult
@@ -119,8 +121,7 @@ def search(
     if stop is not None and stop.reason:
         return SearchResult(Validity.UNKNOWN, reason=stop.reason, stats={"core": name, "ns": 0})
     try:
-        depth, forward, name, impossible = _searches(encoded, model, name, table)
-        turns = _Turns(depth, forward, len(encoded.returns), name, impossible)
+        turns = _Turns(*_searches(encoded, model, name, table), len(encoded.returns))
         result = turns.decide(states_max, time_limit_s, stop or Cancellation(), encoded)
     except Exception as error:  # noqa: BLE001 - a model is a stranger's code: what it raises is a finding, not a crash
         reason = f"the model {model.name} raised {type(error).__name__}: {error}"
@@ -137,12 +138,19 @@ def _core(wanted: Core) -> str:
     return wanted
 
 
-def _searches(
-    entries: Entries, model: Model, core: str, table: Table | None
-) -> tuple[_Depth, _Forward, str, int | None]:
-    """The searches, the core that they are of, and the first return of an operation that no state allows, if there is
-    one.
+class _Searches(NamedTuple):
+    """depth: makes a search for a path that reaches the return event (-1: all of them). core: what they are of.
+    impossible: the first return of an operation that no state allows. is_guided: depth first leaves out dead ends.
     """
+
+    depth: Callable[[int], _Depth]
+    forward: _Forward
+    core: str
+    impossible: int | None
+    is_guided: bool
+
+
+def _searches(entries: Entries, model: Model, core: str, table: Table | None) -> _Searches:
     op: Sequence[int] | None = None
     if table is None:
         operations = entries.operations
@@ -153,22 +161,27 @@ def _searches(
             operations = [entries.operations[number] for number in used]
         table = Table(model, operations, steps_for(len(entries)))
     op = entries.op if op is None else op
-    never = table.never()
+    never, is_guiding = table.never(), table.is_guiding
     impossible = next((k for k, i in enumerate(entries.returns) if op[i] in never), None) if never else None
     if core == "native":
         assert native.core is not None
         problem = native.core.Problem(entries, table, op)
         if problem.width <= native.core.WIDTH_MAX:
             share = _share(problem.width, problem.class_count)
-            return (
-                native.core.Depth(problem, MEMORY_MAX // share),
-                native.core.Forward(problem, WIDTH_MAX // share),
-                "native",
-                impossible,
-            )
+            guide = native.core.Guide(problem, table.landings()) if is_guiding else None
+            depth = partial(native.core.Depth, problem, MEMORY_MAX // share, guide)
+            forward = native.core.Forward(problem, WIDTH_MAX // share)
+            return _Searches(depth, forward, "native", impossible, is_guiding)
     twin = Problem(entries, table, op)
     share = _share(twin.width, len(twin.class_op))
-    return Depth(twin, MEMORY_MAX // share), Forward(twin, WIDTH_MAX // share), "pure", impossible
+    pure_guide = Guide(twin, table.landings()) if is_guiding else None
+    return _Searches(
+        partial(Depth, twin, MEMORY_MAX // share, pure_guide),
+        Forward(twin, WIDTH_MAX // share),
+        "pure",
+        impossible,
+        is_guiding,
+    )
 
 
 def _share(width: int, classes: int) -> int:
@@ -190,14 +203,25 @@ def next_chunk(chunk: int, took_ns: int, chunk_max: int) -> int:
 class _Turns:
     """Who searches next, and what the outcomes mean."""
 
-    def __init__(self, depth: _Depth, forward: _Forward, size: int, core: str, impossible: int | None) -> None:
-        """impossible: a return event that cannot be passed whatever came before it."""
-        self.depth = depth
+    def __init__(
+        self,
+        make_depth: Callable[[int], _Depth],
+        forward: _Forward,
+        core: str,
+        impossible: int | None,
+        is_guided: bool,
+        size: int,
+    ) -> None:
+        """The first as in _Searches. size: how many operations returned."""
+        self.make_depth = make_depth
+        self.depth = make_depth(-1)
         self.forward = forward
         self.size = size
         self.core = core
         self.impossible = impossible
+        self.is_guided = is_guided
         self._chunk = CHUNK_MIN
+        self.located = 0  # Configurations of the searches that found out where a refuted history fails.
         if impossible is not None:
             forward.refute(impossible)
 
@@ -222,6 +246,8 @@ class _Turns:
             match self._turn(depth, slice_):
                 case Outcome.FOUND:
                     return self._valid(depth.linearization(), "depth first")
+                case Outcome.EXHAUSTED if self.is_guided:
+                    return self._locate()
                 case Outcome.EXHAUSTED:
                     return self._refuted(depth.deepest, depth.configurations(), "depth first")
             if depth.deepest - before >= max(1, slice_ // 16):
@@ -246,6 +272,34 @@ class _Turns:
             if not is_forward_alive and depth.forgot:
                 return self._unknown("both searches ran out of memory")
             slice_ = min(2 * slice_, SLICE_MAX)
+
+    def _locate(self) -> SearchResult:
+        """The history is refuted by a search that left out dead ends, which it saw ahead; find the return event at
+        which it fails, if that costs no more than refuting it did: the first that no path reaches, judged by what
+        returns up to it.
+        """
+        passed, failing = self.depth.deepest, self.size - 1  # Everything before `passed` can be explained.
+        sample = self.depth.configurations()
+        until = max(self.depth.explored, REFUTED_EXTRA)
+        stride = 1
+        while passed < failing:
+            k = min(passed + stride - 1, failing - 1) if stride else (passed + failing) // 2
+            trial = self.make_depth(k + 1)
+            outcome = Outcome.RUNNING
+            try:
+                while outcome is Outcome.RUNNING and self.located + trial.explored < until:
+                    outcome = self._turn(trial, SLICE_MIN)
+            except _Interrupted:
+                outcome = Outcome.RUNNING
+            self.located += trial.explored
+            match outcome:
+                case Outcome.FOUND:
+                    passed, sample, stride = trial.deepest, trial.configurations(), 2 * stride
+                case Outcome.EXHAUSTED:
+                    failing, stride = k, 0
+                case _:
+                    return self._refuted(failing, (), "depth first", is_shortest=False)
+        return self._refuted(failing, sample, "depth first")
 
     def _sharpen(self, is_alive: bool) -> SearchResult:
         """The history is refuted; find the exact return event, if that costs no more than refuting it did."""
@@ -273,7 +327,9 @@ class _Turns:
         while outcome is Outcome.RUNNING and searching.explored < end:
             until = min(end, searching.explored + self._chunk)
             if self._states_max is not None:
-                left = self._states_max - self.depth.explored - self.forward.explored
+                left = self._states_max - self.depth.explored - self.forward.explored - self.located
+                if searching is not self.depth and searching is not self.forward:
+                    left -= searching.explored
                 if left <= 0:
                     raise _Interrupted(f"the budget of {self._states_max:,} configurations is used up")
                 until = min(until, searching.explored + left)
@@ -290,8 +346,8 @@ class _Turns:
         return {
             "core": self.core,
             "decided_by": decided_by,
-            "configurations": self.depth.explored + self.forward.explored,
-            "depth_first_configurations": self.depth.explored,
+            "configurations": self.depth.explored + self.forward.explored + self.located,
+            "depth_first_configurations": self.depth.explored + self.located,
             "forward_configurations": self.forward.explored,
             "forward_width_max": self.forward.widest,
             "forward_passes": self.forward.restarts + 1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from checkers.models.model import Model, Operation, State
+from checkers.models.model import Model, Operation, State, speaks_for
 
 STEPS_MIN, STEPS_MAX = 1 << 6, 1 << 16
 """Calls of `step` that a complete table may always cost, and ever cost."""
@@ -34,6 +34,7 @@ class Table:
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
         self._known: dict[int, tuple[int, ...]] = {}
+        self._reached: dict[int, bool] = {}
         self._intern(model.initial())
         self.is_complete = self._complete(steps_max)
         self.is_pure = [model.is_pure(operation) for operation in operations]
@@ -52,6 +53,30 @@ class Table:
     def step(self, state: int, op: int) -> tuple[int, ...]:
         """The same, asking the model each time: for a core that remembers the answer itself."""
         return tuple(dict.fromkeys(map(self._intern, self.model.step(self.states[state], self.operations[op]))))
+
+    @property
+    def is_guiding(self) -> bool:
+        """Whether the model tells dead ends, and they are worth asking for: a complete table is searched fast enough."""
+        return not self.is_complete and speaks_for(self.model, "can_reach")
+
+    def can_reach(self, state: int, op: int) -> bool:
+        """Whether the pure operation may become possible; asks the model the first time."""
+        cell = state * len(self.operations) + op
+        known = self._reached.get(cell)
+        if known is None:
+            known = self._reached[cell] = self.ask_reach(state, op)
+        return known
+
+    def ask_reach(self, state: int, op: int) -> bool:
+        """The same, asking the model each time."""
+        return bool(self.model.can_reach(self.states[state], self.operations[op]))
+
+    def landings(self) -> list[int]:
+        """By operation, the state that it leads to wherever it is possible; -1 where it depends."""
+        if not speaks_for(self.model, "leads_to"):
+            return [-1] * len(self.operations)
+        named = map(self.model.leads_to, self.operations)
+        return [-1 if states is None else self._intern(states[0]) for states in named]
 
     def known(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         """State, operation and the states that may follow, of every transition asked for so far."""

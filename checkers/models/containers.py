@@ -216,6 +216,14 @@ class ListAppend(Model):
     def is_pure(self, operation: Operation) -> bool:
         return operation.is_refused or operation.f == "read"
 
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        """The list only grows at its end."""
+        if operation.f != "read" or not is_observed(operation):
+            return True
+        assert isinstance(state, tuple)
+        seen: tuple[Any, ...] = operation.result or ()
+        return len(state) <= len(seen) and seen[: len(state)] == state
+
 
 def _priority(value: Any) -> int:
     priority: int = value[0] if isinstance(value, tuple) else value

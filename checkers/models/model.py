@@ -30,9 +30,22 @@ class Operation(msgspec.Struct, frozen=True):
     is_refused: bool = False
 
 
+def speaks_for(model: object, hook: str) -> bool:
+    """Whether the model's `hook` was written for its `step`: not by a base class whose `step` it has replaced.
+
+    Asked for the hooks that a wrong answer of makes wrong verdicts of, and that users hardly think of when they derive a
+    model from another.
+    """
+    owners = type(getattr(model, "inner", model)).__mro__
+    step, own = (next((i for i, each in enumerate(owners) if name in vars(each)), None) for name in ("step", hook))
+    return step is not None and own is not None and own <= step and owners[own] is not Model
+
+
 @runtime_checkable
 class Model(Protocol):
     """A sequential specification. Pure: `step` must give the same answer for equal arguments, and change nothing.
+
+    A derived model that has a `step` of its own does not inherit `can_reach`, `leads_to` and `touches`: see `speaks_for`.
 
     Laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
 
@@ -43,7 +56,9 @@ class Model(Protocol):
     3. An operation for which `is_pure` is true leaves every state as it is, or is impossible there; one for which
        `is_reset` is true leads from every state to one and the same.
     4. Leaving out every operation of one `component` from a legal sequence leaves a legal sequence.
-    5. A sequence is legal exactly when, for every set of parts that no operation connects with the others (`touches`),
+    5. An operation for which `leads_to` names a state leads there from every state in which it is possible. Where
+       `can_reach(s, o)` is false, no sequence of other operations from `s` on makes `o` possible.
+    6. A sequence is legal exactly when, for every set of parts that no operation connects with the others (`touches`),
        the operations on that set are legal by themselves.
     """
 
@@ -93,6 +108,23 @@ class Model(Protocol):
         stays legal. Makes short counterexamples. None is always right.
         """
         return None
+
+    def leads_to(self, operation: Operation) -> tuple[State] | None:
+        """The one state that it leads to wherever it is possible, such as a cas's new value; None: it depends.
+
+        What `can_reach` need not think of. It must be exact: None where `can_reach` takes account of the operation.
+        """
+        return None
+
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        """Whether a pure `operation` may still become possible from this state on, by way of operations for which
+        `leads_to` names no state.
+
+        The search gives up a path at once when no state that is left can become what an operation saw that still has to
+        happen: a list that is not how a read begins can never be what it saw. True is always right, only slower; a wrong
+        False makes wrong verdicts.
+        """
+        return True
 
     def touches(self, operation: Operation) -> frozenset[Hashable] | None:
         """The independent parts that the operation reads or changes, by name: the keys of a map. None: perhaps all.

@@ -49,6 +49,13 @@ class Register(Model):
     def is_reset(self, operation: Operation) -> bool:
         return operation.f == "write" and not operation.is_refused
 
+    def leads_to(self, operation: Operation) -> tuple[State] | None:
+        return (operation.argument,) if operation.f == "write" and not operation.is_refused else None
+
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        """Nothing but what `leads_to` names changes a register."""
+        return operation.f != "read" or not is_observed(operation) or operation.result == state
+
 
 class CasRegister(Register):
     """A register with compare-and-set. Ops: `read`, `write`, `cas`."""
@@ -73,6 +80,14 @@ class CasRegister(Register):
         if operation.f == "cas" and operation.argument[0] == operation.argument[1]:
             return True
         return super().is_pure(operation)
+
+    def leads_to(self, operation: Operation) -> tuple[State] | None:
+        if operation.f == "cas" and not operation.is_refused:
+            return (operation.argument[1],)
+        return super().leads_to(operation)
+
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        return super().can_reach(state, operation)
 
 
 _ALIASES = {"get": "read", "put": "write"}
@@ -124,3 +139,17 @@ class KeyValue(CasRegister):
 
     def is_reset(self, operation: Operation) -> bool:
         return operation.f in ("put", "write", "delete") and not operation.is_refused
+
+    def leads_to(self, operation: Operation) -> tuple[State] | None:
+        if operation.f in ("put", "delete") and not operation.is_refused:
+            return (operation.argument,) if operation.f == "put" else (None,)
+        return super().leads_to(operation)
+
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        """Appends alone lead to a value that begins with the state."""
+        if _ALIASES.get(operation.f, operation.f) != "read" or not is_observed(operation):
+            return True
+        seen = operation.result
+        if isinstance(state, str) and isinstance(seen, str):
+            return seen.startswith(state)
+        return state is None or seen == state

@@ -122,6 +122,14 @@ class _Completed(Model):
         own = getattr(self.inner, "component", None)
         return own(operation) if own else super().component(operation)
 
+    def leads_to(self, operation: Operation) -> tuple[State] | None:
+        own = getattr(self.inner, "leads_to", None)
+        return own(operation) if own else super().leads_to(operation)
+
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        own = getattr(self.inner, "can_reach", None)
+        return own(state, operation) if own else super().can_reach(state, operation)
+
     def touches(self, operation: Operation) -> frozenset[Hashable] | None:
         own = getattr(self.inner, "touches", None)
         return own(operation) if own else super().touches(operation)

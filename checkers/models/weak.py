@@ -39,6 +39,12 @@ class UnknownInitialRegister(Register):
         assert isinstance(state, tuple)
         return super().describe(state[0]) if state else "the register holds what it held before the history began"
 
+    def leads_to(self, operation: Operation) -> tuple[State] | None:
+        return None
+
+    def can_reach(self, state: State, operation: Operation) -> bool:
+        return True
+
     def is_pure(self, operation: Operation) -> bool:
         """A read that ended `ok` is not: it may turn the unknown value into a known one."""
         return operation.is_refused or (operation.f == "read" and not is_observed(operation))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,8 @@ from checkers.linearizability import linearizable
 from checkers.linearizability.encode import entries
 from checkers.linearizability.locality import split
 from checkers.linearizability.reduce import weakened
-from checkers.models.model import Model, Operation, State
+from checkers.models.maps import KeyValueMap
+from checkers.models.model import Model, Operation, State, speaks_for
 from checkers.models.registry import find, names
 from checkers.tests.random_histories import ALPHABETS, random_history, seeded
 from checkers.verdict import Validity
@@ -152,9 +153,48 @@ def test_a_legal_history_stays_legal_without_a_component(name: str) -> None:
     assert legal > 50
 
 
+@pytest.mark.parametrize("name", names())
+def test_what_leads_to_one_state_leads_nowhere_else(name: str) -> None:
+    """The fifth law, first half."""
+    model = find(name)
+    for operation in operations(name):
+        if (named := model.leads_to(operation)) is not None:
+            for state in reachable(model, name):
+                assert tuple(model.step(state, operation)) in ((), named), (operation, state)
+
+
+@pytest.mark.parametrize("name", ["register", "cas-register", "kv", "list-append"])
+def test_a_dead_end_is_one(name: str) -> None:
+    """The fifth law, second half: whatever follows, but for what leads to a state of its own."""
+    model = find(name)
+    others = [operation for operation in operations(name) if model.leads_to(operation) is None]
+    dead_ends = 0
+    for state in reachable(model, name):
+        after = {state: None}
+        for _ in range(3):
+            for each in list(after):
+                for operation in others:
+                    after.update(dict.fromkeys(model.step(each, operation)))
+        for observation in filter(model.is_pure, operations(name)):
+            is_possible = any(tuple(model.step(each, observation)) for each in after)
+            if not model.can_reach(state, observation):
+                assert not is_possible, (state, observation)
+                dead_ends += 1
+    assert dead_ends > 3
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in names() if name not in ("register", "cas-register", "kv", "list-append")]
+)
+def test_the_other_models_know_no_dead_end(name: str) -> None:
+    model = find(name)
+    pure = [operation for operation in operations(name) if model.is_pure(operation)]
+    assert all(model.can_reach(state, operation) for state in reachable(model, name)[:20] for operation in pure)
+
+
 @pytest.mark.parametrize("name", ["kv-map", "multi-register"])
 def test_parts_that_no_operation_connects_are_independent(name: str) -> None:
-    """The fifth law, by the definition of both sides."""
+    """The sixth law, by the definition of both sides."""
     model, verdicts, splits = find(name), set(), 0
     for seed in range(200):
         part = entries(random_history(name, seeded(seed), ops_max=6), refused=True)
@@ -247,6 +287,26 @@ def test_no_part_hides_another_whose_name_is_a_key() -> None:
     verdict = linearizable(History(ops), find("multi-register"))
     assert verdict.validity is Validity.INVALID, "x was never 2"
     assert verdict.stats["keys"] == 3
+
+
+class Doubled(KeyValueMap):
+    """It has a `step` of its own, which its base's hooks know nothing of."""
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        return super().step(state, operation)
+
+
+class Told(Doubled):
+    def touches(self, operation: Operation) -> frozenset[Hashable]:
+        return super().touches(operation)
+
+
+def test_a_derived_model_with_a_step_of_its_own_inherits_no_hook_that_verdicts_hang_on() -> None:
+    assert speaks_for(KeyValueMap(), "touches")
+    assert not speaks_for(Doubled(), "touches")
+    assert speaks_for(Told(), "touches")
+    assert speaks_for(find("kv"), "can_reach")
+    assert not speaks_for(find("fifo-queue"), "can_reach")
 
 
 @pytest.mark.parametrize("name", names())
