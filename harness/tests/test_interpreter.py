@@ -171,6 +171,7 @@ def test_abort_ends_everything_and_late_completions_are_ignored() -> None:
     [
         ("invoke", 6, False, ["type is 'invoke'"]),
         ("done", 1, False, ["type is 'done'", "time went backwards"]),
+        ("ok", 4, False, ["time went backwards"]),
         ("ok", 6, True, ["no op outstanding"]),
         ("oops", 0, True, ["no op outstanding", "type is 'oops'", "time went backwards"]),
     ],
@@ -223,6 +224,33 @@ def test_an_invalid_op_of_a_generator_is_told_all_it_broke(invocation: Invocatio
         run.poll(50)
     assert all(part in str(caught.value) for part in expected)
     assert not recorded
+
+
+class Twice(Generator, frozen=True):
+    """Answers with this twice, whoever is free."""
+
+    answer: Invocation
+    is_second: bool = False
+
+    def op(self, context: Context) -> Step:
+        return self.answer, gen.NOTHING if self.is_second else Twice(self.answer, True)
+
+
+def test_a_busy_thread_gets_no_second_op() -> None:
+    run, recorded = interpreter(Twice(Invocation("a", time=50, process=1)))
+    with pytest.raises(GeneratorError, match="process 1 is not free"):
+        run.poll(50)
+    assert [op.process for op in recorded] == [1], "the first of the two"
+
+
+def test_a_run_that_ends_with_a_sleep_lasts_until_its_end() -> None:
+    run, _ = interpreter(gen.phases(A, gen.sleep(1e-6)))
+    (op,) = run.poll(0)
+    run.complete(5, op, "ok")
+    assert not run.poll(5)
+    assert (has_ended(run), run.wake_ns) == (False, 1005)
+    assert not run.poll(1005)
+    assert has_ended(run)
 
 
 def test_time_that_goes_backwards_and_no_threads_are_refused() -> None:

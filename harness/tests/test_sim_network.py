@@ -182,6 +182,7 @@ def test_a_held_link_delivers_all_after_its_release() -> None:
     environment, target = world_of(counting)
     run_for(environment, 0.1)
     environment.network.hold(LINK)
+    assert environment.cluster.links.probe()["n2"] == {"n1": "cut", "n3": "answers"}
     before = len(received(target.cores["n2"][0]))
     run_for(environment, 0.5)
     assert len(received(target.cores["n2"][0])) == before

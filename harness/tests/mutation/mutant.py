@@ -19,7 +19,9 @@ from py_compile import PycInvalidationMode
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[3]
-LEFT_OUT = (".venv", ".git", "build", "store", "*.egg-info", "__pycache__", ".hypothesis", ".*_cache")
+LEFT_OUT = ("__pycache__", ".venv", ".git", ".hypothesis", ".*_cache", "*.egg-info", "build")
+LEFT_OUT_OF_ROOT = ("store",)
+"""Runs of whoever works here; harness/store is part of the project."""
 PACKAGES = ("histories", "checkers", "nemesis", "targets", "harness")
 NO_SHRINKING = "harness.tests.mutation.no_shrinking"
 """A plugin. By its name, because it is for the tests of the copy."""
@@ -60,13 +62,18 @@ def mutated(mutant: Mutant, source: str) -> str:
     return source.replace(mutant.text, mutant.instead)
 
 
+def _left_out(directory: str, names: list[str]) -> set[str]:
+    patterns = (*LEFT_OUT, *(LEFT_OUT_OF_ROOT if Path(directory) == ROOT else ()))
+    return shutil.ignore_patterns(*patterns)(directory, names)
+
+
 class Workspace:
     """A copy of the project, which takes one mutant at a time."""
 
     def __init__(self, directory: Path) -> None:
         """`directory` does not exist yet; it then holds the copy."""
         self.directory = directory
-        shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+        shutil.copytree(ROOT, directory, ignore=_left_out, symlinks=True)
         # Python compares the time of a module, in seconds, with that of its compiled file: too coarse for what changes so fast.
         for package in PACKAGES:
             mode = PycInvalidationMode.CHECKED_HASH

@@ -112,14 +112,6 @@ MUTANTS = (
         ("test_sessions.py",),
     ),
     Mutant(
-        "sessions-survive-info",
-        SESSIONS,
-        '        if outcome.type == "info":\n            self._sessions.pop(pending.process, None)\n',
-        "",
-        "the session of a process whose op is in doubt would be used again",
-        ("test_sessions.py",),
-    ),
-    Mutant(
         "no-time-left-is-fail",
         SESSIONS,
         'else Outcome("info", pending.call.value, "timeout"))',

@@ -144,7 +144,7 @@ MUTANTS = (
         "            self._reset(flight, why)\n",
         "            pass\n",
         "clients of a dead node would wait for their time-out instead of being told",
-        ("test_sim_node.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "requests-survive-a-crash",
@@ -152,7 +152,7 @@ MUTANTS = (
         "        incarnation, number, body = argument\n        if incarnation != self.incarnation or",
         "        incarnation, number, body = argument\n        if",
         "a request to a dead process would be served by the next one",
-        ("test_sim_node.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "halting-is-healthy",
@@ -160,7 +160,7 @@ MUTANTS = (
         "if not (self.disk.is_full or self.disk.is_damaged):",
         "if False:",
         "a core that halts for no reason would pass",
-        ("test_sim_node.py", "test_sim_raft.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "raising-is-healthy",
@@ -184,7 +184,7 @@ MUTANTS = (
         "            if timer.deadline_ns is not None:\n                timer.armed_ns = max",
         "            if False:\n                timer.armed_ns = max",
         "a jump of the clock would not fire a timer",
-        ("test_sim_node.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "cancelled-timers-fire",
@@ -200,7 +200,7 @@ MUTANTS = (
         '        if self.state == "paused":\n            self._inbox.append((self._synced, argument))\n            return\n',
         "",
         "a paused process would go on as soon as its disk is ready",
-        ("test_sim_node.py", "test_sim_effects.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "timers-fire-while-paused",
@@ -208,7 +208,7 @@ MUTANTS = (
         'if (self.state == "paused" or self.step_cost_ns) and self.is_put_off(self._timer_due, argument):',
         "if self.step_cost_ns and self.is_put_off(self._timer_due, argument):",
         "a paused process would go on at its next time-out",
-        ("test_sim_node.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "killed-while-doomed-lives",
@@ -248,7 +248,7 @@ MUTANTS = (
         '        if kind not in ("full", "slow"):\n',
         "        if False:\n",
         "the disk of a running node would change under it, which no disk does",
-        ("test_sim_node.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "disk-heal-keeps-full",
@@ -256,7 +256,7 @@ MUTANTS = (
         "            node.disk.is_full = False\n",
         "",
         "a full disk would stay full in the liveness phase",
-        ("test_sim_node.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "cut-both-ways",
@@ -288,7 +288,7 @@ MUTANTS = (
         "if self.is_stream and incarnation != target.incarnation:",
         "if False:",
         "a new process would get what was sent to the old one's connection",
-        ("test_sim_network.py",),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "streams-reorder",
@@ -304,7 +304,7 @@ MUTANTS = (
         '        if target.state == "dead":\n            self._log_drop(packet, "no process listens")\n            return\n',
         "",
         "what was sent to a dead node would count as delivered",
-        ("test_sim_network.py", "test_sim_node.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "no-duplicates",
@@ -424,7 +424,7 @@ MUTANTS = (
         "        cluster.disks.heal()\n",
         "",
         "a healthy cluster would be blamed for disks that stay full",
-        ("test_sim_raft.py", "test_sim_node.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "final-heal-starts-nobody",
@@ -432,7 +432,7 @@ MUTANTS = (
         "        cluster.processes.start(cluster.nodes)\n",
         "",
         "a healthy cluster would be blamed for nodes that nobody started",
-        ("test_sim_raft.py", "test_sim_node.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "dead-at-the-start",
@@ -440,7 +440,7 @@ MUTANTS = (
         "        if dead:\n",
         "        if len(dead) == len(self.nodes):\n",
         "a cluster of which one node did not start would be tested as if it were whole",
-        ("test_sim_raft.py", "test_sim_node.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "silent-clients-are-refused",
@@ -448,7 +448,7 @@ MUTANTS = (
         'self._later(flight, NoReply("reset", why))',
         'self._later(flight, NoReply("not-sent", why))',
         "an op that a dying node may have done would be recorded as not done",
-        ("test_sim_node.py", "test_sessions.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "calls-never-time-out",
@@ -456,7 +456,7 @@ MUTANTS = (
         "        heappush(world.heap, (world.now_ns + self._timeout_ns, world.next_seq(), self._timed_out, flight))\n",
         "",
         "a client of a paused node would wait to the end of the run",
-        ("test_sim_node.py", "test_sessions.py"),
+        ("test_sim_ends.py",),
     ),
     Mutant(
         "guard-lets-time-pass",
