@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from checkers.bench import faults as faults_bench
+from harness.bench import check_memory as check_memory_bench
 from harness.bench import interpreter as interpreter_bench
 from harness.bench import simulation as simulation_bench
 from harness.run import execute, plan
@@ -60,12 +61,18 @@ def faults() -> dict[str, float]:
     return {f"{name}_s": seconds for name, seconds in row.seconds.items()} | {"check_mb": row.peak_mb - row.history_mb}
 
 
+def check_memory() -> dict[str, float]:
+    """Peak memory of checking 100,000 and 1,000,000 operations of registers."""
+    return check_memory_bench.measure()
+
+
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "interpreter": interpreter,
     "cluster": cluster,
     "simulation": simulation,
     "history": history,
     "faults": faults,
+    "check-memory": check_memory,
 }
 
 
@@ -82,7 +89,7 @@ def bench(parts: tuple[str, ...], as_json: bool) -> None:
             if not as_json:
                 click.secho(name, bold=True)
                 for field, value in found[name].items():
-                    click.echo(f"  {field:<24} {value:,.2f}" if isinstance(value, float) else f"  {field:<24} {value}")
+                    click.echo(f"  {field:<36} {value:,.2f}" if isinstance(value, float) else f"  {field:<36} {value}")
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     if "checkers" in chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from checkers.models import registry
 from checkers.models.model import Model
 from harness.cli import options
 from harness.cli.ending import note
+from harness.cli.progress import waiting
 from harness.errors import UsageError, unknown_name
 from harness.report import summary
 from harness.report.summary import CODES
@@ -96,7 +98,8 @@ def check(
     if specification is None and not checkers:
         raise UsageError(f"say what to check for: --model, one of {', '.join(registry.names())}; or --checker")
     try:
-        loaded = load(history, format_)
+        with waiting(sys.stderr, "reading the history"):
+            loaded = load(history, format_)
     except MalformedHistory as error:
         raise UsageError(str(error)) from error
     except OSError as error:
@@ -114,7 +117,8 @@ def check(
     parts: dict[str, Verdict] = {}
     try:
         for name, job in to_do.items():
-            parts[name] = job()
+            with waiting(sys.stderr, f"{line(name)}: {len(loaded.history):,} events"):
+                parts[name] = job()
             note(CODES[parts[name].validity])
     except UnfitHistory as error:
         raise UsageError(unfit(name_of(history), loaded, error)) from error

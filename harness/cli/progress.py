@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 TERMINAL_EVERY_S = 0.5
+SILENT_S = 5.0
+"""What takes no longer is done without a word."""
 PLAIN_EVERY_S = 30.0
 _ERASED = "\r\x1b[K"
 
@@ -41,3 +45,31 @@ class ProgressLine:
             self._stream.write(_ERASED)
             self._stream.flush()
             self._is_drawn = False
+
+
+@contextmanager
+def waiting(stream: TextIO, what: str, silent_s: float = SILENT_S) -> Iterator[None]:
+    """From `silent_s` on, a terminal shows what is being done inside and for how long; the line is gone at the end."""
+    if not stream.isatty():
+        yield
+        return
+    over, began_s = threading.Event(), time.monotonic()
+
+    def show() -> None:
+        patience_s = silent_s
+        with suppress(OSError, ValueError):  # The terminal may go away.
+            while not over.wait(patience_s):
+                patience_s = TERMINAL_EVERY_S
+                stream.write(f"{_ERASED}{what}: {time.monotonic() - began_s:.0f} s")
+                stream.flush()
+            if patience_s != silent_s:
+                stream.write(_ERASED)
+                stream.flush()
+
+    shower = threading.Thread(target=show, name="themis-waiting", daemon=True)
+    shower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        shower.join(timeout=SILENT_S)

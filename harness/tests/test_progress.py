@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 
-from harness.cli.progress import PLAIN_EVERY_S, TERMINAL_EVERY_S, ProgressLine
+from harness.cli.progress import PLAIN_EVERY_S, TERMINAL_EVERY_S, ProgressLine, waiting
 
 
 class Terminal(io.StringIO):
@@ -43,3 +44,21 @@ def test_elsewhere_whole_lines_come_seldom() -> None:
         line.show(second)
         line.clear()
     assert stream.getvalue() == "30 of 4000 seeds, 1.0 a second\n60 of 4000 seeds, 1.0 a second\n"
+
+
+def test_long_work_is_told_in_a_terminal_and_the_line_is_gone_at_its_end() -> None:
+    stream = Terminal()
+    with waiting(stream, "linearizable: 2,000,000 events", silent_s=0.0):
+        deadline_s = time.monotonic() + 30
+        while not stream.getvalue():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.001)
+    assert "linearizable: 2,000,000 events: 0 s" in stream.getvalue()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_short_work_and_work_that_nobody_looks_at_go_without_a_word() -> None:
+    for stream in (Terminal(), io.StringIO()):
+        with waiting(stream, "work", silent_s=0.0 if not stream.isatty() else 60.0):
+            pass
+        assert stream.getvalue() == ""
