@@ -16,6 +16,7 @@ from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, UsageError
 from harness.generators.interpreter import Interpreter
 from harness.report import summary
+from harness.run import phases
 from harness.run.execute import execute, run_into
 from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
@@ -191,3 +192,8 @@ def test_final_reads_come_after_the_heal_and_faults_beyond_the_time_limit_never(
     after = [op for op in history if op.is_client and op.time > healed_ns]
     assert {(op.f, op.process) for op in after if op.type == "ok"} == {("read", thread) for thread in range(4)}
     assert result.counts["faults_missed"] == 0
+
+
+def test_a_replay_waits_for_all_its_faults_and_a_planned_run_for_as_long_again_as_it_lasts() -> None:
+    assert phases.late_s_max(planned(SPEC, CUT)) is None
+    assert phases.late_s_max(planned(SPEC)) == SPEC.time_limit_s

@@ -55,6 +55,16 @@ def test_a_text_that_fits_two_runs_is_refused(tmp_path: Path) -> None:
         store.find(first.path.name[:8])
 
 
+def test_a_file_is_replaced_whole_and_who_reads_the_old_one_reads_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "verdict.json"
+    write_atomically(path, b"old")
+    with path.open("rb") as reader:
+        write_atomically(path, b"new and longer")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_store_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be written.*--store"):

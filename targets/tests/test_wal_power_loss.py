@@ -51,6 +51,11 @@ def test_every_acknowledged_record_survives_a_power_loss_right_after_it(disk: Di
     log.close()
 
 
+def test_a_new_log_is_sound_after_a_power_loss(disk: Disk, tmp_path: Path) -> None:
+    opened(disk.root).close()
+    assert found(disk.after_power_loss(tmp_path / "after")) == []
+
+
 def test_a_log_that_was_opened_again_goes_on_durably(disk: Disk, tmp_path: Path) -> None:
     for number in range(3):
         log = opened(disk.root)

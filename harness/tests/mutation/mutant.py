@@ -25,6 +25,8 @@ LEFT_OUT_OF_ROOT = ("store",)
 PACKAGES = ("histories", "checkers", "nemesis", "targets", "harness")
 NO_SHRINKING = "harness.tests.mutation.no_shrinking"
 """A plugin. By its name, because it is for the tests of the copy."""
+HANGS_S = 1800
+"""More than any package's tests take, on a busy machine too. A test has a time-out of its own, which some loops do not notice."""
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest."""
 
@@ -101,14 +103,18 @@ class Workspace:
     def first_failure(self, paths: Sequence[str]) -> str | None:
         """The first test below these paths that fails, without the long ones; None when all pass. Raises Broken."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-m", "not long and not linux"]
-        done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", "-p", NO_SHRINKING, *paths],
-            cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": str(self.directory)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "-p", "no:cacheprovider", "-p", NO_SHRINKING, *paths],
+                cwd=self.directory,
+                env={**os.environ, "PYTHONPATH": str(self.directory)},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=HANGS_S,
+            )
+        except subprocess.TimeoutExpired:
+            return f"{' '.join(paths)}: no end within {HANGS_S} s"
         if done.returncode == PASSED:
             return None
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)

@@ -146,9 +146,9 @@ MUTANTS = (
     Mutant(
         "driver-swallows-what-a-client-raised",
         DRIVER,
-        "            self._failure = self._failure or error\n",
-        "            pass\n",
-        "a client that crashes would leave its op open, and the run go on for ever",
+        "raise self._failure\n",
+        "return\n",
+        "a run that a crashed client ended would pass for a whole one",
         ("test_driver.py",),
     ),
     Mutant(
