@@ -13,6 +13,8 @@ BUILT_IN = {
     "counter": "targets.machines.counter:CounterMachine",
     "set": "targets.machines.sets:SetMachine",
     "queue": "targets.machines.fifo_queue:QueueMachine",
+    "stack": "targets.machines.stack:StackMachine",
+    "priority-queue": "targets.machines.priority_queue:PriorityQueueMachine",
     "lock": "targets.machines.lock:LockMachine",
 }
 

@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-INTERFACES = {"register": "kv", "append": "kv", "counter": "counter", "set": "set", "queue": "queue", "lock": "lock"}
+INTERFACES = {"register": "kv", "append": "kv"} | {
+    name: name for name in ("counter", "set", "queue", "stack", "priority-queue", "lock")
+}
 
 
 def themis_test(*flags: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:

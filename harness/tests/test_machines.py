@@ -27,16 +27,20 @@ from targets.node import CRASHED, MACHINE_FAILED
 
 FAULTS = ("partition", "kill", "pause", "loss", "clock")
 
-WORKLOADS = ("register", "append", "counter", "set", "queue", "lock")
-MACHINES = ("append", "counter", "set", "queue", "lock")
+WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority-queue", "lock")
+MACHINES = ("append", "counter", "set", "queue", "stack", "priority-queue", "lock")
 """A workload of each machine."""
 
 FOUND_BY = {
     ("append", "stale-read"): 1,
     ("counter", "stale-read"): 1,
     ("set", "stale-read"): 1,
+    ("stack", "stale-read"): 1,
+    ("priority-queue", "stale-read"): 1,
     ("counter", "reply-before-commit"): 1,
     ("queue", "reply-before-commit"): 1,
+    ("stack", "reply-before-commit"): 1,
+    ("priority-queue", "reply-before-commit"): 1,
     ("lock", "reply-before-commit"): 1,
 }
 """(workload, bug) -> a seed whose history shows it. The queue and the lock have no reads that could be stale."""

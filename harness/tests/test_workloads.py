@@ -24,8 +24,8 @@ from targets.machines.machine import Refused
 from targets.session import Call
 
 NODES = ("n1", "n2", "n3")
-WORKLOADS = ("register", "append", "counter", "set", "queue", "lock")
-WRITES = {"write", "cas", "append", "add", "remove", "enqueue", "dequeue", "acquire", "release"}
+WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority-queue", "lock")
+WRITES = {"write", "cas", "append", "add", "remove", "enqueue", "dequeue", "push", "pop", "acquire", "release"}
 
 
 class Replica:
@@ -91,7 +91,10 @@ def test_a_sound_machine_is_valid_and_every_operation_of_it_is_used(name: str, d
     verdict = judge(name, history)
     assert verdict.validity is Validity.VALID
     used = {op.f for op in history if op.type == "ok"}
-    assert used == set(msgspec.structs.asdict(context(name).options)) & (WRITES | {"read"}) or name == "lock"
+    assert (
+        used == set(msgspec.structs.asdict(context(name).options)) & (WRITES | {"read", "contains", "peek"})
+        or name == "lock"
+    )
     assert name != "lock" or used == {"acquire", "release"}
 
 

@@ -45,6 +45,8 @@ SEQUENTIAL_MODELS: Mapping[str, str] = {
     "counter": "counter",
     "set": "set",
     "queue": "fifo-queue",
+    "stack": "lifo-stack",
+    "priority-queue": "priority-queue",
     "lock": "fenced-lock",
     "append": "list-append",
 }

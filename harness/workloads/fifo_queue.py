@@ -45,7 +45,7 @@ def draw(options: QueueOptions, draws: Stream, number: int) -> tuple[str, int | 
 
 
 class UntilEmpty(Generator, frozen=True):
-    """Dequeues of the key until one finds it empty."""
+    """Takes from the key until one finds it empty."""
 
     key: Any
     inner: Generator
@@ -60,9 +60,9 @@ class UntilEmpty(Generator, frozen=True):
         return UntilEmpty(self.key, self.inner.update(context, event), self.is_empty or found_nothing)
 
 
-def empty(key: Any) -> Generator:
-    """Dequeues of the key until it is empty."""
-    return UntilEmpty(key, delay(RETRY_S, repeat(Invocation("dequeue", key))))
+def empty(key: Any, take: str = "dequeue") -> Generator:
+    """Takes from the key until it is empty."""
+    return UntilEmpty(key, delay(RETRY_S, repeat(Invocation(take, key))))
 
 
 class QueueWorkload:

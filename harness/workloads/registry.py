@@ -13,6 +13,8 @@ BUILT_IN = {
     "counter": "harness.workloads.counter:CounterWorkload",
     "set": "harness.workloads.sets:SetWorkload",
     "queue": "harness.workloads.fifo_queue:QueueWorkload",
+    "stack": "harness.workloads.stack:StackWorkload",
+    "priority-queue": "harness.workloads.priority_queue:PriorityQueueWorkload",
     "lock": "harness.workloads.lock:LockWorkload",
     "append": "harness.workloads.append:AppendWorkload",
 }

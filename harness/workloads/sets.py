@@ -1,8 +1,8 @@
-"""Elements added to many sets, some of them removed again, and reads of the whole set.
+"""Elements added to many sets, some of them removed again, looks for one of them, and reads of the whole set.
 
-Every added element is new to its key. A removal takes one of the last few that were added, so that it meets additions that are
-still under way. 40 ops a key: an addition or removal whose outcome is unknown doubles the sets that are possible until a read tells
-them apart, and a read tells of all of them at once.
+Every added element is new to its key. A removal or a look takes one of the last few that were added, so that it meets additions
+that are still under way. 40 ops a key: an addition or removal whose outcome is unknown doubles the sets that are possible until a
+read tells them apart, and a read tells of all of them at once.
 """
 
 from __future__ import annotations
@@ -24,25 +24,32 @@ from harness.workloads.keyed import (
 )
 
 _LATEST = 5
-"""A removal goes back at most so many ops."""
+"""A removal or a look goes back at most so many ops."""
 
 
 class SetOptions(KeyedOptions, frozen=True, kw_only=True):
-    """add, remove, read: weights of the mix. See KeyedOptions."""
+    """add, remove, contains, read: weights of the mix. See KeyedOptions."""
 
     ops_per_key: Positive = 40
     add: Weight = 4
     remove: Weight = 1
-    read: Weight = 5
+    contains: Weight = 2
+    read: Weight = 4
 
     def __post_init__(self) -> None:
         require_some(self, "add", "read")
 
 
 def draw(options: SetOptions, draws: Stream, number: int) -> tuple[str, int | None]:
-    """An addition of the number; or a removal of one of the last numbers, which is an element if its op was an addition; or a
-    read."""
-    f = chosen(draws, ("add", options.add), ("remove", options.remove), ("read", options.read))
+    """An addition of the number; or a removal of, or a look for, one of the last numbers, which is an element if its op was an
+    addition; or a read."""
+    f = chosen(
+        draws,
+        ("add", options.add),
+        ("remove", options.remove),
+        ("contains", options.contains),
+        ("read", options.read),
+    )
     if f == "read":
         return f, None
     return f, number if f == "add" else max(0, number - 1 - draws.below(_LATEST))
@@ -52,7 +59,7 @@ class SetWorkload:
     """Keys from 0 up; see the module."""
 
     name = "set"
-    summary = "elements added to and removed from many sets, and reads of them"
+    summary = "elements added to and removed from many sets, looks for them, and reads"
     interface = "set"
     data_type = "set"
     option_type = SetOptions

@@ -83,6 +83,36 @@ SCRIPTS: dict[str, list[tuple[str, Any]]] = {
         ("dequeue x", None),
         ("dequeue y", 3),
     ],
+    "stack": [
+        ("pop x", None),
+        ("peek x", None),
+        ("push x 1", None),
+        ("push x 2", None),
+        ("push y 3", None),
+        ("peek x", 2),
+        ("pop x", 2),
+        ("peek x", 1),
+        ("pop x", 1),
+        ("pop x", None),
+        ("pop y", 3),
+    ],
+    "priority-queue": [
+        ("dequeue x", None),
+        ("peek x", None),
+        ('enqueue x [2,"a"]', None),
+        ('enqueue x [1,"b"]', None),
+        ('enqueue x [2,"c"]', None),
+        ('enqueue x [1,"d"]', None),
+        ("enqueue y [5,5]", None),
+        ("peek x", [1, "b"]),
+        ("dequeue x", [1, "b"]),
+        ("dequeue x", [1, "d"]),
+        ("dequeue x", [2, "a"]),
+        ("peek x", [2, "c"]),
+        ("dequeue x", [2, "c"]),
+        ("dequeue x", None),
+        ("dequeue y", [5, 5]),
+    ],
     "lock": [
         ("release x 1", "not-held!"),
         ("acquire x 1", 1),
@@ -169,6 +199,10 @@ def test_what_was_read_or_snapshotted_does_not_change_any_more() -> None:
         ("queue", '{"f": "enqueue", "key": "x", "value": null}', r"\$\.value"),
         ("queue", '{"f": "enqueue", "key": "x", "value": [1]}', r"\$\.value"),
         ("queue", '{"f": "dequeue", "key": "x", "value": 1}', "value"),
+        ("stack", '{"f": "push", "key": "x", "value": null}', r"\$\.value"),
+        ("stack", '{"f": "pop", "key": "x", "value": 1}', "value"),
+        ("priority-queue", '{"f": "enqueue", "key": "x", "value": 1}', r"\$\.value"),
+        ("priority-queue", '{"f": "enqueue", "key": "x", "value": ["a", 1]}', r"\$\.value\[0\]"),
         ("lock", '{"f": "acquire", "key": "x"}', "`value`"),
         ("lock", '{"f": "release", "key": "x", "value": 0.5}', r"\$\.value"),
     ],
@@ -189,9 +223,10 @@ def test_an_answer_that_the_machine_cannot_give_is_refused(interface: str, body:
 
 def test_there_is_no_machine_of_another_name() -> None:
     with pytest.raises(
-        ValueError, match="no machine has the interface 'stack'; there are counter, kv, lock, queue, set"
+        ValueError,
+        match="no machine has the interface 'bag'; there are counter, kv, lock, priority-queue, queue, set, stack",
     ):
-        machine_registry.find("stack")
+        machine_registry.find("bag")
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
@@ -208,6 +243,8 @@ def random_command(interface: str, rng: random.Random) -> Command:
             for f in rng.choices(("r", "w", "append"), k=rng.randint(1, 4))
         ],
     }
+    if interface == "priority-queue":
+        drawn["enqueue"] = lambda: [rng.choice((0, 1, 2)), rng.choice(VALUES)]
     types: Sequence[Any] = machine_registry.find(interface).command_type.__args__
     type = rng.choice(types)
     f = type.__struct_config__.tag
