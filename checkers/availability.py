@@ -1,7 +1,7 @@
-"""What the system served while a fault was in force, and how soon it served again: the CAP trade-off as numbers.
+"""Measures what the system served while a fault was in force, and how soon it served again: the CAP trade-off as numbers.
 
-Always VALID: being unavailable is no anomaly of consistency. Near-linear: ops are sorted once, and each window asks by
-bisection.
+The verdict is always VALID: an unavailable system breaks no consistency model. The time is near-linear: the checker sorts the ops
+once, and finds those of each window by bisection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ CHECKER = "availability"
 ENDS: tuple[OpType, ...] = ("ok", "fail", "info")
 """How an op may end; one that never completed counts as info."""
 BLOCK = 1024
-"""Gaps are looked at in blocks of so many: a window looks at the blocks within it, and at the ends one by one."""
+"""The checker keeps the greatest gap of each block of so many gaps: a window reads the blocks inside it, and single gaps only at
+its ends."""
 
 Times = NDArray[np.int64]
 
@@ -113,8 +114,7 @@ _NONE: Times = np.array([], dtype=np.int64)
 
 
 def sides(did: Any, nodes: Iterable[str]) -> list[list[str]]:
-    """The groups of nodes that still reach each other, in both directions and perhaps over others, under a recorded
-    grudge.
+    """The groups of nodes that a recorded grudge leaves connected: in both directions, directly or through others of the group.
 
     The largest first. Empty when `did` holds no grudge.
     """

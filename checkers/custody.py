@@ -1,7 +1,7 @@
-"""Which node held an acknowledged write, from when to when: read from the traces, for whoever has to explain a lost one.
+"""Reads from the traces which node held an acknowledged write from when to when, to explain how a write was lost.
 
-The answer to a client names the entry on which it rests (histories.tracing.Served). From there on each node's log is followed as
-the ledger of the invariants has it: what a crash took from a log is known when the node tells what its disk holds.
+The answer to a client names the entry on which it rests (histories.tracing.Served). From there on the ledger of the invariants
+follows each node's log. What a crash took from a log is known when the restarted node tells what its disk holds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ State = Literal["in-log", "applied", "down"]
 
 
 class Span(msgspec.Struct, frozen=True):
-    """One node held it in one way. until_ns: None when it still did at the end of the traces."""
+    """One node held the write in one state. until_ns: None when it still did at the end of the traces."""
 
     state: State
     from_ns: int
@@ -27,25 +27,25 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """The node's log held it no more. crash: its disk did not give it back; time_ns is that of the crash, where it is known, and
-    else of the restart. truncated, replaced: the node took it off itself."""
+    """The node's log ceased to hold the write. crash: the disk did not return it; time_ns is the time of the crash, or of the
+    restart where no trace tells of the crash. truncated, replaced: the node removed it."""
 
     time_ns: int
     why: Literal["crash", "truncated", "replaced"]
 
 
 class NodeCustody(msgspec.Struct, frozen=True):
-    """One node's part. spans: in order, without overlap. losses: each time that its log ceased to hold it."""
+    """How one node held the write. spans: in order, without overlap. losses: each time that its log ceased to hold it."""
 
     spans: tuple[Span, ...]
     losses: tuple[Loss, ...]
 
 
 class Custody(msgspec.Struct, frozen=True):
-    """Where one acknowledged write was.
+    """Which nodes held one acknowledged write.
 
     op: index of its invocation. served_by, served_ns: who acknowledged it, and when. index, term, command: its entry.
-    nodes: of each node that ever held it.
+    nodes: each node that ever held it.
     """
 
     op: int
@@ -68,7 +68,7 @@ class Custody(msgspec.Struct, frozen=True):
 
 
 def custody(records: Iterable[TraceRecord], op: int) -> Custody | None:
-    """Where the write that was invoked as `op` was; None when no node traced that it acknowledged it, or what it wrote.
+    """Which nodes held the write that was invoked as `op`; None when no node traced that it acknowledged it, or what it wrote.
 
     records: of all nodes, in order of time.
     """
@@ -105,7 +105,8 @@ def custody(records: Iterable[TraceRecord], op: int) -> Custody | None:
 
 
 def _entry_of(trace: list[TraceRecord], op: int) -> tuple[str, int, int, Entry] | None:
-    """Who answered this op when, with which index, and the entry that its log had there."""
+    """The node that answered this op, the time, the index that the answer rests on, and the entry that the node's log had
+    there."""
     ledger = Ledger()
     for record in trace:
         event = record.event
@@ -119,7 +120,7 @@ def _entry_of(trace: list[TraceRecord], op: int) -> tuple[str, int, int, Entry] 
 
 
 class _Watch:
-    """One node while its trace is read."""
+    """Collects the spans and losses of one node while its trace is read."""
 
     def __init__(self) -> None:
         self.is_down = False
@@ -142,7 +143,7 @@ class _Watch:
             if self._state in (None, "down"):
                 self._turn(time_ns, "in-log")
         elif self._state == "down":
-            self._state = None  # The disk had lost it with the crash.
+            self._state = None  # The crash lost it: the disk did not return it.
             self._losses.append(Loss(self._crash_ns, "crash"))
         elif self._state is not None:
             self._turn(time_ns, None)

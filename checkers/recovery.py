@@ -1,6 +1,6 @@
-"""Whether the system served again when the last fault had been lifted: a run that was dead to its end proves little.
+"""Checks that the system served again after the last fault was lifted: a run whose cluster was dead to the end proves little.
 
-Never INVALID: in real time nobody can say how long is too long. (In the simulation `liveness` can.)
+The verdict is never INVALID: in real time nobody can say how long is too long. (In the simulation `liveness` can.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from histories.op import Op
 
 CHECKER = "recovery"
 SILENT_MIN = 5
-"""So many ops without an answer, with no `ok` after them, are not bad luck: final reads are tried until they succeed."""
+"""A history that ends with so many unanswered ops did not recover by bad luck: final reads are tried until they succeed."""
 UNANSWERED = frozenset({"timeout", "not-sent", "reset", "bad-reply"})
 """The errors of calls that got no answer, as the histories name them: the values of `why` in targets.session.NoReply."""
 

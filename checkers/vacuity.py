@@ -1,4 +1,4 @@
-"""Whether a run could have failed at all: a green verdict on a history that tested nothing is worth nothing."""
+"""Checks that a run could have failed: a green verdict on a history that tested nothing is worth nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT) -> Verdic
 
 
 def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, Any]) -> list[str]:
-    """What is wrong with the faults; nothing when none was planned, or when another tool recorded the history."""
+    """The thresholds that the faults miss, in words; none when no fault was planned, or when another tool recorded the
+    history."""
     if not thresholds.overlap_min:
         return []
     windows = fault_windows(history)

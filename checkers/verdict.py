@@ -99,8 +99,7 @@ def merge(parts: Mapping[str, Verdict], checker: str = "all") -> Verdict:
 def guarded(checker: str, check: Callable[[], Verdict], lets_pass: tuple[type[Exception], ...] = ()) -> Verdict:
     """`check()`'s verdict; a crash inside it is UNKNOWN with its traceback, so that it can never pass for VALID.
 
-    What is no Verdict, or holds evidence that JSON has no word for, counts as a crash. Exceptions of `lets_pass` are
-    raised.
+    An answer that is no Verdict, or that cannot be written as JSON, counts as a crash. Exceptions of `lets_pass` are raised.
     """
     try:
         verdict: object = check()

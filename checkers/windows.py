@@ -1,7 +1,7 @@
-"""When which fault was in force, as the results of the history's fault ops tell. No judgement here.
+"""Reads from the history's fault ops when each fault was in force. It judges nothing.
 
-What begins and what ends a fault is said by the ops themselves (histories.faults); the name of an op means nothing. A
-history that another tool recorded says nothing of the kind, and has no windows.
+The result of a fault op says which faults the op began and ended (histories.faults); the name of the op means nothing. Fault ops
+that another tool recorded do not say it: such a history has no windows.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Window(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """Name and nodes, or whatever tells more than these: "kill n1 n2", "partition:one n1 | n2 n3"."""
+        """The name with the nodes, or with words that say more than the nodes do: "kill n1 n2", "partition:one n1 | n2 n3"."""
         return f"{self.name} {self.what or ' '.join(self.onsets)}"
 
     def spans(self) -> Iterator[tuple[int, int | None]]:
@@ -78,7 +78,7 @@ class _Building:
             if first is None:
                 self.lifts[node] = lift
             elif first.lifted_ns is None:
-                # The first try may have been what ended it; the last one is what was seen to have.
+                # The first try may have ended the fault; the last one measured that it was over.
                 self.lifts[node] = Lift(first.lifting_ns, lift.lifted_ns)
 
     def built(self) -> Window:
@@ -123,7 +123,7 @@ def fault_windows(history: History) -> list[Window]:
 
 
 def fault_results(history: History) -> Iterator[tuple[Op, FaultResult]]:
-    """Each completed fault op with its result, in order; those that have none of ours are left out."""
+    """Each completed fault op with its result, in order. Ops without a FaultResult are left out."""
     for op in history:
         if op.process == NEMESIS and (result := fault_result(op)) is not None:
             yield op, result

@@ -1,7 +1,7 @@
 """Nothing acknowledged is lost: a majority of the disks always holds the last committed entry.
 
-Only a node that told its log anew after the commitment counts against it: what a dead node's disk holds, or what a node
-wrote just before it died, no one knows. With fewer than that the others may be the majority, and nothing is said.
+Only nodes that told their log anew after the commitment count as lacking the entry: nobody knows what a dead node's disk holds,
+or what a node wrote just before it died. While the other nodes may still be a majority, the rule reports nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from histories.tracing import Committed, Recovered, Role, TraceEvent, Voted
 
 
 class Durability:
-    """Watches `Recovered`, and what a node says first after a truncation."""
+    """Watches `Recovered`, and the first event of a node after it truncated its log."""
 
     name = "durability"
 
@@ -28,7 +28,8 @@ class Durability:
         self._majority = node_count // 2 + 1
 
     def _on_role(self, time_ns: int, node: str, event: Role) -> Violation | None:
-        """A candidate's log is as told; a follower's role may come between a truncation and what follows it."""
+        """A node that becomes candidate or leader has told all of its log; one may become follower between a truncation and what
+        follows it."""
         return None if event.role == "follower" else self._on_sign(time_ns, node, event)
 
     def _on_sign(self, time_ns: int, node: str, _event: TraceEvent) -> Violation | None:

@@ -1,7 +1,8 @@
 """An entry committed in a term is in the log of the leader of every later term (Raft §5.4, figure 3).
 
-The last such entry is enough: with log matching, whoever has it has all before it. A commitment counts for the term in which it
-was first seen, which is never earlier than that in which it came about: so nothing legal is called a violation.
+It is enough to look at the last such entry: by log matching, a log that has it has all entries before it. A commitment counts for
+the term in which a trace first shows it. That is never earlier than the term in which it happened, so that no legal run is called
+a violation.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What the trace says each node's log holds, and which entries are committed: the common ground of the log rules.
+"""Follows in the traces what each node's log holds and which entries are committed; the rules about logs read it.
 
 The ledger takes every event before the rules look at it, and notes in `conflict` what the event contradicts.
 
-A crash may come between a trace and its record: the disk may then hold less than was traced, or more, where a truncation was
-traced that did not survive. So what was cut off is kept until the node tells, by `Recovered`, what its log holds. An entry of
-which the trace never told the command is None here, and no rule judges by it.
+A crash may come between a trace and its record. The disk may then hold less than was traced, or more, where a traced truncation
+did not reach it. So the ledger keeps what was cut off until the node tells by `Recovered` what its log holds. An entry whose
+command no trace told is None here, and no rule uses it.
 """
 
 from __future__ import annotations
@@ -145,14 +145,14 @@ class Ledger:
         self._others: dict[tuple[int, int], tuple[Entry, int | None, str]] = {}
 
     def view(self, node: str) -> NodeView:
-        """The node's view, made at first sight."""
+        """The node's view, made at its first use."""
         view = self.nodes.get(node)
         if view is None:
             view = self.nodes[node] = NodeView(node)
         return view
 
     def _on_started(self, _time_ns: int, node: str, _event: Started) -> None:
-        """A new process: what is in memory only is gone, and the log will be told anew."""
+        """A new process runs: its memory is empty, and it will tell its log anew."""
         view = self.view(node)
         view.role = "follower"
         view.commit_index = 0
@@ -246,7 +246,7 @@ class Ledger:
         view.is_settled = False
 
     def _forget(self, view: NodeView) -> None:
-        """It goes on after a restart without having told what its disk holds: nobody knows."""
+        """The node goes on after a restart without having told what its disk holds: its log is unknown."""
         view.is_recovering = False
         view.log = [None] * len(view.log)
         view.starts = []

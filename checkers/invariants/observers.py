@@ -37,7 +37,7 @@ class Observers:
         }
 
     def _first_of(self, kind: type, handlers: tuple[Handler, ...]) -> Handler:
-        """What notes that an event of this type was seen, and from then on leaves it to `handlers` alone."""
+        """A handler that notes the first event of this type, passes it on, and then gives its place to `handlers`."""
 
         def first(time_ns: int, node: str, event: TraceEvent) -> Violation | None:
             self._seen.add(kind)
@@ -47,7 +47,7 @@ class Observers:
         return first
 
     def observe(self, record: TraceRecord) -> Violation | None:
-        """What this record, after all before it, shows to be wrong. What no rule reads is passed over."""
+        """The violation that this record shows, given all records before it; None also for a record that no rule reads."""
         return _ask(self.handlers.get(type(record.event), ()), record.time, record.node, record.event)
 
     def verdict(self, violation: Violation | None) -> Verdict:

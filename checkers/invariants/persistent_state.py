@@ -1,4 +1,4 @@
-"""What a node showed to others it still knows after a crash: its term, and whom it voted for in it (Raft figure 2, "updated on
+"""After a crash a node still knows what it showed to others: its term, and its vote in that term (Raft figure 2, "updated on
 stable storage before responding to RPCs").
 
 The simulation tells `Shown` when a node sends its first message after a `Role` or `Voted`. A crash before that may undo both.
