@@ -1,8 +1,8 @@
-"""Keeps which faults are in force, node by node: begun, seen to be in force, being lifted, lifted.
+"""Records for each node which faults have begun on it, are in force, are being lifted, and are over.
 
-One book for all faults of a run: a `start` ends whatever holds a node dead, whichever fault killed it. A fault writes down what it
-is about to do before it does it, so that after a crash or a time-out in the middle the book still says that it may be in force.
-`Nemesis` copies what an op wrote into the op's result.
+All faults of a run share one book: a `start` ends whatever holds a node dead, whichever fault killed it. A fault writes down what
+it is about to do before it does it, so that after a crash or a time-out in the middle the book still says that it may be in
+force. `Nemesis` copies what an op wrote into the op's result.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class FaultBook:
 
 
 class OpenFault:
-    """A fault from its beginning to its end. Each method is about the nodes that it is given (None: all that are left). It takes a
-    node's time from its span, where the environment measured one; else from at_ns; else it is now."""
+    """A fault from its beginning to its end. Each method is about the nodes that it is given (None: all that are left). The time
+    that it writes down for a node is the one of its span, where the environment measured one; else at_ns; else now."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What an environment can do to its nodes: the Protocols that faults are written against and environments implement.
+"""The Protocols of what can be done to nodes: environments implement them, and faults call them.
 
 All methods are synchronous and return when their effect is there. Real environments are called from a worker thread; the simulation
 calls them in virtual time. A method that could not do its work raises `FaultError`; it never pretends.

@@ -1,8 +1,7 @@
-"""What a family of faults is to the planner, the command line and the schedule file: its names, needs, plans and
-final ops.
+"""Describes a family of faults to the planner, the command line and the schedule file: its names, needs, plans and final ops.
 
 A user's own family is an object of this Protocol, mostly a subclass of `FamilyDefaults`: under the entry point group
-`themis.faults`, or named as `--nemesis package.module:Family`. See docs/faults.md.
+`themis.faults`, or named as `--nemesis package.module:Family`. docs/faults.md has an example.
 """
 
 from __future__ import annotations
@@ -114,7 +113,8 @@ class Down(NamedTuple):
 
 
 class FamilyDefaults:
-    """What most families say: no variants, no roles, any cluster size, no node down; a fault model claims it by its own name."""
+    """The defaults that fit most families: no variants, no roles, any cluster size, no node down; a fault model claims the family
+    by its own name."""
 
     name: str
     variants: tuple[str, ...] = ()

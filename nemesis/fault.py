@@ -1,4 +1,4 @@
-"""What a fault is to the harness: some ops, `invoke` for one planned op, `heal` for the end.
+"""The Protocol of a fault: `invoke` does one planned op, and `heal` undoes everything at the end.
 
 A fault reports evidence, not intent: each op completes with what was done and what was measured after it
 (histories.faults.FaultResult), and the run's FaultBook holds what it began and ended.

@@ -1,4 +1,4 @@
-"""Plans from the seed, as data, which fault strikes when. Pure.
+"""Plans from the seed which fault strikes when. The plan is data, and planning is pure.
 
 Each family has a stream of its own and knows nothing of the others: quiet, a fault, quiet, a fault, ... until shortly before the
 time limit, so that its last fault is healed by then. Two things couple the families: the number of nodes that a fault model allows
@@ -86,7 +86,7 @@ def plan(
 
 
 def _fill(streams: Sequence[_Stream], limit: int, node_count: int) -> list[Planned]:
-    """A fault for each time of each stream, as far as no more than `limit` nodes are down at once.
+    """Plans a fault for each time of each stream, unless more than `limit` nodes would be down at once.
 
     When there is little room, the streams with the fewest faults so far go first in each round.
     """

@@ -85,7 +85,7 @@ class Nemesis:
         for late in self._still_stuck(fault):
             late.thread.join(self.timeout_s)
         before = self._still_stuck(fault)
-        # Healed all the same: what can be undone is. But when the stuck op comes back it may break things again.
+        # The heal undoes what it can all the same. But when the stuck op comes back it may break things again: hence the doubt.
         result = self._run(fault, fault.heal, "the heal", frozenset(self.cluster.nodes), None)
         return _doubted(result, [late.what for late in before]) if before else result
 

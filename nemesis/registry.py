@@ -1,9 +1,9 @@
 """Finds the families of faults that a command line names, and says whether a cluster and a target's fault model allow them.
 
-    partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder
+    partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder late
     corrupt rate disk[:kind]
 
-and whatever the entry point group `themis.faults` adds, or `package.module:Family` names: see nemesis.outside.
+and whatever the entry point group `themis.faults` adds, or `package.module:Family` names (nemesis.outside loads them).
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ def check(schedule: Schedule, path: str = "schedule") -> None:
 def outside_model(schedule: Schedule, survives: Collection[str], down_nodes_max: float = 1.0) -> list[str]:
     """Where a schedule leaves a target's fault model, in words; empty when it stays inside.
 
-    survives, down_nodes_max: as in the target's fault model (a share of all nodes). Which nodes an entry takes down, and
-    which it brings back, its family says; a "primary" counts as a node of its own.
+    survives, down_nodes_max: as in the target's fault model (a share of all nodes). The family of an entry says which nodes the
+    entry takes down and brings back; a "primary" counts as a node of its own.
     """
     found: list[str] = []
     for choice in schedule.fault_choices():

@@ -5,8 +5,8 @@ A start's value is {"kind": "offset" | "jump" | "strobe", "offset_ns": {"n1": 50
 moving the same clocks to another offset. Nodes that a start does not name keep the clocks they have.
 
 The evidence is every node's clock against the controller's, and for a drift its rate. A stop also records how far the clocks were
-off just before it. Both are compared with what was asked, plus the offsets that the machines had before the first fault: hosts are
-never quite in step.
+off just before it. The fault compares the readings with what was asked, plus the offsets that the machines had before the first
+fault: the clocks of hosts never agree exactly.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Clock:
         asked = op.value["rate"] if kind == DRIFT else op.value["offset_ns"]
         self._learn(self._offsets())
         name = f"{self.name}:{kind}"
-        # The next leap of the same clocks is the same fault still; any other start ends what it takes the place of.
+        # Another leap of the same clocks belongs to the same fault; any other start ends the fault that it replaces.
         begun = next((f for f in self.book.open(name) if f.nodes == set(asked)), None)
         replaced = [fault for fault in self.book.open(self.name) if fault is not begun and self._is_same(fault, kind)]
         if begun is None:

@@ -99,7 +99,7 @@ class Disk:
             fault = self.book.begin(name, nodes)
         else:
             processes = ProcessFault(self.cluster, self.book)
-            # Before the kill: one that is stuck half way is started by the heal as well.
+            # Noted before the kill: should it get stuck half-way, the heal starts these nodes as well.
             fault = self.book.begin(name, nodes, holds="dead", damages=kind not in CRASHES)
             self.crashed.update(nodes)
             spans = processes.processes.kill(nodes)
@@ -152,7 +152,7 @@ class DiskFamily(FamilyDefaults):
         return Disk(cluster, book)
 
     def plan(self, variant: str, window: Window) -> Planned | None:
-        # A power failure may take all nodes; damage to what was stored, a minority: replication is for that.
+        # A power failure may strike all nodes. Damage to stored data strikes a minority: replication is there to survive it.
         target = window.rng.choice(("one", "minority", "all")) if variant == "lose-unsynced" else "minority"
         chosen = choose(target, window) or choose("one", window)
         if chosen is None:

@@ -77,7 +77,8 @@ class Packets:
         lifting = self.book.open(kind)
         for fault in lifting:
             fault.lifting()
-        # Not heal(): the other kinds stay. Without links the parameters are of no account, but they are there.
+        # Not heal(), which would end the other kinds too. Without links the parameters do not matter; `disturb` takes some all
+        # the same.
         self.packets.disturb(kind, (), {name: least for name, (least, _) in PARAMETERS[kind].items()})
         return self._measured(None, {kind: []}, lifting)
 

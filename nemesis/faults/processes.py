@@ -19,8 +19,8 @@ PRIMARY = "primary"
 TARGETS = ("one", "minority", "majority", "all", PRIMARY)
 
 ANSWERS_WITHIN_S = 2.0
-"""How long a node that was started is waited for. One that runs and does not answer is no failure of the fault: it may need
-others for it, which only the next ops start."""
+"""How long a start waits for its nodes to answer. The fault does not fail when a node runs and does not answer: the node may need
+others, which only the next ops start."""
 
 NOT_DEAD: tuple[ProcessState, ...] = ("running", "paused")
 NOT_PAUSED: tuple[ProcessState, ...] = ("running", "dead")

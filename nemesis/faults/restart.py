@@ -29,7 +29,7 @@ class RestartFamily(FamilyDefaults):
         return Needs(capabilities=("processes",))
 
     def claims(self, variant: str) -> Sequence[str]:
-        # Who survives kills of any nodes survives their restarts: the planner keeps to the number that may be down.
+        # A target that survives kills survives restarts: the planner keeps to the number of nodes that may be down.
         return (self.name, f"{self.name}/{variant}", "kill")
 
     def build(self, cluster: Cluster, book: FaultBook) -> Kill:

@@ -1,4 +1,4 @@
-"""The Docker engine: reached, and asked to run commands in containers."""
+"""Connects to the Docker engine, and runs commands in containers by it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Stream:
     """The hijacked connection of an attach or an exec."""
 
     def __init__(self, response_socket: object) -> None:
-        # The SDK gives a reader on the socket; what is written needs the socket itself.
+        # The SDK gives a reader of the socket; writing needs the socket itself.
         descriptor = os.dup(cast(_HasFileno, response_socket).fileno())
         self._keep = response_socket
         self.socket = socket.socket(fileno=descriptor)

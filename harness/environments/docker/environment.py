@@ -162,7 +162,7 @@ class DockerEnvironment(LinuxEnvironment):
             raise HarnessError("; ".join(problems))
 
     def collect(self) -> None:
-        """Logs and traces are below the run's directory. Raises HarnessError when the files of a node could not be had."""
+        """Copies logs and traces below the run's directory. Raises HarnessError when it cannot copy those of a node."""
         client, nodes = self._engine(), self.deployment.directory / "nodes"
         try:
             at_once({node: partial(_fetch, client, made, nodes / node) for node, made in self._containers.items()})
@@ -189,13 +189,13 @@ class DockerEnvironment(LinuxEnvironment):
         return self._client
 
     def _image(self) -> str:
-        """The name of the image, which is there; built where it is missing."""
+        """The name of the image. Builds it where it is missing."""
         return self.options.image or image.ensure(
             self._engine(), lambda line: click.echo(f"themis: {line}", err=True), self._packages()
         )
 
     def _packages(self) -> Sequence[str]:
-        """The Debian packages that the image has for the target's sake."""
+        """The Debian packages that the target needs in the image."""
         target = self.deployment.target
         return tuple(target.packages) if isinstance(target, Program) else ()
 
@@ -204,7 +204,7 @@ class DockerEnvironment(LinuxEnvironment):
 
         Raises EnvironmentUnavailable when no container can be run."""
         try:
-            # By env: a container whose own command is not there cannot be started, and is not removed either.
+            # Run by `env`: Docker cannot start a container whose own command is missing, and does not remove it either.
             printed = self._engine().containers.run(
                 self._image(), ["env", *argv], remove=True, network_mode="none", **self._confined()
             )
@@ -225,7 +225,7 @@ class DockerEnvironment(LinuxEnvironment):
         }
 
     def _confined(self) -> dict[str, Any]:
-        """What every container of ours is made with."""
+        """The settings of every container that Themis makes."""
         return {
             "cap_drop": ["ALL"],
             "cap_add": ["NET_ADMIN"],
@@ -328,7 +328,7 @@ class DockerEnvironment(LinuxEnvironment):
 
 
 def _fetch(client: docker.DockerClient, container: Container, place: Path) -> None:
-    """The files of the container's node are below `place`. Raises ExecutorFailed, OSError or TarError."""
+    """Copies the files of the container's node below `place`. Raises ExecutorFailed, OSError or TarError."""
     try:
         container.reload()
         if container.status != "running":
@@ -381,7 +381,7 @@ class LeftRun(msgspec.Struct, frozen=True):
         return f"{', '.join(parts)} of run {self.run_id}{why}"
 
     def remove(self) -> str | None:
-        """It is gone; why it is still there, or None. The nodes' files come into the run's directory first."""
+        """Removes it, and returns why it is still there, or None. First copies the nodes' files into the run's directory."""
         client = reach()
         problems: list[str] = []
         for container in client.containers.list(
@@ -393,7 +393,7 @@ class LeftRun(msgspec.Struct, frozen=True):
                 if place is not None:
                     _fetch(client, container, place)
             except (ExecutorFailed, OSError, tarfile.TarError) as error:
-                # What is left must go all the same.
+                # The leftover must be removed all the same.
                 _log.warning("the files of the container %s cannot be had: %s", container.name, error)
             try:
                 _remove_container(container)

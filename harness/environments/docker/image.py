@@ -1,4 +1,4 @@
-"""The image of a node: found, or built once and kept.
+"""Finds the image of a node, or builds it once and keeps it.
 
 Its base is python:X.Y-slim of the controller's own Python where a registry answers; without one, a Debian that debootstrap
 makes. What targets import of others is copied from the controller's packages where its Python is the base's, else pip gets
@@ -60,8 +60,8 @@ def find(client: docker.DockerClient, name: str) -> bool:
 
 
 def ensure(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) -> str:
-    """The name of the image with these packages, which is there; built where it was not. Raises EnvironmentUnavailable when it
-    cannot be."""
+    """The name of the image with these packages. Builds it where it is missing. Raises EnvironmentUnavailable when it cannot
+    be."""
     name = wanted(packages)
     if find(client, name):
         return name
@@ -71,7 +71,7 @@ def ensure(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) 
 
 @created_by(is_shared=True)  # A program in the image may not run as root.
 def build(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) -> str:
-    """Build the image anew; its name. Raises EnvironmentUnavailable with what failed and what to do."""
+    """Build the image anew and return its name. Raises EnvironmentUnavailable with what failed and what to do."""
     name = wanted(packages)
     packages = sorted(set(packages))
     try:
@@ -101,7 +101,8 @@ def build(client: docker.DockerClient, say: Say, packages: Sequence[str] = ()) -
 
 
 def _base(client: docker.DockerClient, say: Say, packages: Sequence[str]) -> tuple[str, bool]:
-    """The base image, which is there, and whether everything is in it, these packages too."""
+    """The name of the base image, which it pulls or makes where that is missing, and whether everything is in it, these packages
+    included."""
     name = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
     if find(client, name):
         return name, False

@@ -1,4 +1,4 @@
-"""What the nemesis may do to the links between Linux machines: the kernel's faults, once for every kind of environment."""
+"""The network faults of the Linux kernel, written once for all environments whose nodes are on Linux machines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LinuxLinks:
 
     def probe(self) -> Mapping[NodeId, Mapping[NodeId, Reach]]:
         """destination -> source -> whether datagrams arrive, sent now."""
-        # What is expected only says how long to be patient; what is reported is what arrived.
+        # What is expected only decides how long to wait; the answer says what arrived.
         return self._agents().probe(lambda source, to: source in self._grudge.get(to, ()))
 
 

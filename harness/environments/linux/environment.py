@@ -65,16 +65,16 @@ class LinuxEnvironment(RealEnvironment):
 
     @abstractmethod
     def make(self) -> Agents:
-        """The machines stand, `hosts` is filled in, and the agents answer. Raises HarnessError or FaultError; what was made
-        until then is removed by `remove`."""
+        """Makes the machines, fills in `hosts`, and returns when the agents answer. Raises HarnessError or FaultError; `remove`
+        then removes what was made until then."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Whatever `make` made is gone. Idempotent; also called after a `make` that failed, with the agents closed."""
+        """Removes whatever `make` made. Idempotent; also called after a `make` that failed, with the agents closed."""
 
     @abstractmethod
     def collect(self) -> None:
-        """Logs and traces are below the run's directory, in nodes/<n>/."""
+        """Brings logs and traces below the run's directory, to nodes/<n>/."""
 
     @abstractmethod
     def features(self) -> frozenset[str]:
@@ -93,8 +93,8 @@ class LinuxEnvironment(RealEnvironment):
         return self._agents
 
     def up(self) -> None:
-        """Every node answers, and every link was seen to carry packets. Raises HarnessError with the end of the log of a
-        node that does not."""
+        """Starts every node, and returns when each answers and every link has carried packets. Raises HarnessError with the end
+        of the log of a node that does not answer."""
         try:
             self._agents = self.make()
             self._agents.listen(self.hosts, self.probe_port)
@@ -116,11 +116,11 @@ class LinuxEnvironment(RealEnvironment):
             )
 
     def dialled(self, node: NodeId) -> Mapping[NodeId, Ports]:
-        """Where every node is reached by anyone: where it listens."""
+        """The addresses at which everyone reaches the nodes: those where they listen."""
         return self.addresses
 
     def down(self) -> None:
-        """Nothing of this run is left on its machines, and no machine that was made for it."""
+        """Removes what this run has on its machines, and the machines that were made for it."""
         try:
             if self._agents is not None:
                 self.crashed_nodes()

@@ -18,7 +18,7 @@ tc qdisc add dev lo root handle 1: htb default 1 \\
 && tc qdisc add dev lo parent 1:10 handle 10: netem delay 1ms && echo netem
 true
 """
-"""Prints a word for each thing that works. It takes nothing from anyone: it is the same text every time."""
+"""Prints a word for each thing that works. The text never changes, so that nothing from outside gets into a shell."""
 
 ARGV = (*PROBE, SCRIPT)
 

@@ -1,4 +1,5 @@
-"""Names and labels of what a run makes in the kernel, so that whatever is left of it can be found and told from the living."""
+"""Names and labels of what a run makes in the kernel. By these `cleanup` finds what is left of a run and leaves alone what a
+living run uses."""
 
 from __future__ import annotations
 

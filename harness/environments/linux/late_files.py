@@ -1,5 +1,5 @@
-"""Where the files of a node go that a run could not collect, because its controller was killed: they are still had before what a
-run has left is removed."""
+"""Where to put the files of a node that a run could not collect because its controller was killed: `cleanup` collects them before
+it removes what the run has left."""
 
 from __future__ import annotations
 

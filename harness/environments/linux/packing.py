@@ -64,8 +64,8 @@ def code(target: object, root: str, python_version: str) -> bytes:
 
 
 def unpack(data: bytes, directory: Path, *, outer: str = "") -> None:
-    """The files of a tar are below `directory`; nothing is written elsewhere, whatever it says. outer: the folder that all
-    of them are in, which is left out."""
+    """Unpacks a tar below `directory`; whatever names it has, nothing is written elsewhere. outer: the folder that all of them
+    are in, which is left out."""
     directory.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
@@ -75,7 +75,8 @@ def unpack(data: bytes, directory: Path, *, outer: str = "") -> None:
 
 
 def copy_dependencies(directory: Path, say: Callable[[str], None]) -> bool:
-    """What nodes import of others is below `directory`, copied from this interpreter's packages; whether that could be."""
+    """Copies the distributions that nodes import from this interpreter's packages to below `directory`; returns whether that was
+    possible."""
     needed = closure(DEPENDENCIES)
     if missing := sorted(set(DEPENDENCIES) - needed):
         say(f"{', '.join(missing)} is not installed here")

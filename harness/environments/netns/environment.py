@@ -122,7 +122,7 @@ class NetnsEnvironment(LinuxEnvironment):
             raise HarnessError("; ".join(problems))
 
     def collect(self) -> None:
-        """Logs and traces are written to their place from the start."""
+        """Nothing to do: nodes write logs and traces to their place from the start."""
 
     def node_directory(self, node: NodeId) -> str:
         """Where the node's files are, on its machine."""
@@ -149,7 +149,8 @@ class NetnsEnvironment(LinuxEnvironment):
 
 
 def take_away(run_tag: str) -> list[str]:
-    """Nothing of the run with this tag is left in the kernel; in words, what is. Its processes must have ended."""
+    """Removes what the run with this tag has in the kernel, and returns in words what is still there. Its processes must have
+    ended."""
     problems = []
     for _, place in network.mounts(network.bridge_name(run_tag)).values():
         try:
@@ -173,7 +174,7 @@ class LeftNetwork(msgspec.Struct, frozen=True):
         return f"network {self.bridge} of run {self.run_id or '(unknown)'}: {counted}"
 
     def remove(self) -> str | None:
-        """It is gone; why it is still there, or None."""
+        """Removes it, and returns why it is still there, or None."""
         if os.geteuid() != 0:
             return "removing it needs root"
         if self.run_id:
@@ -186,7 +187,7 @@ def find_leftovers() -> list[LeftNetwork]:
     if not sys.platform.startswith("linux") or shutil.which("ip") is None:
         return []
     with network.making() if os.geteuid() == 0 else contextlib.nullcontext():
-        # The bridge is removed last: what is found before it is looked for has one, unless it is a leftover.
+        # A run removes its bridge last: whatever was found before this look for bridges has one, unless it is a leftover.
         spaces = [network.bridge_of(namespace) for namespace in network.namespaces()]
         rules, mounts = network.accepted(), [bridge for bridge, _ in network.mounts().values()]
         made = {bridge.name: bridge for bridge in network.bridges()}

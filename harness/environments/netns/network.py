@@ -1,10 +1,10 @@
-"""A bridge and the namespaces on it: made, found again by name and label, and removed.
+"""Makes a bridge and the namespaces on it, finds them again by name and label, and removes them.
 
 Everything is named after the run's tag: the bridge th<tag>, its veth ends th<tag>v<i>, namespaces th<tag>-<i>. The bridge's
 alias is the label: the controller's identity and the run's id. The bridge is made first and removed last, so that a namespace
-without one is always a leftover; that it is made and labelled is one step to others, by a lock. Where a firewall drops what
-is forwarded (a Docker engine sets it so), a rule of the FORWARD chain accepts what stays on the bridge; the bridge's name in
-it is its label.
+without one is always a leftover. A lock makes creating and labelling it one step for other processes. Where a firewall drops what
+is forwarded (a Docker engine sets it so), a rule of the FORWARD chain accepts what stays on the bridge; the bridge's name in it
+is its label.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def mount_name(run_tag: str, number: int) -> str:
 
 @contextlib.contextmanager
 def making() -> Iterator[None]:
-    """No other run on this machine takes an address range meanwhile, and no one mistakes a bridge that has no label yet for
-    a leftover. Needs root."""
+    """Inside, no other run on this machine takes an address range, and none takes a bridge that has no label yet for a leftover.
+    Needs root."""
     descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -69,9 +69,8 @@ def making() -> Iterator[None]:
 
 
 def create(run_tag: str, label: str, run_id: str, network: IPv4Network, count: int) -> None:
-    """The bridge stands with the first address of the range, and `count` namespaces hang on it with the next ones.
-
-    Raises ExecutorFailed when that could not be; some of it may then be there.
+    """Makes the bridge with the first address of the range, and `count` namespaces on it with the next ones. Raises
+    ExecutorFailed when it cannot; part of them may then exist.
     """
     bridge, width = bridge_name(run_tag), network.prefixlen
     lines = [
@@ -98,14 +97,14 @@ def create(run_tag: str, label: str, run_id: str, network: IPv4Network, count: i
 
 
 def remove(run_tag: str) -> list[str]:
-    """Nothing of the run's network is left; in words, what is. Processes inside must have ended."""
+    """Removes the run's network, and returns in words what is still there. Processes inside must have ended."""
     bridge = bridge_name(run_tag)
     said: list[str] = []
     for argv, lines in removal(bridge, parts(bridge)):
         try:
             run_here(argv, stdin="\n".join(lines).encode()).checked()
         except ExecutorFailed as error:
-            said.append(str(error))  # Of account only when something is still there.
+            said.append(str(error))  # Matters only when something is still there.
     left = parts(bridge)
     words = [f"{what} {name}" for what, names in left.items() for name in names]
     return [f"still there: {', '.join(words)} ({'; '.join(said)})"] if words else []
@@ -163,7 +162,7 @@ def namespaces(bridge: str = "") -> list[str]:
 
 
 def bridge_of(namespace: str) -> str:
-    """The name of the bridge that a namespace of ours hangs on."""
+    """The name of the bridge that this namespace is connected to."""
     return namespace.partition("-")[0]
 
 
@@ -191,13 +190,13 @@ def mounts(bridge: str = "") -> dict[str, tuple[str, Path]]:
 
 
 def mount(name: str, place: Path, size_mib: int) -> None:
-    """`place` is an empty file system of that size. Raises ExecutorFailed."""
+    """Mounts an empty file system of that size at `place`. Raises ExecutorFailed."""
     place.mkdir(parents=True, exist_ok=True)
     run_here(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0700", name, str(place)]).checked()
 
 
 def unmount(place: Path) -> None:
-    """`place` is an ordinary directory with the same files. Raises ExecutorFailed or OSError."""
+    """Makes `place` an ordinary directory with the same files. Raises ExecutorFailed or OSError."""
     kept = place.with_name(f"{place.name}.kept")
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(place, kept, symlinks=True)

@@ -1,4 +1,4 @@
-"""Files of a node fetched from its machine."""
+"""Fetches the files of a node from its machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLLECT_TIMEOUT_S = 300.0
 
 
 def fetch(executor: SshExecutor, node: NodeId, there: str, directory: Path) -> None:
-    """The regular files below `there` on the machine are below `directory`. Raises ExecutorFailed, OSError or TarError."""
+    """Copies the regular files below `there` on the machine to below `directory`. Raises ExecutorFailed, OSError or TarError."""
     with tempfile.TemporaryFile() as file:
         ran = executor.fetch(node, ["tar", "-czf", "-", "-C", there, "."], file, COLLECT_TIMEOUT_S)
         # 1: a file changed while it was read, as the log of a node that runs does.

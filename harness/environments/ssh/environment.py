@@ -152,7 +152,7 @@ class SshEnvironment(LinuxEnvironment):
     # --- up and down --------------------------------------------------------------------------------------------------
 
     def make(self) -> Agents:
-        """The machines stand, and their agents answer."""
+        """Prepares the machines, and returns when their agents answer."""
         deployment = self.deployment
         self._sweep_up_before()
         self._remote = self._placed()
@@ -182,7 +182,7 @@ class SshEnvironment(LinuxEnvironment):
         return agents
 
     def remove(self) -> None:
-        """Whatever `make` made is gone. Idempotent. Raises HarnessError with what is still on which machine; `themis cleanup`
+        """Removes whatever `make` made. Idempotent. Raises HarnessError with what is still on which machine; `themis cleanup`
         tries again."""
         if self._remote is None:
             return
@@ -192,7 +192,7 @@ class SshEnvironment(LinuxEnvironment):
             if words := channel.last_words():
                 _log.warning("the guard of %s said: %s", node, words)
         self._channels.clear()
-        # By connections of their own: those of the run may have broken, and that may be why it ends.
+        # Over new connections: those of the run may have broken, and that may be why it ends.
         problems = remote_directories.sweep_anew(self._remote)
         for client in self._clients.values():
             client.close()
@@ -203,13 +203,13 @@ class SshEnvironment(LinuxEnvironment):
         self._remote = None
 
     def collect(self) -> None:
-        """Logs, traces and data of every machine are below nodes/<n>/."""
+        """Copies logs, traces and data of every machine to nodes/<n>/."""
         if self._remote is None:
             return
         at_once({node: self._fetching(node) for node in self._clients})
 
     def _sweep_up_before(self) -> None:
-        """What earlier runs left on these machines is gone."""
+        """Removes what earlier runs left on these machines."""
         wanted = {(machine.host, machine.port) for machine in self.machines.values()}
         for left in remote_directories.find_leftovers():
             if wanted & {(remote.machine.host, remote.machine.port) for remote in left.remotes.by_node.values()}:
@@ -236,7 +236,7 @@ class SshEnvironment(LinuxEnvironment):
     def _preparing(
         self, remote: RemoteDirectory, key: paramiko.PKey | None, packages: Mapping[bool, bytes]
     ) -> Callable[[], None]:
-        """Connected, and everything that a node needs is there and can be imported."""
+        """Connects to the machine, and makes sure that everything a node needs is there and can be imported."""
         node = remote.machine.node
 
         def work() -> None:

@@ -87,15 +87,15 @@ class Guard(Agent):
         self.clock.restore()
 
     def close(self) -> None:
-        """The machine is as it was, but for the files below the root. Idempotent."""
-        # One that cannot be done must not keep the others from being done.
+        """Puts the machine back as it was, except for the files below the root. Idempotent."""
+        # A step that fails must not keep the others from being done.
         with self._closing, contextlib.ExitStack() as last:
             last.callback(undone, self.root)
             last.callback(self.clock.restore)
             last.callback(self.kill_all)
 
     def watch(self, silence_s: float) -> None:
-        """End the process when nothing was heard for so long."""
+        """Ends the process when it has heard nothing for so long."""
         while time.monotonic() - self.heard_s < silence_s:
             time.sleep(LOOK_S)
         sys.stderr.write(f"nothing was heard for {silence_s:g} s: ending\n")
@@ -106,7 +106,7 @@ class Guard(Agent):
 
 
 class _Noted(io.BufferedReader):
-    """The commands of a guard, which remembers when it heard the last one."""
+    """The commands of a guard; each of them resets the time of the silence."""
 
     guard: Guard
 
@@ -117,7 +117,7 @@ class _Noted(io.BufferedReader):
 
 
 def undone(root: Path) -> list[str]:
-    """What undo.json says is taken back; in words, what is still there.
+    """Takes back what undo.json lists, and returns in words what is still there.
 
     {"device": interface or "", "take_back": argvs, any of which may fail, "gone": argvs that must fail after it}
     """
@@ -136,13 +136,13 @@ def undone(root: Path) -> list[str]:
 
 
 def swept(root: Path) -> list[str]:
-    """Nothing of the run is left on the machine, but for its files below `root`; in words, what is."""
+    """Removes everything of the run from the machine except its files below `root`, and returns in words what is still there."""
     problems = []
     for name in (GUARD_PID, NODE_PID):
         try:
             identity = (root / name).read_text()
             pid = int(identity.partition(":")[0])
-            # The start time goes with it: a pid file whose process has ended must not cost another its life.
+            # The pid counts only together with its start time: the process may have ended, and another have its pid by now.
             if labelled_processes.identity(pid) != identity:
                 continue
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the machines of a run were found to have, and what of it does not do. Pure but for `examine`, which asks them."""
+"""What the machines of a run have, and why some of it is not enough. Pure but for `examine`, which asks them."""
 
 from __future__ import annotations
 
