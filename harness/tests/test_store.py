@@ -21,6 +21,7 @@ from harness.store.runs import (
     write_atomically,
     write_json,
 )
+from targets.tests.power_loss import Disk
 
 
 def test_a_run_gets_a_folder_of_its_own_and_links_lead_to_it_once_it_exists(tmp_path: Path) -> None:
@@ -63,6 +64,16 @@ def test_a_file_is_replaced_whole_and_who_reads_the_old_one_reads_it_to_its_end(
         assert reader.read() == b"old"
     assert path.read_bytes() == b"new and longer"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_file_survives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    disk = Disk(run, monkeypatch)
+    for number, content in enumerate((b"first", b"second")):
+        write_atomically(run / "verdict.json", content)
+        left = disk.after_power_loss(tmp_path / f"left-{number}")
+        assert {path.name: path.read_bytes() for path in left.iterdir()} == {"verdict.json": content}
 
 
 def test_a_store_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:

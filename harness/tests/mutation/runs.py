@@ -189,7 +189,7 @@ MUTANTS = (
         "if outside and not spec.beyond_model:",
         "if outside and spec.beyond_model:",
         "a healthy target would be blamed for a schedule that it does not claim to survive",
-        ("test_cli.py",),
+        ("test_plan.py",),
     ),
     Mutant(
         "failure-of-the-harness-is-swallowed",
