@@ -12,6 +12,8 @@ from harness.errors import UsageError, unknown_name
 from histories.json_text import FILE_DEPTH_MAX, decoded
 
 SPEC_VERSION = 1
+STATES_MAX = 10**15
+"""Of a budget of configurations; more than any machine looks at in a year."""
 Options = TypeVar("Options", bound=msgspec.Struct)
 NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})\Z")
 
@@ -75,9 +77,16 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("quiet-period", self.quiet_s, 0, 3_600),
             ("client-timeout", self.client_timeout_s, 0.01, 3_600),
             ("seed", self.seed, 0, 2**63 - 1),
+            ("check-states", self.check_states or 1, 1, STATES_MAX),
+            ("check-time-limit", self.check_time_limit_s or 1.0, 0.001, 30 * 86_400),
         ):
             if not (math.isfinite(value) and least <= value <= most):
                 raise ValueError(f"{field}: {value:.15g} is not between {least} and {most}")
+        if self.check_states == 0 or self.check_time_limit_s == 0:
+            raise ValueError("check-states and check-time-limit: a budget of 0 checks nothing; leave it out for none")
+        for threshold, number in self.vacuity.items():
+            if not 0 <= number <= 2**53:
+                raise ValueError(f"vacuity: {threshold}={number} is not between 0 and {2**53}")
         if self.name in ("latest", "current"):
             raise ValueError(f"name: {self.name!r} is a link of the store; choose another")
         if self.name and not NODE_NAME.match(self.name):
@@ -87,14 +96,33 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 _DECODER = msgspec.json.Decoder(RunSpec)
 
 
+REQUIRED = (
+    "version", "target", "workload", "nemesis", "interval_s", "env", "nodes", "concurrency", "rate_hz", "time_limit_s",
+    "quiet_s", "client_timeout_s", "seed",
+)  # fmt: skip
+"""What a spec in a file must say: a default in its place would be another run under the same name."""
+
+
 def decode_spec(text: bytes, where: str) -> RunSpec:
     """The spec in `text`. Raises UsageError naming `where`, the field and the rule."""
     try:
-        return decoded(_DECODER.decode, text, FILE_DEPTH_MAX)
+        raw = decoded(msgspec.json.decode, text, FILE_DEPTH_MAX)
+    except msgspec.DecodeError as error:
+        raise UnreadableSpec(f"{where}: not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise UnreadableSpec(f"{where}: not a spec: it is no JSON object")
+    try:
+        spec = msgspec.convert(raw, type=RunSpec)
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {error}") from error
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{where}: not JSON: {error}") from error
+    if missing := [field for field in REQUIRED if field not in raw]:
+        are_due = f"{missing[0]} is missing" if len(missing) == 1 else f"{', '.join(missing)} are missing"
+        raise UsageError(f"{where}: {are_due}; a run's spec.json says all of what was run")
+    return spec
+
+
+class UnreadableSpec(UsageError):
+    """A spec.json that is damaged: it is no JSON object."""
 
 
 def typed_options(kind: str, raw: dict[str, Any], type_: type[Options]) -> Options:

@@ -22,6 +22,7 @@ from harness.cli.progress import waiting
 from harness.errors import UsageError, unknown_name
 from harness.report import summary
 from harness.report.summary import CODES
+from harness.spec import STATES_MAX
 from harness.workloads import claims
 from harness.workloads.base import WorkloadContext
 from histories.files import load
@@ -51,7 +52,9 @@ MISFITS_SHOWN = 20
 )
 @click.option("--checker", multiple=True, help="Run this checker: a name, or package.module:function; repeatable.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
-@click.option("--states", type=click.IntRange(1), default=None, help="Budget: configurations; UNKNOWN beyond it.")
+@click.option(
+    "--states", type=click.IntRange(1, STATES_MAX), default=None, help="Budget: configurations; UNKNOWN beyond it."
+)
 @click.option("--time-limit", type=options.budget_s, default=None, help="Budget: seconds.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Keys checked at once. Default: the cores.")
 @click.option(

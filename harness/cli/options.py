@@ -14,6 +14,8 @@ import msgspec
 from harness.errors import UsageError
 
 BUDGET_S_MAX = 30 * 86_400
+SEEDS_MAX = 10_000_000
+"""Of one sweep: at a second or so each, more would take months."""
 
 
 def budget_s(text: str) -> float:
@@ -27,6 +29,18 @@ def budget_s(text: str) -> float:
     return seconds
 
 
+def span_ms(text: str) -> float:
+    """A click type for milliseconds that are shown."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found <= SPAN_MS_MAX:
+        raise click.BadParameter(f"{text} is no number of milliseconds from 0 to {SPAN_MS_MAX:,}")
+    return found
+
+
+SPAN_MS_MAX = 3_600_000
 AGE = re.compile(r"\s*(\d{1,6})\s*([smhdw])\s*")
 AGE_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 
@@ -152,6 +166,8 @@ def seed_range(text: str) -> range:
     first, last = int(match[1]), int(match[2])
     if last < first:
         raise UsageError(f"--seeds {text!r}: the range is reversed or empty; write {last}..{first}")
+    if last - first >= SEEDS_MAX:
+        raise UsageError(f"--seeds {text}: {last - first + 1:,} seeds; at most {SEEDS_MAX:,} in one sweep")
     return range(first, last + 1)
 
 

@@ -14,7 +14,7 @@ from harness.cli.sweep import sweep_seeds
 from harness.errors import VALID, UsageError, exit_code
 from harness.report import summary
 from harness.run import check, execute, plan
-from harness.spec import RunSpec
+from harness.spec import STATES_MAX, RunSpec
 from harness.store.runs import Result, RunDirectory, Store
 from histories.printing import block
 
@@ -109,7 +109,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option("--keep-data", is_flag=True, help="Keep the nodes' data directories, packed, also when the run is valid.")
 @SHARE
 @click.option("--vacuity", multiple=True, metavar="NAME=NUMBER", help="A threshold below which a run proves nothing.")
-@click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
+@click.option(
+    "--check-states", type=click.IntRange(1, STATES_MAX), default=None, help="Budget of configurations for the search."
+)
 @click.option("--check-time-limit", type=options.budget_s, default=None, help="Budget of seconds for the search.")
 @STORE
 @JSON
@@ -244,7 +246,9 @@ def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:
 
 @click.command()
 @click.argument("run")
-@click.option("--check-states", type=click.IntRange(1), default=None, help="Budget of configurations for the search.")
+@click.option(
+    "--check-states", type=click.IntRange(1, STATES_MAX), default=None, help="Budget of configurations for the search."
+)
 @click.option("--check-time-limit", type=options.budget_s, default=None, help="Budget of seconds for the search.")
 @STORE
 @JSON
@@ -256,19 +260,26 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
       themis analyze latest
     """
     directory = Store(store).find(run)
+    if mended := directory.mend_spec():
+        tell_mended(mended)
     spec = directory.read_spec()
     budget = msgspec.structs.replace(
         spec,
         check_states=check_states or spec.check_states,
         check_time_limit_s=check_time_limit or spec.check_time_limit_s,
     )
-    result = check.analyze(Store(store), directory, budget, lambda text: click.echo(f"themis: {block(text)}", err=True))
+    result = check.analyze(Store(store), directory, budget, tell_mended)
     code = note(summary.code(result))
     if as_json:
         options.echo_json(as_data(directory, result))
     else:
         click.echo(summary.summary(directory, result, spec))
     return code
+
+
+def tell_mended(text: str) -> None:
+    """Say what was damaged in the run's folder."""
+    click.echo(f"themis: {block(text)}", err=True)
 
 
 COMMANDS = (test, analyze)

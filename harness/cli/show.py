@@ -11,6 +11,10 @@ from harness.cli.run import JSON, STORE
 from harness.errors import UsageError
 from harness.report import inspection, summary
 from harness.store.runs import RunDirectory, Store
+from histories.printing import line
+
+ROW_MAX = 200
+"""Characters of a line of the list."""
 
 
 @click.command("list")
@@ -32,24 +36,30 @@ def list_runs(name: str, store: Path, as_json: bool) -> int:
     else:
         for run in runs:
             entry = row(run)
-            click.echo(f"{entry['verdict']:<10} {entry['name']}/{entry['time']}  {entry['reason']}"[:160].rstrip())
+            told = f"damaged: {entry['damage']}" if entry["damage"] else entry["reason"]
+            click.echo(line(f"{entry['verdict']:<10} {entry['name']}/{entry['time']}  {told}", ROW_MAX).rstrip())
     return 0
 
 
 def row(run: RunDirectory) -> dict[str, str]:
-    """One run of the list: name, time, verdict ("unfinished" when it was cut off or still runs,
-    "unreadable" when its verdict.json cannot be read), reason."""
+    """One run of the list: name, time, verdict ("unfinished" when it was cut off or still runs, "unreadable" when its verdict.json
+    cannot be read), reason. damage: what is wrong with its files; empty where nothing was seen."""
     verdict, reason = "unfinished", "no verdict; `themis analyze` makes one"
     try:
         if result := run.read_result():
             verdict, reason = result.verdict.validity.value, summary.first_reason(result)
     except UsageError as error:
         verdict, reason = "unreadable", str(error)
+    try:
+        damage = "; ".join(run.damages())
+    except OSError as error:
+        damage = f"{run.path}: {error.strerror or error}"
     return {
         "name": run.path.parent.name,
         "time": run.path.name,
         "verdict": verdict,
         "reason": reason,
+        "damage": damage.replace(f"{run.path}/", ""),
         "path": str(run.path),
     }
 
@@ -63,9 +73,7 @@ def row(run: RunDirectory) -> dict[str, str]:
     show_default=True,
     help="Ops of its key shown before a failed op.",
 )
-@click.option(
-    "--span", type=click.FloatRange(0), default=20.0, show_default=True, help="Milliseconds of messages drawn."
-)
+@click.option("--span", type=options.span_ms, default=20.0, show_default=True, help="Milliseconds of messages drawn.")
 @STORE
 @JSON
 def inspect(run: str, window: int, span: float, store: Path, as_json: bool) -> int:

@@ -11,11 +11,11 @@ from checkers.windows import fault_windows
 from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.report import summary
-from harness.report.failure import failures
+from harness.report.failure import Failure, failures
 from harness.report.space_time import diagram
 from harness.report.story import story
 from harness.spec import RunSpec
-from harness.store.runs import RunDirectory
+from harness.store.runs import Result, RunDirectory
 from histories import jsonl
 from histories.history import History
 from histories.printing import line
@@ -28,7 +28,7 @@ SHOWN_MAX = 5
 def as_data(run: RunDirectory) -> dict[str, Any]:
     """What `themis inspect --json` prints. `failures` is None when there is no verdict yet."""
     result, spec = run.read_result(), run.read_spec()
-    found = None if result is None else failures(result, read_history(run), spec)
+    found = None if result is None else found_in(run, result, read_history(run), spec)
     return {
         "run": str(run.path),
         "spec": msgspec.to_builtins(spec),
@@ -53,7 +53,7 @@ def as_text(run: RunDirectory, neighbours: int, span_ms: float) -> str:
     if spec.bugs:
         lines.append(f"  planted bugs: {', '.join(spec.bugs)}")
     lines += fault_lines(history)
-    found = failures(result, history, spec)
+    found = found_in(run, result, history, spec)
     for failure in found[:SHOWN_MAX]:
         lines += ["", *story(failure, history, neighbours)]
     if len(found) > SHOWN_MAX:
@@ -64,13 +64,27 @@ def as_text(run: RunDirectory, neighbours: int, span_ms: float) -> str:
     return "\n".join(lines)
 
 
+def found_in(run: RunDirectory, result: Result, history: History, spec: RunSpec) -> list[Failure]:
+    """The failures of the result. Raises UsageError when its evidence is not of this history."""
+    try:
+        return failures(result, history, spec)
+    except (LookupError, AssertionError) as error:
+        raise UsageError(
+            f"{run.verdict}: its evidence is not of {run.history.name}, which was changed or cut; `themis analyze {run.path}` "
+            "checks the history anew"
+        ) from error
+
+
 def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: float) -> list[str]:
     """The messages between the nodes just before the failure, where the run kept them."""
     path = run.path / "messages.jsonl"
     if not path.is_file():
         hint = "  for a diagram of the messages before it, run the same seed again with: -e messages=true"
         return [hint] if spec.env == "sim" else []
-    entries = msgspec.json.decode(b"[" + b",".join(path.read_bytes().splitlines()) + b"]", type=list[LogEntry])
+    try:
+        entries = msgspec.json.decode(b"[" + b",".join(path.read_bytes().splitlines()) + b"]", type=list[LogEntry])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return [f"  no diagram of the messages before it: {path.name}: {line(error)}"]
     begin_ns = failed_ns - round(span_ms * 1e6)
     return [f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns)]
 

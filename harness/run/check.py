@@ -30,6 +30,7 @@ from histories.tracing import TraceRecord
 from histories.units import NS_PER_S
 from histories.wellformed import MalformedHistory
 from nemesis import schedule
+from nemesis.family import Entry
 from nemesis.schedule import BadSchedule, Schedule
 
 AFTER_THE_RUN = ("check", "count", "keep")
@@ -149,8 +150,8 @@ def analyze(
 def read_schedule(
     directory: RunDirectory, history: History, spec: RunSpec, say: Callable[[str], None]
 ) -> Schedule | None:
-    """The run's schedule; where the file is damaged, it is made anew of what the nemesis did, and the old one is kept beside it.
-    None where there is no file."""
+    """The run's schedule; None where there is no file. Where it is damaged, it is made anew of what the nemesis was asked to do,
+    and the old file is kept beside it."""
     try:
         return schedule.load(directory.schedule, spec.nodes)
     except FileNotFoundError:
@@ -161,11 +162,15 @@ def read_schedule(
         raise UsageError(
             why
         )  # Of another version, or it names a fault that is not installed here: mended by no writing anew.
-    saved = schedule.recorded(list(history), spec.nodes, until_ns=int(spec.time_limit_s * NS_PER_S))
+    asked = (op for op in history.nemesis() if op.type == "invoke" and op.time < spec.time_limit_s * NS_PER_S)
+    entries = tuple(Entry(op.time, op.f, op.value) for op in asked)
+    saved = Schedule(nodes=spec.nodes, entries=entries, beyond_model=spec.beyond_model)
     damaged = directory.schedule.with_name(f"{directory.schedule.name}.damaged")
     directory.schedule.replace(damaged)
     write_json(directory.schedule, saved)
-    say(f"{line(why)}; it is written anew, from what the nemesis did, and the damaged file is {damaged.name} now")
+    say(
+        f"{line(why)}; it is written anew, from what the nemesis was asked to do, and the damaged file is {damaged.name} now"
+    )
     return saved
 
 

@@ -111,7 +111,9 @@ class FolderSink:
 
     @contextmanager
     def recording(self) -> Iterator[Callable[[Op], None]]:
-        with jsonl.Writer(self.run.history, {"run": self.run_id}) as writer:
+        # The spec a second time: a history can be checked again although spec.json is damaged.
+        about = {"run": self.run_id, "spec": self.run.read_spec()}
+        with jsonl.Writer(self.run.history, about) as writer:
             self._store.point("latest", self.run)  # Now: a kill -9 leaves a history that can be analyzed.
             yield writer.append
 

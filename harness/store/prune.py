@@ -94,7 +94,7 @@ def began(run: RunDirectory) -> datetime.datetime:
     try:
         return datetime.datetime.strptime(f"{run.path.name.partition('.')[0]}Z", f"{TIME_FORMAT}%z")
     except ValueError:
-        return datetime.datetime.fromtimestamp(run.spec.stat().st_mtime, datetime.UTC)
+        return datetime.datetime.fromtimestamp(run.path.stat().st_mtime, datetime.UTC)
 
 
 def ending_of(run: RunDirectory) -> Ending:

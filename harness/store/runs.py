@@ -21,7 +21,7 @@ import msgspec
 
 from checkers import Verdict
 from harness.errors import UsageError
-from harness.spec import RunSpec, decode_spec
+from harness.spec import RunSpec, UnreadableSpec, decode_spec
 from harness.store.modes import PRIVATE, SHARED, file_mode
 from histories.json_text import FILE_DEPTH_MAX, decoded
 
@@ -166,7 +166,57 @@ class RunDirectory:
         try:
             return decode_spec(self.spec.read_bytes(), str(self.spec))
         except FileNotFoundError:
+            if self.history.exists():
+                raise UnreadableSpec(f"{self.spec}: missing; `themis analyze {self.path}` writes it anew") from None
             raise UsageError(f"{self.path}: no run is here (spec.json is missing)") from None
+        except OSError as error:
+            raise UsageError(f"{self.spec}: {error.strerror or error}") from error
+
+    def mend_spec(self) -> str | None:
+        """Where spec.json is damaged or missing, write it anew from the history's header, which has it too; what was wrong, or
+        None.
+
+        Raises UsageError when the header has none.
+        """
+        try:
+            self.read_spec()
+            return None
+        except UnreadableSpec as error:
+            why = str(error)
+        try:
+            with self.history.open("rb") as file:
+                header = decoded(msgspec.json.decode, file.readline(HEADER_BYTES_MAX), FILE_DEPTH_MAX)
+            content = msgspec.json.encode(header["spec"])
+            decode_spec(content, f"{self.history} line 1, spec")
+        except (OSError, msgspec.DecodeError, KeyError, TypeError):
+            raise UsageError(
+                f"{why}; the history's header has no copy to write it anew from. "
+                f"`themis check {self.history} --model NAME` checks the history alone"
+            ) from None
+        if self.spec.exists():
+            self.spec.replace(self.spec.with_name(f"{self.spec.name}.damaged"))
+        write_atomically(self.spec, msgspec.json.format(content, indent=2) + b"\n")
+        return f"{why}; written anew from the header of {self.history.name}"
+
+    def damages(self) -> list[str]:
+        """What is wrong with the files of the run, as far as can be seen without reading all of a history: one sentence a file."""
+        found = []
+        for read in (self.read_spec, self.read_result):
+            try:
+                read()
+            except UsageError as error:
+                found.append(str(error))
+        if self.is_damaged(self.schedule):
+            found.append(f"{self.schedule}: not a JSON object")
+        if self.findings.exists() and self.read_findings() is None:
+            found.append(f"{self.findings}: cannot be read")
+        if self.history.exists():
+            found += _damage_of_lines(self.history, "the first line is no header")
+        elif self.verdict.exists():
+            found.append(f"{self.history}: missing")
+        for trace in sorted(self.nodes.glob("*/trace.jsonl")):
+            found += _damage_of_lines(trace, "the first line is no record")
+        return found
 
     def read_findings(self) -> Findings | None:
         """What only the live run could see; None when it was not kept, or cannot be read."""
@@ -193,6 +243,8 @@ class RunDirectory:
             content = self.verdict.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UnusableResult(f"{self.verdict}: {error.strerror or error}") from error
         anew = f"`themis analyze {self.path}` writes it anew"
         try:
             version = decoded(msgspec.json.Decoder(_Versioned).decode, content, FILE_DEPTH_MAX).version
@@ -208,6 +260,35 @@ class RunDirectory:
             raise UnusableResult(f"{self.verdict}: {error}; {anew}") from error
 
 
+HEADER_BYTES_MAX = 1 << 24
+"""Of the first line of a history: a spec and little else."""
+
+
+def _damage_of_lines(path: Path, first_is: str) -> list[str]:
+    """What is wrong with the first line, or with the last whole one, of a file of JSON objects."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(HEADER_BYTES_MAX)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - HEADER_BYTES_MAX))
+            whole = file.read().rpartition(b"\n")[0]
+    except OSError as error:
+        return [f"{path}: {error.strerror or error}"]
+    found = []
+    if not _is_object(first) and (first.endswith(b"\n") or path.name == "history.jsonl"):
+        found.append(f"{path}: {first_is}")
+    if not found and whole and not _is_object(whole.rpartition(b"\n")[2]):
+        found.append(f"{path}: the last line is damaged")
+    return found
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(decoded(msgspec.json.decode, line, FILE_DEPTH_MAX), dict)
+    except msgspec.DecodeError:
+        return False
+
+
 def _link(link: Path, run: Path) -> None:
     """`link` leads to `run`; replaced atomically, and durable."""
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
@@ -219,6 +300,20 @@ def _link(link: Path, run: Path) -> None:
 
 LINKS = ("latest", "current")
 """Of the store, and of each name in it: the last run that has a history, and the last one that began."""
+
+
+def _is_run(path: Path) -> bool:
+    """Whether the folder is a run's; one whose spec was lost is one too."""
+    try:
+        return (path / "spec.json").is_file() or (path / "history.jsonl").is_file()
+    except OSError:  # Somebody else's folder.
+        return False
+
+
+def _runs_below(directory: Path, pattern: str) -> list[Path]:
+    """The runs' folders; links to them are left out."""
+    places = (path for path in directory.glob(pattern) if not path.is_symlink() and not path.parent.is_symlink())
+    return [path for path in places if _is_run(path)]
 
 
 class Store:
@@ -328,8 +423,7 @@ class Store:
     def mend_links(self, directory: Path | None = None) -> None:
         """Let each link that led nowhere lead to the newest run that is there, or remove it when there is none."""
         for link in self.dangling_links(directory):
-            below = "*/*/spec.json" if link.parent == self.root else "*/spec.json"
-            runs = [spec.parent for spec in link.parent.glob(below) if not spec.parent.is_symlink()]
+            runs = _runs_below(link.parent, "*/*" if link.parent == self.root else "*")
             if runs:
                 _link(link, max(runs, key=lambda path: path.name))
             else:
@@ -339,9 +433,7 @@ class Store:
         """Every run, oldest first within each name."""
         if not self.root.is_dir():
             return
-        for spec in sorted(self.root.glob("*/*/spec.json")):
-            if not spec.parent.is_symlink():
-                yield RunDirectory(spec.parent)
+        yield from map(RunDirectory, sorted(_runs_below(self.root, "*/*")))
 
     def find(self, text: str) -> RunDirectory:
         """The run called `text`: a path, a path below the store, a time, or `latest` or `current`.
@@ -349,7 +441,7 @@ class Store:
         Raises UsageError when there is none, or more than one.
         """
         for candidate in (Path(text), self.root / text):
-            if (candidate / "spec.json").is_file():
+            if _is_run(candidate):
                 return RunDirectory(candidate.resolve())
         matching = [run for run in self.runs() if run.path.name.startswith(text)] if text else []
         if len(matching) == 1:
