@@ -91,6 +91,12 @@ CASES: dict[str, Case] = {
         lambda mix: collection("enqueue", "dequeue", mix, prioritized),
         front("enqueue"),
     ),
+    "stack": Case(
+        find("lifo-stack"),
+        [msgspec.structs.replace(mix, peek=mix.peek if mix.peek == 1 else 0) for mix in COLLECTION_MIXES],
+        lambda mix: collection("push", "pop", mix),
+        front("push"),
+    ),
     "set": Case(find("set"), SET_MIXES, set_of, members),
 }
 

@@ -35,6 +35,8 @@ cdef extern from "collection.hpp" namespace "themis" nogil:
         kPeekedNeverTaken
         kCrashedTakes
         kAddedAndRemoved
+        kStackPeeks
+        kInsertionFails
 
     cdef cppclass Found:
         Answer answer
@@ -54,6 +56,9 @@ cdef extern from "collection.hpp" namespace "themis" nogil:
 
 cdef extern from "fifo.hpp" namespace "themis" nogil:
     Found DecideFifo(const CEntries&) except +
+
+cdef extern from "lifo.hpp" namespace "themis" nogil:
+    Found DecideLifo(const CEntries&) except +
 
 cdef extern from "priority.hpp" namespace "themis" nogil:
     Found DecidePriority(const CEntries&, const int*, int) except +
@@ -151,6 +156,10 @@ cdef decision(const Found& found, list values):
         return undecided(collection.GREEDY_FAILS)
     if found.reason == Reason.kAddedAndRemoved:
         return undecided(ADDED_AND_REMOVED)
+    if found.reason == Reason.kStackPeeks:
+        return undecided(collection.STACK_PEEKS)
+    if found.reason == Reason.kInsertionFails:
+        return undecided(collection.INSERTION_FAILS)
     return undecided(collection.PEEKED_NEVER_TAKEN)
 
 
@@ -189,6 +198,18 @@ def fifo(entries, model):
     cdef Found found
     with nogil:
         found = DecideFifo(history)
+    return decision(found, said.values)
+
+
+def lifo(entries, model):
+    """As lifo.decide."""
+    cdef _Said said = _Said(entries, model, "push", "pop")
+    if said.refused is not None:
+        return said.refused
+    cdef CEntries history = given(entries, said.kind, said.value, <int> len(said.values))
+    cdef Found found
+    with nogil:
+        found = DecideLifo(history)
     return decision(found, said.values)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from checkers.linearizability import native
-from checkers.linearizability.monitors import fifo, priority, sets
+from checkers.linearizability.monitors import fifo, lifo, priority, sets
 from checkers.linearizability.monitors.monitor import Monitor, Twins
-from checkers.models.containers import FifoQueue, PriorityQueue, SetModel
+from checkers.models.containers import FifoQueue, LifoStack, PriorityQueue, SetModel
 from checkers.models.model import Model
 
 
@@ -17,6 +17,7 @@ def _twins(name: str, pure: Monitor) -> Twins:
 
 MONITORS: dict[type[Model], Twins] = {
     FifoQueue: _twins("queue monitor", fifo.decide),
+    LifoStack: _twins("stack monitor", lifo.decide),
     PriorityQueue: _twins("priority queue monitor", priority.decide),
     SetModel: _twins("set monitor", sets.decide),
 }
