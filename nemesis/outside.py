@@ -63,7 +63,7 @@ def loaded(path: str, where: str) -> Family:
         )
     name = family.name
     if not isinstance(name, str) or not name or set(name) & set(":,. \t\n"):
-        raise BadFamily(f"{where}: its name {name!r} cannot be one: letters and hyphens, no dot, colon, comma or space")
+        raise BadFamily(f"{where}: its name {name!r} must be letters and hyphens, without dot, colon, comma or space")
     if bad := sorted(f for f in {*family.begins, *family.ends} - set(family.fs)):
         raise BadFamily(f"{where}: begins or ends has {', '.join(bad)}, which is not among its fs")
     return OutsideFamily(family)

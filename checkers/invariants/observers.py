@@ -60,7 +60,7 @@ class Observers:
             return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
         blind = [name for name in self.names if not self._reads[name] & self._seen]
         if blind:
-            reason = f"no node traced anything that {', '.join(blind)} could be judged by"
+            reason = f"no node traced an event that {', '.join(blind)} reads"
             return Verdict.unknown(reason, CHECKER, stats=stats)
         return Verdict.valid(CHECKER, evidence=Invariants(self.names), stats=stats)
 

@@ -47,5 +47,5 @@ def find(name: str) -> RuleClass:
         raise LookupError(name)
     rule = getattr(importlib.import_module(module), attribute)
     if not callable(rule):
-        raise ValueError(f"{path} makes no rule: a class of a ledger and a node count was due")
+        raise ValueError(f"{path} is no rule: it must be a class that takes a ledger and a node count")
     return cast(RuleClass, rule)

@@ -110,7 +110,7 @@ def concurrent_keys(
     """
     for argument, count in (("concurrency", concurrency), ("threads_per_key", threads_per_key)):
         if count < 1:
-            raise GeneratorError(f"{argument} is {count!r}: at least 1 was due")
+            raise GeneratorError(f"{argument} is {count!r}; it must be at least 1")
     groups = max(1, concurrency // threads_per_key)
     owner = tuple(thread * groups // concurrency for thread in range(concurrency))
     threads = [0] * groups

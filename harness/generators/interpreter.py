@@ -66,7 +66,7 @@ class Interpreter:
         """`record` gets each op as it happens; `log` the messages of generators.log. seed: decides which free thread
         gets an op."""
         if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}: at least 1 was due")
+            raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
         self.wake_ns: int | None = 0
         self.finished = False
         self._generator: Generator | None = lift(generator)
@@ -265,7 +265,7 @@ class Interpreter:
         elif outstanding is not invocation:
             problems.append(f"process {invocation.process} has another op outstanding: {outstanding!r}")
         if type not in _COMPLETIONS:
-            problems.append(f"type is {type!r}: one of {', '.join(sorted(_COMPLETIONS))} was due")
+            problems.append(f"type is {type!r}; it must be one of {', '.join(sorted(_COMPLETIONS))}")
         if invocation.process == NEMESIS and type != "info":
             problems.append(f"a nemesis op ends info, not {type}")
         if now_ns < self._now_ns:
@@ -279,9 +279,9 @@ def _broken(invocation: object, context: Context) -> str:
         return f"invalid op from the generator: {invocation!r} is not an Invocation"
     problems = []
     if not (isinstance(invocation.f, str) and invocation.f):
-        problems.append(f"f is {invocation.f!r}: a word was due")
+        problems.append(f"f is {invocation.f!r}; it must be a word")
     if not isinstance(invocation.time, int):
-        problems.append(f"time is {invocation.time!r}: ns since the run began were due")
+        problems.append(f"time is {invocation.time!r}; it must be ns since the run began")
     elif invocation.time < context.now_ns:
         problems.append(f"time is {invocation.time} ns, which has passed: it is {context.now_ns} ns")
     if invocation.process is None:

@@ -24,7 +24,7 @@ from histories.op import Op, Process
 
 def _require_count(argument: str, count: int | None) -> None:
     if count is not None and (not isinstance(count, int) or count < 0):
-        raise GeneratorError(f"{argument} is {count!r}: a whole number from 0 up was due")
+        raise GeneratorError(f"{argument} is {count!r}; it must be a whole number from 0 up")
 
 
 class Limit(Generator, frozen=True):

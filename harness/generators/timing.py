@@ -35,7 +35,7 @@ which at 200 ops/s would otherwise cost a fifth of the rate; a stall of a second
 def nanoseconds(argument: str, seconds: float) -> int:
     """Seconds as ns. Raises GeneratorError, naming the argument, for what is not a length of time."""
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise GeneratorError(f"{argument} is {seconds!r}: a number of seconds from 0 up was due")
+        raise GeneratorError(f"{argument} is {seconds!r}; it must be a number of seconds from 0 up")
     return round(seconds * NS_PER_S)
 
 
@@ -93,7 +93,7 @@ def stagger(rng: Random, interval_s: float, generator: Generatable) -> Generator
 def rate(rng: Random, rate_hz: float, generator: Generatable) -> Generator:
     """A Poisson process of `rate_hz` ops a second over all threads; 0: as fast as threads are free."""
     if not (math.isfinite(rate_hz) and rate_hz >= 0):
-        raise GeneratorError(f"rate is {rate_hz!r}: a number of ops a second from 0 up was due")
+        raise GeneratorError(f"rate is {rate_hz!r}; it must be a number of ops a second from 0 up")
     return stagger(rng, 1 / rate_hz, generator) if rate_hz else lift(generator)
 
 

@@ -187,7 +187,7 @@ def test_only_what_the_target_names_is_an_invariant_of_it(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("rule", "words"),
-    [("election-safty", "election-safety"), ("no.such:Rule", "no.such:Rule"), ("json:__name__", "makes no rule")],
+    [("election-safty", "election-safety"), ("no.such:Rule", "no.such:Rule"), ("json:__name__", "is no rule")],
 )
 def test_an_invariant_that_cannot_be_found_is_refused_before_the_run(
     monkeypatch: pytest.MonkeyPatch, rule: str, words: str

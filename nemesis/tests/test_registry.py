@@ -205,7 +205,7 @@ def test_a_users_own_family_can_be_named_by_its_path(points: list[EntryPoint]) -
     ("value", "message"),
     [
         (f"{__name__}:KILL", "the name 'kill' is taken"),
-        (f"{__name__}:DOTTED", "its name 'my.kill' cannot be one"),
+        (f"{__name__}:DOTTED", "its name 'my.kill' must be letters"),
         (f"{__name__}:NODES", r"no family of faults \(nemesis.family.Family\): it lacks name, summary"),
         (f"{__name__}:MISSING", "has no attribute 'MISSING'"),
         ("no_such.module:X", "No module named 'no_such'"),

@@ -228,7 +228,7 @@ class SshEnvironment(LinuxEnvironment):
         )
 
     def _packages(self) -> dict[bool, bytes]:
-        """What to send to a machine, by whether it lacks what a node imports."""
+        """The archives to send to machines, by whether a machine lacks what a node imports."""
         module = type(self.deployment.target).__module__
         wanted = {found.needs_bundle for found in self.facts.values()}
         return {is_needed: bundle.make(module, MODULES if is_needed else ()) for is_needed in wanted}
@@ -259,7 +259,9 @@ class SshEnvironment(LinuxEnvironment):
                 executor.run(node, argv).checked(where)
             modules = ["targets.node", "targets.serving", type(self.deployment.target).__module__]
             if not isinstance(self.deployment.target, CoreTarget):
-                modules = [guard.__name__]  # A program needs nothing of ours; its driver runs here.
+                modules = [
+                    guard.__name__
+                ]  # A program needs none of Themis's modules on its machine: its driver runs here.
             ran = executor.run(node, [remote.python, "-c", f"import {', '.join(modules)}"], timeout_s=UPLOAD_TIMEOUT_S)
             if ran.exit_code:
                 said = ran.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]

@@ -24,7 +24,7 @@ LINE_BYTES_MAX = 64 << 20
 GREETING_BYTES_MAX = 1 << 20
 MARK = b"themis-of-here-on-it-is-the-command\n"
 _MARKED = f'echo {MARK.decode().strip()}; echo {MARK.decode().strip()} >&2; exec "$@"'
-"""For sh and not for the login shell, which may be one that redirects in a way of its own."""
+"""Run by sh, because a login shell may have other words for redirection."""
 
 
 class SshChannel:

@@ -40,11 +40,11 @@ COMMAND_TIMEOUT_S = 10.0
 LOOK_S = 0.5
 END_TIMEOUT_S = 5.0
 SILENT = 5
-"""The exit status after a silence."""
+"""The exit status of a guard that heard nothing for too long."""
 
 
 class Guard(Agent):
-    """One run's guard of one machine."""
+    """The guard of one run on one machine."""
 
     def __init__(self, root: Path, run_id: str) -> None:
         super().__init__()
@@ -56,34 +56,34 @@ class Guard(Agent):
         (root / GUARD_PID).write_text(labelled_processes.identity(os.getpid()))
 
     def start(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> Any:
-        """A new process of this node, labelled, with a pid file."""
+        """Starts a new process of this node, with the run's labels and a pid file."""
         child = super().start(node, argv, {**environment, **self.labels}, directory, output)
         (self.root / NODE_PID).write_text(labelled_processes.identity(child.pid))
         return child
 
     def do_beat(self) -> None:
-        """The controller is there."""
+        """Does nothing: every command tells that the controller is there."""
 
     def do_now(self) -> list[int]:
         """The wall clock and the monotonic clock of this machine, in ns."""
         return [time.time_ns(), time.monotonic_ns()]
 
     def do_undo(self, undo: dict[str, Any]) -> None:
-        """What to do at the end: see `undone`."""
+        """Writes down what `undone` takes back at the end."""
         new = self.root / f"{UNDO}.new"
         new.write_text(json.dumps(undo))
         new.replace(self.root / UNDO)
 
     def do_clock_shift(self, offset_ns: int) -> None:
-        """The machine's clock shows what it would have shown plus this offset.shift."""
+        """The machine's clock shows what it would have shown plus this offset."""
         self.clock.shift(offset_ns)
 
     def do_clock_rate(self, rate: float) -> None:
-        """The machine's clock runs at so many seconds a second.run_at."""
+        """The machine's clock runs at so many seconds a second."""
         self.clock.run_at(rate)
 
     def do_clock_restore(self) -> None:
-        """The machine's clock shows what it would have shown.restore."""
+        """The machine's clock shows what it would have shown."""
         self.clock.restore()
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Guard(Agent):
         try:
             self.close()
         finally:
-            os._exit(SILENT)  # The main thread waits for a line that may never come.
+            os._exit(SILENT)  # Not sys.exit: the main thread waits for a line that may never come.
 
 
 class _Noted(io.BufferedReader):
@@ -186,9 +186,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["serve", root, run_id, silence_s]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(
-                    number, signal.SIG_IGN
-                )  # Only the end of its channel ends it: it has to clean up after it.
+                # It ends with its channel and in no other way, so that it always cleans up.
+                signal.signal(number, signal.SIG_IGN)
             guard = Guard(Path(root), run_id)
             threading.Thread(target=guard.watch, args=(float(silence_s),), daemon=True).start()
             try:

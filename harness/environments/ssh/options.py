@@ -109,7 +109,9 @@ class Machine(msgspec.Struct, frozen=True):
 def machines(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, Machine]:
     """Each node's machine. Raises ValueError when there are not as many as nodes, one twice, or a node has no proper name."""
     for node in nodes:
-        if ":" in node:  # Python's path on the machine, which the node's name is part of, is parted by colons.
+        if (
+            ":" in node
+        ):  # The node's name is part of Python's path on the machine, and colons separate the parts of that.
             raise ValueError(f"nodes: {node!r} is no host name; give addresses with hosts=... and a number of --nodes")
     hosts = [_canonical(host) for host in _listed(options.hosts)] or list(nodes)
     for name, found in (("hosts", hosts), ("addresses", _listed(options.addresses) or list(nodes))):

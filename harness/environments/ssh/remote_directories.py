@@ -1,5 +1,5 @@
-"""Where on which machines a run has its files, and how to sweep up there; kept in a file of this user's as long as anything may
-be there, so that after a `kill -9` of the controller the machines are known.
+"""Keeps in a file of this user on which machines a run has files, where, and how to remove them. The file stays as long as
+anything may be left there, so that `cleanup` knows the machines after a `kill -9` of the controller.
 
     $XDG_STATE_HOME/themis/ssh/<run>.json      (~/.local/state where that is not set)
 
@@ -58,7 +58,7 @@ class RemoteDirectories(msgspec.Struct, frozen=True):
         return folder() / f"{self.run_id}.json"
 
     def save(self) -> None:
-        """It is in its file, readable by its user alone. Raises OSError."""
+        """Writes its file, readable by its user alone. Raises OSError."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.path.with_suffix(f".{os.getpid()}")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -66,7 +66,7 @@ class RemoteDirectories(msgspec.Struct, frozen=True):
         new.replace(self.path)
 
     def forget(self) -> None:
-        """Its file is gone. Idempotent."""
+        """Removes its file. Idempotent."""
         self.path.unlink(missing_ok=True)
 
 
@@ -82,8 +82,8 @@ class LeftOnMachines(msgspec.Struct, frozen=True):
         return f"run {self.remotes.run_id} on {places}"
 
     def remove(self) -> str | None:
-        """It is gone; why it is still there, or None. The nodes' files come into the run's directory first; a machine that
-        cannot be reached is kept in mind."""
+        """Removes it, and returns why it is still there, or None. First copies the nodes' files into the run's directory. A
+        machine that cannot be reached stays in the file."""
         problems = sweep_anew(self.remotes, is_collecting=True)
         if not problems:
             self.remotes.forget()
@@ -100,7 +100,8 @@ def find_leftovers() -> list[LeftOnMachines]:
     """Of runs whose controller is gone."""
     found = []
     for path in sorted(folder().glob("*.json")):
-        # One that vanishes meanwhile was another's; one that cannot be read was never whole, or is not ours.
+        # A file that vanishes meanwhile was removed by another process; one that cannot be read was never whole, or is not
+        # Themis's.
         with contextlib.suppress(OSError, msgspec.DecodeError):
             remotes = msgspec.json.decode(path.read_bytes(), type=RemoteDirectories)
             if labels.is_orphan(remotes.controller):
@@ -109,9 +110,8 @@ def find_leftovers() -> list[LeftOnMachines]:
 
 
 def sweep_anew(remotes: RemoteDirectories, *, is_collecting: bool = False) -> list[str]:
-    """Nothing of the run is left on its machines, each reached by a connection of its own; in words, what is.
-
-    is_collecting: with the nodes' files in the run's directory before, as far as they are not there.
+    """Removes what the run has on its machines, over new connections, and returns in words what is still there. is_collecting:
+    first copies the nodes' files into the run's directory, where they are missing.
     """
 
     def swept(remote: RemoteDirectory) -> list[str]:
@@ -131,7 +131,8 @@ def sweep_anew(remotes: RemoteDirectories, *, is_collecting: bool = False) -> li
 
 
 def sweep(client: paramiko.SSHClient, remote: RemoteDirectory, place: Path | None = None) -> list[str]:
-    """Nothing of the run is left on the machine; in words, what is. Idempotent. place: where the node's files go before."""
+    """Removes what the run has on the machine, and returns in words what is still there. Idempotent. place: where the node's
+    files are copied first."""
     node = remote.machine.node
     executor = SshExecutor({node: client}, {node: remote.prefix})
     try:
@@ -141,7 +142,7 @@ def sweep(client: paramiko.SSHClient, remote: RemoteDirectory, place: Path | Non
             try:
                 collecting.fetch(executor, node, f"{remote.root}/node", place)
             except (ExecutorFailed, OSError, tarfile.TarError) as error:
-                # What is left must go all the same.
+                # The leftover must be removed all the same.
                 _log.warning("%s: the files of the node cannot be had: %s", remote.machine, error)
         ran = executor.run(node, [remote.python, "-m", MODULE, "sweep", remote.root], timeout_s=SWEEP_TIMEOUT_S)
         if ran.exit_code == 0:

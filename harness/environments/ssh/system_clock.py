@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STEP_S = 0.02
-"""A clock that runs fast or slow is set so often."""
+"""How often a clock that runs fast or slow is set."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -95,7 +95,7 @@ class SystemClock:
                 self._path.unlink()
 
     def _difference_ns(self) -> int:
-        """What the true clock shows more than the steady one, as it was before the first move."""
+        """How far the true clock was ahead of the steady one before the first move."""
         noted = self._noted()
         if noted is None:
             noted = {"boot_id": self._boot_id(), "difference_ns": self._read_ns() - self._steady_ns()}
