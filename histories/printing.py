@@ -69,3 +69,30 @@ def quoted(found: object, length_max: int = 80) -> str:
     except (RecursionError, ValueError):  # Too deep; or an int of more digits than Python writes.
         text = f"<{type(found).__name__}>"
     return line(text, length_max)
+
+
+def json_text(found: Any) -> str:
+    """A document for a program, as indented JSON: whole, and harmless where a terminal shows it. Halves of surrogates become
+    words."""
+    try:
+        text = msgspec.json.encode(found)
+    except UnicodeEncodeError:
+        text = msgspec.json.encode(_encodable(msgspec.to_builtins(found)))
+    return _HARMFUL.sub(_as_json_escape, msgspec.json.format(text, indent=2).decode())
+
+
+def _as_json_escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
+
+
+def _encodable(found: Any) -> Any:
+    match found:
+        case str():
+            return found.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_encodable(each) for each in found]
+        case dict():
+            return {_encodable(key): _encodable(each) for key, each in found.items()}
+        case _:
+            return found

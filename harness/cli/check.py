@@ -108,7 +108,7 @@ def check(
     except OSError as error:
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
-        click.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
+        options.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
     to_do: dict[str, Callable[[], Verdict]] = {}
     if specification is not None:
         observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
@@ -135,9 +135,9 @@ def check(
     if as_json:
         options.echo_json(verdict)
     else:
-        click.echo(summary.verdict_text(verdict, name_of(history)))
+        options.echo(summary.verdict_text(verdict, name_of(history)))
         for crash in crashes(parts.values()):
-            click.echo(block(crash, TRACEBACK_MAX), err=True)
+            options.echo(block(crash, TRACEBACK_MAX), err=True)
     return CODES[verdict.validity]
 
 

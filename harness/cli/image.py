@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from harness.cli import options
 from harness.environments.base import EnvironmentUnavailable
 from harness.errors import UsageError
+from histories.printing import block
 
 
 @click.group()
@@ -27,15 +29,15 @@ def build(again: bool) -> int:
     from harness.environments.docker import image as images
     from harness.environments.docker.engine import reach
 
-    def say(line: str) -> None:
-        click.echo(f"themis: {line}", err=True)
+    def say(text: str) -> None:
+        options.echo(f"themis: {block(text)}", err=True)
 
     try:
         client = reach()
         name = images.build(client, say) if again else images.ensure(client, say)
     except EnvironmentUnavailable as error:
         raise UsageError(str(error)) from error
-    click.echo(name)
+    options.echo(name)
     return 0
 
 

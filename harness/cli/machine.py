@@ -10,6 +10,7 @@ from harness.cli import doctor as diagnosis
 from harness.cli import options
 from harness.environments import leftovers
 from harness.errors import HARNESS
+from histories.printing import line
 from targets.node import main as node_main
 
 
@@ -30,12 +31,12 @@ def doctor(as_json: bool) -> int:
     else:
         for finding in findings:
             mark = click.style("ok  ", fg="green") if finding.is_ok else click.style("no  ", fg="yellow")
-            click.echo(f"{mark} {finding.subject:<14} {finding.detail}")
+            click.echo(f"{mark} {finding.subject:<14} {line(finding.detail)}")
             if finding.remedy:
-                click.echo(f"     {'':<14} {finding.remedy}")
+                click.echo(f"     {'':<14} {line(finding.remedy)}")
         click.echo()
-        for line in diagnosis.fault_lines(findings):
-            click.echo(line)
+        for row in diagnosis.fault_lines(findings):
+            click.echo(row)
     return 0 if all(finding.is_ok for finding in findings if finding.is_essential) else HARNESS
 
 
@@ -58,7 +59,7 @@ def cleanup(dry_run: bool) -> int:
     for leftover in found:
         problem = None if dry_run else leftover.remove()
         failed += problem is not None
-        click.echo(f"{leftover.description}: {'left as it is' if dry_run else problem or 'removed'}")
+        options.echo(f"{line(leftover.description)}: {'left as it is' if dry_run else line(problem or 'removed')}")
     return HARNESS if failed else 0
 
 

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from harness.errors import UsageError
+from histories.printing import harmless, json_text
 
 BUDGET_S_MAX = 30 * 86_400
 SEEDS_MAX = 10_000_000
@@ -171,6 +172,11 @@ def seed_range(text: str) -> range:
     return range(first, last + 1)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text with what somebody else wrote in it: nothing of it acts on the terminal. Its parts are short already."""
+    click.echo(harmless(text), err=err)
+
+
 def echo_json(value: Any) -> None:
     """Print `value` as one indented JSON document."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    click.echo(json_text(value))

@@ -13,6 +13,7 @@ from harness.environments.real import labelled_processes
 from harness.errors import HarnessError, UsageError
 from harness.store import prune as pruning
 from harness.store.runs import Store
+from histories.printing import line
 
 
 @click.command()
@@ -94,18 +95,18 @@ def _row(one: pruning.Chosen, problem: str) -> dict[str, object]:
 def _tell(chosen: list[pruning.Chosen], links: list[Path], is_done: bool, only_data: bool) -> None:
     for one in chosen:
         left = f"  left alone: {one.in_use}" if one.in_use else ""
-        click.echo(f"{one.ending:<10} {_age(one.age_s):>5} {_size(one.size_bytes):>9}  {one.title}{left}")
+        options.echo(f"{one.ending:<10} {_age(one.age_s):>5} {_size(one.size_bytes):>9}  {line(one.title)}{left}")
     for link in links:
-        click.echo(f"{link} led nowhere: {'mended' if is_done else 'would be mended'}")
+        options.echo(f"{line(link)} led nowhere: {'mended' if is_done else 'would be mended'}")
     going = [one for one in chosen if not one.in_use]
     what = f"{'the data of ' if only_data else ''}{len(going)} {'run' if len(going) == 1 else 'runs'}"
     freed = _size(sum(one.size_bytes for one in going))
     if is_done:
-        click.echo(f"removed {what}, {freed}")
+        options.echo(f"removed {what}, {freed}")
     elif going or links:
-        click.echo(f"would remove {what}, {freed}; add --yes to do it")
+        options.echo(f"would remove {what}, {freed}; add --yes to do it")
     else:
-        click.echo("nothing to remove")
+        options.echo("nothing to remove")
 
 
 def _age(seconds: float) -> str:

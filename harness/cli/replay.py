@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import options
 from harness.cli.ending import note
 from harness.cli.run import SHARE, STORE
 from harness.errors import HARNESS, VALID, Interrupted, UsageError
@@ -46,7 +47,7 @@ def replay(run: str, share: bool, store: Path) -> int:
     if spec.env != "sim":
         again, result = execute.run_into(Store(store, is_shared=share), prepared)
         code = note(summary.code(result))
-        click.echo(summary.summary(again, result, prepared.spec))
+        options.echo(summary.summary(again, result, prepared.spec))
         return code
     with tempfile.TemporaryDirectory(prefix="themis-replay-") as temporary:
         again, result = execute.run_into(Store(Path(temporary)), prepared)
@@ -54,9 +55,9 @@ def replay(run: str, share: bool, store: Path) -> int:
     if result.signal:
         raise Interrupted(signal.Signals[result.signal], "the replay is not whole, so there is nothing to compare")
     if difference is None:
-        click.echo(f"the same, byte by byte: {directory.history}")
+        options.echo(f"the same, byte by byte: {directory.history}")
         return VALID
-    click.echo(f"NOT the same as {directory.history}: {difference}")
+    options.echo(f"NOT the same as {directory.history}: {difference}")
     return HARNESS
 
 

@@ -212,13 +212,13 @@ def test(
         note(summary.code(result))
         ran.append((run, result))
         if not as_json:
-            click.echo(summary.summary(run, result, prepared.spec))
+            options.echo(summary.summary(run, result, prepared.spec))
         if result.signal or (fail_fast and summary.code(result) != VALID):
             break
     if as_json:
         options.echo_json([as_data(run, result) for run, result in ran] if test_count > 1 else as_data(*ran[0]))
     elif test_count > 1:
-        click.echo(summary.tally([result for _, result in ran]))
+        options.echo(summary.tally([result for _, result in ran]))
     return exit_code(summary.code(result) for _, result in ran)
 
 
@@ -273,13 +273,13 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
     if as_json:
         options.echo_json(as_data(directory, result))
     else:
-        click.echo(summary.summary(directory, result, spec))
+        options.echo(summary.summary(directory, result, spec))
     return code
 
 
 def tell_mended(text: str) -> None:
     """Say what was damaged in the run's folder."""
-    click.echo(f"themis: {block(text)}", err=True)
+    options.echo(f"themis: {block(text)}", err=True)
 
 
 COMMANDS = (test, analyze)

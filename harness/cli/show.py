@@ -32,12 +32,12 @@ def list_runs(name: str, store: Path, as_json: bool) -> int:
     if as_json:
         options.echo_json([row(run) for run in runs])
     elif not runs:
-        click.echo(f"no runs in {store}")
+        options.echo(f"no runs in {store}")
     else:
         for run in runs:
             entry = row(run)
             told = f"damaged: {entry['damage']}" if entry["damage"] else entry["reason"]
-            click.echo(line(f"{entry['verdict']:<10} {entry['name']}/{entry['time']}  {told}", ROW_MAX).rstrip())
+            options.echo(line(f"{entry['verdict']:<10} {entry['name']}/{entry['time']}  {told}", ROW_MAX).rstrip())
     return 0
 
 
@@ -87,7 +87,7 @@ def inspect(run: str, window: int, span: float, store: Path, as_json: bool) -> i
     if as_json:
         options.echo_json(inspection.as_data(directory))
     else:
-        click.echo(inspection.as_text(directory, window, span))
+        options.echo(inspection.as_text(directory, window, span))
     return 0
 
 

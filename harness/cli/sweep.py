@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from checkers import Validity
@@ -55,7 +54,7 @@ def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedul
                     if not as_json:
                         progress.clear()
                         word = "HARNESS FAILURE" if code == HARNESS else result.validity.name
-                        click.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
+                        options.echo(f"{word} seed {result.seed}: {result.reason}\n  {result.command}")
                 progress.show(counted.total())
     except UsageError:
         raise
@@ -77,9 +76,9 @@ def sweep_seeds(spec: RunSpec, seeds: range, jobs: int, fail_fast: bool, schedul
         )
     else:
         if first_invalid is not None:
-            click.echo("\n".join(explanation(spec, first_invalid)))
+            options.echo("\n".join(explanation(spec, first_invalid)))
         words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count) or "nothing was checked"
-        click.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s{ended_early}")
+        options.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s{ended_early}")
     return exit_code(codes)
 
 

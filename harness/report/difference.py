@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from histories.printing import line as line_of
+
 
 def first_difference(before: bytes, after: bytes, name: str = "history") -> str | None:
     """The number and the text of the first line in which two runs of one spec differ; None when every byte is the same."""
@@ -15,5 +17,4 @@ def first_difference(before: bytes, after: bytes, name: str = "history") -> str 
 
 
 def _shorten(line: bytes) -> str:
-    text = line.decode(errors="replace")
-    return text if len(text) <= 300 else text[:300] + "..."
+    return line_of(line.decode(errors="replace"), 300)

@@ -44,14 +44,14 @@ def as_text(run: RunDirectory, neighbours: int, span_ms: float) -> str:
     """
     result, spec = run.read_result(), run.read_spec()
     if result is None:
-        return f"{run.path}: no verdict: the run was cut off or still goes on. `themis analyze {run.path}` makes one."
+        return f"{line(run.path)}: no verdict: the run was cut off or still goes on. `themis analyze {run.path}` makes one."
     history = read_history(run)
     lines = [
         summary.summary(run, result, spec, with_hint=False),
-        f"  target {spec.target}, workload {spec.workload}, env {spec.env}",
+        f"  target {line(spec.target, 80)}, workload {line(spec.workload, 80)}, env {line(spec.env, 80)}",
     ]
     if spec.bugs:
-        lines.append(f"  planted bugs: {', '.join(spec.bugs)}")
+        lines.append(f"  planted bugs: {line(', '.join(spec.bugs))}")
     lines += fault_lines(history)
     found = found_in(run, result, history, spec)
     for failure in found[:SHOWN_MAX]:

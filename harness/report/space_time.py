@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.environments.sim.message_log import LogEntry
+from histories.printing import line as line_of
 
 COLUMN = 18
+NOTE_MAX = 160
 TIME = 14
 MARKS = {"timer": "t", "persist": "w", "sync": "s", "start": "^", "crash": "X", "request": ">", "reply": "<"}
 LEGEND = "t timer  w write to disk  s synced  ^ start  X crash  > request  < reply  o sent  --x lost"
@@ -50,7 +52,7 @@ def _row(entry: LogEntry, nodes: Sequence[str], sent: dict[int, int]) -> str:
     else:
         _write(line, _middle(nodes.index(entry.node)), MARKS.get(entry.kind, "?"))
         note = " ".join(word for word in (entry.kind, entry.what, entry.why) if word)
-    return f"{entry.time / 1e9:>{TIME - 2}.6f}  {''.join(line).rstrip()}  {note}".rstrip()
+    return f"{entry.time / 1e9:>{TIME - 2}.6f}  {''.join(line).rstrip()}  {line_of(note, NOTE_MAX)}".rstrip()
 
 
 def _middle(column: int) -> int:
@@ -74,7 +76,7 @@ def _arrow(line: list[str], source: int, target: int, label: str, *, arrives: bo
         body[cut if rightwards else width - cut - 1] = "x"
     else:
         body[-1 if rightwards else 0] = ">" if rightwards else "<"
-    text = f" {label} "
+    text = f" {line_of(label, width)} "
     if arrives and len(text) <= width - 4:
         start = (width - len(text)) // 2
         body[start : start + len(text)] = list(text)

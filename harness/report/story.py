@@ -46,7 +46,7 @@ def story(failure: Failure, history: History, neighbours: int) -> list[str]:
     head = f"{failure.validity.name}  {line(failure.checker)}"
     lines = [head + ("" if failure.key is None else f", key {value(failure.key)}")]
     if failure.promise:
-        lines += _wrapped(f"promised: {failure.promise}")
+        lines += _wrapped(f"promised: {line(failure.promise)}")
     lines += _wrapped(block(failure.words, WORDS_MAX))
     for state in failure.states[:STATES_MAX]:
         lines += _wrapped(f"possible before it: {line(state.why_excluded)}")

@@ -15,6 +15,9 @@ from histories.printing import block, line
 REASON_MAX = 2_000
 """Characters of a reason that a summary shows; verdict.json has it whole."""
 
+NAME_MAX = 80
+"""Characters of a name that a summary shows."""
+
 CODES = {Validity.VALID: VALID, Validity.INVALID: INVALID, Validity.UNKNOWN: UNKNOWN}
 
 
@@ -31,18 +34,23 @@ def first_reason(result: Result) -> str:
     """Why the verdict is not VALID, or why the harness failed: one line."""
     if result.verdict.reason:
         return line(result.verdict.reason.splitlines()[0])
-    return f"harness failed in {result.harness[0].phase}: {line(result.harness[0].error)}" if result.harness else ""
+    return (
+        f"harness failed in {line(result.harness[0].phase, NAME_MAX)}: {line(result.harness[0].error)}"
+        if result.harness
+        else ""
+    )
 
 
 def verdict_text(verdict: Verdict, subject: str) -> str:
     """A verdict and its parts, the worst first."""
-    lines = [f"{verdict.validity.name}  {subject}"]
+    lines = [f"{verdict.validity.name}  {line(subject)}"]
     parts = sorted(verdict.parts.items(), key=lambda item: -item[1].validity.badness)
     if not parts and verdict.reason:
         lines.append(f"  {block(verdict.reason, REASON_MAX)}")
     for name, part in parts:
         lines.append(
-            f"  {part.validity.name:<8} {name}" + (f": {block(part.reason, REASON_MAX)}" if part.reason else "")
+            f"  {part.validity.name:<8} {line(name, NAME_MAX)}"
+            + (f": {block(part.reason, REASON_MAX)}" if part.reason else "")
         )
     return "\n".join(lines)
 
@@ -67,14 +75,19 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
             "--nemesis-interval, fit this machine; --schedule does them all, however long that takes"
         )
     if result.claim != result.target_claims:
-        lines.append(f"  checked for {result.claim} (--consistency); {spec.target} claims {result.target_claims}")
+        lines.append(
+            f"  checked for {line(result.claim, NAME_MAX)} (--consistency); {line(spec.target, NAME_MAX)} claims "
+            f"{line(result.target_claims, NAME_MAX)}"
+        )
     if result.interrupted:
-        by = f" by {result.signal}" if result.signal else ""
+        by = f" by {line(result.signal, NAME_MAX)}" if result.signal else ""
         lines.append(f"  interrupted{by}: the verdict is on what was recorded until then")
     for failure in result.harness:
-        lines.append(f"  harness failure in {failure.phase}: {line(failure.error)} (themis.log has the traceback)")
+        lines.append(
+            f"  harness failure in {line(failure.phase, NAME_MAX)}: {line(failure.error)} (themis.log has the traceback)"
+        )
     if with_hint and (result.harness or result.verdict.validity is not Validity.VALID):
-        lines.append(f"  look closer: themis inspect {shlex.quote(str(run.path))}")
+        lines.append(f"  look closer: themis inspect {line(shlex.quote(str(run.path)))}")
     lines.append(f"  seed {spec.seed}")
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from histories.faults import Begun, FaultResult, fault_result
 from histories.op import Op, Process
+from histories.printing import line
 from histories.units import NS_PER_S
 
 REFRESH_S = 0.5
@@ -142,11 +143,11 @@ def _faults(progress: Progress) -> str:
     titles = list(progress.in_force.values())[::-1]
     told = ", ".join(titles[:FAULTS_MAX]) or "none"
     more = f" and {len(titles) - FAULTS_MAX} more" if len(titles) > FAULTS_MAX else ""
-    return f"{told}{more}" + (f" (doing {progress.fault_op})" if progress.fault_op else "")
+    return f"{told}{more}" + (f" (doing {_short(progress.fault_op)})" if progress.fault_op else "")
 
 
 def _title(begun: Begun) -> str:
-    return f"{begun.name} {_short(begun.what or ' '.join(begun.nodes))}"
+    return f"{_short(begun.name)} {_short(begun.what or ' '.join(begun.nodes))}"
 
 
 def _error_word(error: Any) -> str:
@@ -157,13 +158,15 @@ def _error_word(error: Any) -> str:
 
 
 def _short(text: str) -> str:
+    text = line(text, 10 * WORDS_MAX)
     return text if len(text) <= WORDS_MAX else text[: WORDS_MAX - 1] + "…"
 
 
 def _asked(question: Callable[[], str | None]) -> str | None:
     """The answer; "?" when asking raises. The run must never fail because someone watches it."""
     try:
-        return question()
+        answer = question()
+        return None if answer is None else _short(answer)
     except Exception:  # noqa: BLE001 - whatever a cluster under faults raises, it only means that nobody knows
         return "?"
 

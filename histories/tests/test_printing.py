@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 
 import pytest
 
-from histories.printing import block, harmless, line, value
+from histories.printing import block, harmless, json_text, line, value
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,11 @@ def test_a_value_that_json_cannot_say_is_still_printed() -> None:
     assert value({1, 2})
     assert value(10**5_000)
     assert value("\ud800").isprintable()
+
+
+def test_json_for_programs_is_whole_and_acts_on_no_terminal_either() -> None:
+    said = "\x1b[2J \x9b31m \u202e \U000e0041 plain"
+    text = json_text({"a": said, "long": "x" * 100_000})
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert json.loads(text) == {"a": said, "long": "x" * 100_000}
+    assert json.loads(json_text(["\ud800"])) == ["\\ud800"]
