@@ -218,6 +218,18 @@ def test_check_is_told_how_the_object_begins(tmp_path: Path) -> None:
     assert_refused(themis("check", path, "--model", "register(initial=1)", "--initial", "3"), "given twice")
 
 
+def test_check_knows_the_relaxed_checkers_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    twice = "p1 invoke dequeue | p1 ok dequeue 1 | p1 invoke dequeue | p1 ok dequeue 1"
+    jsonl.write(path, h(f"p0 invoke enqueue 1 | p0 ok enqueue 1 | {twice}"))
+    assert themis("check", path, "--checker", "total-queue").returncode == 0
+    ended = themis("check", path, "--checker", "unordered-queue")
+    assert ended.returncode == 1
+    assert "duplicated: 1" in ended.stdout
+    assert themis("check", path, "--checker", "unique-ids").returncode == 2
+    assert_refused(themis("check", path, "--checker", "totl-queue"), "did you mean 'total-queue'")
+
+
 def test_check_without_a_model_or_checker_names_the_models(tmp_path: Path) -> None:
     assert_refused(themis("check", tmp_path / "history.jsonl"), "--model", "cas-register", "--checker")
 

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from checkers.verdict import Validity
+from checkers.verdict import Validity, Verdict
 from harness.campaign.sweep import sweep
 from harness.environments.real import ended_nodes
 from harness.environments.real.labelled_processes import Ended
@@ -73,6 +74,21 @@ def test_a_planted_bug_shows_in_the_history(workload: str, bug: str) -> None:
     result = run(spec(workload, FOUND_BY[workload, bug], bug, time_limit_s=8.0))
     assert result.verdict.parts["linearizable"].validity is Validity.INVALID
     assert not result.harness
+
+
+WEAKER = [("queue", "exactly-once"), ("priority-queue", "at-least-once")]
+
+
+@pytest.mark.parametrize(("workload", "claim"), WEAKER)
+def test_a_weaker_claim_is_checked_for_and_broken_by_a_planted_bug(workload: str, claim: str) -> None:
+    def verdict(bug: str) -> Verdict:
+        made = msgspec.structs.replace(spec(workload, 1, bug, time_limit_s=8.0), consistency=claim)
+        parts = run(made).verdict.parts
+        (name,) = {"unordered-queue", "total-queue"} & parts.keys()
+        return parts[name]
+
+    assert verdict("").validity is Validity.VALID
+    assert verdict("reply-before-commit").validity is Validity.INVALID
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ import msgspec
 
 from checkers.linearizability import linearizable
 from checkers.models import registry as models
+from checkers.relaxed import final_set, total_queue, unique_ids, unordered_queue
 from checkers.verdict import Verdict
 from harness.errors import UsageError, unknown_name
 from harness.workloads.base import Workload, WorkloadContext
@@ -36,6 +37,10 @@ CLAIMS: Mapping[str, str] = {
     "monotonic-reads": "a client's reads never go back to an older state",
     "monotonic-writes": "a client's writes take effect in its order",
     "writes-follow-reads": "a write takes effect after what its client had read",
+    "exactly-once": "what was put in comes out once, in any order",
+    "at-least-once": "what was put in comes out, in any order, and perhaps more than once",
+    "nothing-lost": "what was acknowledged is there in the end, and nothing that was never added",
+    "unique": "no two answers are equal",
     "eventual": "once writes stop and faults are healed, all nodes answer the same",
 }
 """Claim -> what it promises. What a plugin or a workload checks beside these is known as well."""
@@ -85,10 +90,21 @@ def check_linearizable(model: str, history: History, context: WorkloadContext) -
     )
 
 
-BUILT_IN: tuple[ClaimChecker, ...] = tuple(
-    ClaimChecker("linearizable", "linearizable", data_type, partial(check_linearizable, model))
-    for data_type, model in SEQUENTIAL_MODELS.items()
+BUILT_IN: tuple[ClaimChecker, ...] = (
+    *(
+        ClaimChecker("linearizable", "linearizable", data_type, partial(check_linearizable, model))
+        for data_type, model in SEQUENTIAL_MODELS.items()
+    ),
+    ClaimChecker("unordered-queue", "exactly-once", "queue", unordered_queue),
+    ClaimChecker("unordered-queue", "exactly-once", "priority-queue", unordered_queue),
+    ClaimChecker("total-queue", "at-least-once", "queue", total_queue),
+    ClaimChecker("total-queue", "at-least-once", "priority-queue", total_queue),
+    ClaimChecker("final-set", "nothing-lost", "set", final_set),
+    ClaimChecker("unique-ids", "unique", "ids", unique_ids),
 )
+
+STANDALONE: Mapping[str, ClaimChecker] = {row.name: row for row in BUILT_IN if row.name != "linearizable"}
+"""What `--checker` knows by name: checkers that need no model."""
 
 
 def choose_checkers(claim: str, workload: Workload, *, claimed_by: str) -> tuple[ClaimChecker, ...]:
@@ -137,13 +153,16 @@ def plugin_rows() -> tuple[ClaimChecker, ...]:
 
 
 def find_checker(name: str) -> ClaimChecker:
-    """The checker called `name` in entry point group `themis.checkers`, or at package.module:function, for `--checker`.
+    """The checker called `name`, of STANDALONE or entry point group `themis.checkers`, or at package.module:function, for
+    `--checker`.
 
     It may be a ClaimChecker, or a function of a history and a WorkloadContext. Raises UsageError.
     """
+    if name in STANDALONE:
+        return STANDALONE[name]
     points = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
     if name not in points and ":" not in name:
-        raise unknown_name("checker", name, points)
+        raise unknown_name("checker", name, [*STANDALONE, *points])
     path = points.get(name, name)
     found = _load(name, path)
     if isinstance(found, ClaimChecker):
