@@ -187,3 +187,16 @@ def test_checkers_of_ones_own_run_beside_the_claims(tmp_path: Path) -> None:
     assert "the first op should not be" in told
     assert "this one" in told
     assert "ZeroDivisionError: after" in told
+
+
+def test_the_budgets_of_a_run_are_those_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    def noting(_history: History, _model: object, **named: Any) -> Verdict:
+        given.append(named)
+        return Verdict.valid("linearizable")
+
+    monkeypatch.setattr(claims, "linearizable", noting)
+    context = WorkloadContext(None, ("n1",), 1, "linearizable", states_max=7, check_time_limit_s=1.5)
+    claims.check_linearizable("cas-register", History([]), context)
+    assert [(named["states_max"], named["time_limit_s"]) for named in given] == [(7, 1.5)]

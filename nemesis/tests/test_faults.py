@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ from histories.faults import FaultResult
 from histories.op import NEMESIS, Op
 from nemesis import shapes
 from nemesis.book import OpenFault
+from nemesis.capabilities import FaultError, Spans
 from nemesis.family import Window
 from nemesis.faults.disk import PARAMETERS
 from nemesis.nemesis import Nemesis
@@ -335,6 +337,23 @@ def test_damage_to_what_is_stored_comes_with_a_crash_and_ends_with_a_start() -> 
     assert bench.cluster.processes.now["n1"] == "dead"
     assert bench.do("heal-disk").did == {"started": ["n1", "n2"]}
     assert bench.cluster.healthy()
+
+
+def test_what_a_kill_that_failed_half_way_killed_is_started_by_the_heal(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    kill = bench.cluster.processes.kill
+
+    def kill_one(nodes: Collection[str]) -> Spans:
+        kill(sorted(nodes)[:1])
+        raise FaultError("n2 does not die")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(bench.cluster.processes, "kill", kill_one)
+        result = bench.do("damage-disk", {"kind": "wipe", "nodes": ["n1", "n2"], "parameters": {}})
+    assert (result.status, bench.cluster.processes.now["n1"]) == ("indeterminate", "dead")
+    assert bench.do("heal-disk").did == {"started": ["n1", "n2"]}
+    assert bench.cluster.healthy()
+    assert bench.in_force() == []
 
 
 def nemesis_ops() -> st.SearchStrategy[tuple[str, Any]]:
