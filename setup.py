@@ -13,7 +13,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 SOURCE = Path("checkers/linearizability")
-MODULES = ("_core", "_encode", "monitors/_monitors")
+MODULES = ("_core", "_encode", "monitors/_monitors", "monitors/_registers")
 """Below SOURCE; each stands beside the headers that it includes."""
 
 

@@ -104,7 +104,7 @@ def _results(
     values: dict[Any, Any] = {}
     empty: Any = {"list-append": [], "kv-append": None}.get(kind)
     reads: list[int] = []
-    lost = _missed_write(events, operations // 2) if change == "lost" else -1
+    lost = _missed_write(events, operations // 2, is_log="append" in kind) if change == "lost" else -1
     for _, what, i, (_, f, key, argument, is_crashed) in events:
         if what != 1:
             continue
@@ -143,25 +143,30 @@ def _results(
     return results
 
 
-def _missed_write(events: list[_Event], first: int) -> int:
-    """A write, not before the first-th operation, that was called after the write before it had returned, and returned
-    before a read was called that is the next to see it.
+def _missed_write(events: list[_Event], middle: int, *, is_log: bool) -> int:
+    """A write that somebody misses, if possible in the second half: a read that was called after the write had returned
+    shows the value before it. In a log any later read does. A register's next value hides the write, so the read must be
+    the next to take effect, and the write before must have returned when this one was called.
     """
     returned: set[int] = set()
     last_before: dict[int, int] = {}
-    latest, is_later = -1, False
+    latest, is_later, found = -1, is_log, -1
     for _, what, i, (_, f, _, _, is_crashed) in events:
         if what == 2 and not is_crashed:
             returned.add(i)
         elif what == 0 and latest in returned:
             last_before[i] = latest
         elif what == 1 and f in ("read", "get"):
-            if is_later and not is_crashed and last_before.get(i) == latest >= first:
-                return latest
+            if is_later and not is_crashed and last_before.get(i, -2) == latest:
+                if latest >= middle:
+                    return latest
+                found = latest
         elif what == 1:
-            is_later = f != "cas" and not is_crashed and last_before.get(i) == latest
+            is_later = f != "cas" and not is_crashed and (is_log or last_before.get(i, -2) == latest)
             latest = i
-    raise ValueError("no write is certainly seen")
+    if found < 0:
+        raise ValueError("no read certainly misses a write")
+    return found
 
 
 def _ops(events: list[_Event], results: dict[int, tuple[str, Any]], processes: int) -> Iterator[Op]:

@@ -65,7 +65,7 @@ def measure(row: Row, runs: int, seed: int) -> Measurement:
         spare=row.spare,
     )
     gc.collect()
-    history_mb = _peak_mb()
+    history_mb = peak_mb()
     taken: list[float] = []
     explained: list[float] = []
     while len(taken) < runs and sum(taken) + sum(explained) < _ENOUGH_S:
@@ -74,7 +74,7 @@ def measure(row: Row, runs: int, seed: int) -> Measurement:
         verdict = linearizable(history, CasRegister(), refused=True, time_limit_s=TIME_LIMIT_S)
         explained.append(verdict.stats.get("explain_ns", 0) / 1e9)
         taken.append(time.perf_counter() - began_s - explained[-1])
-    peak_mb = _peak_mb()
+    peak = peak_mb()
     return Measurement(
         verdict.validity.value,
         ", ".join(verdict.stats.get("decided_by", {})),
@@ -84,12 +84,13 @@ def measure(row: Row, runs: int, seed: int) -> Measurement:
         statistics.median(explained),
         taken,
         history_mb,
-        peak_mb,
+        peak,
         _porcupine_s(history),
     )
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Of this process, until now."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KB_PER_UNIT / 1024
 
 

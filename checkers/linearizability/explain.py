@@ -17,6 +17,7 @@ from checkers import brute
 from checkers.evidence import MinimalCore, PossibleState, Refutation
 from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entry, columns
+from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.possible import CELLS_MAX, Possibilities, Possible, possibilities, size
 from checkers.linearizability.reduce import Reduced, part_of, reduce
 from checkers.linearizability.refutation import CONFIGURATIONS_MAX, TooMany, failing_return
@@ -69,8 +70,8 @@ def explanation_s(decision_s: float, time_limit_s: float | None) -> float:
 
 
 def search_briefly(entries: Sequence[Entry], model: Model, states_max: int, time_limit_s: float | None) -> SearchResult:
-    """The search that the reduction uses where the caller has no other."""
-    return any_search(entries, model, states_max=states_max, time_limit_s=time_limit_s)
+    """What the reduction refutes with where the caller has nothing else: the model's monitor, or the search."""
+    return decide(columns(entries), model, states_max=states_max, time_limit_s=time_limit_s)
 
 
 def explain(
@@ -121,7 +122,8 @@ def explain(
             refutation = replace(refutation, minimal=_minimal(reduced, model, teller, search, states_max, deadline))
             if result.core:
                 core = part_of(columns(entries), reduced.entries)
-                of_core = search(core, model, states_max, deadline.share(_SEARCH_SHARE).left_s())
+                left_s = deadline.share(_SEARCH_SHARE).left_s()
+                of_core = any_search(core, model, states_max=states_max, time_limit_s=left_s)
                 if of_core.failed_at is not None:
                     refutation = _with_possible(refutation, core, model, of_core, teller, deadline)
         elif deadline.is_over():
@@ -251,7 +253,9 @@ def _confirmed_by(entries: Sequence[Entry], model: Model, search: Search, states
     width = len({entry.process for entry in entries if not entry.is_crashed}) + sum(e.is_crashed for e in entries)
     configurations_max = min(CONFIGURATIONS_MAX, POSITIONS_MAX // (1 + width))
     try:
-        failing = failing_return(entries, model, configurations_max=configurations_max, deadline=deadline)
+        failing = failing_return(
+            entries, model, configurations_max=configurations_max, deadline=deadline, looks_ahead=True
+        )
         assert failing is not None, "the second algorithm linearizes what was refuted"
     except TooMany as error:
         return f"nothing else: {error}"

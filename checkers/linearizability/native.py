@@ -26,6 +26,9 @@ encoder = _built("_encode")
 monitors = _built("monitors._monitors")
 """The monitors of collections."""
 
+registers = _built("monitors._registers")
+"""The order of blocks: registers and append-only values."""
+
 
 def is_pure_forced() -> bool:
     """Whether the environment asks for the pure twin."""

@@ -271,6 +271,8 @@ class _Reduction:
         """Remove, one by one and the latest first, what nothing that is left can notice."""
         if len(self.best) > REMOVED_MAX:
             return
+        if _reachable(list({entry.operation: None for entry in self.best}), self.model, self.deadline) is None:
+            return  # Without one operation of many there are hardly fewer states.
         for entry in reversed(list(self.best)):
             if entry.call in self.pinned or self.model.is_pure(entry.operation):
                 continue

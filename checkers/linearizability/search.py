@@ -117,7 +117,7 @@ def search(
     """
     began_ns = time.perf_counter_ns()
     encoded = columns(entries)
-    name = _core(core)
+    name = chosen_core(core)
     if stop is not None and stop.reason:
         return SearchResult(Validity.UNKNOWN, reason=stop.reason, stats={"core": name, "ns": 0})
     try:
@@ -130,7 +130,8 @@ def search(
     return result
 
 
-def _core(wanted: Core) -> str:
+def chosen_core(wanted: Core) -> str:
+    """ "native" or "pure". Raises ValueError when the native core is wanted and not there."""
     if wanted == "native" and native.core is None:
         raise ValueError("the native core is not built here: no C++ compiler was found at installation")
     if wanted == "auto":

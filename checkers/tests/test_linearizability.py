@@ -129,12 +129,12 @@ def test_invalid_names_what_does_not_fit_and_what_was_possible() -> None:
         "p0 invoke write 1 | p0 ok write 1 | p1 invoke write 2 | p2 invoke write 3 | p2 ok write 3 | p3 invoke read | "
         "p3 ok read 1 | p1 ok write 2"
     )
-    part = search_keys(history, Register())[None]
-    result = part.result
+    part = entries(history)
+    result = search(part, Register())
     assert result.validity is INVALID
     assert result.is_shortest
     assert result.failed_at is not None
-    assert part.entries[result.failed_at].complete_index == 6
+    assert part[result.failed_at].complete_index == 6
     assert {configuration.state for configuration in result.final_configurations} == {2, 3}
     for configuration in result.final_configurations:
         assert 3 in configuration.pending, "the read fits nowhere"

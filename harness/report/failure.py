@@ -265,7 +265,8 @@ class _Look:
         roles += [(state.after.invoke, "possible") for state in refutation.possible[:OPS_MAX] if state.after]
         roles += [(refutation.fits_after.invoke, "would fit")] if refutation.fits_after else []
         ops = self._ops(roles, optional={operation.invoke for operation in core if operation.is_optional})
-        notes = [f"{refutation.linearizable_up_to} operations before it can be explained together"]
+        up_to = refutation.linearizable_up_to  # 0 also where a monitor decided, which does not count.
+        notes = [f"{up_to} operations before it can be explained together"] if up_to else []
         if refutation.minimal:
             confirmed = f"confirmed by {refutation.minimal.confirmed_by}"
             notes.append(f"the {len(core)} operations of the core alone cannot be explained, {confirmed}")

@@ -11,12 +11,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from checkers.linearizability import native
 from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors.monitor import Decision, Monitor, undecided
 from checkers.linearizability.monitors.registry import monitor_of
 from checkers.linearizability.result import SearchResult
-from checkers.linearizability.search import Cancellation, Core, search
+from checkers.linearizability.search import Cancellation, Core, chosen_core, search
 from checkers.linearizability.table import Table
 from checkers.linearizability.witness import verify
 from checkers.models.model import Model
@@ -43,12 +42,12 @@ def decide(
     why a monitor did not decide, where the model has one.
     """
     twins = monitor_of(model)
-    if twins is None:
+    if twins is None or (stop is not None and stop.reason):
         return search(
             entries, model, states_max=states_max, time_limit_s=time_limit_s, stop=stop, core=core, table=table()
         )
     began_ns = time.perf_counter_ns()
-    is_pure = twins.native is None or core == "pure" or (core == "auto" and native.is_pure_forced())
+    is_pure = twins.native is None or chosen_core(core) == "pure"
     decision = _decision(twins.pure if is_pure or twins.native is None else twins.native, entries, model)
     spent_ns = time.perf_counter_ns() - began_ns
     if decision.validity is not Validity.UNKNOWN:

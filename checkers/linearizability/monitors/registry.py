@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from checkers.linearizability import native
-from checkers.linearizability.monitors import fifo, lifo, priority, sets
-from checkers.linearizability.monitors.monitor import Monitor, Twins
-from checkers.models.containers import FifoQueue, LifoStack, PriorityQueue, SetModel
+from checkers.linearizability.monitors import append_list, fifo, lifo, priority, register, sets
+from checkers.linearizability.monitors.monitor import Decision, Monitor, Twins
+from checkers.models.containers import FifoQueue, LifoStack, ListAppend, PriorityQueue, SetModel
 from checkers.models.model import Model
+from checkers.models.register import CasRegister, KeyValue, Register
 
 
 def _twins(name: str, pure: Monitor) -> Twins:
@@ -15,11 +19,21 @@ def _twins(name: str, pure: Monitor) -> Twins:
     return Twins(name, pure, twin)
 
 
+def _arranging(name: str, pure: Callable[..., Decision]) -> Twins:
+    """The monitor with the pure and with the native order of blocks."""
+    twin = None if native.registers is None else partial(pure, arranging=native.registers.arrange)
+    return Twins(name, pure, twin)
+
+
 MONITORS: dict[type[Model], Twins] = {
     FifoQueue: _twins("queue monitor", fifo.decide),
     LifoStack: _twins("stack monitor", lifo.decide),
     PriorityQueue: _twins("priority queue monitor", priority.decide),
     SetModel: _twins("set monitor", sets.decide),
+    Register: _arranging("register monitor", register.decide),
+    CasRegister: _arranging("register monitor", register.decide),
+    KeyValue: _arranging("key-value monitor", append_list.decide_kv),
+    ListAppend: _arranging("list monitor", append_list.decide_list),
 }
 """Class of the model -> its monitor."""
 
