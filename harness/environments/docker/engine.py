@@ -82,12 +82,12 @@ class _Stream:
         return bool(self._held)
 
     def end_input(self) -> None:
-        """The other end reads no more from us."""
+        """Closes the writing half: the other end sees the end of its input."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """The connection is gone, at once."""
+        """Closes the connection at once."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()

@@ -40,7 +40,7 @@ RUN_LABEL = "themis.run"
 CONTROLLER_LABEL = "themis.controller"
 NODE_LABEL = "themis.node"
 DIRECTORY_LABEL = "themis.directory"
-"""Of the run, on this machine: there the files of the nodes go, however late."""
+"""The run's directory on this machine: `cleanup` copies the files of the nodes there after a `kill -9`."""
 KEPT_LABEL = "themis.kept"
 
 ROOT = "/themis"
@@ -128,7 +128,7 @@ class DockerEnvironment(LinuxEnvironment):
         return self._features
 
     def make(self) -> Agents:
-        """The machines stand, and their agents answer."""
+        """Makes the network and the containers, and returns when the agents in them answer."""
         if "drop" not in self.features():
             raise HarnessError("iptables cannot drop packets in a container here: the kernel lacks netfilter")
         name = self._image()
@@ -143,7 +143,7 @@ class DockerEnvironment(LinuxEnvironment):
         return Agents({node: made[node] for node in nodes})
 
     def remove(self) -> None:
-        """Whatever `make` made is gone. Idempotent; with leave_running everything stays."""
+        """Removes whatever `make` made. Idempotent; with leave_running everything stays."""
         containers, network = dict(self._containers), self._network
         if self.options.leave_running and network is not None and containers:
             names = ", ".join(f"{node}: {containers[node].name} at {self.hosts[node]}" for node in sorted(containers))
@@ -244,7 +244,7 @@ class DockerEnvironment(LinuxEnvironment):
                 network = client.networks.create(
                     f"themis-{self.tag}",
                     driver="bridge",
-                    # Nobody but this machine and the other nodes is reached from inside, or reaches the nodes.
+                    # The nodes reach only each other and this machine, and only these reach them.
                     internal=True,
                     ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnets.host(subnet, 1)))]),
                     labels=self._labels(),
@@ -271,7 +271,7 @@ class DockerEnvironment(LinuxEnvironment):
             raise EnvironmentUnavailable(f"{error}; choose another with --env-option subnet=...") from None
 
     def _python_version(self, name: str) -> str:
-        """major.minor of the Python in the image; the bytecode of another one is of no use there."""
+        """major.minor of the Python in the image; it cannot use the bytecode of another version."""
         attributes = self._engine().images.get(name).attrs
         return str((attributes["Config"].get("Labels") or {}).get(image.PYTHON_LABEL, ""))
 
@@ -318,7 +318,7 @@ class DockerEnvironment(LinuxEnvironment):
         return channel
 
     def _stopped(self, container: Container, timeout_s: float) -> None:
-        """The container's processes have ended; unless they are to be left."""
+        """Waits until the container's processes have ended, unless they are to be left running."""
         if self.options.leave_running:
             return
         try:

@@ -87,7 +87,7 @@ class NetnsEnvironment(LinuxEnvironment):
         return found
 
     def make(self) -> Agents:
-        """The machines stand, and their agents answer."""
+        """Makes the network and its namespaces, and returns when the agents in them answer."""
         deployment, nodes = self.deployment, self.deployment.nodes
         self._is_made = True
         with network.making():
@@ -111,7 +111,7 @@ class NetnsEnvironment(LinuxEnvironment):
         return Agents(channels)
 
     def remove(self) -> None:
-        """Whatever `make` made is gone. Idempotent."""
+        """Removes whatever `make` made. Idempotent."""
         if not self._is_made:
             return
         self._is_made = False

@@ -178,7 +178,7 @@ def _explained(error: Exception, machine: Machine, place: str) -> str:
                 f"there is no key to log in to {place} with: no SSH agent answers, and ~/.ssh has none; name one with "
                 "--ssh-private-key"
             )
-    return f"no SSH connection came about with {place}: {error or type(error).__name__}; is an SSH server there?"
+    return f"no SSH connection to {place} could be made: {error or type(error).__name__}; is an SSH server there?"
 
 
 def _print(key: paramiko.PKey) -> str:

@@ -120,7 +120,7 @@ class SshEnvironment(LinuxEnvironment):
         for node, address in self.hosts.items():
             if address in seen:
                 problems.append(
-                    f"{seen[address]} and {node} are one machine ({address}); two nodes on one cannot be parted"
+                    f"{seen[address]} and {node} are one machine ({address}); a partition cannot separate two nodes on one machine"
                 )
             seen[address] = node
         if self.options.allow_system_clock:

@@ -101,7 +101,7 @@ def unsafe(directory: str) -> str:
             return f"{path} is not a directory"
         if found.st_uid not in (0, os.geteuid()):
             return f"{path} belongs to somebody else"
-        # In a sticky directory, such as /tmp, what is there already is safe; what is not could be made by anyone first.
+        # In a sticky directory, such as /tmp, nobody else can replace what exists; but anyone could make first what does not.
         if found.st_mode & 0o022 and not (found.st_mode & stat.S_ISVTX and is_below_there):
             return f"{path} can be written by others"
         if not is_below_there and not os.access(path, os.W_OK | os.X_OK):

@@ -64,7 +64,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """Its features, less those that would take an interface away from whoever has shaped it."""
+        """Its features without those that would replace the shaping which somebody else set on the interface."""
         return self.features - {"htb", "netem"} if self.own_qdisc else self.features
 
     def lacking(self) -> list[str]:
@@ -114,7 +114,7 @@ def examine(executor: Executor, machine: Machine, address: str, options: SshOpti
         try:
             facts = msgspec.json.decode(ran.stdout, type=Facts)
         except msgspec.DecodeError as error:
-            raise Unfit(f"what it says of itself cannot be read: {error}") from None
+            raise Unfit(f"its answer about itself cannot be read: {error}") from None
         return msgspec.structs.replace(facts, sudo=sudo, is_root=options.as_root)
     found = f": {'; '.join(old)}" if old else ""
     wanted = options.python or "Python"

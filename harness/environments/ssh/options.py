@@ -118,7 +118,7 @@ def machines(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, Machi
         if len(found) != len(nodes):
             raise ValueError(f"{name}: {len(found)} of them for {len(nodes)} nodes")
         if len(set(found)) != len(found):
-            raise ValueError(f"{name}: one is named twice; two nodes on one machine cannot be parted")
+            raise ValueError(f"{name}: one is named twice; a partition cannot separate two nodes on one machine")
     files = (options.known_hosts,) if options.known_hosts else (USER_KNOWN_HOSTS, SYSTEM_KNOWN_HOSTS)
     return {
         node: Machine(
