@@ -1,4 +1,4 @@
-"""What a generator is: an immutable value that is asked for the next op, and is told what happened.
+"""Defines a generator: an immutable value that is asked for the next op, and is told what happened.
 
 The semantics are those of Jepsen's pure generators (jepsen.generator):
 
@@ -46,7 +46,7 @@ PENDING: Final = Pending.PENDING
 
 
 class Invocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An op that a generator would like to happen.
+    """An op that a generator asks for.
 
     time: not before this, in ns since the run began; None: now. process: who; None: any free one of the context.
     type: "sleep" keeps the thread busy for `value` ns and "log" hands `value` to the log; neither is part of the
@@ -154,14 +154,13 @@ class Generator(msgspec.Struct, frozen=True):
 
     @property
     def is_attentive(self) -> bool:
-        """Whether it wants to hear events before its turn has come, as final reads do that must know which keys were
-        used."""
+        """Whether it must be told of events before its turn comes: final reads must know which keys were used."""
         return False
 
     @property
     def quiet_until_ns(self) -> int:
-        """Before this time `op` has nothing that could be done, whatever completes: there is no need to ask. 0: it may have
-        something at any time. An ending may be noticed as late as this."""
+        """Until this time `op` offers nothing, whatever completes, and the interpreter need not ask. 0: it may offer something at
+        any time. The interpreter may notice an exhausted generator only at this time."""
         return 0
 
 
@@ -204,7 +203,7 @@ class Call(Generator, frozen=True):
 
 
 class Concat(Generator, frozen=True):
-    """One part after the other. Invariant: `head` is what is left of parts[position]; those before it are exhausted."""
+    """Its parts one after the other. Invariant: `head` is what is left of parts[position]; those before it are exhausted."""
 
     head: Generator
     parts: tuple[Generator, ...]
@@ -366,4 +365,4 @@ def advanced(context: Context) -> Context:
 
 
 _ASIDE = 0x5851F42D4C957F2D
-"""Any odd constant that leads away from the interpreter's sequence of words (this is Knuth's MMIX multiplier)."""
+"""Any odd constant that leaves the interpreter's sequence of words would do; this is Knuth's MMIX multiplier."""

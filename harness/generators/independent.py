@@ -1,4 +1,4 @@
-"""Many independent objects: groups of threads that each work on one key at a time.
+"""Groups of threads that each work on one key at a time, for workloads on many independent objects.
 
 Source: jepsen.independent/concurrent-generator. Linearizability is checked key by key and its cost grows steeply with
 the number of ops on one key, so many short keys find more than one long key. Keys are whole numbers from 0 up, in
@@ -24,7 +24,7 @@ from histories.op import NEMESIS, Op
 
 
 class ConcurrentKeys(Generator, frozen=True):
-    """Each group's generator is that of its key; exhausted, it makes place for the next key's.
+    """Each group does the ops of its key's generator; when that is exhausted, the group takes the next key.
 
     threads[i], inner[i]: the bits of group i, and what it does now (None: no key left). owner[b]: the group of thread
     b. Invariant: keys below next_key are in use or done.
@@ -103,10 +103,9 @@ def concurrent_keys(
     """Client threads in groups of about `threads_per_key`; each group works through `make(key)` for one key after
     another.
 
-    What does not divide evenly makes groups larger by one, never smaller; too few threads make one group. Use inside
-    `clients`. keys_max: so many keys in all; None: without end (a `make` that returns an exhausted generator would
-    then never end).
-    Raises GeneratorError for counts below 1.
+    Where the threads do not divide evenly, some groups are larger by one, none is smaller; too few threads make one group. Use
+    inside `clients`. keys_max: so many keys in all; None: without end (a `make` that returns an exhausted generator would then
+    never end). Raises GeneratorError for counts below 1.
     """
     for argument, count in (("concurrency", concurrency), ("threads_per_key", threads_per_key)):
         if count < 1:
@@ -116,5 +115,7 @@ def concurrent_keys(
     threads = [0] * groups
     for thread, group in enumerate(owner):
         threads[group] |= 1 << thread
-    not_started = (NOTHING,) * groups  # Exhausted, so that each group takes its first key when its turn comes.
+    not_started = (
+        NOTHING,
+    ) * groups  # An exhausted generator, so that each group takes its first key when its turn comes.
     return ConcurrentKeys(make, keys_max, tuple(threads), owner, not_started, 0)

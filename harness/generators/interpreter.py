@@ -32,7 +32,7 @@ _COMPLETIONS = frozenset(get_args(OpType)) - {"invoke"}
 
 
 class InvalidCompletion(ValueError):
-    """The driver reported an end that cannot be. `problems`: every rule that it breaks. Nothing was recorded."""
+    """The driver reported an end that breaks rules. `problems`: each of them. Nothing was recorded."""
 
     def __init__(self, invocation: object, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -223,8 +223,8 @@ class Interpreter:
         return Context(self._now_ns, self._free, self._all, self._processes, self._nodes, self._word, self._is_stopped)
 
     def _bit_of_valid(self, invocation: Invocation, context: Context) -> int:
-        """The bit of the thread that shall do it. Raises GeneratorError with every rule that it breaks."""
-        # One test that every op passes; what fails it is looked at more closely, for a good message.
+        """The bit of the thread that is to do it. Raises GeneratorError with every rule that it breaks."""
+        # Every valid op passes this one test; `_broken` says which rules another op breaks.
         if type(invocation) is Invocation and invocation.f and type(invocation.time) is int:
             process = invocation.process
             if invocation.time >= self._now_ns and process is not None:

@@ -1,4 +1,4 @@
-"""What comes after what: repetition, limits, phases, and generators that end when something has happened."""
+"""Generators in sequence: repetition, limits, phases, and generators that end when something has happened."""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ def simulate(
 ) -> list[Op]:
     """The history of `generator` with `client`: every op that was recorded, nemesis ops ending info.
 
-    ops_max: when so many are recorded the run is aborted; what is outstanding stays so. stop_ns: when the main phase
-    is stopped.
+    ops_max: when so many are recorded the run is aborted; outstanding ops never end. stop_ns: when the main phase is stopped.
     Raises AssertionError when the generator waits for what will never happen.
     """
     recorded: list[Op] = []

@@ -1,4 +1,4 @@
-"""Who does what: generators for some threads, one for each thread, groups of threads with work of their own."""
+"""Divides work among threads: generators for some threads, one for each thread, groups of threads with work of their own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OnThreads(Generator, frozen=True):
     def op(self, context: Context) -> Step:
         threads = self._threads(context)
         if not threads & context.threads:
-            return None  # As the nemesis' copy of each_thread(clients(...)): no thread will ever come.
+            return None  # No thread will ever be free, as for the nemesis' copy of each_thread(clients(...)).
         step = self.inner.op(context.restrict(threads))
         if step is None:
             return None
@@ -201,7 +201,7 @@ def grouped(context: Context, threads: list[int], generators: list[Generator]) -
 
 
 class ByContext(Generator, frozen=True):
-    """The generator that `build` makes of the context when its turn comes. Until then it hears nothing."""
+    """The generator that `build` makes of the context when its turn comes. Until then it is told of no event."""
 
     build: Callable[[Context], Generator]
 

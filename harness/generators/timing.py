@@ -1,4 +1,4 @@
-"""When ops happen: rate, stagger, delay, time-limit, sleep. Intervals are given in seconds, as on the command line."""
+"""Decides when ops happen: rate, stagger, delay, time-limit, sleep. Intervals are given in seconds, as on the command line."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ class Paced(Generator, frozen=True):
 
     @property
     def quiet_until_ns(self) -> int:
-        """The end of a staggered generator is noticed when its next op would be due; that of a delayed one at once."""
+        """The interpreter notices the end of a staggered generator when its next op would be due, and that of a delayed one at
+        once."""
         return 0 if self.salt is None else self.next_ns or 0
 
     def _with(self, inner: Generator) -> Paced:
@@ -167,7 +168,7 @@ class Lasting(Generator, frozen=True):
             if cutoff is not None and context.now_ns >= cutoff:
                 return None
             also = None
-        # What is due now needs no comparison with anything else.
+        # An op that is due now is taken without a comparison.
         step = None if other is not None and is_due(other, context) else inner.op(context)
         if soonest(other, step):
             assert step is not None, "None is never the sooner one"

@@ -1,4 +1,4 @@
-"""Generators of other generators' ops: mixed, mapped, filtered, watched."""
+"""Changes the ops of other generators: mixes, maps, filters, watches them."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def f_map(names: Mapping[str, str], generator: Generatable) -> Generator:
 
 
 class Filtered(Generator, frozen=True):
-    """The inner generator's ops that pass."""
+    """The ops of the inner generator for which `passes` is true."""
 
     passes: Callable[[Invocation], bool]
     inner: Generator
