@@ -27,6 +27,7 @@ from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core
 from checkers.linearizability.table import Table, steps_for
+from checkers.linearizability.typed import told_apart
 from checkers.linearizability.wording import in_words, plain
 from checkers.models.model import Model, Operation
 from checkers.verdict import Validity, Verdict
@@ -123,6 +124,7 @@ def search_keys(
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     by_key = entries_by_key(history, refused=refused, nil_reads=nil_reads)
     _require_fit(by_key, model)
+    by_key = _told_apart(by_key, model)
     parts = split(by_key, model)
     table = _SharedTable(by_key, model)
     stop = Cancellation()
@@ -218,6 +220,15 @@ def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:
                 if number in complaints and number not in first:
                     first[number] = part[position].invoke_index
         raise UnfitHistory(model.name, sorted((Misfit(first[n], complaints[n]) for n in complaints), key=_index))
+
+
+def _told_apart(parts: dict[Any, Entries], model: Model) -> dict[Any, Entries]:
+    """The same entries, with no two values of different types that are equal (typed.py)."""
+    operations = next(iter(parts.values())).operations if parts else []  # All keys share the list.
+    apart = told_apart(operations, model)
+    if apart is operations:
+        return parts
+    return {key: Entries(part.ops, apart, part.op, part.call, part.end, part.returns) for key, part in parts.items()}
 
 
 def _index(misfit: Misfit) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from checkers.evidence import Witness
 from checkers.linearizability.encode import Entry
+from checkers.linearizability.typed import Typed
 from checkers.models.model import Model, Operation
 from histories.op import Op
 
@@ -22,6 +23,8 @@ def plain(value: Any) -> Any:
             return value if -(2**63) <= value < 2**64 else repr(value)
         case float():
             return value if isfinite(value) else repr(value)
+        case Typed():
+            return plain(value.value)
         case list() | tuple():
             return [plain(item) for item in value]
         case set() | frozenset():

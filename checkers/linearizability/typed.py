@@ -1,0 +1,99 @@
+"""Values that Python takes for equal and clients do not: 1, 1.0 and true; and nan, which Python takes for unequal to itself.
+
+The built-in models compare values and look no further. So where a history has such values side by side, all but one type of
+them are wrapped, and then they are equal exactly when their types are. What a model of a user's own makes of them is its
+own affair: its values stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+from checkers.models.model import Model, Operation
+
+_PLAIN = frozenset({int, str, type(None)})
+"""No two values of different types among these are equal."""
+
+_RANK = {int: 0, bool: 1}
+"""Which type keeps its values as they are, so that models can go on calculating with numbers."""
+
+
+class Typed:
+    """A value that is equal to values of its own type alone."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Typed) and type(self.value) is type(other.value) and repr(self.value) == repr(other.value)
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), repr(self.value)))
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def told_apart(operations: list[Operation], model: Model) -> list[Operation]:
+    """The operations, place by place, with values that no two types share; the very list where that holds already."""
+    if not type(model).__module__.startswith("checkers.models."):
+        return operations
+    at_first: dict[Any, set[type]] = {}
+    _collect(model.initial(), at_first)
+    types = set(map(type, map(attrgetter("argument"), operations)))
+    types |= set(map(type, map(attrgetter("result"), _valued(operations))))
+    if types.union(*at_first.values()) <= _PLAIN:
+        return operations
+    seen = {value: set(of_types) for value, of_types in at_first.items()}
+    for operation in operations:
+        _collect(operation.argument, seen)
+    for operation in _valued(operations):
+        _collect(operation.result, seen)
+    kept: dict[Any, type] = {}
+    for value, of_types in seen.items():
+        if len(of_types) > 1 or value != value:
+            # What the object held at first is the model's own, and stays as it is.
+            kept[value] = min(at_first.get(value, of_types), key=lambda each: (_RANK.get(each, 2), each.__name__))
+    if not kept:
+        return operations
+    return [_wrapped_operation(operation, kept) for operation in operations]
+
+
+def _valued(operations: Iterable[Operation]) -> Iterable[Operation]:
+    """Those whose results are values of the object: `contains` answers yes or no."""
+    return (operation for operation in operations if operation.f != "contains")
+
+
+def _collect(value: Any, seen: dict[Any, set[type]]) -> None:
+    """Add the bare values inside, and their types; those of a list are passed over at once where they are plain."""
+    if isinstance(value, tuple | frozenset):
+        if not set(map(type, value)) <= _PLAIN:
+            for item in value:
+                _collect(item, seen)
+        else:
+            for item in value:
+                seen.setdefault(item, set()).add(type(item))
+    else:
+        seen.setdefault(value, set()).add(type(value))
+
+
+def _wrapped_operation(operation: Operation, kept: dict[Any, type]) -> Operation:
+    result = operation.result if operation.f == "contains" else _wrapped(operation.result, kept)
+    argument = _wrapped(operation.argument, kept)
+    return Operation(operation.f, argument, result, operation.is_known, operation.is_refused)
+
+
+def _wrapped(value: Any, kept: dict[Any, type]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_wrapped(item, kept) for item in value)
+    if isinstance(value, frozenset):
+        return frozenset(_wrapped(item, kept) for item in value)
+    if value != value:
+        return Typed(value)
+    return Typed(value) if value in kept and kept[value] is not type(value) else value

@@ -1,0 +1,162 @@
+"""Bad input: 1, 1.0 and true are three values in every model, and what cannot be handled is never VALID or INVALID."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from checkers.linearizability import linearizable
+from checkers.linearizability.check import UnfitHistory
+from checkers.linearizability.typed import Typed, told_apart
+from checkers.models.model import Model, Operation
+from checkers.models.registry import find, names
+from checkers.verdict import Validity, guarded
+from histories.history import History
+from histories.op import Op, OpType
+
+VALID, INVALID, UNKNOWN = Validity.VALID, Validity.INVALID, Validity.UNKNOWN
+
+Step = tuple[str, Any, Any]
+"""f, argument, result."""
+
+PUT_AND_SEEN: dict[str, tuple[Step, Step]] = {
+    "register": (("write", "?", None), ("read", None, "?")),
+    "cas-register": (("write", "?", None), ("cas", ["?", 7], None)),
+    "kv": (("put", "?", None), ("get", None, "?")),
+    "kv-map": (("put", ["a", "?"], None), ("get", "a", "?")),
+    "multi-register": (("write", [["x", "?"]], None), ("read", ["x"], [["x", "?"]])),
+    "counter": (("add", 1, None), ("read", None, "?")),
+    "counter-returning": (("add", 1, 1), ("read", None, "?")),
+    "mutex": (("acquire", "?", None), ("release", "?", None)),
+    "reentrant-mutex": (("acquire", "?", None), ("release", "?", None)),
+    "fenced-lock": (("acquire", "?", 5), ("release", "?", None)),
+    "semaphore": (("acquire", "?", None), ("release", "?", None)),
+    "set": (("add", "?", None), ("read", None, ["?"])),
+    "fifo-queue": (("enqueue", "?", None), ("dequeue", None, "?")),
+    "lifo-stack": (("push", "?", None), ("pop", None, "?")),
+    "priority-queue": (("enqueue", [3, "?"], None), ("dequeue", None, [3, "?"])),
+    "list-append": (("append", "?", None), ("read", None, ["?"])),
+    "register-unknown-initial": (("write", "?", None), ("read", None, "?")),
+    "lossy-queue": (("enqueue", "?", None), ("dequeue", None, "?")),
+}
+"""Model -> how a value is put in, and how it is seen."""
+
+ALIKE: list[Any] = [1, 1.0, True]
+
+
+def filled(template: Any, value: Any) -> Any:
+    if isinstance(template, list):
+        return [filled(item, value) for item in template]
+    return value if template == "?" else template
+
+
+def history(*steps: Step) -> History:
+    ops: list[Op] = []
+    types: tuple[OpType, ...] = ("invoke", "ok")
+    for f, argument, result in steps:
+        for op_type in types:
+            ops.append(Op(len(ops), len(ops), op_type, 0, f, None, argument if op_type == "invoke" else result))
+    return History(ops)
+
+
+def validity(made: History, model: Model) -> Validity:
+    """UNKNOWN for what is refused before the search."""
+    try:
+        return guarded("linearizable", partial(linearizable, made, model), lets_pass=(UnfitHistory,)).validity
+    except UnfitHistory:
+        return UNKNOWN
+
+
+def test_every_model_is_in_the_table() -> None:
+    assert PUT_AND_SEEN.keys() == set(names())
+
+
+@pytest.mark.parametrize("name", sorted(PUT_AND_SEEN))
+def test_equal_values_of_different_types_are_different(name: str) -> None:
+    put, seen = PUT_AND_SEEN[name]
+    is_number = name.startswith("counter")
+    for written in [1] if is_number else ALIKE:
+        for observed in ALIKE:
+            made = history(filled(list(put), written), filled(list(seen), observed))
+            same = type(written) is type(observed)
+            assert validity(made, find(name)) is (VALID if same else INVALID), (written, observed)
+
+
+@pytest.mark.parametrize("name", sorted(PUT_AND_SEEN))
+def test_side_by_side_they_are_what_they_were(name: str) -> None:
+    """Each is put in and seen in turn, as locks, registers and queues allow."""
+    if name.startswith("counter") or name in ("set", "list-append"):
+        return
+    put, seen = PUT_AND_SEEN[name]
+    steps: list[Step] = []
+    for number, value in enumerate(ALIKE):
+        f, argument, result = filled(list(put), value)
+        steps += [(f, argument, 5 + number if name == "fenced-lock" else result), filled(list(seen), value)]
+    assert validity(history(*steps), find(name)) is VALID
+
+
+def test_a_whole_read_has_each_of_them() -> None:
+    adds: list[Step] = [("add", value, None) for value in ALIKE]
+    for value in ALIKE:
+        assert validity(history(*adds, ("contains", value, True)), find("set")) is VALID
+        assert validity(history(*adds, ("contains", value, False)), find("set")) is INVALID
+    assert validity(history(*adds, ("read", None, ALIKE)), find("set")) is VALID
+    assert validity(history(*adds, ("read", None, [1])), find("set")) is INVALID
+    appends: list[Step] = [("append", value, None) for value in ALIKE]
+    assert validity(history(*appends, ("read", None, ALIKE)), find("list-append")) is VALID
+    assert validity(history(*appends, ("read", None, [True, 1.0, 1])), find("list-append")) is INVALID
+
+
+@pytest.mark.parametrize("value", ALIKE)
+def test_what_the_object_held_at_first_has_its_type(value: Any) -> None:
+    for observed in ALIKE:
+        expected = VALID if type(value) is type(observed) else INVALID
+        assert validity(history(("read", None, observed)), find("register", initial=value)) is expected
+        assert validity(history(("dequeue", None, observed)), find("fifo-queue", initial=[value])) is expected
+
+
+def test_nan_is_itself() -> None:
+    made = history(("write", float("nan"), None), ("read", None, float("nan")))
+    assert validity(made, find("register")) is VALID
+    assert validity(history(("write", float("nan"), None), ("read", None, None)), find("register")) is INVALID
+
+
+@pytest.mark.parametrize("name", sorted(PUT_AND_SEEN))
+@pytest.mark.parametrize("value", [["a", [1]], {"a": 1}, "text", 2**70, bytearray(b"x")])
+def test_odd_values_make_no_wrong_verdict(name: str, value: Any) -> None:
+    put, seen = PUT_AND_SEEN[name]
+    found = validity(history(filled(list(put), value), filled(list(seen), value)), find(name))
+    assert found is (UNKNOWN if isinstance(value, bytearray) else VALID) or (name.startswith("counter"), found) == (
+        True,
+        INVALID,
+    )
+
+
+class Own(Model):
+    """A user's model, which may take true for 1."""
+
+    name = "own"
+    fs = frozenset({"write", "read"})
+
+    def initial(self) -> int:
+        return 0
+
+    def step(self, state: Any, operation: Operation) -> tuple[Any, ...]:
+        if operation.f == "write":
+            return (operation.argument,)
+        return (state,) if operation.result == state else ()
+
+
+def test_a_model_of_ones_own_sees_its_values_as_they_are() -> None:
+    assert validity(history(("write", 1, None), ("read", None, True)), Own()) is VALID
+
+
+def test_plain_values_cost_nothing() -> None:
+    operations = [Operation("write", 1), Operation("read", None, "1"), Operation("read", None, (1, 2))]
+    assert told_apart(operations, find("register")) is operations
+    apart = told_apart([*operations, Operation("read", None, (True, 2))], find("register"))
+    assert apart[:3] == operations
+    assert apart[3].result == (Typed(True), 2)
+    assert Typed(True) != Typed(1.0) != True  # noqa: E712 - what is compared is the wrapper
