@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,8 @@ from histories.wellformed import MalformedHistory
 from nemesis import schedule
 from nemesis.family import Entry
 from nemesis.schedule import BadSchedule, Schedule
+
+_log = logging.getLogger("themis")
 
 AFTER_THE_RUN = ("check", "count", "keep")
 """Phases of failures of the harness that say nothing about a second check."""
@@ -75,6 +78,7 @@ def check(
         history = record.history()
     except Exception as error:  # noqa: BLE001 - a file may hold anything
         why = str(error) if isinstance(error, MalformedHistory | OSError) else f"{type(error).__name__}: {error}"
+        _log.exception("the recorded history cannot be read")
         failures.add("check", f"the recorded history cannot be read: {why}", traceback.format_exc())
         return result_of(Verdict.unknown(f"the history cannot be read: {why}"), {})
     parts = dict(findings)

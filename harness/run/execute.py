@@ -86,9 +86,13 @@ def execute(plan: Plan, sink: Sink, interruption: Interruption | None = None) ->
             if not interruption.is_aborted:
                 raise
             # The verdict stands, and is told; only packing the nodes' data was cut short.
-        except Exception as error:  # noqa: BLE001 - a verdict that was found is told, whatever the disk says
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a verdict that was found is told, whatever the disk says
             _log.exception("harness failure in keep")
-            failures.add("keep", f"{type(error).__name__}: {error}", traceback.format_exc())
+            failures.add(
+                "keep",
+                f"{type(error).__name__}: {error}; `themis analyze` makes verdict.json once it can be written",
+                traceback.format_exc(),
+            )
             result = replace(result, harness=tuple(failures.found))
     return result
 
