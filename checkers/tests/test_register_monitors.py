@@ -207,6 +207,14 @@ CASES: list[tuple[str, str, str, Validity, str]] = [
         "a refused cas may need another order, or a crashed write that nobody saw",
     ),
     (
+        "a refused cas that may come before the write",
+        "cas-register",
+        "p0 invoke write 1 | p0 ok write 1 | p0 invoke cas [1,2] | p1 invoke cas [2,3] | p0 ok cas [1,2] | p1 fail cas [2,3]"
+        " | p0 invoke read | p0 ok read 2",
+        UNKNOWN,
+        "a refused cas may need another order, or a crashed write that nobody saw",
+    ),
+    (
         "a refused cas beside the write that makes it be refused",
         "cas-register",
         "p0 invoke write 1 | p0 ok write 1 | p1 invoke cas [1,2] | p0 invoke write 3 | p0 ok write 3 | p1 fail cas [1,2]",
@@ -297,6 +305,14 @@ def test_cases(text: str, validity: Validity, reason: str, name: str) -> None:
 def decided(name: str, text: str, **options: Any) -> Decision:
     model = find(name)
     return twins_of(model).pure(entries(h(text), refused=True, **options), model)
+
+
+def test_values_that_plainly_repeat_are_noticed_at_a_glance() -> None:
+    again = "p0 invoke write 1 | p0 ok write 1 | p0 invoke read | p0 ok read 1 | "
+    assert decided("register", again * 3 + "p0 invoke read | p0 ok read 1").reason == "1 is written more than once"
+    assert decided("register", again * 4).reason == "values are written more than once"
+    unread = "p0 invoke write 1 | p0 ok write 1 | "
+    assert decided("register", unread * 9 + "p0 invoke write 2 | p0 ok write 2").validity is VALID
 
 
 def test_a_nan_is_left_to_the_search() -> None:

@@ -27,6 +27,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors.blocks import NEVER, Arrange, Arranged, Blocks, arrange
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided, valid
@@ -37,6 +39,9 @@ _READS = frozenset(("read", "get"))
 _WRITES = frozenset(("write", "put", "delete"))
 _INITIAL = 0
 """The number of the initial value."""
+
+_FEW = 4
+"""Entries for each different operation, at least, where a history is looked at for values that repeat."""
 
 _NOBODY = -1
 """No entry; no phase."""
@@ -56,12 +61,36 @@ class Contradiction(Exception):
 
 def decide(entries: Entries, model: Model, arranging: Arrange = arrange) -> Decision:
     """The monitor; `arranging` is blocks.arrange or its native twin."""
+    if is_plainly_repeating(entries):
+        return undecided("values are written more than once")
     try:
         return valid(_Register(entries, model).order(arranging))
     except Contradiction as found:
         return invalid(list(found.core))
     except NotDistinct as failed:
         return undecided(str(failed))
+
+
+def is_plainly_repeating(entries: Entries) -> bool:
+    """Whether few operations occur again and again, and one of them writes a value that another names.
+
+    A quick look, so that such a history costs the search nothing. False when it has many different operations.
+    """
+    numbers, counts = np.unique(np.frombuffer(entries.op, dtype=np.int32), return_counts=True)
+    if len(numbers) * _FEW > len(entries):
+        return False
+    written: set[Any] = set()
+    named: set[Any] = set()
+    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        operation = entries.operations[number]
+        is_done = not operation.is_refused
+        if operation.f in _WRITES and is_done and count > 1:
+            written.add(None if operation.f == "delete" else operation.argument)
+        elif operation.f in _READS and is_done and operation.is_known:
+            named.add(operation.result)
+        elif operation.f == "cas":
+            named.add(operation.argument[0])
+    return not written.isdisjoint(named)
 
 
 class _Register:
