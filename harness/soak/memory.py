@@ -94,9 +94,10 @@ def look(controller: int, run: Path, began_s: float) -> Look:
     return Look(time.monotonic() - began_s, last_time_s(history), size, found)
 
 
-def command(env: str, hours: float, rate_hz: float, seed: int, store: Path) -> list[str]:
+def command(env: str, hours: float, rate_hz: float, interval_s: float, seed: int, store: Path) -> list[str]:
     """The run that is looked at: five nodes of Raft, under partitions and kills."""
-    asked = ["--env", env, "--nemesis", "partition,kill", "--concurrency", "10" if env == "sim" else "20"]
+    asked = ["--env", env, "--nemesis", "partition,kill", "--nemesis-interval", f"{interval_s:g}"]
+    asked += ["--concurrency", "10" if env == "sim" else "20"]
     asked += ["--rate", f"{rate_hz:g}", "--time-limit", f"{hours * 3600:g}", "--seed", str(seed), "--store", str(store)]
     return [sys.executable, "-m", "harness", "test", *asked]
 
@@ -146,16 +147,17 @@ def growth(looks: list[Look], limit_s: float) -> dict[str, tuple[float, float]]:
 @click.argument("env", type=click.Choice(("sim", "local")))
 @click.option("--hours", default=12.0, show_default=True, help="Of the main phase; virtual ones in sim.")
 @click.option("--rate", default=50.0, show_default=True, help="Ops a second, of all clients.")
+@click.option("--interval", default=2.0, show_default=True, help="Seconds between the faults of a family.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--every", default=10.0, show_default=True, help="Real seconds between two looks.")
 @click.option(
     "--csv", "path", type=click.Path(path_type=Path), help="Gets the series; without it standard output does."
 )
-def memory(env: str, hours: float, rate: float, seed: int, every: float, path: Path | None) -> None:
+def memory(env: str, hours: float, rate: float, interval: float, seed: int, every: float, path: Path | None) -> None:
     """Look at the memory of one long run in ENV until it ends."""
     with tempfile.TemporaryDirectory(prefix="themis-soak-") as place:
         store, log = Path(place) / "store", Path(place) / "output"
-        argv = command(env, hours, rate, seed, store)
+        argv = command(env, hours, rate, interval, seed, store)
         click.echo(" ".join(argv), err=True)
         if path is None:
             looks, peak, status = watch(argv, store, every, sys.stdout, log)
