@@ -68,6 +68,7 @@ class SeedResult(msgspec.Struct, frozen=True):
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
     """Run one seed in this process. Raises UsageError, and HarnessError with the command that runs the seed again when anything
     else goes wrong that is not in its result."""
+    collections_count = full_collections()
     with collecting_seldom():
         try:
             result = _run_seed(spec, with_digests)
@@ -76,9 +77,15 @@ def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
         except (Exception, SystemExit) as error:
             again = f"themis --debug shows where: {command_line(spec)}"
             raise HarnessError(f"seed {spec.seed}: {type(error).__name__}: {error}\n  {again}") from error
-        # A world's parts know each other in circles. All of it is still young, so that the collector need look at nothing else.
-        gc.collect(0)
+        # A world's parts know each other in circles. All of it is still young, unless it was so long that garbage was looked for
+        # within it, so that the collector need look at nothing else.
+        gc.collect(0 if full_collections() == collections_count else 2)
     return result
+
+
+def full_collections() -> int:
+    """How often this process has looked at all of its objects for garbage."""
+    return int(gc.get_stats()[2]["collections"])
 
 
 def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
