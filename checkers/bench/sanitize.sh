@@ -21,7 +21,8 @@ grep -q __asan_init checkers/linearizability/_core*.so || { echo "the core was b
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so) $(g++ -print-file-name=libstdc++.so)"
 export ASAN_OPTIONS=detect_leaks=0
 export PYTHONMALLOC=malloc
-"$python" -c 'from checkers.linearizability import native; assert native.core and native.encoder, "the core was not built"'
-"$python" -m pytest -p no:cacheprovider --timeout 3600 -m 'not long' \
-    checkers/tests/test_linearizability.py checkers/tests/test_linearizability_twins.py checkers/tests/test_agreement.py checkers/tests/test_guide.py "$@"
+"$python" -c 'from checkers.linearizability import native; assert native.core and native.encoder and native.monitors, "a core was not built"'
+"$python" -m pytest -p no:cacheprovider --timeout 3600 -m 'not long and not soak' \
+    checkers/tests/test_linearizability.py checkers/tests/test_linearizability_twins.py checkers/tests/test_agreement.py checkers/tests/test_guide.py \
+    checkers/tests/test_monitors.py "$@"
 echo "no sanitizer found anything"

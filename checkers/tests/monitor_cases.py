@@ -17,6 +17,8 @@ from checkers.models.model import Model
 from checkers.models.registry import find
 from checkers.tests.monitor_histories import Invent, Mix, SetMix, collection, front, history, members, set_of
 from checkers.verdict import Validity
+from histories.builder import h
+from histories.history import History
 
 COLLECTION_MIXES = (
     Mix(),
@@ -99,6 +101,24 @@ CASES: dict[str, Case] = {
     ),
     "set": Case(find("set"), SET_MIXES, set_of, members),
 }
+
+BY_HAND: dict[str, tuple[History, ...]] = {
+    "queue": (
+        # One crashed dequeue cannot take 1 before the queue is empty and 2 before 3 is at the front.
+        h(
+            "p0 invoke enqueue 1 | p0 ok enqueue 1 | p1 invoke dequeue | p0 invoke dequeue | p0 ok dequeue null |"
+            "p0 invoke enqueue 2 | p0 ok enqueue 2 | p0 invoke enqueue 3 | p0 ok enqueue 3 |"
+            "p0 invoke dequeue | p0 ok dequeue 3"
+        ),
+        # The same with two: 2 is taken in time.
+        h(
+            "p0 invoke enqueue 1 | p0 ok enqueue 1 | p1 invoke dequeue | p2 invoke dequeue | p0 invoke dequeue |"
+            "p0 ok dequeue null | p0 invoke enqueue 2 | p0 ok enqueue 2 | p0 invoke enqueue 3 | p0 ok enqueue 3 |"
+            "p0 invoke dequeue | p0 ok dequeue 3"
+        ),
+    ),
+}
+"""Histories that chance does not find soon enough."""
 
 
 def refute(part: Entries, model: Model, decision: Decision) -> str | None:

@@ -11,7 +11,7 @@ from checkers.linearizability.encode import entries
 from checkers.linearizability.monitors.registry import monitor_of
 from checkers.linearizability.witness import verify
 from checkers.models.registry import find
-from checkers.tests.monitor_cases import CASES, answer, in_words, refute
+from checkers.tests.monitor_cases import BY_HAND, CASES, answer, in_words, refute
 from checkers.verdict import Validity
 from histories.builder import h
 
@@ -69,6 +69,18 @@ def test_the_twins_agree(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_the_twins_agree_on_25_000_larger_histories(name: str) -> None:
     twins_agree(name, range(1_000_000, 1_025_000))
+
+
+@pytest.mark.parametrize("name", sorted(BY_HAND))
+def test_histories_by_hand_agree_with_brute_force(name: str) -> None:
+    case, verdicts = CASES[name], set()
+    for made in BY_HAND[name]:
+        part = entries(made)
+        decision = case.twins.pure(part, case.model)
+        assert refute(part, case.model, decision) is None, list(in_words(part))
+        assert case.twins.native is None or answer(case.twins.native(part, case.model)) == answer(decision)
+        verdicts.add(decision.validity)
+    assert verdicts == {Validity.VALID, Validity.INVALID}
 
 
 def test_the_stats_say_that_a_monitor_decided() -> None:

@@ -87,6 +87,37 @@ std::vector<int> SortedBy(const std::vector<int>& items, int64_t key_count, Key 
   return sorted;
 }
 
+// Pairs (bound, entry) at gaps; the least of those above a gap, the first that was put among equal ones.
+class Least {
+ public:
+  explicit Least(int size) : size_(size), best_(size + 1, {1 << 30, -1}) {}
+
+  void Put(int gap, int bound, int entry) {
+    for (int at = size_ - gap; at <= size_; at += at & -at) {
+      if (bound < best_[at].first) best_[at] = {bound, entry};
+    }
+  }
+
+  std::pair<int, int> Above(int gap) const {
+    std::pair<int, int> found = {1 << 30, -1};
+    for (int at = size_ - gap - 1; at > 0; at -= at & -at) {
+      if (best_[at].first < found.first) found = best_[at];
+    }
+    return found;
+  }
+
+ private:
+  int size_;
+  std::vector<std::pair<int, int>> best_;
+};
+
+// The first of the deadlines, in ascending order, that has no call of its own that is not later; their number if all have.
+inline size_t Matched(const std::vector<int>& deadlines, const std::vector<int>& calls) {
+  size_t i = 0;
+  while (i < deadlines.size() && i < calls.size() && calls[i] <= deadlines[i]) ++i;
+  return i;
+}
+
 struct Values {
   std::vector<int> lo, hi;
   int gaps;

@@ -57,9 +57,8 @@ class Fifo {
     std::vector<int> core;
     if (Normalise(core) || Pair(core)) return Invalid(std::move(core));
     FindDeadlines();
-    for (size_t i = 0; i < deadline_.size(); ++i) {
-      if (i >= calls_.size() || calls_[i] > deadline_[i]) return Invalid(Demand(i + 1));
-    }
+    const size_t matched = Matched(deadline_, calls_);
+    if (matched < deadline_.size()) return Invalid(Demand(matched + 1));
     const std::vector<int> allowed = Allowed();
     std::vector<Placed> chosen;
     for (int i : v_.empties) {

@@ -47,7 +47,7 @@ from itertools import pairwise
 from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors.collection import PEEKED_NEVER_TAKEN, Said, Values, gather, said
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided, valid
-from checkers.linearizability.monitors.placing import merged
+from checkers.linearizability.monitors.placing import matched, merged
 from checkers.models.model import Model
 
 
@@ -327,11 +327,3 @@ class Balance:
                 least += self.sum[node - 1]
             node //= 2
         return least
-
-
-def matched(deadlines: Sequence[int], calls: Sequence[int]) -> int | None:
-    """None when each deadline, in ascending order, has a call of its own that is not later; else the first without."""
-    for i, deadline in enumerate(deadlines):
-        if i >= len(calls) or calls[i] > deadline:
-            return i
-    return None

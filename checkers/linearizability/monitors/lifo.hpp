@@ -1,6 +1,10 @@
 // The native LIFO stack monitor; lifo.py and trees.py are the specification: same core, same order.
 #pragma once
 
+#include <functional>
+#include <queue>
+#include <tuple>
+
 #include "collection.hpp"
 
 namespace themis {
@@ -184,6 +188,7 @@ class Lifo {
     std::stable_sort(chosen.begin(), chosen.end(), [](Placed a, Placed b) { return a.first < b.first; });
     std::vector<int> core;
     if (!Nest(chosen, core)) return Invalid(std::move(core));
+    if (!left_.empty() && TooFew(core)) return Invalid(std::move(core));
     if (!left_.empty() && !Insert()) return Undecided(Reason::kInsertionFails);
     return Valid(Linearization());
   }
@@ -249,6 +254,54 @@ class Lifo {
       }
     }
     return true;
+  }
+
+  bool TooFew(std::vector<int>& core) const {
+    Least least(v_.gaps);
+    for (int i : v_.empties) least.Put(v_.lo[i], v_.hi[i], i);
+    std::vector<int> top(v_.gaps, kNever), owner(v_.gaps, -1);
+    Tops(top, owner);
+    const Latest highest(top);
+    struct Due {
+      int deadline, value, empty;
+      bool operator<(const Due& o) const { return std::tie(deadline, value) < std::tie(o.deadline, o.value); }
+    };
+    std::vector<Due> due;
+    std::vector<int> deadlines, calls;
+    for (int u : left_) {
+      const int covered_until = top[highest.At(v_.e_lo[u], v_.e_hi[u])];
+      const auto [deadline, empty] = least.Above(v_.e_hi[u]);
+      if (std::min(deadline, covered_until) == kNever) continue;
+      due.push_back(deadline < covered_until ? Due{deadline, u, empty} : Due{covered_until, u, -1});
+    }
+    std::sort(due.begin(), due.end());
+    for (const Due& each : due) deadlines.push_back(each.deadline);
+    for (int i : v_.unknown_takes) calls.push_back(v_.lo[i]);
+    const size_t matched = Matched(deadlines, calls);
+    if (matched == due.size()) return false;
+    for (int i : v_.unknown_takes) {
+      if (v_.lo[i] <= deadlines[matched]) core.push_back(i);
+    }
+    for (size_t k = 0; k <= matched; ++k) {
+      core.push_back(v_.put[due[k].value]);
+      if (due[k].empty >= 0) {
+        core.push_back(due[k].empty);
+        continue;
+      }
+      for (int g = v_.e_lo[due[k].value]; g <= v_.e_hi[due[k].value]; g = v_.d_lo[owner[g]]) v_.AddWhole(owner[g], core);
+    }
+    return true;
+  }
+
+  void Tops(std::vector<int>& top, std::vector<int>& owner) const {
+    const std::vector<int> begins = SortedBy(by_d_lo_, v_.gaps + 1, [this](int v) { return v_.e_hi[v]; });
+    std::priority_queue<std::pair<int, int>, std::vector<std::pair<int, int>>, std::greater<>> open;
+    size_t at = 0;
+    for (int g = 0; g < v_.gaps; ++g) {
+      for (; at < begins.size() && v_.e_hi[begins[at]] < g; ++at) open.emplace(v_.hi[v_.take[begins[at]]], begins[at]);
+      while (!open.empty() && v_.d_lo[open.top().second] <= g) open.pop();
+      if (!open.empty()) std::tie(top[g], owner[g]) = open.top();
+    }
   }
 
   bool Insert() {

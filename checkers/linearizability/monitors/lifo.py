@@ -22,22 +22,28 @@ A component is a range of the values in order of d_lo, because splits cut by d_l
 looked at: the last d_lo before an uncovered gap is uncovered as well.
 
 **Crashed pops.** Values that were completely put in and that no completed pop names may have been taken by crashed pops. If the
-others alone fail, the history is not linearizable. Otherwise take one linearization of the others and insert each remaining
-push where the pop of the value around it comes latest; outside all values, where the next empty comes latest. Just before
-that pop or empty the value must be gone, so it is popped there. The deadlines are matched with the calls of the crashed pops,
-both in ascending order, and the whole order is checked again: if it stands, it is a linearization; if not, nothing is
-decided. (No polynomial algorithm is known to us: where a push is nested changes which pops are needed.)
+others alone fail, the history is not linearizable.
+
+- *Not enough.* Let u be pushed in gap g. A value v that covers g is below u, so u is popped by d_hi(v); u is also popped by the hi
+  of each empty that is called after e_hi(u). So u is taken by V(u), the lesser of the empties' least hi and of the greatest, over
+  the gaps g of its push, of the least d_hi of what covers g. If these deadlines cannot be matched with the calls of the crashed
+  pops, both in ascending order, the history is not linearizable.
+- *Enough.* Take one linearization of the others and insert each remaining push where the pop of the value around it comes latest;
+  outside all values, where the next empty comes latest. Just before that pop or empty it is popped. If there are crashed pops
+  enough, and the whole order still keeps every interval, it is a linearization; if not, nothing is decided. (No polynomial
+  algorithm is known to us: where a push is nested changes which pops are needed.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors.collection import INSERTION_FAILS, STACK_PEEKS, Said, Values, gather, said
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided, valid
-from checkers.linearizability.monitors.placing import merged
-from checkers.linearizability.monitors.trees import Cover, Peel, latest
+from checkers.linearizability.monitors.placing import matched, merged
+from checkers.linearizability.monitors.trees import NEVER, Cover, Least, Peel, latest
 from checkers.models.model import Model
 
 
@@ -83,6 +89,8 @@ class _Lifo:
             chosen.append((g, i))
         chosen.sort(key=lambda each: each[0])
         if core := self.nest(chosen):
+            return invalid(core)
+        if self.left and (core := self.too_few()):
             return invalid(core)
         if self.left and not self.insert():
             return undecided(INSERTION_FAILS)
@@ -135,6 +143,55 @@ class _Lifo:
         values = self.values
         ends = [v for v in component if values.e_hi[v] == m1 or values.d_lo[v] == m2]
         return [i for v in (*ends, *values.chain(m1 + 1, m2 - 1, component)) for i in values.whole(v)]
+
+    def too_few(self) -> list[int]:
+        """A core where more values must be taken in time by crashed pops than were called; empty: there is none."""
+        values = self.values
+        least = Least(values.gaps)
+        for i in values.empties:
+            least.put(values.lo[i], values.hi[i], i)
+        top, owner = self.tops()
+        highest = latest(top)
+        due: list[tuple[int, int, int]] = []  # Deadline, value, the empty that gives it or -1.
+        for u in self.left:
+            covered_until = top[highest(values.e_lo[u], values.e_hi[u])]
+            deadline, empty = least.above(values.e_hi[u])
+            if min(deadline, covered_until) < NEVER:
+                due.append((deadline, u, empty) if deadline < covered_until else (covered_until, u, -1))
+        due.sort()
+        calls = [values.lo[i] for i in values.unknown_takes]
+        short = matched([deadline for deadline, _, _ in due], calls)
+        if short is None:
+            return []
+        core = [i for i in values.unknown_takes if values.lo[i] <= due[short][0]]
+        for _, u, empty in due[: short + 1]:
+            core.append(values.put[u])
+            if empty >= 0:
+                core.append(empty)
+                continue
+            g = values.e_lo[u]
+            while g <= values.e_hi[u]:
+                core += values.whole(owner[g])
+                g = values.d_lo[owner[g]]
+        return core
+
+    def tops(self) -> tuple[list[int], list[int]]:
+        """Gap -> the least d_hi of the values that cover it, and whose it is; NEVER and -1 where none does."""
+        values = self.values
+        begins = sorted(self.by_d_lo, key=lambda v: (values.e_hi[v], v))
+        open_: list[tuple[int, int]] = []
+        top, owner = [NEVER] * values.gaps, [-1] * values.gaps
+        at = 0
+        for g in range(values.gaps):
+            while at < len(begins) and values.e_hi[begins[at]] < g:
+                v = begins[at]
+                heappush(open_, (values.hi[values.take[v]], v))
+                at += 1
+            while open_ and values.d_lo[open_[0][1]] <= g:
+                heappop(open_)
+            if open_:
+                top[g], owner[g] = open_[0]
+        return top, owner
 
     def insert(self) -> bool:
         """Put the remaining values into order, with crashed pops where they must be gone; False: it did not work."""

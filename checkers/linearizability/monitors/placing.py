@@ -16,3 +16,11 @@ def merged(first: Sequence[Placed], second: Sequence[Placed]) -> list[Placed]:
 
 def _gap(placed: Placed) -> int:
     return placed[0]
+
+
+def matched(deadlines: Sequence[int], calls: Sequence[int]) -> int | None:
+    """None when each deadline, in ascending order, has a call of its own that is not later; else the first without."""
+    for i, deadline in enumerate(deadlines):
+        if i >= len(calls) or calls[i] > deadline:
+            return i
+    return None

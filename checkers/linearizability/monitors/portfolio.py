@@ -21,7 +21,7 @@ from checkers.linearizability.witness import verify
 from checkers.models.model import Model
 from checkers.verdict import Validity
 
-VERIFIED_MAX = 1_000
+VERIFIED_MAX = 500
 """Linearizations of so many operations are replayed: a few ms. Longer ones cost more than finding them did; tests replay
 those."""
 

@@ -1,6 +1,7 @@
 // The native priority queue monitor; priority.py is the specification: same core, same order.
 #pragma once
 
+#include <map>
 #include <tuple>
 
 #include "collection.hpp"
@@ -46,26 +47,119 @@ class Priority {
       if (v_.peek_begin[v] < v_.peek_begin[v + 1]) return Undecided(Reason::kPeekedNeverTaken);
     }
     peek_gap_.assign(v_.peek_at.size(), 0);
+    chosen_.assign(v_.count, v_.gaps);
+    for (int i : v_.unknown_takes) calls_.push_back(v_.lo[i]);  // Entries are in order of calls.
+    if (!left_.empty()) {
+      further_.resize(v_.lo.size());
+      value_of_.assign(v_.lo.size(), -1);
+      for (int v : taken_) {
+        if (v_.take[v] >= 0) value_of_[v_.take[v]] = v;
+        for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) value_of_[v_.peek_at[p]] = v;
+      }
+    }
     std::vector<int> core;
     if (Choose(core)) return Invalid(std::move(core));
     by_level_ = ByLevel(v_.alive);
-    Place();
-    std::vector<int> due;
-    for (int v : left_) {
-      if (take_at_[v] < v_.gaps) due.push_back(v);
-    }
-    std::sort(due.begin(), due.end(),
-              [this](int a, int b) { return std::make_pair(take_at_[a], a) < std::make_pair(take_at_[b], b); });
-    for (size_t k = 0; k < due.size(); ++k) {
-      if (k >= v_.unknown_takes.size() || v_.lo[v_.unknown_takes[k]] > take_at_[due[k]]) {
-        return Undecided(Reason::kCrashedTakes);
+    if (!left_.empty() && TooFew(core)) return Invalid(std::move(core));
+    for (int round = 0; round < kRoundsMax; ++round) {
+      Place();
+      std::vector<int> due, deadlines;
+      for (int v : left_) {
+        if (take_at_[v] < v_.gaps) due.push_back(v);
       }
-      v_.take[due[k]] = v_.unknown_takes[k];
+      std::sort(due.begin(), due.end(),
+                [this](int a, int b) { return std::make_pair(take_at_[a], a) < std::make_pair(take_at_[b], b); });
+      for (int v : due) deadlines.push_back(take_at_[v]);
+      const size_t matched = Matched(deadlines, calls_);
+      if (matched == due.size()) {
+        for (size_t k = 0; k < due.size(); ++k) v_.take[due[k]] = v_.unknown_takes[k];
+        return Valid(Linearization());
+      }
+      due.resize(matched + 1);
+      if (!MoveOn(due)) break;
     }
-    return Valid(Linearization());
+    return Undecided(Reason::kCrashedTakes);
   }
 
  private:
+  static constexpr int kRoundsMax = 100;
+
+  bool MoveOn(const std::vector<int>& due) {
+    std::map<int, std::vector<std::pair<int, int>>> cuts;  // Gap to level and entry.
+    auto has_further = [this](int i) { return i >= 0 && !further_[i].empty(); };
+    for (int v : taken_) {
+      if (has_further(v_.take[v])) cuts[chosen_[v]].emplace_back(level_[v], v_.take[v]);
+    }
+    for (size_t k = 0; k < v_.empties.size(); ++k) {
+      if (has_further(v_.empties[k])) cuts[empty_gap_[k]].emplace_back(v_.count, ~static_cast<int>(k));
+    }
+    for (auto u = due.rbegin(); u != due.rend(); ++u) {
+      bool has_moved = false;
+      for (const auto& [level, which] : cuts[take_at_[*u]]) {
+        if (level <= level_[*u]) continue;
+        std::vector<int>& further = further_[which < 0 ? v_.empties[~which] : which];
+        (which < 0 ? empty_gap_[~which] : chosen_[value_of_[which]]) = further.front();
+        further.erase(further.begin());
+        has_moved = true;
+      }
+      if (has_moved) return true;
+    }
+    return false;
+  }
+
+  bool TooFew(std::vector<int>& core) const {
+    Least least(v_.gaps);
+    for (int i : v_.empties) least.Put(v_.lo[i], v_.hi[i], i);
+    std::vector<std::pair<int, int>> blocker(v_.count, {1 << 30, -1});
+    std::vector<int> due, deadlines;
+    for (size_t end = by_level_.size(), begin = end; end > 0; end = begin) {
+      while (begin > 0 && level_[by_level_[begin - 1]] == level_[by_level_[end - 1]]) --begin;
+      for (size_t k = begin; k < end; ++k) {
+        const int v = by_level_[k];
+        if (!is_left_[v]) continue;
+        blocker[v] = least.Above(v_.e_hi[v]);
+        if (blocker[v].second >= 0) due.push_back(v);
+      }
+      for (size_t k = begin; k < end; ++k) {
+        const int v = by_level_[k];
+        if (is_left_[v]) continue;
+        if (v_.take[v] >= 0) least.Put(v_.d_lo[v], v_.hi[v_.take[v]], v_.take[v]);
+        for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) {
+          const int i = v_.peek_at[p];
+          least.Put(std::max(v_.lo[i], v_.e_lo[v]), v_.hi[i], i);
+        }
+      }
+    }
+    std::sort(due.begin(), due.end(), [&](int a, int b) {
+      return std::make_pair(blocker[a].first, a) < std::make_pair(blocker[b].first, b);
+    });
+    for (int v : due) deadlines.push_back(blocker[v].first);
+    const size_t matched = Matched(deadlines, calls_);
+    if (matched == due.size()) return false;
+    for (int i : v_.unknown_takes) {
+      if (v_.lo[i] <= deadlines[matched]) core.push_back(i);
+    }
+    for (size_t k = 0; k <= matched; ++k) {
+      const int i = blocker[due[k]].second;
+      core.push_back(v_.put[due[k]]);
+      core.push_back(i);
+      if (value_of_[i] >= 0) v_.AddWhole(value_of_[i], core);
+    }
+    return true;
+  }
+
+  std::vector<int> GapsAfter(Jump& free, int gap, int last) const {
+    std::vector<int> found;
+    if (left_.empty()) return found;
+    for (auto c = std::upper_bound(calls_.begin(), calls_.end(), gap); c != calls_.end() && *c <= last; ++c) {
+      if (*c <= gap) continue;
+      gap = free.Find(*c);
+      if (gap > last) break;
+      found.push_back(gap);
+    }
+    return found;
+  }
+
   std::vector<int> ByLevel(const std::vector<int>& among) const {
     return SortedBy(among, level_count_, [this](int v) { return level_[v]; });  // Stable: among is in order of number.
   }
@@ -87,12 +181,14 @@ class Priority {
       for (size_t k = begin; k < end; ++k) {
         const int v = sorted[k];
         if (v_.take[v] >= 0) {
-          take_at_[v] = free.Find(v_.d_lo[v]);
-          if (take_at_[v] > v_.hi[v_.take[v]]) {
+          const int last = v_.hi[v_.take[v]];
+          chosen_[v] = free.Find(v_.d_lo[v]);
+          if (chosen_[v] > last) {
             v_.AddWhole(v, core);
-            AddHidden(v_.d_lo[v], v_.hi[v_.take[v]], level_[v], core);
+            AddHidden(v_.d_lo[v], last, level_[v], core);
             return true;
           }
+          if (!left_.empty()) further_[v_.take[v]] = GapsAfter(free, chosen_[v], last);
         }
         for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) {
           const int i = v_.peek_at[p];
@@ -120,6 +216,7 @@ class Priority {
         AddHidden(v_.lo[i], v_.hi[i], v_.count, core);
         return true;
       }
+      if (!left_.empty()) further_[i] = GapsAfter(free, empty_gap_.back(), v_.hi[i]);
     }
     return false;
   }
@@ -136,7 +233,7 @@ class Priority {
     std::vector<int> cut_count(v_.gaps + 1, 0);
     for (int gap : peek_gap_) ++cut_count[gap];
     for (int gap : empty_gap_) ++cut_count[gap];
-    for (int v : taken_) ++cut_count[take_at_[v]];
+    for (int v : taken_) ++cut_count[chosen_[v]];
     Jump before(v_.gaps, -1);
     Jump after(v_.gaps, 1);
     auto strike = [&](int gap) {
@@ -153,19 +250,16 @@ class Priority {
       for (size_t k = begin; k < end; ++k) {
         const int v = by_level_[k];
         if (is_left_[v]) continue;
-        release(take_at_[v]);
+        release(chosen_[v]);
         for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) release(peek_gap_[p]);
       }
       for (size_t k = begin; k < end; ++k) {
         const int v = by_level_[k];
-        if (is_left_[v]) take_at_[v] = after.Find(v_.e_hi[v] + 1);
+        take_at_[v] = std::min(chosen_[v], after.Find(v_.e_hi[v] + 1));
         put_at_[v] = std::max(v_.e_lo[v], before.Find(take_at_[v] - 1));
       }
       return false;
     });
-    for (int v : taken_) {
-      for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) peek_gap_[p] = std::max(peek_gap_[p], put_at_[v]);
-    }
   }
 
   std::vector<int> Linearization() const {
@@ -184,8 +278,9 @@ class Priority {
       const int ends = take_at_[v];
       steps.push_back({begins, begins == ends ? 0 : 2, begins == ends ? place : -place, 0, v_.put[v]});
       for (int p = v_.peek_begin[v]; p < v_.peek_begin[v + 1]; ++p) {
-        const bool is_new = peek_gap_[p] == begins && begins != ends;
-        steps.push_back({peek_gap_[p], is_new ? 2 : 0, is_new ? -place : place, 1, v_.peek_at[p]});
+        const int gap = std::max(peek_gap_[p], begins);
+        const bool is_new = gap == begins && begins != ends;
+        steps.push_back({gap, is_new ? 2 : 0, is_new ? -place : place, 1, v_.peek_at[p]});
       }
       if (ends < v_.gaps) steps.push_back({ends, 0, place, 2, v_.take[v]});
     }
@@ -200,7 +295,8 @@ class Priority {
   Values& v_;
   const int* level_;
   int level_count_;
-  std::vector<int> take_at_, put_at_, taken_, left_, peek_gap_, empty_gap_, by_level_;
+  std::vector<int> take_at_, put_at_, chosen_, taken_, left_, peek_gap_, empty_gap_, by_level_, calls_, value_of_;
+  std::vector<std::vector<int>> further_;  // By entry.
   std::vector<char> is_left_;
 };
 

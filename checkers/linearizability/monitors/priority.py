@@ -19,14 +19,21 @@ gap: what ends there or is only seen there, in ascending order, each value with 
 the empties; then the puts of values that stay, in descending order, each with its peeks.
 
 **Crashed takes.** Values that were completely put in and that no completed take names may be taken by crashed takes. If the
-others alone fail, the history is not linearizable. Otherwise keep the gaps chosen for the others. A value u must then be
-gone by the first larger cut after e_hi(u); there it can be taken, in ascending order, just before the cut. Matching these
-deadlines with the calls of the crashed takes, both in ascending order, either gives a linearization or decides nothing:
-another choice of gaps might ask for fewer.
+others alone fail, the history is not linearizable. A value u must be gone by every larger cut that comes after e_hi(u):
+
+- *Not enough.* Whatever gaps are chosen, u is taken by V(u), the least hi of the larger takes, peeks and empties whose earliest
+  bound is above e_hi(u). If the values with such a deadline cannot be matched with the calls of crashed takes, both in ascending
+  order, the history is not linearizable (Hall: the sets of calls up to a deadline are nested).
+- *Enough.* Keep the gaps chosen above. u is due at the first larger cut after e_hi(u); there it can be taken, in ascending
+  order, just before the cut. If these deadlines can be matched, this is a linearization. Where they cannot, a take or an empty that
+  gives a deadline moves on to its next gap in which one more crashed take has been called, and all is tried again. (A value whose
+  own take was moved on is taken at the first larger cut after its e_hi, if that comes before.) When nothing can move, nothing is
+  decided: another choice might ask for fewer.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from checkers.linearizability.encode import Entries
@@ -40,8 +47,12 @@ from checkers.linearizability.monitors.collection import (
     said,
 )
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided, valid
-from checkers.linearizability.monitors.placing import merged
+from checkers.linearizability.monitors.placing import matched, merged
+from checkers.linearizability.monitors.trees import Least
 from checkers.models.model import Model
+
+ROUNDS_MAX = 100
+"""How often takes and empties are moved on: each round is linear."""
 
 
 def decide(entries: Entries, model: Model) -> Decision:
@@ -83,7 +94,9 @@ class _Jump:
 
 
 class _Priority:
-    """One history. take_at[v]: the gap of its take; gaps where there is none. peek_at: of each peek, by position."""
+    """One history. chosen[v]: the gap of a completed take, among those that it may have; take_at[v]: where v is taken in the
+    end; gaps where it is not. peek_at, empty_at: by position. further: of a take or an empty, the gaps to move on to.
+    """
 
     def __init__(self, values: Values, level: Sequence[int]) -> None:
         self.values = values
@@ -92,7 +105,11 @@ class _Priority:
         has_crashed = bool(values.unknown_takes)
         self.taken = [v for v in alive if values.take[v] >= 0 or not has_crashed]
         self.left = [v for v in alive if values.take[v] < 0 and has_crashed]
+        self.calls = [values.lo[i] for i in values.unknown_takes]
+        self.chosen = [values.gaps] * values.count
         self.take_at = [values.gaps] * values.count
+        self.further: dict[int, list[int]] = {}
+        self.value_of = {i: v for v in self.taken for i in (values.take[v], *values.peeks[v]) if i >= 0}
         self.put_at = [0] * values.count
         self.peek_at: dict[int, int] = {}
         self.empty_at: dict[int, int] = {}
@@ -102,14 +119,72 @@ class _Priority:
             return undecided(PEEKED_NEVER_TAKEN)
         if core := self.choose():
             return invalid(core)
-        self.place()
-        due = sorted((v for v in self.left if self.take_at[v] < self.values.gaps), key=lambda v: (self.take_at[v], v))
-        crashed = self.values.unknown_takes  # In order of their calls.
-        for place, v in enumerate(due):
-            if place >= len(crashed) or self.values.lo[crashed[place]] > self.take_at[v]:
-                return undecided(GREEDY_FAILS)
-            self.values.take[v] = crashed[place]
-        return valid(self.linearization())
+        if self.left and (core := self.too_few()):
+            return invalid(core)
+        for _ in range(ROUNDS_MAX):
+            self.place()
+            due = sorted(
+                (v for v in self.left if self.take_at[v] < self.values.gaps), key=lambda v: (self.take_at[v], v)
+            )
+            short = matched([self.take_at[v] for v in due], self.calls)
+            if short is None:
+                for v, i in zip(due, self.values.unknown_takes, strict=False):
+                    self.values.take[v] = i
+                return valid(self.linearization())
+            if not self.move_on(due[: short + 1]):
+                break
+        return undecided(GREEDY_FAILS)
+
+    def move_on(self, due: Sequence[int]) -> bool:
+        """Move the latest take or empty that gives one of these values its deadline; False: none can move."""
+        values = self.values
+        cuts: dict[int, list[tuple[int, int]]] = {}  # Gap -> level and entry.
+        for v in self.taken:
+            if self.further.get(values.take[v]):
+                cuts.setdefault(self.chosen[v], []).append((self.level[v], values.take[v]))
+        for i in values.empties:
+            if self.further.get(i):
+                cuts.setdefault(self.empty_at[i], []).append((values.count, i))
+        for u in reversed(due):
+            can = [i for level, i in cuts.get(self.take_at[u], []) if level > self.level[u]]
+            for i in can:
+                gap = self.further[i].pop(0)
+                if i in self.empty_at:
+                    self.empty_at[i] = gap
+                else:
+                    self.chosen[self.value_of[i]] = gap
+            if can:
+                return True
+        return False
+
+    def too_few(self) -> list[int]:
+        """A core where more values must be taken in time by crashed takes than were called; empty: there is none."""
+        values = self.values
+        least = Least(values.gaps)
+        for i in values.empties:
+            least.put(values.lo[i], values.hi[i], i)
+        blocker: dict[int, tuple[int, int]] = {}  # Deadline, and the entry that gives it.
+        left = set(self.left)
+        for level in reversed(self.by_level([*self.taken, *self.left])):
+            for v in level:
+                if v in left and (found := least.above(values.e_hi[v]))[1] >= 0:
+                    blocker[v] = found
+            for v in level:
+                if v in left:
+                    continue
+                if (take := values.take[v]) >= 0:
+                    least.put(values.d_lo[v], values.hi[take], take)
+                for i in values.peeks[v]:
+                    least.put(max(values.lo[i], values.e_lo[v]), values.hi[i], i)
+        due = sorted(blocker, key=lambda v: (blocker[v][0], v))
+        short = matched([blocker[v][0] for v in due], self.calls)
+        if short is None:
+            return []
+        core = [i for i in values.unknown_takes if values.lo[i] <= blocker[due[short]][0]]
+        for u in due[: short + 1]:
+            i = blocker[u][1]
+            core += [values.put[u], i, *(values.whole(self.value_of[i]) if i in self.value_of else ())]
+        return core
 
     def by_level(self, among: Sequence[int]) -> list[list[int]]:
         """The values, level by level, ascending."""
@@ -127,9 +202,10 @@ class _Priority:
         for level in self.by_level(self.taken):
             for v in level:
                 if (take := values.take[v]) >= 0:
-                    self.take_at[v] = free.find(values.d_lo[v])
-                    if self.take_at[v] > values.hi[take]:
+                    self.chosen[v] = free.find(values.d_lo[v])
+                    if self.chosen[v] > values.hi[take]:
                         return values.whole(v) + self.hidden(values.d_lo[v], values.hi[take], self.level[v])
+                    self.further[take] = self.gaps_after(free, self.chosen[v], values.hi[take])
                 for i in values.peeks[v]:
                     first = max(values.lo[i], values.e_lo[v])
                     self.peek_at[i] = free.find(first)
@@ -144,7 +220,22 @@ class _Priority:
             self.empty_at[i] = free.find(values.lo[i])
             if self.empty_at[i] > values.hi[i]:
                 return [i, *self.hidden(values.lo[i], values.hi[i], values.count)]
+            self.further[i] = self.gaps_after(free, self.empty_at[i], values.hi[i])
         return []
+
+    def gaps_after(self, free: _Jump, gap: int, last: int) -> list[int]:
+        """The free gaps after this one, up to the last, each the first in which one more crashed take has been called."""
+        found: list[int] = []
+        if self.left:
+            for c in self.calls[bisect_right(self.calls, gap) :]:
+                if c > last:
+                    break
+                if c > gap:
+                    gap = free.find(c)
+                    if gap > last:
+                        break
+                    found.append(gap)
+        return found
 
     def hidden(self, first: int, last: int, level: int) -> list[int]:
         """What covers the gaps: values of a smaller level."""
@@ -153,10 +244,10 @@ class _Priority:
         return [i for v in chain for i in values.whole(v)]
 
     def place(self) -> None:
-        """Fill put_at, and take_at of the values that are left: where they must be gone; move peeks behind larger cuts."""
+        """Fill put_at, and take_at of the values that are left: where they must be gone"""
         values = self.values
         cut_count = [0] * (values.gaps + 1)
-        for gap in (*self.peek_at.values(), *self.empty_at.values(), *(self.take_at[v] for v in self.taken)):
+        for gap in (*self.peek_at.values(), *self.empty_at.values(), *(self.chosen[v] for v in self.taken)):
             cut_count[gap] += 1
         before, after = _Jump(values.gaps, -1), _Jump(values.gaps, 1)
         for gap in range(values.gaps):
@@ -168,19 +259,15 @@ class _Priority:
             for v in level:
                 if v in left:
                     continue
-                for gap in (self.take_at[v], *(self.peek_at[i] for i in values.peeks[v])):
+                for gap in (self.chosen[v], *(self.peek_at[i] for i in values.peeks[v])):
                     cut_count[gap] -= 1
                     if not cut_count[gap] and gap < values.gaps:
                         before.strike(gap)
                         after.strike(gap)
             for v in level:
-                if v in left:
-                    self.take_at[v] = after.find(values.e_hi[v] + 1)
+                self.take_at[v] = min(self.chosen[v], after.find(values.e_hi[v] + 1))
                 cut = before.find(self.take_at[v] - 1)
                 self.put_at[v] = max(values.e_lo[v], cut)
-        for v in self.taken:
-            for i in values.peeks[v]:
-                self.peek_at[i] = max(self.peek_at[i], self.put_at[v])
 
     def linearization(self) -> list[int]:
         """Everything in order."""
@@ -190,7 +277,7 @@ class _Priority:
             begins, ends = self.put_at[v], self.take_at[v]
             placed.append((begins, *((0, place) if begins == ends else (2, -place)), 0, values.put[v]))
             for i in values.peeks[v]:
-                gap = self.peek_at[i]
+                gap = max(self.peek_at[i], begins)
                 is_new = gap == begins and gap != ends
                 placed.append((gap, *((2, -place) if is_new else (0, place)), 1, i))
             if ends < gaps:

@@ -1,4 +1,4 @@
-"""The trees that the stack's monitor asks: over the values in order of d_lo, by place 0 .. n - 1."""
+"""The trees that the monitors ask. Places are 0 .. n - 1: values in order of d_lo for the stack, gaps elsewhere."""
 
 from __future__ import annotations
 
@@ -171,3 +171,29 @@ def latest(values: Sequence[int]) -> Callable[[int, int], int]:
         return found[1]
 
     return at
+
+
+class Least:
+    """Pairs (bound, entry) at gaps; the least of those above a gap, the first that was put among equal ones."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.best = [(NEVER, -1)] * (size + 1)  # A Fenwick tree, from the last gap down.
+
+    def put(self, gap: int, bound: int, entry: int) -> None:
+        """Put the pair at the gap."""
+        at = self.size - gap
+        while at <= self.size:
+            if bound < self.best[at][0]:
+                self.best[at] = (bound, entry)
+            at += at & -at
+
+    def above(self, gap: int) -> tuple[int, int]:
+        """The least pair at the gaps above this one; (NEVER, -1): there is none."""
+        found = (NEVER, -1)
+        at = self.size - gap - 1
+        while at > 0:
+            if self.best[at][0] < found[0]:
+                found = self.best[at]
+            at -= at & -at
+        return found
