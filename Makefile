@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/python -m harness.demo --store $(STORE)
 
 test: $(READY)
-	$(PYTEST) -m 'not long and not linux' $(SPREAD)
+	$(PYTEST) -m 'not long and not linux and not soak' $(SPREAD)
 
 # What takes minutes; .ci/run runs it. The first half only computes, the second runs real clusters, one at a time.
 long: long-compute long-real
