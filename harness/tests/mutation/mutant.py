@@ -102,7 +102,17 @@ class Workspace:
 
     def first_failure(self, paths: Sequence[str]) -> str | None:
         """The first test below these paths that fails, without the long ones; None when all pass. Raises Broken."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-m", "not long and not linux and not soak"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-rfE",
+            "--tb=no",
+            "-m",
+            "not long and not linux and not soak",
+        ]
         try:
             done = subprocess.run(
                 [*command, "-p", "no:cacheprovider", "-p", NO_SHRINKING, *paths],
