@@ -58,6 +58,9 @@ def tell(raised: BaseException) -> int:
     if os.environ.get("THEMIS_DEBUG") and not isinstance(raised, click.ClickException | UsageError):
         traceback.print_exception(raised)
     match raised:
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(raised.format_message(), err=True)
+            return USAGE
         case click.ClickException():
             say(block(raised.format_message()))
             context = getattr(raised, "ctx", None)
