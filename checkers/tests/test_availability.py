@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkers import availability as module
@@ -166,6 +166,7 @@ def histories(draw: st.DrawFn) -> History:
     return History(numbered(*groups))
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(1, 4))
 def test_the_windows_are_those_of_brute_force(history: History, block: int) -> None:
     usual, module.BLOCK = module.BLOCK, block

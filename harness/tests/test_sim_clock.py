@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.environments.sim.node_clock import NodeClock
@@ -10,6 +10,7 @@ from harness.environments.sim.node_clock import NodeClock
 TIMES = st.integers(0, 10**12)
 
 
+@settings(deadline=None)
 @given(TIMES, st.integers(-(10**10), 10**10), st.sampled_from([0.01, 0.3, 0.8, 1.0, 1.25, 3.7, 100.0]), TIMES)
 def test_a_deadline_is_the_first_moment_at_which_the_clock_reads_it(
     set_ns: int, offset_ns: int, rate: float, later_ns: int
@@ -23,6 +24,7 @@ def test_a_deadline_is_the_first_moment_at_which_the_clock_reads_it(
     assert clock.local_ns(due_ns - 1) < deadline_ns
 
 
+@settings(deadline=None)
 @given(TIMES, st.integers(-(10**10), 10**10), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.5, 1.0, 2.0]))
 def test_a_new_rate_changes_what_comes_and_not_what_is(set_ns: int, offset_ns: int, first: float, then: float) -> None:
     clock = NodeClock()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histories.faults import FaultResult
@@ -370,6 +370,7 @@ def nemesis_ops() -> st.SearchStrategy[tuple[str, Any]]:
     return windows.flatmap(st.sampled_from)
 
 
+@settings(deadline=None)
 @given(st.lists(nemesis_ops(), max_size=12), st.sampled_from([None, *NODES]), st.data())
 def test_any_ops_then_the_heals_give_a_healthy_cluster(
     ops: list[tuple[str, Any]], leader: str | None, data: st.DataObject
