@@ -34,6 +34,10 @@ from histories.wellformed import MalformedHistory
 
 PATIENCE_S = 5.0
 START_S_MAX = 60.0
+COMMAND_S_MAX = 600.0
+"""For `cleanup` and for the next run: a busy machine is slow, and what hangs is found all the same."""
+TIMED_OUT = 124
+"""As `timeout` says it."""
 LENGTH_S = 4.0
 """Of the main phase of a run that is killed; the moment is within LATEST_S of its first sign of life."""
 LATEST_S = 8.0
@@ -141,7 +145,10 @@ def kill_once(env: str, number: int, seed: int, root: Path) -> Kill:
 
 
 def _run(argv: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    try:
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=COMMAND_S_MAX)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, TIMED_OUT, "", f"it took more than {COMMAND_S_MAX:g} s")
 
 
 def _unreadable(folder: Path) -> Iterator[str]:
