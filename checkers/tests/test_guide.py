@@ -10,6 +10,7 @@ from checkers import brute
 from checkers.bench.objects import KINDS, history
 from checkers.linearizability import native
 from checkers.linearizability.encode import entries
+from checkers.linearizability.monitors.registry import monitor_of
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Core, search
 from checkers.linearizability.table import Table
@@ -19,6 +20,7 @@ from checkers.models.registry import find
 from checkers.tests.random_histories import random_history, seeded
 from checkers.tests.test_linearizability_twins import comparable, failing_operation
 from checkers.verdict import Validity
+from histories.builder import h
 
 GUIDED = ["register", "cas-register", "kv", "list-append"]
 
@@ -82,3 +84,11 @@ def test_a_guided_search_goes_straight_through_long_histories(name: str) -> None
             result = search(part, find(kind.model), states_max=40 * len(part))
             assert result.validity is not Validity.UNKNOWN
             assert result.validity is Validity.INVALID or name == "kv log" or is_valid
+
+
+def test_a_text_that_is_shorter_than_another_put_begins_in_one_way() -> None:
+    """Else the monitor leaves every log with puts of different lengths to the search."""
+    twins = monitor_of(find("kv"))
+    assert twins is not None
+    made = h("p0 invoke put ab | p0 ok put | p1 invoke get | p1 ok get ab | p0 invoke put abcd | p0 ok put")
+    assert twins.pure(entries(made), find("kv")).validity is Validity.VALID

@@ -311,7 +311,7 @@ class _Texts:
     def take_apart(self, text: str, read: int) -> None:
         """The text's block and phases. Raises NotDistinct or Contradiction."""
         log = self.log
-        starts = [(log.roots[text[:n]], n) for n in self._root_lengths if text[:n] in log.roots]
+        starts = [(log.roots[text[:n]], n) for n in self._root_lengths if n <= len(text) and text[:n] in log.roots]
         if self.initial is None:
             starts += [(_NOBODY, 0) for _ in self._fitting(text, 0)]
         elif text.startswith(self.initial):
