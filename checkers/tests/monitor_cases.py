@@ -117,6 +117,17 @@ BY_HAND: dict[str, tuple[History, ...]] = {
             "p0 invoke dequeue | p0 ok dequeue 3"
         ),
     ),
+    "set": (
+        # Neither read shows all that the other does.
+        h(
+            "p0 invoke add 1 | p1 invoke add 2 | p2 invoke read | p3 invoke read | p2 ok read [1] | p3 ok read [2] |"
+            "p0 ok add 1 | p1 ok add 2"
+        ),
+        h(
+            "p0 invoke add 1 | p1 invoke add 2 | p2 invoke read | p3 invoke read | p2 ok read [1] | p3 ok read [2,1] |"
+            "p0 ok add 1 | p1 ok add 2"
+        ),
+    ),
 }
 """Histories that chance does not find soon enough."""
 
