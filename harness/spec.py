@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 
 from harness.errors import UsageError, unknown_name
 from histories.json_text import FILE_DEPTH_MAX, decoded
+from histories.printing import quoted
 
 SPEC_VERSION = 1
 STATES_MAX = 10**15
@@ -80,8 +80,9 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("check-states", self.check_states or 1, 1, STATES_MAX),
             ("check-time-limit", self.check_time_limit_s or 1.0, 0.001, 30 * 86_400),
         ):
-            if not (math.isfinite(value) and least <= value <= most):
-                raise ValueError(f"{field}: {value:.15g} is not between {least} and {most}")
+            if not least <= value <= most:  # Nor is NaN.
+                shown = quoted(value) if isinstance(value, int) else f"{value:.15g}"
+                raise ValueError(f"{field}: {shown} is not between {least} and {most}")
         if self.check_states == 0 or self.check_time_limit_s == 0:
             raise ValueError("check-states and check-time-limit: a budget of 0 checks nothing; leave it out for none")
         for threshold, number in self.vacuity.items():

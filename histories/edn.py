@@ -107,6 +107,7 @@ _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)N?")
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?")
 _RATIO = re.compile(r"[+-]?[0-9]+/[0-9]+")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|[0-7]{1,3}|.)", re.DOTALL)
+_CODED_CHAR = re.compile(r"u([0-9A-Fa-f]{4})|o([0-7]{1,3})")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r'[\x00-\x1f"\\\x7f]')
 
@@ -142,12 +143,14 @@ def loads(text: str) -> Any:
     return values[0]
 
 
-def forms(text: str, begin: int = 0) -> Iterator[tuple[int, int, Any]]:
+def forms(text: str, begin: int = 0, depth: int = 0) -> Iterator[tuple[int, int, Any]]:
     """Start, end and value of each form in the text from `begin` on, as soon as it is complete.
 
+    depth: how deep the forms themselves stand in what they become part of; they nest so much less.
     **Raises** EdnError where the text stops being EDN.
     """
     stack: list[_Frame] = []
+    depth_max = FILE_DEPTH_MAX - depth
     atoms: dict[str, Any] = dict(_CONSTANTS)
     value: Any
     for token in _TOKEN.finditer(text, begin):
@@ -165,8 +168,8 @@ def forms(text: str, begin: int = 0) -> Iterator[tuple[int, int, Any]]:
                 if not isinstance(value, int | float):
                     atoms[word] = value
         elif group == "open":
-            if len(stack) >= FILE_DEPTH_MAX:
-                raise EdnError(too_deep(FILE_DEPTH_MAX), offset, stack[0].start)
+            if len(stack) >= depth_max:
+                raise EdnError(too_deep(FILE_DEPTH_MAX), offset, _outermost(stack, offset))
             stack.append(_Frame(word, offset, []))
             continue
         elif group == "close":
@@ -192,8 +195,8 @@ def forms(text: str, begin: int = 0) -> Iterator[tuple[int, int, Any]]:
             detail = "a string that does not end" if is_string else f"{quoted(word)} begins no value"
             raise EdnError(detail, offset, _outermost(stack, offset), is_end=is_string or is_last)
         else:
-            if len(stack) >= FILE_DEPTH_MAX:
-                raise EdnError(too_deep(FILE_DEPTH_MAX), offset, stack[0].start)
+            if len(stack) >= depth_max:
+                raise EdnError(too_deep(FILE_DEPTH_MAX), offset, _outermost(stack, offset))
             stack.append(_Frame(_TAG if group == "tag" else _DISCARD, offset, [], word))
             continue
         # The value is complete; so may be the tags and the discard that waited for it.
@@ -377,8 +380,6 @@ def _char(word: str, offset: int, start: int, is_last: bool) -> str:
         return word
     if word in _CHARS:
         return _CHARS[word]
-    if word[0] == "u" and len(word) == 5:
-        return _whole(chr(int(word[1:], 16)), offset, start)
-    if word[0] == "o":
-        return chr(int(word[1:], 8))
+    if coded := _CODED_CHAR.fullmatch(word):
+        return _whole(chr(int(coded[1], 16) if coded[1] else int(coded[2], 8)), offset, start)
     raise EdnError(f"\\{word} is no character", offset, start, is_end=is_last)

@@ -28,7 +28,7 @@ from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem, problems
 
 _LOG_LINE = re.compile(
-    r"jepsen\.util(?::| -)\s+(?P<process>[0-9]+|:nemesis)\s+:(?P<type>invoke|ok|fail|info)\s+:(?P<f>[^\s:]+)"
+    r"jepsen\.util(?::| -)\s+(?P<process>[0-9]{1,18}|:nemesis)\s+:(?P<type>invoke|ok|fail|info)\s+:(?P<f>[^\s:]+)"
     r"(?P<rest>(?:\s.*)?)$"
 )
 _LOG_START = re.compile(r"jepsen\.util(?::| -)\s+(?:[0-9]+|:nemesis)\s+:")
@@ -88,7 +88,7 @@ def _log_op(line: str, start: int, position: int, number: int) -> Op | Problem:
             number,
         )
     try:
-        forms = [form for _, _, form in edn.forms(found["rest"])]
+        forms = [form for _, _, form in edn.forms(found["rest"], depth=2)]
     except EdnError as error:
         return Problem(position, "syntax", f"{error.detail}: {printing.line(line[start:], 80)}", number)
     type: OpType = found["type"]  # type: ignore[assignment]  # The pattern has no other.

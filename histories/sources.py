@@ -23,6 +23,7 @@ from histories.wellformed import MalformedHistory, Problem
 STANDARD_INPUT = "-"
 _GZIP = b"\x1f\x8b"
 
+_BLOCK_BYTES = 1 << 22
 TEXT_BYTES_MAX = 1 << 30
 """Of a format that is read whole, unpacked: a few kilobytes of gzip data may claim to be more than any memory holds."""
 
@@ -76,7 +77,9 @@ def _raw(place: str | PathLike[str]) -> BinaryIO:
 
 def read_text(source: Source) -> str:
     """The source's text. **Raises** OSError, and MalformedHistory with the line where it is not UTF-8, or when it is too long."""
-    data = source.file.read(TEXT_BYTES_MAX + 1)
+    data = bytearray()  # A buffered reader takes as much memory as it is asked for, whatever is there.
+    while len(data) <= TEXT_BYTES_MAX and (block := source.file.read(_BLOCK_BYTES)):
+        data += block
     if len(data) > TEXT_BYTES_MAX:
         raise MalformedHistory([Problem(0, "syntax", f"more than {TEXT_BYTES_MAX >> 30} GiB of text", 1)], source.name)
     try:

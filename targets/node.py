@@ -9,6 +9,9 @@ Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core 
 replicates raised; 254 for a wrong command line, an
 address or a data directory in use.
 
+Nodes take peers' messages, /clock and /epoch only with the run's secret, which is in THEMIS_SECRET, or in the file that
+THEMIS_SECRET_FILE names (targets/secret.py).
+
 Environment, set by the harness: THEMIS_CLOCK, "wall_ns@monotonic_ns" as the controller on the same machine read them;
 THEMIS_EPOCH_NS, when the run began, or "pending"; THEMIS_CLOCK_SKEW, "offset_ns@rate" of the clock at start.
 """
@@ -22,6 +25,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 import traceback
@@ -32,7 +36,8 @@ from typing import Any
 import msgspec
 
 from histories import tracing
-from targets import registry
+from histories.json_text import REQUEST_DEPTH_MAX
+from targets import registry, secret
 from targets.core import (
     CancelTimer,
     Core,
@@ -54,9 +59,10 @@ from targets.core import (
 from targets.journal import Journal
 from targets.machines.machine import MachineFailed
 from targets.outbox import Answer, Outbox, Performed
+from targets.serving import serve
 from targets.target import Address, CoreTarget
 from targets.timekeeping import NodeClock, Reading, Timers
-from targets.transport import Pool, Response, post, with_body
+from targets.transport import SOURCE_HEADER, Pool, Response, post, with_body
 from targets.wal import LogInUse, WriteAheadLog
 from targets.wire import BadBody, Codec, Wire, encode, plain
 
@@ -64,6 +70,9 @@ HALTED = 3
 CRASHED = 4
 MACHINE_FAILED = 5
 USAGE = 254
+
+DESCRIPTORS = 16_384
+"""How many files and connections it may have, where the machine lets it."""
 
 PEER_TIMEOUT_S = 1.0
 """A peer that does not answer an RPC within this is given up, with its connection."""
@@ -84,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True):
     bugs: frozenset[str]
     seed: str
     interface: str
+    secret: str | None = None
+    """The run's secret; None: nobody may move its clock, and it has no peers."""
 
 
 class Refusal(Exception):
@@ -97,6 +108,7 @@ class Node:
         self.settings = settings
         self.target = settings.target
         self.peers = frozenset(settings.peers)
+        self.secret = settings.secret
         formats = settings.target.formats(settings.interface)
         self.wire = Wire(formats.routes)
         self.client_path = f"/{settings.interface}"
@@ -115,9 +127,10 @@ class Node:
         self.timers = Timers(self.clock, lambda name: self.step(TimerFired(name)))
         self.pools = {peer: Pool(address, timeout_s=PEER_TIMEOUT_S) for peer, address in settings.peers.items()}
         self._heads: dict[tuple[str, type], bytes] = {}
+        shown = f"{SOURCE_HEADER}: {settings.node}\r\n{secret.header(settings.secret)}"
         for peer in settings.peers:
             for path, route in self.wire.routes.items():
-                self._heads[peer, plain(route.request)] = post(path, peer, f"Themis-Node: {settings.node}\r\n")
+                self._heads[peer, plain(route.request)] = post(path, peer, shown)
         self.outbox = Outbox(
             append=log.append,
             perform=self._perform,
@@ -125,7 +138,7 @@ class Node:
             on_durable=lambda token: self.step(SyncDone(token)),
             on_failure=self._disk_failed,
         )
-        self.request_codec: Codec[Any] = Codec(formats.request)
+        self.request_codec: Codec[Any] = Codec(formats.request, REQUEST_DEPTH_MAX)
         self._open: dict[int, asyncio.Future[bytes]] = {}
         self._open_count = 0
         self._ops: dict[int, int] = {}
@@ -238,9 +251,12 @@ class Node:
 
     def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None:
         """Take a peer's message; the future gives the answer's body, None when the core does not answer. Raises BadBody."""
+        route = self.wire.routes[path]
         message = self.wire.requests[path].decode(body)
+        if route.sender and (named := getattr(message, route.sender)) != source:
+            raise BadBody(f"{route.sender}: the message is from {named[:200]!r}, and {source} sent it")
         effects = self._step(Received(source, message))
-        response = plain(self.wire.routes[path].response)
+        response = plain(route.response)
         if response is not None:
             for index, effect in enumerate(effects):
                 if isinstance(effect, Send) and effect.to == source and type(effect.message) is response:
@@ -306,10 +322,8 @@ class Node:
 
 async def run(settings: Settings) -> int:
     """Run one node until it is told to stop or must; returns its exit status. Raises Refusal."""
-    # aiohttp reads the machine's certificates when it is loaded; a node speaks no TLS, and starts 70 ms sooner without.
-    os.environ.setdefault("SSL_CERT_FILE", os.devnull)
-    from targets.serving import serve  # Here, because it loads aiohttp, which takes longer than all else together.
-
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, DESCRIPTORS)), hard))
     try:
         log = WriteAheadLog(settings.data_dir / "wal.log", settings.target.formats(settings.interface).record)
     except LogInUse as error:
@@ -365,7 +379,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     if given.interface not in target.interfaces:
         raise Refusal(f"--interface {given.interface}: {target.name} has {', '.join(sorted(target.interfaces))}")
     peers = dict(_named("--peer", text) for text in given.peer)
-    return Settings(
+    settings = Settings(
         target=target,
         node=given.node,
         listen=_address("--listen", given.listen),
@@ -377,6 +391,13 @@ def parse(arguments: Sequence[str]) -> Settings:
         seed=given.seed,
         interface=given.interface,
     )
+    try:
+        shared = secret.taken(os.environ)
+        if peers and shared is None:
+            raise secret.missing()
+    except secret.BadSecret as error:
+        raise Refusal(str(error)) from None
+    return msgspec.structs.replace(settings, secret=shared)
 
 
 def parse_options(target: CoreTarget, values: Mapping[str, str]) -> msgspec.Struct:

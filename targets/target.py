@@ -90,12 +90,15 @@ class FaultModel(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """POST `path` carries `request`; its HTTP response carries `response` (None: a one-way message, answered 204).
 
+    sender: the field of `request` that names the node that sends it; "" where none does. A node refuses a message that names
+    another node than the one that sent it.
     A core answers a `request` message by a Send of a `response` message to its source in the same step, or not at all.
     """
 
     path: str
     request: Any
     response: Any = None
+    sender: str = ""
 
 
 class Formats(msgspec.Struct, frozen=True):

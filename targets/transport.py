@@ -39,6 +39,9 @@ Done = Callable[[Response | Exception], None]
 """Called exactly once for each exchange: the response, or BadResponse, Disconnected, TimeoutError, or another OSError."""
 
 
+SOURCE_HEADER = "Themis-Node"
+"""Names the peer that sends."""
+
 OP_HEADER = b"Themis-Op"
 """Names the index of the invocation in the history, for the node's trace."""
 
@@ -153,7 +156,7 @@ class Connection(asyncio.Protocol):
         if status not in (204, 304):
             at = head.find(b"\r\ncontent-length:")
             digits = head[at + 17 :].partition(b"\r")[0].strip()
-            if at < 0 or not digits.isdigit():
+            if at < 0 or not digits.isdigit() or len(digits) > 18:
                 raise BadResponse("the response has no Content-Length")
             length = int(digits)
             if length > RESPONSE_BYTES_MAX:

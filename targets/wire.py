@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from histories.json_text import MESSAGE_DEPTH_MAX, decoded
 from targets.target import Route
 
 INTEGER_MAX = 2**62
@@ -33,20 +34,23 @@ class BadBody(ValueError):
 class Codec(Generic[S]):
     """Decodes bodies of one type: a Struct, a generic Struct with its parameters, or a union of tagged Structs."""
 
-    def __init__(self, type: type[S]) -> None:
+    def __init__(self, type: type[S], depth_max: int = MESSAGE_DEPTH_MAX) -> None:
         self.type = type
+        self._depth_max = depth_max
         self._decode = msgspec.json.Decoder(type).decode
 
     def decode(self, body: bytes) -> S:
         """The value that `body` holds. Raises BadBody."""
         try:
-            value = self._decode(body)
+            value = decoded(self._decode, body, self._depth_max)
         except msgspec.DecodeError as error:
             raise BadBody(explain(error)) from None
-        except RecursionError:
-            raise BadBody("the body is nested too deeply") from None
         if _LONG_NUMBER.search(body):
-            _check_integers(json.loads(body), "")
+            try:
+                raw = json.loads(body)
+            except ValueError:  # An integer of thousands of digits, in a field that the type does not have.
+                raise BadBody("a number of too many digits") from None
+            _check_integers(raw, "")
         return value
 
 

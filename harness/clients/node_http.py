@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 import msgspec
 
 from harness.clients.sessions import PendingCall, SessionRunner
+from histories.json_text import MESSAGE_DEPTH_MAX, decoded
+from histories.printing import line
+from targets import secret
 from targets.session import Call, NoReply, Outcome, Session
 from targets.target import Address, Formats
 from targets.transport import OP_HEADER, BadResponse, Connection, Response, get, post, with_body
@@ -30,11 +32,13 @@ class Clients:
         open_session: Callable[[int], Session],
         nodes: Mapping[str, Address],
         timeout_s: float,
+        shared: str | None = None,
     ) -> None:
+        """shared: the run's secret, by which a node knows its clients from strangers, who may hold few connections."""
         self._runner = SessionRunner(open_session, formats.request, tuple(nodes))
         self._nodes = nodes
         self._timeout_s = timeout_s
-        self._heads = {node: post(f"/{interface}", node) for node in nodes}
+        self._heads = {node: post(f"/{interface}", node, secret.header(shared)) for node in nodes}
         self._reply: Codec[Any] = Codec(formats.reply)
         self._idle: dict[str, list[Connection]] = {node: [] for node in nodes}
         self._loop = asyncio.get_running_loop()
@@ -70,7 +74,7 @@ class Clients:
         if not isinstance(result, Response):
             return result
         if result.status != 200:
-            return NoReply("bad-reply", f"status {result.status}: {result.body[:200].decode(errors='replace')}")
+            return NoReply("bad-reply", f"status {result.status}: {line(result.body[:200].decode(errors='replace'))}")
         try:
             reply: msgspec.Struct = self._reply.decode(result.body)
         except BadBody as error:
@@ -152,8 +156,8 @@ def _decoded(answer: _Answer | None) -> dict[str, Any] | None:
     if answer is None or answer.response.status != 200:
         return None
     try:
-        value = json.loads(answer.response.body)
-    except ValueError:
+        value = decoded(msgspec.json.decode, answer.response.body, MESSAGE_DEPTH_MAX)
+    except msgspec.DecodeError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -178,8 +182,16 @@ def ask_statuses(addresses: Mapping[str, Address], timeout_s: float = 1.0) -> di
 
 
 def tell(
-    addresses: Mapping[str, Address], path: str, bodies: Mapping[str, Mapping[str, Any]], timeout_s: float = 3.0
+    addresses: Mapping[str, Address],
+    path: str,
+    bodies: Mapping[str, Mapping[str, Any]],
+    shared: str,
+    timeout_s: float = 3.0,
 ) -> dict[str, dict[str, Any] | None]:
-    """POST a JSON body to each of these nodes and return its answer; None for a node that does not answer 200 in time."""
-    requests = {node: with_body(post(path, node), encode(body)) for node, body in bodies.items()}
+    """POST a JSON body to each of these nodes and return its answer; None for a node that does not answer 200 in time.
+
+    shared: the run's secret.
+    """
+    shown = secret.header(shared)
+    requests = {node: with_body(post(path, node, shown), encode(body)) for node, body in bodies.items()}
     return {node: _decoded(answer) for node, answer in asyncio.run(_ask_all(addresses, requests, timeout_s)).items()}

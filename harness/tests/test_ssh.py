@@ -436,7 +436,9 @@ class NoProcesses:
 def test_the_machines_own_clocks_are_moved_measured_and_restored() -> None:
     agents = cast(Agents, FakeAgents())
     nowhere = {node: {CORE_PORT: Address("127.0.0.1", 1)} for node in NODES}
-    moved = SystemClocks(lambda: agents, nowhere, Reading(0, 0), cast(NodeProcesses, NoProcesses()))
+    moved = SystemClocks(
+        lambda: agents, nowhere, Reading(0, 0), cast(NodeProcesses, NoProcesses()), lambda _path, _bodies: {}
+    )
     moved.set_offset({"b": 5_000_000_000})
     found = moved.offsets_ns()
     assert found["a"] == pytest.approx(0, abs=20_000_000)

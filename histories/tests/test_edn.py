@@ -196,3 +196,26 @@ def test_any_text_is_a_value_or_an_edn_error(text: str) -> None:
 def test_what_edn_has_no_notation_for() -> None:
     with pytest.raises(TypeError):
         dumps(object())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\ok",
+        r"\o9",
+        r"\uzzzz",
+        r"\u00",
+        r"\ud800",
+        r'"\ud800"',
+        r'"a\udc00\ud800"',
+        "1e99999999999999999999M",
+        "9" * 3000 + "/7",
+    ],
+)
+def test_what_only_looks_like_a_character_or_a_number_is_refused(text: str) -> None:
+    with pytest.raises(EdnError):
+        loads(text)
+
+
+def test_a_pair_of_surrogates_is_one_character() -> None:
+    assert loads(r'"a\ud83d\ude00b"') == "a\U0001f600b"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from histories import Loaded, MalformedHistory, logs
+from histories import Loaded, MalformedHistory, jsonl, logs
 
 
 def log(path: Path, *lines: str, end: str = "\n") -> Loaded:
@@ -123,3 +123,20 @@ def test_the_key_value_collection(path: Path) -> None:
         "0 invoke append 3 'z'",
     ]
     assert (loaded.format, loaded.metadata, loaded.nil_reads_are_wildcards) == ("kv-log", {"initial": ""}, False)
+
+
+def test_hostile_lines_are_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    deep = "[" * 198 + "]" * 198
+    path.write_text(f"INFO jepsen.util - 0 :invoke :write {deep}\nINFO jepsen.util - 0 :fail :write {deep} {deep} :a\n")
+    history = logs.read_jepsen_log(path).history
+    jsonl.write(tmp_path / "history.jsonl", history)
+    assert jsonl.read(tmp_path / "history.jsonl").history == history
+    path.write_text(
+        f"INFO jepsen.util - {'9' * 5000} :invoke :write 1\nINFO jepsen.util - 0 :invoke :write [{deep}]\n"
+        "INFO jepsen.util - 1 :invoke :write \\ok\x1b\n"
+    )
+    with pytest.raises(MalformedHistory) as caught:
+        logs.read_jepsen_log(path)
+    assert [each.line for each in caught.value.problems] == [1, 2, 3]
+    assert "\x1b" not in str(caught.value)

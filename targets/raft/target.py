@@ -94,9 +94,11 @@ class RaftTarget(SystemDefaults):
             reply=answer_type(machine),
             record=record_type(machine.command_type),
             routes=(
-                Route("/raft/request_vote", RequestVote, RequestVoteReply),
-                Route("/raft/pre_vote", PreVote, PreVoteReply),
-                Route("/raft/append_entries", append_entries[machine.command_type], AppendEntriesReply),
+                Route("/raft/request_vote", RequestVote, RequestVoteReply, sender="candidate_id"),
+                Route("/raft/pre_vote", PreVote, PreVoteReply, sender="candidate_id"),
+                Route(
+                    "/raft/append_entries", append_entries[machine.command_type], AppendEntriesReply, sender="leader_id"
+                ),
             ),
         )
 

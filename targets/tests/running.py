@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from targets import secret
+
 TARGET = "targets.tests.echo:TARGET"
+SECRET = "the-secret-of-the-nodes"
 
 
 def free_port() -> int:
@@ -33,7 +37,7 @@ class RunningNode:
         self.argv = [sys.executable, "-m", "targets.node", "--target", TARGET, "--id", node]
         self.argv += ["--listen", f"127.0.0.1:{port}", "--data-dir", str(directory / "data")]
         self.argv += ["--log-dir", str(directory), *arguments]
-        self.process = subprocess.Popen(self.argv, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(self.argv, stderr=subprocess.PIPE, env={**os.environ, secret.VARIABLE: SECRET})
 
     def ask(
         self,
@@ -42,10 +46,12 @@ class RunningNode:
         body: bytes | Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
+        """headers: beside the secret; an empty one of that name leaves it out."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             data = json.dumps(body) if isinstance(body, Mapping) else body
-            connection.request(method, path, data, dict(headers or {}))
+            shown = {secret.HEADER: SECRET, **(headers or {})}
+            connection.request(method, path, data, {name: value for name, value in shown.items() if value})
             response = connection.getresponse()
             answer = response.read()
             return response.status, json.loads(answer) if answer else None

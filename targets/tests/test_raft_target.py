@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -29,7 +30,8 @@ def test_it_is_found_by_name_and_by_path() -> None:
         registry.find("rafd")
 
 
-def test_its_command_line_says_what_it_was_told() -> None:
+def test_its_command_line_says_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEMIS_SECRET", "0123456789abcdef")
     place = Place(
         node="n1",
         listen={CORE_PORT: Address("127.0.0.1", 1)},
@@ -43,7 +45,10 @@ def test_its_command_line_says_what_it_was_told() -> None:
     options = RaftOptions(reads="log", pre_vote=False, election_ms_max=700)
     python, dash_m, module, *arguments = TARGET.argv(place, options, frozenset({"stale-read", "vote-twice"}), "kv")
     assert (python, dash_m, module) == ("python3", "-m", "targets.node")
+    assert "0123456789abcdef" not in " ".join(arguments)
     settings = parse(arguments)
+    assert settings.secret == "0123456789abcdef"
+    assert "THEMIS_SECRET" not in os.environ, "whatever the node starts must not have it"
     assert settings.target is TARGET
     assert (settings.node, settings.listen, settings.peers) == (
         "n1",

@@ -35,7 +35,7 @@ class Body(msgspec.Struct, frozen=True):
         (b'{"leader": "n1", "items": [{"term": 1e999}]}', "items[0].term: Number out of range"),
         (b'{"leader": "n1", "items": [{"term": %d}]}' % (INTEGER_MAX + 1), "items[0].term: integer out of range"),
         (b'{"leader": "n1", "items": [{"term": 1, "command": {"a": %d}}]}' % 2**70, "items[0].command.a: integer"),
-        (b'{"leader": "n1", "items": [{"term": 1, "command": ' + b"[" * 100_000, "nested too deeply"),
+        (b'{"leader": "n1", "items": [{"term": 1, "command": ' + b"[" * 100_000, "nested more than 128 deep"),
     ],
 )
 def test_a_bad_body_is_refused_with_its_field(body: bytes, words: str) -> None:

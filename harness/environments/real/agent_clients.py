@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -88,7 +88,6 @@ class Agents:
 
     def __init__(self, channels: Mapping[NodeId, Channel]) -> None:
         self._agents = {node: Agent(node, channel) for node, channel in channels.items()}
-        self._probed = itertools.count(time.time_ns())
         self._addresses: dict[NodeId, tuple[str, int]] = {}
 
     # --- commands and files -------------------------------------------------------------------------------------------
@@ -157,7 +156,7 @@ class Agents:
         does not answer.
         """
         nodes = sorted(self._addresses)
-        nonce = str(next(self._probed))
+        nonce = secrets.token_hex(16)  # Nobody else can send a datagram that counts.
         links = {(source, to) for source in nodes for to in nodes if source != to}
         down: set[NodeId] = set()
         heard: set[tuple[NodeId, NodeId]] = set()

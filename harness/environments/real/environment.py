@@ -72,6 +72,7 @@ class RealCluster:
                 environment.origin,
                 self.processes,
                 environment.access.clocks,
+                environment.access.teller,
             )
         self.disks = NodeDisks(
             environment.control,

@@ -110,11 +110,9 @@ def main() -> None:
     supervisor_pid = os.getppid()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.environ.setdefault("SSL_CERT_FILE", os.devnull)  # See targets.node.run.
     import uvloop  # noqa: F401 (to have it loaded)
 
     import targets.node
-    import targets.serving
 
     gc.freeze()
     while data := control.recv(REQUEST_BYTES_MAX):

@@ -7,6 +7,7 @@ when the run began. A Program brings its own protocol and is told nothing.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,8 +23,10 @@ from harness.environments.base import Deployment
 from harness.environments.real import ended_nodes
 from harness.environments.real.clock_offsets import ClockReading, Exchange, shortest_of_each
 from harness.environments.real.labelled_processes import Ended
+from harness.environments.real.node_clocks import Tell
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId, ProcessState
+from targets import secret
 from targets.session import Call, Outcome, Session
 from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, ProgramClient
 from targets.timekeeping import Reading
@@ -97,6 +100,11 @@ class NodeAccess(ABC):
     def argv(self, place: Place) -> list[str]:
         """The command line of a node's process."""
 
+    @property
+    def teller(self) -> Tell | None:
+        """Posts to the nodes' routes for the harness; None where the nodes have none."""
+        return None
+
     # --- what does not --------------------------------------------------------------------------------------------------
 
     def ask(self, nodes: Collection[NodeId]) -> dict[NodeId, dict[str, Any]]:
@@ -168,6 +176,12 @@ class CoreAccess(NodeAccess):
 
     _epoch_ns: int | None = None
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._secret = secrets.token_hex(32)
+        """The run's: nobody else may move the nodes' clocks or speak for a node. It goes into the environment of the nodes'
+        processes, and into no file, command line or log."""
+
     @property
     def target(self) -> CoreTarget:
         """The deployment's target."""
@@ -185,8 +199,18 @@ class CoreAccess(NodeAccess):
         return node_http.ask_statuses(http_addresses(self._addresses, nodes), timeout_s)
 
     def variables(self, place: Place) -> dict[str, str]:
-        """The variable that says when the run began: traces count time from there."""
-        return {"THEMIS_EPOCH_NS": "pending" if self._epoch_ns is None else str(self._epoch_ns)}
+        """The variables that say when the run began (traces count time from there), and by what the nodes know each other."""
+        epoch = "pending" if self._epoch_ns is None else str(self._epoch_ns)
+        return {"THEMIS_EPOCH_NS": epoch, secret.VARIABLE: self._secret}
+
+    @property
+    def teller(self) -> Tell:
+        """Posts to the nodes' routes for the harness."""
+        return self.tell
+
+    def tell(self, path: str, bodies: Mapping[NodeId, Mapping[str, Any]]) -> dict[NodeId, dict[str, Any] | None]:
+        """POST a JSON body to each of these nodes; its answer, None for one that does not answer 200 in time."""
+        return node_http.tell(http_addresses(self._addresses, bodies), path, bodies, self._secret)
 
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
         """nodes: the verdict on the exit statuses of our own nodes."""
@@ -206,8 +230,7 @@ class CoreAccess(NodeAccess):
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
         self._epoch_ns = self._origin.wall_ns + began_ns - self._origin.monotonic_ns
         # A node that is dead now is given it when it starts.
-        reached = http_addresses(self._addresses, running)
-        told = node_http.tell(reached, "/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
+        told = self.tell("/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
         silent = sorted(node for node, answer in told.items() if answer is None)
         if silent:
             raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")
@@ -225,6 +248,7 @@ class CoreAccess(NodeAccess):
             open_session,
             http_addresses(self._addresses),
             deployment.client_timeout_s,
+            self._secret,
         )
 
 

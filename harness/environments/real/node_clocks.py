@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from harness.clients import node_http
 from harness.environments.real.clock_offsets import ClockReader, ClockReading
 from nemesis.capabilities import Clocks, FaultError, NodeId, Processes
-from targets.target import CORE_PORT, Address, Ports
+from targets.target import Ports
 from targets.timekeeping import NodeClock, Reading
 
 
@@ -24,11 +23,16 @@ class NodeClocks(Clocks, Protocol):
         ...
 
 
+class Tell(Protocol):
+    """Posts a JSON body to the route of each of these nodes; returns the answers, None for a node that gave none."""
+
+    def __call__(
+        self, path: str, bodies: Mapping[NodeId, Mapping[str, Any]], /
+    ) -> Mapping[NodeId, Mapping[str, Any] | None]: ...
+
+
 class HookClocks(ClockReader):
     """Implements NodeClocks by the nodes' clock hook."""
-
-    has_hook = True
-    """Whether the nodes can be told; a program outside the project cannot."""
 
     def __init__(
         self,
@@ -36,13 +40,16 @@ class HookClocks(ClockReader):
         origin: Reading,
         processes: Processes,
         read: Callable[[Collection[NodeId]], Mapping[NodeId, ClockReading]],
+        tell: Tell | None,
     ) -> None:
-        """read: the clocks of those of these nodes that answer."""
+        """read: the clocks of those of these nodes that answer. tell: None for a program outside the project, whose processes
+        cannot be told."""
         self._addresses = addresses
         self._origin = origin
         self._processes = processes
         self._wanted = {node: NodeClock(origin) for node in addresses}
         self._read_clocks = read
+        self._post = tell
         self._untold: set[NodeId] = set()
 
     def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
@@ -69,7 +76,7 @@ class HookClocks(ClockReader):
 
     def variables(self, node: NodeId) -> Mapping[str, str]:
         """The environment variables that say what the clock shows from the start."""
-        return {"THEMIS_CLOCK_SKEW": self.skew(node)} if self.has_hook else {}
+        return {} if self._post is None else {"THEMIS_CLOCK_SKEW": self.skew(node)}
 
     def skew(self, node: NodeId) -> str:
         """Offset and rate of a node that starts now."""
@@ -91,18 +98,15 @@ class HookClocks(ClockReader):
         self._tell(bodies)
 
     def _tell(self, bodies: Mapping[NodeId, Mapping[str, float]]) -> None:
-        if not self.has_hook:
+        if self._post is None:
             return
         states = self._processes.states()
         self._untold.update(node for node in bodies if states[node] == "paused")
         running = {node: body for node, body in bodies.items() if states[node] == "running"}
-        answers = node_http.tell(self._reached(running), "/clock", running)
+        answers = self._post("/clock", running)
         silent = sorted(node for node, answer in answers.items() if answer is None)
         if silent:
             raise FaultError(f"the clock of {', '.join(silent)} could not be set: no answer")
-
-    def _reached(self, nodes: Collection[NodeId]) -> dict[NodeId, Address]:
-        return {node: self._addresses[node][CORE_PORT] for node in nodes}
 
     def _read(self) -> Mapping[NodeId, ClockReading | None]:
         states = self._processes.states()

@@ -62,8 +62,9 @@ class SshEnvironment(LinuxEnvironment):
         self._beats: threading.Thread | None = None
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
         if self.options.allow_system_clock:
-            self.cluster.clocks = SystemClocks(self.control, self.addresses, self.origin, self.cluster.processes)
-            self.cluster.clocks.has_hook = isinstance(deployment.target, CoreTarget)
+            self.cluster.clocks = SystemClocks(
+                self.control, self.addresses, self.origin, self.cluster.processes, self.access.teller
+            )
 
     # --- before the run -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from harness.environments.real.agent_clients import Agents, at_once
 from harness.environments.real.clock_offsets import ClockReading, Exchange, shortest
-from harness.environments.real.node_clocks import HookClocks
+from harness.environments.real.node_clocks import HookClocks, Tell
 from nemesis.capabilities import NodeId, Processes
 from targets.target import Ports
 from targets.timekeeping import Reading
@@ -40,7 +40,7 @@ class SystemClocks(HookClocks):
     """Implements nemesis.capabilities.Clocks by the machines' own clocks, which every program there sees.
 
     The nodes of this project read their machine's clock once and carry it on by the monotonic one: they are told the same
-    by their clock hook (`has_hook`; a program outside the project sees the machine's clock and has none). What is measured
+    by their clock hook (a program outside the project sees the machine's clock and has none). What is measured
     is the machines' clocks. The guards put them right, however the run ends.
     """
 
@@ -50,8 +50,9 @@ class SystemClocks(HookClocks):
         addresses: Mapping[NodeId, Ports],
         origin: Reading,
         processes: Processes,
+        tell: Tell | None,
     ) -> None:
-        super().__init__(addresses, origin, processes, lambda _: {})
+        super().__init__(addresses, origin, processes, lambda _: {}, tell)
         self._agents = agents
 
     def set_offset(self, offset_ns: Mapping[NodeId, int]) -> None:
