@@ -1,4 +1,4 @@
-"""`python -m checkers.bench.types [--time-limit S] [--runs N] [NAME ...]`: objects of every type, valid and not.
+"""`python -m checkers.bench.object_table [--time-limit S] [--runs N] [NAME ...]`: objects of every type, valid and not.
 
 An invalid history has two observations swapped. CPU seconds from History in memory to verdict, and of the explanation,
 medians; and how many times that is what a CAS register of 10,000 operations and 5 clients takes in the same process, which is
@@ -51,7 +51,7 @@ _EXPLAIN_LIMIT_S = 2.0
 
 def main(arguments: list[str]) -> int:
     """Measure and print. 0 when every row was decided, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m checkers.bench.types", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m checkers.bench.object_table", description=__doc__)
     parser.add_argument("--time-limit", type=float, default=20.0, help="seconds for one check (default 20)")
     parser.add_argument("--runs", type=int, default=3, help="of which the median is taken (default 3)")
     parser.add_argument("names", nargs="*", help="of types, such as 'queue' and 'kv log' (default: all)")
