@@ -1,0 +1,26 @@
+"""A short fuzz of every route of a node, always with the same inputs; `python -m harness.tests.fuzzing route:NAME` is longer."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from harness.tests.fuzzing import routes
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("kind", routes.names())
+def test_a_node_answers_in_words_and_lives_on(kind: str, tmp_path: Path) -> None:
+    assert asyncio.run(routes.fuzz(kind, range(60), tmp_path)) == 60
+
+
+@pytest.mark.parametrize("kind", routes.names())
+def test_what_is_mutated_is_taken(kind: str, tmp_path: Path) -> None:
+    async def statuses() -> list[bytes]:
+        async with routes.serving(kind, tmp_path) as (_, _, port):
+            return [(await routes.exchange(port, text))[9:12] for text in routes.examples(kind)]
+
+    assert set(asyncio.run(statuses())) == {b"200"}
