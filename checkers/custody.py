@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from checkers.invariants.ledger import Entry, Ledger
-from histories.tracing import Appended, Applied, Crashed, Recovered, Served, Started, TraceRecord, Truncated
+from histories.tracing import Appended, Applied, Crashed, Installed, Recovered, Served, Started, TraceRecord, Truncated
 
 State = Literal["in-log", "applied", "down"]
 """down: no process runs, and the disk holds it."""
@@ -95,13 +95,25 @@ def custody(records: Iterable[TraceRecord], op: int) -> Custody | None:
                     watch.crashed(record.time)
             case Applied() if event.first <= index <= event.last:
                 watch.applied(record.time)
-            case Recovered() | Appended() | Truncated():
+            case Recovered() | Appended() | Truncated() | Installed():
                 is_held = ledger.nodes[record.node].entry_at(index) == entry
                 why: Literal["truncated", "replaced"] = "truncated" if isinstance(event, Truncated) else "replaced"
                 watch.told(record.time, is_held, isinstance(event, Recovered), why)
+                if is_held and index <= _snapshot_index(event):
+                    watch.applied(record.time)
     parts = {node: watch.part() for node, watch in sorted(watches.items())}
     nodes = {node: part for node, part in parts.items() if part.spans}
     return Custody(op, served_by, served_ns, index, entry[0], entry[1], nodes)
+
+
+def _snapshot_index(event: Recovered | Appended | Truncated | Installed) -> int:
+    """Up to where the node's state is that of a snapshot, as the event tells."""
+    match event:
+        case Recovered():
+            return event.snapshot_index
+        case Installed():
+            return event.index
+    return 0
 
 
 def _entry_of(trace: list[TraceRecord], op: int) -> tuple[str, int, int, Entry] | None:

@@ -72,24 +72,31 @@ class Role(Event, frozen=True):
 class Recovered(Event, frozen=True):
     """What the log on disk holds after a restart; a core with a log tells it once, before anything else about the log.
 
-    last_index: of its last entry; 0: it is empty. terms: (index, term) of the first entry of each term. tail: the last commands,
-    at most TAIL_MAX, up to last_index.
+    last_index: of its last entry; 0: it is empty. snapshot_index, snapshot_term: of the last entry that a snapshot stands for; 0:
+    there is none. terms: (index, term) of the first entry of each term behind the snapshot. tail: the last commands behind the
+    snapshot, at most TAIL_MAX, up to last_index.
     """
 
     last_index: int
     terms: tuple[tuple[int, int], ...] = ()
     tail: tuple[Any, ...] = ()
+    snapshot_index: int = 0
+    snapshot_term: int = 0
 
     def __post_init__(self) -> None:
         starts = [index for index, _ in self.terms]
         if (
-            (starts[:1] == [1]) != (self.last_index > 0)
+            not 0 <= self.snapshot_index <= self.last_index
+            or (starts[:1] == [self.snapshot_index + 1]) != (self.last_index > self.snapshot_index)
             or starts != sorted({*starts})
             or starts[-1:] > [self.last_index]
         ):
-            raise ValueError(f"recovered: terms begin at {starts}, which is no log of {self.last_index} entries")
-        if len(self.tail) > self.last_index:
-            raise ValueError(f"recovered: {len(self.tail)} commands of {self.last_index} entries")
+            raise ValueError(
+                f"recovered: terms begin at {starts}, which is no log of {self.last_index} entries, "
+                f"{self.snapshot_index} of them in a snapshot"
+            )
+        if len(self.tail) > self.last_index - self.snapshot_index:
+            raise ValueError(f"recovered: {len(self.tail)} commands of {self.last_index - self.snapshot_index} entries")
 
 
 class Voted(Event, frozen=True):
@@ -117,6 +124,25 @@ class Truncated(Event, frozen=True):
     """The node's log now ends before `from_index`."""
 
     from_index: int
+
+
+class Snapshotted(Event, frozen=True):
+    """The node's own snapshot now stands for its log up to `index`, an entry of `term`. digest: equal for equal states."""
+
+    index: int
+    term: int
+    digest: int
+
+
+class Installed(Event, frozen=True):
+    """Another node's snapshot took the place of the node's state and of its whole log.
+
+    index, term: of the entry that the log now ends with. digest: equal for equal states.
+    """
+
+    index: int
+    term: int
+    digest: int
 
 
 class Accepted(Event, frozen=True):
@@ -166,6 +192,8 @@ CORE_EVENTS = (
     Promised,
     Appended,
     Truncated,
+    Snapshotted,
+    Installed,
     Accepted,
     Committed,
     Chosen,
@@ -185,6 +213,8 @@ TraceEvent = (
     | Promised
     | Appended
     | Truncated
+    | Snapshotted
+    | Installed
     | Accepted
     | Committed
     | Chosen

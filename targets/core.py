@@ -11,9 +11,12 @@ the list anywhere. After it, a new core object gets `Started` with the records t
    record that was synced, in order, and perhaps a prefix of those that were not.
 4. A record that was persisted with a `token` is announced by `SyncDone(token)` once it is durable; one step may therefore put
    Sends before its Persist and count its own copy only when `SyncDone` comes.
+   A record that was persisted as a *checkpoint* supersedes all records before it. Once it is durable, `Started` brings it first,
+   and behind it the records that were persisted after it; after a crash before that, it brings the old records. Never both, never
+   neither.
 5. Timers are named. A core moves a timer by setting it again. A timer that was cancelled or moved never fires for its old time.
-Time is the
-   node's own clock, which may be wrong, jump or drift; delays run on that clock too.
+   Time is the node's own clock, which may be wrong, jump or drift. Delays run on the node's monotonic clock, as timers of real
+   machines do: it may drift, and it never jumps.
 6. Messages may be lost, delayed, duplicated and reordered. A reply may be lost. Nothing is forged.
 
 Two drivers exist: targets/node.py (a real process) and the simulated world (harness/environments/sim). A core cannot tell
@@ -112,14 +115,18 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 class Persist(msgspec.Struct, frozen=True, gc=False):
-    """Append `record` to the durable log of records. See rules 2 to 4 above."""
+    """Append `record` to the durable log of records. See rules 2 to 4 above.
+
+    is_checkpoint: the record says all that those before it say, which may be forgotten once it is durable.
+    """
 
     record: Record
     token: int | None = None
+    is_checkpoint: bool = False
 
 
 class SetTimer(msgspec.Struct, frozen=True, gc=False):
-    """Fire `name` once, `delay_ns` from now on the node's clock; an earlier setting of the same name is forgotten."""
+    """Fire `name` once, `delay_ns` from now on the node's monotonic clock; an earlier setting of the same name is forgotten."""
 
     name: str
     delay_ns: int

@@ -132,7 +132,7 @@ class Node:
             for path, route in self.wire.routes.items():
                 self._heads[peer, plain(route.request)] = post(path, peer, shown)
         self.outbox = Outbox(
-            append=log.append,
+            append=lambda batch, is_checkpoint: (log.replace if is_checkpoint else log.append)(batch),
             perform=self._perform,
             set_timer=self._set_timer,
             on_durable=lambda token: self.step(SyncDone(token)),

@@ -13,7 +13,7 @@ from threading import Thread
 
 import msgspec
 
-from targets.core import CancelTimer, Effect, Halt, Persist, Record, Reply, Send, SetTimer, Trace
+from targets.core import CancelTimer, Effect, Halt, Persist, Reply, Send, SetTimer, Trace
 from targets.effect_queue import EffectQueue
 
 
@@ -30,7 +30,8 @@ Performed = Send | Reply | Answer | Trace | Halt
 class Outbox:
     """The effects that are not performed yet. Belongs to one event loop.
 
-    append: writes encoded records durably; called in a thread of the outbox's own; raises OSError.
+    append: writes encoded records durably, behind those that are there, or in their place when the first is a checkpoint; called in
+        a thread of the outbox's own; raises OSError.
     perform: does one effect. set_timer: does SetTimer and CancelTimer.
     on_durable: a record with this token is durable. on_failure: the disk refused, why; what waited is dropped.
     """
@@ -38,7 +39,7 @@ class Outbox:
     def __init__(
         self,
         *,
-        append: Callable[[list[bytes]], None],
+        append: Callable[[list[bytes], bool], None],
         perform: Callable[[Performed], None],
         set_timer: Callable[[SetTimer | CancelTimer], None],
         on_durable: Callable[[int], None],
@@ -51,12 +52,14 @@ class Outbox:
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         # Not an executor: its futures cost as much CPU as all else that a record takes.
-        self._work: SimpleQueue[tuple[int, list[bytes]] | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[int, list[bytes], bool] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="disk", daemon=True)
         self._thread.start()
         self._encode = msgspec.json.Encoder().encode
         self._queue: EffectQueue[Answer] = EffectQueue()
         self._batch: list[bytes] = []
+        self._is_checkpoint = False
+        """The first record of the batch is a checkpoint."""
         self._is_syncing = False
         self._failure: str | None = None
 
@@ -75,7 +78,7 @@ class Outbox:
                     self._queue.drop()
                     self._loop.call_soon(self._on_failure, self._failure)
                     return
-                self._persist(effect.record)
+                self._persist(effect)
             else:
                 self._perform(effect)
 
@@ -86,8 +89,11 @@ class Outbox:
         self._work.put(None)
         self._thread.join()
 
-    def _persist(self, record: Record) -> None:
-        self._batch.append(self._encode(record))
+    def _persist(self, effect: Persist) -> None:
+        if effect.is_checkpoint:  # It says all that the others in the batch say.
+            self._batch.clear()
+            self._is_checkpoint = True
+        self._batch.append(self._encode(effect.record))
         if not self._is_syncing:
             self._is_syncing = True
             # Not at once: the other events of this turn of the loop may persist too.
@@ -95,15 +101,16 @@ class Outbox:
 
     def _sync(self) -> None:
         batch, self._batch = self._batch, []
-        self._work.put((self._queue.persisted_count, batch))
+        is_checkpoint, self._is_checkpoint = self._is_checkpoint, False
+        self._work.put((self._queue.persisted_count, batch, is_checkpoint))
 
     def _write(self) -> None:
         """The disk's thread."""
         while (work := self._work.get()) is not None:
-            durable_count, batch = work
+            durable_count, batch, is_checkpoint = work
             failure: str | None = None
             try:
-                self._append(batch)
+                self._append(batch, is_checkpoint)
             except Exception as error:  # noqa: BLE001 (whatever it was, the records are not known to be durable)
                 failure = str(error) or type(error).__name__
             with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.

@@ -129,9 +129,9 @@ class Routes:
                 clock.set_rate(setting.rate)
             except ValueError as error:
                 raise BadBody(str(error)) from None
+            self._node.timers.rate_changed()
         if setting.offset_ns is not None:
             clock.set_offset_ns(setting.offset_ns)
-        self._node.timers.clock_changed()
         return self._clock()
 
     def _set_epoch(self, head: Head, body: bytes) -> Answer:

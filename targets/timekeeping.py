@@ -1,4 +1,4 @@
-"""A node's own clock, which a fault may shift or let run fast or slow, and timers that run on it.
+"""A node's own clock, which a fault may shift or let run fast or slow, and timers, which a shift does not move.
 
 True time here is one reading of the wall clock, continued by the monotonic clock: it never jumps by itself. Processes on one
 machine that are given the same pair of readings share it exactly.
@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 
 import msgspec
+
+from targets.skewed_clock import BILLION, SkewedClock
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -39,14 +41,19 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class NodeClock:
-    """A clock that reads true time plus an offset, or runs at another rate from some moment on."""
+    """A SkewedClock in real time: it reads true time plus an offset, or runs at another rate from some moment on."""
 
     def __init__(self, origin: Reading, offset_ns: int = 0, rate: float = 1.0) -> None:
         self._origin = origin
-        self.rate = rate
-        self._anchor_true_ns = origin.true_ns()
-        self._anchor_ns = self._anchor_true_ns + offset_ns
-        self._is_true = offset_ns == 0 and rate == 1.0
+        self._clock = SkewedClock()
+        now_ns = origin.true_ns()
+        self._clock.set_rate(now_ns, rate)
+        self._clock.set_offset(now_ns, offset_ns)
+
+    @property
+    def rate(self) -> float:
+        """Its seconds a true second."""
+        return self._clock.rate_ppb / BILLION
 
     def true_ns(self) -> int:
         """True time, which no fault moves."""
@@ -54,29 +61,25 @@ class NodeClock:
 
     def now_ns(self) -> int:
         """What this clock shows."""
-        true_ns = self._origin.true_ns()
-        if self._is_true:
-            return true_ns
-        return self._anchor_ns + int((true_ns - self._anchor_true_ns) * self.rate)
+        return self._clock.local_ns(self._origin.true_ns())
+
+    def monotonic_ns(self) -> int:
+        """What the node's monotonic clock shows, on which its timers run: it drifts with this clock and never jumps."""
+        return self._clock.monotonic_ns(self._origin.true_ns())
 
     def set_offset_ns(self, offset_ns: int) -> None:
         """The clock jumps to true time plus this offset; the rate stays."""
-        self._anchor_true_ns = self._origin.true_ns()
-        self._anchor_ns = self._anchor_true_ns + offset_ns
-        self._is_true = offset_ns == 0 and self.rate == 1.0
+        self._clock.set_offset(self._origin.true_ns(), offset_ns)
 
     def set_rate(self, rate: float) -> None:
         """From now on it runs at `rate` seconds a second, without a jump. Raises ValueError unless 0.001 <= rate <= 1000."""
         if not 0.001 <= rate <= 1000:
             raise ValueError(f"rate: {rate} is not between 0.001 and 1000")
-        now_ns, true_ns = self.now_ns(), self._origin.true_ns()
-        self._anchor_ns, self._anchor_true_ns = now_ns, true_ns
-        self.rate = rate
-        self._is_true = now_ns == true_ns and rate == 1.0
+        self._clock.set_rate(self._origin.true_ns(), rate)
 
 
 class _Timer:
-    """due_ns: on the node's clock. handle_due_ns: when the event loop's handle fires."""
+    """due_ns: on the node's monotonic clock. handle_due_ns: when the event loop's handle fires."""
 
     __slots__ = ("due_ns", "handle", "handle_due_ns")
 
@@ -87,8 +90,8 @@ class _Timer:
 
 
 class Timers:
-    """Named timers on a node's clock. A timer that is moved later keeps its handle in the event loop, which then checks the time
-    again."""
+    """Named timers on a node's monotonic clock. A timer that is moved later keeps its handle in the event loop, which then checks
+    the time again."""
 
     def __init__(self, clock: NodeClock, fire: Callable[[str], None]) -> None:
         self._clock = clock
@@ -97,8 +100,8 @@ class Timers:
         self._timers: dict[str, _Timer] = {}
 
     def set(self, name: str, delay_ns: int) -> None:
-        """Fire `name` once, `delay_ns` from now on the node's clock; an earlier setting is forgotten."""
-        due_ns = self._clock.now_ns() + max(delay_ns, 0)
+        """Fire `name` once, `delay_ns` from now on the node's monotonic clock; an earlier setting is forgotten."""
+        due_ns = self._clock.monotonic_ns() + max(delay_ns, 0)
         timer = self._timers.get(name)
         if timer is None:
             self._timers[name] = _Timer(due_ns, self._schedule(name, due_ns))
@@ -113,8 +116,8 @@ class Timers:
         if timer is not None:
             timer.handle.cancel()
 
-    def clock_changed(self) -> None:
-        """The clock jumped or runs differently: every timer is due at the same reading, at another true time."""
+    def rate_changed(self) -> None:
+        """The clock runs differently: every timer is due at the same reading, at another true time."""
         for name, timer in self._timers.items():
             self._move(name, timer, timer.due_ns)
 
@@ -125,7 +128,7 @@ class Timers:
         self._timers.clear()
 
     def _schedule(self, name: str, due_ns: int) -> asyncio.TimerHandle:
-        delay_ns = (due_ns - self._clock.now_ns()) / self._clock.rate
+        delay_ns = (due_ns - self._clock.monotonic_ns()) / self._clock.rate
         return self._loop.call_later(max(delay_ns / 1e9, 0.001), self._look, name)
 
     def _move(self, name: str, timer: _Timer, due_ns: int) -> None:
@@ -135,7 +138,7 @@ class Timers:
 
     def _look(self, name: str) -> None:
         timer = self._timers[name]
-        if self._clock.now_ns() < timer.due_ns:  # Moved later, or the loop was early by its resolution.
+        if self._clock.monotonic_ns() < timer.due_ns:  # Moved later, or the loop was early by its resolution.
             self._move(name, timer, timer.due_ns)
         else:
             del self._timers[name]

@@ -9,6 +9,10 @@ last frame: that is a *torn* record. It was never acknowledged, and the log cuts
 the records before it, moves the rest into a file of its own, and reports the damage at every later start until it is wiped. The
 header has a checksum of its own because a flipped bit in a length would otherwise look like a torn end and silently lose all that
 follows (Alagappan et al., "Protocol-Aware Recovery", FAST 2018, §2).
+
+A checkpoint begins a new file: its magic line is another one, its first frame is the checkpoint, and it takes the old file's name
+when it is wholly on the disk. A crash before that leaves the old file, and a part of the new one under a name that nobody reads. So
+the first frame of such a file is never torn: when it cannot be read, that is damage.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from typing import Any
 import msgspec
 
 MAGIC = b"themis write-ahead log 1\n"
+CHECKPOINT_MAGIC = b"themis write-ahead log 1 from a checkpoint\n"
 _HEADER = struct.Struct("<III")
 
 
@@ -56,12 +61,7 @@ class WriteAheadLog:
         self.path = path
         self._failure: str | None = None
         self._decoder = msgspec.json.Decoder(record_type)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._file)
-            raise LogInUse(f"{path} is in use by another process") from None
+        self._file = _open_locked(path, os.O_RDWR | os.O_CREAT)
         try:
             self.recovery = self._recover()
         except BaseException:
@@ -73,15 +73,10 @@ class WriteAheadLog:
 
         Raises OSError when the disk refused. The log then takes no more records, because nobody knows what a failed fsync left.
         """
-        if self._failure is not None:
-            raise OSError(f"the log failed before: {self._failure}")
-        payload = b"\n".join(payloads)
-        prefix = struct.pack("<II", len(payload), zlib.crc32(payload))
-        frame = memoryview(prefix + struct.pack("<I", zlib.crc32(prefix)) + payload)
+        self._check_failure()
+        frame = _frame(payloads)
         try:
-            written = 0
-            while written < len(frame):
-                written += os.pwrite(self._file, frame[written:], self._end + written)
+            _write(self._file, frame, self._end)
             os.fdatasync(self._file)
         except OSError as error:
             self._failure = str(error)
@@ -91,11 +86,44 @@ class WriteAheadLog:
             raise
         self._end += len(frame)
 
+    def replace(self, payloads: Sequence[bytes]) -> None:
+        """The log holds these encoded records and nothing else; durable on return. The first is a checkpoint.
+
+        Raises OSError when the disk refused. The log then holds the old records or the new ones, and takes no more.
+        """
+        self._check_failure()
+        data = CHECKPOINT_MAGIC + _frame(payloads)
+        try:
+            file = _open_locked(self._new, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            try:
+                _write(file, data, 0)
+                os.fsync(file)
+                # Its lock is held: who opens the name now finds it in use.
+                os.rename(self._new, self.path)
+                _sync_directory(self.path.parent)
+            except BaseException:
+                os.close(file)
+                raise
+        except (OSError, LogInUse) as error:
+            self._failure = str(error)
+            raise OSError(self._failure) from error
+        os.close(self._file)
+        self._file, self._end = file, len(data)
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise OSError(f"the log failed before: {self._failure}")
+
     def close(self) -> None:
         """Close and unlock. Idempotent."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    @property
+    def _new(self) -> Path:
+        """The file that a checkpoint is written to, before it takes the log's name."""
+        return self.path.with_suffix(".new")
 
     @property
     def _made(self) -> Path:
@@ -108,6 +136,7 @@ class WriteAheadLog:
         return self.path.with_suffix(".damage")
 
     def _recover(self) -> Recovery:
+        self._new.unlink(missing_ok=True)  # A checkpoint that was not durable when the process died.
         data = os.pread(self._file, os.fstat(self._file).st_size, 0)
         records, torn_bytes, damage = self._read(data)
         if damage is not None:
@@ -139,9 +168,19 @@ class WriteAheadLog:
             if self._made.exists():
                 return records, 0, f"{self.path.name} is gone or was cut to {len(data)} bytes"
             return records, 0, None  # New, or died while it was made.
-        if not data.startswith(MAGIC):
+        has_checkpoint = data.startswith(CHECKPOINT_MAGIC)
+        if not has_checkpoint and not data.startswith(MAGIC):
             return records, 0, f"{self.path.name} does not begin as a log of this version"
-        self._end = len(MAGIC)
+        self._end = len(CHECKPOINT_MAGIC if has_checkpoint else MAGIC)
+        records, torn_bytes, damage = self._read_frames(data)
+        if has_checkpoint and not records and damage is None:
+            damage = f"{self.path.name} at byte {self._end}: the checkpoint is cut off"
+            torn_bytes = 0
+        return records, torn_bytes, damage
+
+    def _read_frames(self, data: bytes) -> tuple[list[Any], int, str | None]:
+        """As `_read`, from `_end` on."""
+        records: list[Any] = []
         while self._end < len(data):
             rest = len(data) - self._end
             if rest < _HEADER.size:
@@ -182,6 +221,38 @@ class WriteAheadLog:
             file.flush()
             os.fsync(file.fileno())
         _sync_directory(self.path.parent)
+
+
+def _frame(payloads: Sequence[bytes]) -> bytes:
+    payload = b"\n".join(payloads)
+    prefix = struct.pack("<II", len(payload), zlib.crc32(payload))
+    return prefix + struct.pack("<I", zlib.crc32(prefix)) + payload
+
+
+def _write(file: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    written = 0
+    while written < len(view):
+        written += os.pwrite(file, view[written:], offset + written)
+
+
+def _open_locked(path: Path, flags: int) -> int:
+    """A descriptor of the file that has this name, which is locked. Raises LogInUse, or OSError."""
+    while True:
+        file = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file
+        except BlockingIOError:
+            os.close(file)
+            raise LogInUse(f"{path} is in use by another process") from None
+        except FileNotFoundError:
+            pass  # Renamed since.
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # A checkpoint took the name between the two calls.
 
 
 def _sync_directory(path: Path) -> None:

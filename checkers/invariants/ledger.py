@@ -5,6 +5,9 @@ The ledger takes every event before the rules look at it, and notes in `conflict
 A crash may come between a trace and its record. The disk may then hold less than was traced, or more, where a traced truncation
 did not reach it. So the ledger keeps what was cut off until the node tells by `Recovered` what its log holds. An entry whose
 command no trace told is None here, and no rule uses it.
+
+A snapshot stands for committed entries. Where a node has one, its log here holds what is committed up to there; whether the state
+in it is that of these entries is judged by the digests of snapshots (snapshot_states.py).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 import msgspec
 
 from checkers.invariants.violation import Handler
-from histories.tracing import Appended, Committed, Recovered, Role, Started, Truncated
+from histories.tracing import Appended, Committed, Installed, Recovered, Role, Started, Truncated
 
 Entry = tuple[int, Any]
 """term, command"""
@@ -48,12 +51,14 @@ class NodeView:
     """One node as its trace shows it.
 
     log[i - 1]: the entry at index i, or None. starts: (index, term) where its entries' terms change. cut: what was taken off
-    its log since it last told what the disk holds, by (index, term). is_settled: its log here is as on its disk.
+    its log since it last told what the disk holds, by (index, term). base: up to here, a snapshot that it recovered or installed
+    stands for its log. is_settled: its log here is as on its disk.
     settled_at: how many entries had been committed, anywhere, when it last was; -1: it never was.
     is_recovering: it started and has not told its log yet.
     """
 
     __slots__ = (
+        "base",
         "commit_index",
         "cut",
         "is_recovering",
@@ -72,6 +77,7 @@ class NodeView:
         self.term = 0
         self.log: list[Entry | None] = []
         self.starts: list[tuple[int, int]] = []
+        self.base = 0
         self.cut: dict[tuple[int, int], Entry] = {}
         self.commit_index = 0
         self.is_settled = True
@@ -98,6 +104,19 @@ class NodeView:
         starts = self.starts
         while starts and starts[-1][0] >= index:
             starts.pop()
+        self.base = min(self.base, index - 1)
+
+    def begin_with(self, index: int, term: int, committed: list[Entry | None]) -> None:
+        """A snapshot stands for the log up to `index`, an entry of `term`, as committed. What the log holds behind it stays."""
+        log, base = self.log, self.base
+        if index <= base:
+            return
+        known = committed[base:index]
+        known.extend([None] * (index - base - len(known)))
+        if log[base:index] != known:
+            log[base:index] = known
+        self.base = index
+        self.starts = [(index, term), *(start for start in self.starts if start[0] > index)]
 
     def recover(self, last_index: int, terms: tuple[tuple[int, int], ...]) -> None:
         """The log has this length and these terms; commands are those that the node told before."""
@@ -135,6 +154,7 @@ class Ledger:
             Recovered: self._on_recovered,
             Appended: self._on_appended,
             Truncated: self._on_truncated,
+            Installed: self._on_installed,
             Committed: self._on_committed,
         }
         # The first entry told of each index, with the term of the one in front (None: not known) and who told it; those of other
@@ -167,11 +187,16 @@ class Ledger:
     def _on_recovered(self, _time_ns: int, node: str, event: Recovered) -> None:
         self.conflict = None
         view = self.view(node)
-        view.recover(event.last_index, event.terms)
-        log = view.log
         terms = event.terms
+        if event.snapshot_index:
+            view.begin_with(event.snapshot_index, event.snapshot_term, self.committed)
+            view.commit_index = event.snapshot_index
+            terms = ((event.snapshot_index, event.snapshot_term), *terms)
+        view.recover(event.last_index, terms)
+        view.base = event.snapshot_index
+        log = view.log
         number = len(terms) - 1
-        first = max(0, event.last_index - len(event.tail))
+        first = max(event.snapshot_index, event.last_index - len(event.tail))
         for position in range(event.last_index - 1, first - 1, -1):
             while number > 0 and terms[number][0] > position + 1:
                 number -= 1
@@ -243,6 +268,21 @@ class Ledger:
         if view.is_recovering:
             self._forget(view)
         view.cut_from(max(1, event.from_index))
+        view.is_settled = False
+
+    def _on_installed(self, _time_ns: int, node: str, event: Installed) -> None:
+        """The whole log gives way; as with a truncation, the disk may not know it yet."""
+        view = self.view(node)
+        if view.is_recovering:
+            self._forget(view)
+        log, committed = view.log, self.committed
+        view.cut_from(event.index + 1)
+        kept = min(len(log), len(committed))
+        while kept > view.base and log[kept - 1] != committed[kept - 1]:
+            kept -= 1  # A log differs from what is committed only at its end.
+        view.cut_from(kept + 1)
+        view.begin_with(event.index, event.term, committed)
+        view.commit_index = max(view.commit_index, event.index)
         view.is_settled = False
 
     def _forget(self, view: NodeView) -> None:

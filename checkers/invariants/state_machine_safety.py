@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from checkers.invariants.ledger import Entry, Ledger, in_words, plain
+from checkers.invariants.snapshot_states import SnapshotStates
 from checkers.invariants.violation import Handler, Violation
-from histories.tracing import Applied, Committed
+from histories.tracing import Applied, Committed, Installed, Snapshotted
 
 
 class StateMachineSafety:
-    """Watches `Committed`, by the conflict that the ledger notes, and `Applied`."""
+    """Watches `Committed`, by the conflict that the ledger notes, `Applied`, and what snapshots tell."""
 
     name = "state-machine-safety"
 
     def __init__(self, ledger: Ledger, _node_count: int) -> None:
-        self.handlers: dict[type, Handler] = {Committed: self._on_committed, Applied: self._on_applied}
+        states = SnapshotStates(self.name, ledger)
+        self.handlers: dict[type, Handler] = {
+            Committed: self._on_committed,
+            Applied: self._on_applied,
+            Snapshotted: states.on_snapshotted,
+            Installed: states.on_installed,
+        }
         self._ledger = ledger
         self._applied: list[Entry | None] = []
         self._applied_by: list[str] = []

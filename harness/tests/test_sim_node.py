@@ -396,19 +396,22 @@ def test_timers_follow_the_nodes_own_rate() -> None:
     assert environment.cluster.clocks.rates() == {"n1": 2.0, "n2": 0.5, "n3": 1.0}
 
 
-def test_a_jump_forward_fires_what_is_due_and_a_jump_back_makes_it_wait() -> None:
+@pytest.mark.parametrize("rate", [1.0, 1.25])
+def test_a_jump_moves_no_timer(rate: float) -> None:
+    """As targets.timekeeping does for real nodes."""
     environment, target = world_of(ticker)
-    run_for(environment, 1.05)
     clocks = environment.cluster.clocks
-    clocks.set_offset({"n1": 5 * SECOND, "n2": -SECOND})
+    clocks.set_rate({"n1": rate, "n2": rate})
+    run_for(environment, 1.05)
+    clocks.set_offset({"n1": 5 * SECOND, "n2": -60 * SECOND})
     before = {node: len(cores[0].seen) for node, cores in target.cores.items()}
-    run_for(environment, 0.5)
+    run_for(environment, 2)
     after = {node: len(cores[0].seen) - before[node] for node, cores in target.cores.items()}
-    assert after["n1"] >= 5
-    assert after["n2"] == 0
-    assert clocks.offsets_ns() == {"n1": 5 * SECOND, "n2": -SECOND, "n3": 0}
-    run_for(environment, 1)
-    assert len(target.cores["n2"][0].seen) > before["n2"]
+    assert after["n3"] == pytest.approx(20, abs=1)
+    assert after["n1"] == pytest.approx(20 * rate, abs=1)
+    assert after["n2"] == after["n1"]
+    drift_ns = int(2 * SECOND * (rate - 1))
+    assert clocks.offsets_ns() == {"n1": 5 * SECOND + drift_ns, "n2": -60 * SECOND + drift_ns, "n3": 0}
 
 
 def test_a_core_sees_its_own_clock_and_healing_makes_it_true_again() -> None:

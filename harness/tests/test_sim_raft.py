@@ -96,13 +96,51 @@ LATE: dict[str, Any] = {
 }
 """Leaders that are cut off, come back and lead again, while old messages are under way."""
 
+
+@pytest.mark.parametrize("seed", [13, 22, 29])
+def test_clocks_that_jump_stop_no_election(seed: int) -> None:
+    """Election timers ran on a clock that had been set back by up to a minute, and no node stood for election."""
+    spec = RunSpec(
+        env="sim", nemesis=("partition", "clock"), nodes=("n1", "n2", "n3"), rate_hz=10.0, time_limit_s=20.0, seed=seed
+    )
+    result = sweep.run_seed(spec)
+    assert result.validity is Validity.VALID, result.reason
+
+
+FIGURE_8: dict[str, Any] = {
+    "nodes": ("n1", "n2", "n3"),
+    "nemesis": ("partition:primary", "late", "pause"),
+    "time_limit_s": 30.0,
+    "interval_s": 0.7,
+}
+"""Leaders change all the time, and what an old one sent arrives under a later one."""
+
+SNAPSHOTS: dict[str, Any] = {
+    "nodes": ("n1", "n2", "n3"),
+    "nemesis": ("partition", "kill", "late", "duplicate", "disk:lose-unsynced"),
+    "target_options": {"snapshot_entries": 7, "snapshot_chunk_chars": 30},
+    "time_limit_s": 20.0,
+    "rate_hz": 150.0,
+    "interval_s": 2.0,
+    "fault_share": None,
+}
+"""Snapshots all the time, in many chunks, some of them late or twice."""
+
+
+@pytest.mark.parametrize("interface", ["register", "counter", "set", "queue", "lock"])
+def test_every_machine_survives_snapshots_in_the_worst_places(interface: str) -> None:
+    result = sweep.run_seed(of(1, workload=interface, **SNAPSHOTS))
+    assert result.validity is Validity.VALID, result.reason
+
+
 SEEDS: dict[str, tuple[int, dict[str, Any]]] = {
     "stale-read": (1, {}),
     "reply-before-commit": (1, {}),
     "volatile-log": (2, {}),
     "vote-twice": (7, {}),
-    "commit-by-count": (11, {"interval_s": 0.3}),
+    "commit-by-count": (30, FIGURE_8),
     "stale-append-reply-counted": (2, LATE),
+    "snapshot-loses-suffix": (3, SNAPSHOTS),
 }
 """Bug -> a seed of the standard scenario that finds it, and what is changed of the scenario. Found by a sweep; a change of what
 any component draws makes another sweep necessary."""

@@ -10,6 +10,7 @@ VOLATILE_LOG = "volatile-log"
 VOTE_TWICE = "vote-twice"
 COMMIT_BY_COUNT = "commit-by-count"
 STALE_APPEND_REPLY_COUNTED = "stale-append-reply-counted"
+SNAPSHOT_LOSES_SUFFIX = "snapshot-loses-suffix"
 
 
 class Planted(msgspec.Struct, frozen=True):
@@ -62,5 +63,12 @@ PLANTED = (
         anomaly="A round of heartbeats counts as answered that never reached a majority: a read returns a value that an "
         "acknowledged write had replaced.",
         exposed_by=("late", "partition"),
+    ),
+    Planted(
+        SNAPSHOT_LOSES_SUFFIX,
+        summary="A follower installs every snapshot that it is sent, also a late one, and drops the log behind it (Raft figure 13, "
+        "rule 6: retain what follows the snapshot's last entry).",
+        anomaly="A follower loses entries that it had acknowledged. Leaders that count on it lose committed writes.",
+        exposed_by=("late", "duplicate", "reorder", "loss", "kill"),
     ),
 )

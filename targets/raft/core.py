@@ -26,7 +26,7 @@ from targets.core import (
     SyncDone,
     TimerFired,
 )
-from targets.machines.machine import Answer, Command, Machine, answer_with, apply, apply_all, query
+from targets.machines.machine import Answer, Command, Machine, answer_with
 from targets.raft import bugs as zoo
 from targets.raft import traces
 from targets.raft.leadership import Leadership
@@ -34,6 +34,8 @@ from targets.raft.log import Entry, Log
 from targets.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -41,9 +43,10 @@ from targets.raft.messages import (
 )
 from targets.raft.options import RaftOptions
 from targets.raft.quorum import majority
-from targets.raft.records import Append, HardState, RaftRecord, RecordsError, Truncate, replay
+from targets.raft.records import Append, Checkpoint, HardState, RaftRecord, RecordsError, Truncate, replay
 from targets.raft.silence import Silence
-from targets.raft.waiting import Writes
+from targets.raft.snapshots import Incoming, Snapshot
+from targets.raft.state_machine import StateMachine
 
 Role = Literal["follower", "pre-candidate", "candidate", "leader"]
 Effects = list[Effect]
@@ -52,8 +55,6 @@ ELECTION = "election"
 HEARTBEAT = "heartbeat"
 
 _MS = 1_000_000
-_UNKNOWN: Answer[Any] = Answer("unknown")
-_SUPERSEDED: Answer[Any] = Answer("superseded")
 
 
 class Raft:
@@ -87,9 +88,8 @@ class Raft:
         self._role: Role = "follower"
         self._leader: NodeId | None = None
         self._commit_index = 0
-        self._applied_index = 0
-        self._new_machine = new_machine
-        self._machine = new_machine()
+        self._state = StateMachine(new_machine, options.snapshot_entries)
+        self._incoming = Incoming()
 
         self._now_ns = 0
         self._silence = Silence(options.election_ms_min * _MS, options.election_ms_max * _MS, rng)
@@ -97,9 +97,6 @@ class Raft:
         self._leadership: Leadership | None = None
         """Not None exactly while the role is leader."""
         self._token = 0
-        self._writes = Writes()
-        self._ahead: tuple[int, Machine, int] = (0, self._machine, 0)
-        """For the bug reply-before-commit: (term, a machine that ran ahead in it, up to which index)."""
 
         self._is_read_local = options.reads == "local" or zoo.STALE_READ in bugs
         self._is_read_logged = options.reads == "log"
@@ -114,7 +111,9 @@ class Raft:
         }
         self._on_message: dict[type, Callable[[NodeId, Any, Effects], None]] = {
             AppendEntries: self._on_append_entries,
-            AppendEntriesReply: self._on_append_entries_reply,
+            AppendEntriesReply: self._on_follower_reply,
+            InstallSnapshot: self._on_install_snapshot,
+            InstallSnapshotReply: self._on_follower_reply,
             RequestVote: self._on_request_vote,
             RequestVoteReply: self._on_request_vote_reply,
             PreVote: self._on_pre_vote,
@@ -127,6 +126,8 @@ class Raft:
         self._now_ns = now_ns
         out: Effects = []
         self._on_event[type(event)](event, out)
+        if self._state.is_unsaved:
+            self._save_snapshot(out)
         return out
 
     def status(self) -> dict[str, Any]:
@@ -137,7 +138,8 @@ class Raft:
             "leader": self._leader,
             "voted_for": self._voted_for,
             "commit_index": self._commit_index,
-            "applied_index": self._applied_index,
+            "applied_index": self._state.applied_index,
+            "snapshot_index": 0 if self._state.snapshot is None else self._state.snapshot.last_index,
             "log_length": self._log.last_index,
             "last_log_term": self._log.last_term,
             "reads": self._options.reads,
@@ -162,11 +164,14 @@ class Raft:
             out.append(Halt(f"the disk is damaged: {event.damage}"))
             return
         try:
-            state, self._log = replay(event.records)
+            state, snapshot, self._log = replay(event.records)
         except RecordsError as error:
             out.append(Halt(f"the disk is damaged: {error}"))
             return
         self._term, self._voted_for = state.term, state.voted_for
+        if snapshot is not None:
+            self._state.restore(snapshot)
+            self._commit_index = snapshot.last_index
         out.append(traces.role("follower", self._term))
         # A crash may have come between a trace and its record: say what the log really holds.
         out.append(traces.recovered(self._log))
@@ -200,8 +205,7 @@ class Raft:
             out.append(SetTimer(ELECTION, remaining_ns))
             return
         self._leader = None
-        for request_id in self._writes.drain():  # No leader is in reach to tell how they end.
-            out.append(Reply(request_id, _UNKNOWN))
+        self._state.give_up_writes(out)  # No leader is in reach to tell how they end.
         if self._options.pre_vote and self._others:
             self._begin_pre_vote(out)
         else:
@@ -322,7 +326,7 @@ class Raft:
         """
         self._leader = self._node
         self._set_role("leader", out)
-        leadership = Leadership(self._node, self._term, self._log, self._others, self._options.entries_per_message_max)
+        leadership = Leadership(self._node, self._term, self._log, self._state, self._others, self._options)
         self._leadership = leadership
         out.append(SetTimer(ELECTION, self._options.election_ms_max * _MS))
         out.append(SetTimer(HEARTBEAT, self._options.heartbeat_ms * _MS))
@@ -336,10 +340,12 @@ class Raft:
     def _persist_state(self, out: Effects) -> None:
         self._persist(HardState(self._term, self._voted_for), out)
 
-    def _persist(self, record: RaftRecord, out: Effects, token: int | None = None) -> None:
+    def _persist(
+        self, record: RaftRecord, out: Effects, token: int | None = None, *, is_checkpoint: bool = False
+    ) -> None:
         """Persist `record`: whatever this step and later ones send after it is sent when it is on disk."""
         if zoo.VOLATILE_LOG not in self._bugs:
-            out.append(Persist(record, token))
+            out.append(Persist(record, token, is_checkpoint))
         elif token is not None:
             self._on_sync_done(SyncDone(token), out)
 
@@ -359,8 +365,10 @@ class Raft:
         leadership.writing(index, self._token)
         self._persist(Append(index, entries), out, self._token)
 
-    def _on_append_entries_reply(self, source: NodeId, reply: AppendEntriesReply, out: Effects) -> None:
-        """Count the answer for commitment and for reads, and send what the follower still lacks (Raft §5.3).
+    def _on_follower_reply(
+        self, source: NodeId, reply: AppendEntriesReply | InstallSnapshotReply, out: Effects
+    ) -> None:
+        """Count the answer for commitment and for reads, and send what the follower still lacks (Raft §5.3, figure 13).
 
         It counts only for the leadership that asked: a refusal of an old term answers none that still lasts.
         """
@@ -369,7 +377,11 @@ class Raft:
             if reply.term > self._term:
                 self._adopt_term(reply.term, out)
             return
-        if leadership.answered(source, reply):
+        if reply.__class__ is AppendEntriesReply:
+            has_more = leadership.answered(source, reply)
+        else:
+            has_more = leadership.snapshot_answered(source, reply)  # type: ignore[arg-type]
+        if has_more:
             self._advance_commit(leadership, out)
         if leadership.reads:
             self._answer_reads(leadership, out)
@@ -400,33 +412,46 @@ class Raft:
             number = sequence if zoo.STALE_APPEND_REPLY_COUNTED in self._bugs else 0
             out.append(Send(source, AppendEntriesReply(self._term, False, number)))
             return
+        if not self._follow(source, term, out):
+            return
+        log, prev, entries = self._log, request.prev_log_index, request.entries
+        if prev > log.last_index:
+            out.append(Send(source, AppendEntriesReply(term, False, sequence, 0, log.last_index + 1)))
+            return
+        match_index = prev + len(entries)
+        if prev < log.base_index:
+            # What this node's snapshot stands for is committed, and so the same in the log of every leader (Raft §5.4).
+            entries = entries[log.base_index - prev :]
+            prev = log.base_index
+            if not entries:
+                out.append(Send(source, AppendEntriesReply(term, True, sequence, match_index)))
+                return
+        prev_term = log.term_at(prev)
+        if prev_term != request.prev_log_term and prev == request.prev_log_index:
+            conflict_index = log.first_index_of_term(prev_term)
+            out.append(Send(source, AppendEntriesReply(term, False, sequence, 0, conflict_index, prev_term)))
+            return
+        if entries:
+            self._store(prev + 1, entries, out)
+        out.append(Send(source, AppendEntriesReply(term, True, sequence, match_index)))
+        commit_index = min(request.leader_commit, match_index)
+        if commit_index > self._commit_index:
+            self._commit(commit_index, out)
+
+    def _follow(self, source: NodeId, term: int, out: Effects) -> bool:
+        """Follow the leader of `term`, which is not old. Returns whether that can be."""
         if term > self._term:
             self._become_follower(term, source, out)
             self._persist_state(out)
         elif self._role != "follower":
             if self._role == "leader":
-                return  # Two leaders in one term: only a planted bug, or a member that lost its vote, can bring this.
+                return (
+                    False  # Two leaders in one term: only a planted bug, or a member that lost its vote, brings this.
+                )
             self._become_follower(term, source, out)
         self._leader = source
         self._silence.since_ns = self._now_ns
-
-        log, prev = self._log, request.prev_log_index
-        if prev > log.last_index:
-            out.append(Send(source, AppendEntriesReply(term, False, sequence, 0, log.last_index + 1)))
-            return
-        prev_term = log.term_at(prev)
-        if prev_term != request.prev_log_term:
-            conflict_index = log.first_index_of_term(prev_term)
-            out.append(Send(source, AppendEntriesReply(term, False, sequence, 0, conflict_index, prev_term)))
-            return
-        match_index = prev
-        if request.entries:
-            match_index += len(request.entries)
-            self._store(prev + 1, request.entries, out)
-        out.append(Send(source, AppendEntriesReply(term, True, sequence, match_index)))
-        commit_index = min(request.leader_commit, match_index)
-        if commit_index > self._commit_index:
-            self._commit(commit_index, out)
+        return True
 
     def _store(self, index: int, entries: tuple[Entry[Any], ...], out: Effects) -> None:
         """Make the log agree with `entries` from `index` on (Raft figure 2, AppendEntries 3 and 4).
@@ -453,23 +478,53 @@ class Raft:
         """Entries up to `commit_index` are committed; apply them in order (Raft §5.3) and answer the clients that wait for them."""
         self._commit_index = commit_index
         out.append(traces.commit(commit_index))
-        first = self._applied_index + 1
-        if first > commit_index:
+        self._state.advance(self._log, commit_index, out)
+
+    # --- snapshots ----------------------------------------------------------------------------------------------------
+
+    def _save_snapshot(self, out: Effects) -> None:
+        """The state's last snapshot, with the log behind it, takes the place of all records (thesis §5.1)."""
+        snapshot, log = self._state.snapshot, self._log
+        assert snapshot is not None
+        self._state.is_unsaved = False
+        out.append(traces.snapshotted(snapshot))
+        self._persist_snapshot(snapshot, out)
+        log.compact(self._state.kept_index)
+
+    def _persist_snapshot(self, snapshot: Snapshot, out: Effects) -> None:
+        log = self._log
+        first = snapshot.last_index + 1
+        entries = log.entries_from(first, log.last_index + 1 - first)
+        self._persist(Checkpoint(self._term, self._voted_for, snapshot, entries), out, is_checkpoint=True)
+
+    def _on_install_snapshot(self, source: NodeId, request: InstallSnapshot, out: Effects) -> None:
+        """Take a chunk of the leader's snapshot; with the last one, the snapshot takes the place of log and state (Raft figure 13).
+
+        A log that holds the snapshot's last entry holds all of it, and keeps what follows (figure 13, rule 6).
+        """
+        term, sequence, index, log = request.term, request.sequence, request.last_index, self._log
+        if term < self._term:
+            out.append(Send(source, InstallSnapshotReply(self._term, 0)))
             return
-        self._applied_index = commit_index
-        out.append(traces.apply(first, commit_index, self._log))
-        entries = self._log.entries_from(first, commit_index + 1 - first)
-        if not self._writes:  # Nobody waits, as after a restart, when the whole log is applied again.
-            apply_all(self._machine, [entry.command for entry in entries if entry.command is not None])
+        if not self._follow(source, term, out):
             return
-        for index, entry in enumerate(entries, first):
-            command = entry.command
-            result = None if command is None else apply(self._machine, command)
-            request_id, superseded = self._writes.applied(index, entry.term)
-            if request_id is not None:
-                out.append(Reply(request_id, answer_with(result), index))
-            for other in superseded:
-                out.append(Reply(other, _SUPERSEDED))
+        is_held = index <= self._commit_index or (index <= log.last_index and log.term_at(index) == request.last_term)
+        if is_held and zoo.SNAPSHOT_LOSES_SUFFIX not in self._bugs:
+            out.append(Send(source, InstallSnapshotReply(term, sequence, index, 0, index)))
+            if index > self._commit_index:
+                self._commit(index, out)
+            return
+        received, snapshot = self._incoming.take(request)
+        if snapshot is None:
+            out.append(Send(source, InstallSnapshotReply(term, sequence, index, received)))
+            return
+        self._state.restore(snapshot)
+        self._state.give_up_writes(out)  # Their entries are in the snapshot, or nowhere.
+        self._log = Log(index, snapshot.last_term)
+        self._commit_index = index
+        out.append(traces.installed(snapshot))
+        self._persist_snapshot(snapshot, out)
+        out.append(Send(source, InstallSnapshotReply(term, sequence, index, received, index)))
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
@@ -479,7 +534,7 @@ class Raft:
         assert isinstance(command, Command), f"a request carries a Command, not {type(command).__name__}"
         is_read = command.is_read
         if is_read and self._is_read_local:
-            out.append(Reply(request_id, answer_with(query(self._machine, command)), self._applied_index))
+            out.append(Reply(request_id, self._state.query(command), self._state.applied_index))
         elif leadership is None:
             out.append(Reply(request_id, Answer("not-leader", leader=self._leader)))
         elif is_read and not self._is_read_logged:
@@ -488,30 +543,15 @@ class Raft:
             self._answer_reads(leadership, out)
         elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:
             self._append_own(leadership, command, out)
-            out.append(Reply(request_id, answer_with(self._guessed_result()), self._log.last_index))
+            out.append(
+                Reply(request_id, answer_with(self._state.guessed_result(self._term, self._log)), self._log.last_index)
+            )
         else:
             # It waits before it is appended: a cluster of one may commit it within the append.
-            self._writes.add(self._log.last_index + 1, self._term, request_id)
+            self._state.writes.add(self._log.last_index + 1, self._term, request_id)
             self._append_own(leadership, command, out)
 
     def _answer_reads(self, leadership: Leadership, out: Effects) -> None:
-        for request_id, command in leadership.ready_reads(self._applied_index):
-            out.append(Reply(request_id, answer_with(query(self._machine, command)), self._applied_index))
-
-    def _guessed_result(self) -> Any:
-        """The result that the last entry would have if the log were committed as it is. The bug `reply-before-commit` answers with
-        it.
-
-        A leader's log only grows, so that a machine that ran ahead in this term can go on from where it was.
-        """
-        term, machine, index = self._ahead
-        if term != self._term:
-            machine, index = self._new_machine(), self._applied_index
-            machine.restore(self._machine.snapshot())
-        result: Any = None
-        while index < self._log.last_index:
-            index += 1
-            command = self._log.entry(index).command
-            result = None if command is None else apply(machine, command)
-        self._ahead = (self._term, machine, index)
-        return result
+        applied_index = self._state.applied_index
+        for request_id, command in leadership.ready_reads(applied_index):
+            out.append(Reply(request_id, self._state.query(command), applied_index))

@@ -7,25 +7,29 @@ from collections.abc import Iterable
 from targets.core import Effect, NodeId, Send
 from targets.machines.machine import Command
 from targets.raft.log import Log
-from targets.raft.messages import AppendEntries, AppendEntriesReply
+from targets.raft.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
+from targets.raft.options import RaftOptions
 from targets.raft.progress import Progress
 from targets.raft.quorum import reached_by_majority
+from targets.raft.state_machine import StateMachine
 from targets.raft.waiting import Reads
 
 
 class Leadership:
-    """The leadership of `node` in `term`; `log` is the node's own.
+    """The leadership of `node` in `term`; `log` and `state` are the node's own.
 
     durable_index: how much of the leader's own log is on its disk.
     read_index_min: no read is answered before this index is applied.
     """
 
     __slots__ = (
+        "_chunk_chars",
         "_entries_max",
         "_log",
         "_node",
         "_peers",
         "_sequence",
+        "_state",
         "_syncing",
         "_term",
         "durable_index",
@@ -33,11 +37,15 @@ class Leadership:
         "reads",
     )
 
-    def __init__(self, node: NodeId, term: int, log: Log, others: Iterable[NodeId], entries_max: int) -> None:
+    def __init__(
+        self, node: NodeId, term: int, log: Log, state: StateMachine, others: Iterable[NodeId], options: RaftOptions
+    ) -> None:
         self._node = node
         self._term = term
         self._log = log
-        self._entries_max = entries_max
+        self._state = state
+        self._entries_max = options.entries_per_message_max
+        self._chunk_chars = options.snapshot_chunk_chars
         self._peers = {other: Progress(other, log.last_index + 1) for other in others}
         self._sequence = 0
         self._syncing: dict[int, int] = {}
@@ -66,7 +74,10 @@ class Leadership:
             self._send_entries(peer, commit_index, out)
 
     def _send_entries(self, peer: Progress, commit_index: int, out: list[Effect]) -> None:
-        self._send(peer, commit_index, True, out)
+        if peer.next_index <= self._log.base_index:
+            self._send_chunk(peer, out)
+        else:
+            self._send(peer, commit_index, True, out)
         peer.inflight = peer.sent
 
     def _send(self, peer: Progress, commit_index: int, has_entries: bool, out: list[Effect]) -> None:
@@ -74,7 +85,33 @@ class Leadership:
         entries = log.entries_from(next_index, self._entries_max) if has_entries else ()
         self._sequence = peer.sent = sequence = self._sequence + 1
         prev = next_index - 1
-        message = AppendEntries(self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence)
+        if prev >= log.base_index:
+            message = AppendEntries(self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence)
+        else:  # A heartbeat for one that needs the snapshot: it fits any log.
+            message = AppendEntries(self._term, self._node, 0, 0, (), commit_index, sequence)
+        out.append(Send(peer.node, message))
+
+    def _send_chunk(self, peer: Progress, out: list[Effect]) -> None:
+        """Send the next chunk of the snapshot that `peer` is being sent, or the first of the newest (Raft figure 13)."""
+        snapshot = peer.snapshot
+        if snapshot is None:
+            snapshot = peer.snapshot = self._state.snapshot
+            peer.snapshot_offset = 0
+        assert snapshot is not None, "a log without its beginning has a snapshot"
+        self._sequence = peer.sent = self._sequence + 1
+        offset = peer.snapshot_offset
+        end = offset + self._chunk_chars
+        message = InstallSnapshot(
+            self._term,
+            self._node,
+            snapshot.last_index,
+            snapshot.last_term,
+            snapshot.digest,
+            offset,
+            snapshot.text[offset:end],
+            end >= len(snapshot.text),
+            peer.sent,
+        )
         out.append(Send(peer.node, message))
 
     # --- hearing ------------------------------------------------------------------------------------------------------
@@ -83,17 +120,28 @@ class Leadership:
         """Advance or back up nextIndex (Raft §5.3), in any order of answers. Returns whether `node` holds more now."""
         peer = self._peers[node]
         sequence = reply.sequence
-        peer.is_active = True
-        if sequence > peer.acknowledged:
-            peer.acknowledged = sequence
-        if sequence >= peer.inflight:
-            peer.inflight = 0
+        peer.hears(sequence)
         if reply.success:
             # Never beyond the log, but in a term that a planted bug made this node lead twice.
             return peer.matches(min(reply.match_index, self._log.last_index), self._sequence)
         if sequence > peer.next_since:
             own_index = self._log.last_index_of_term(reply.conflict_term) if reply.conflict_term else 0
             peer.back_up(own_index + 1 if own_index else reply.conflict_index, self._sequence)
+        return False
+
+    def snapshot_answered(self, node: NodeId, reply: InstallSnapshotReply) -> bool:
+        """Go on with the snapshot from where `node` is, or with the log behind it. Returns whether `node` holds more now."""
+        peer = self._peers[node]
+        sequence = reply.sequence
+        peer.hears(sequence)
+        if reply.match_index:
+            if peer.snapshot is not None and peer.snapshot.last_index <= reply.match_index:
+                peer.snapshot = None
+            return peer.matches(min(reply.match_index, self._log.last_index), self._sequence)
+        snapshot = peer.snapshot
+        if snapshot is not None and snapshot.last_index == reply.last_index and sequence > peer.snapshot_since:
+            peer.snapshot_since = sequence
+            peer.snapshot_offset = reply.received if reply.received < len(snapshot.text) else 0
         return False
 
     def count_active(self) -> int:

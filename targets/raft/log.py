@@ -1,6 +1,6 @@
 """The replicated log in memory: entries numbered from 1, terms never falling from one to the next.
 
-Other code reaches entries by index through these methods, so that a snapshot can replace a prefix without changing the callers.
+A snapshot stands for the entries up to some index, and the log need not hold them any more (thesis §5.1).
 """
 
 from __future__ import annotations
@@ -29,33 +29,44 @@ _term = attrgetter("term")
 
 
 class Log:
-    """Invariant: last_index == number of entries; last_term == term_at(last_index)."""
+    """The entries behind `base_index`. base_term: the term of the entry there; 0 at index 0, before the first.
 
-    __slots__ = ("_entries", "last_index", "last_term")
+    Invariant: last_index == base_index + number of entries; last_term == term_at(last_index).
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_entries", "base_index", "base_term", "last_index", "last_term")
+
+    def __init__(self, base_index: int = 0, base_term: int = 0) -> None:
+        """An empty log behind a snapshot that ends at `base_index`."""
         self._entries: list[Entry[Any]] = []
-        self.last_index = 0
-        self.last_term = 0
+        self.base_index = self.last_index = base_index
+        self.base_term = self.last_term = base_term
 
     def term_at(self, index: int) -> int:
-        """The term of the entry at `index`; 0 at index 0, before the first. Raises IndexError beyond the last."""
-        return self._entries[index - 1].term if index else 0
+        """The term of the entry at `index`, from base_index on. Raises IndexError beyond the last."""
+        at = index - self.base_index
+        if at > 0:
+            return self._entries[at - 1].term
+        assert at == 0, f"entry {index} is in a snapshot; the log begins behind {self.base_index}"
+        return self.base_term
 
     def entry(self, index: int) -> Entry[Any]:
-        """The entry at `index`, from 1 to last_index."""
-        return self._entries[index - 1]
+        """The entry at `index`, from base_index + 1 to last_index."""
+        assert index > self.base_index, f"entry {index} is in a snapshot; the log begins behind {self.base_index}"
+        return self._entries[index - self.base_index - 1]
 
     def entries_from(self, index: int, count_max: int) -> tuple[Entry[Any], ...]:
-        """Up to `count_max` entries from `index` on; empty when the log ends before it."""
-        return tuple(self._entries[index - 1 : index - 1 + count_max])
+        """Up to `count_max` entries from `index` on, which is behind base_index; empty when the log ends before it."""
+        at = index - self.base_index - 1
+        assert at >= 0, f"entry {index} is in a snapshot; the log begins behind {self.base_index}"
+        return tuple(self._entries[at : at + count_max])
 
     def count_present(self, index: int, entries: Sequence[Entry[Any]]) -> int:
         """How many of `entries`, to stand from `index` on, are there already, up to the first that is not."""
-        own, last = self._entries, self.last_index
+        own, last, offset = self._entries, self.last_index, self.base_index + 1
         for count, entry in enumerate(entries):
             at = index + count
-            if at > last or own[at - 1].term != entry.term:
+            if at > last or own[at - offset].term != entry.term:
                 return count
         return len(entries)
 
@@ -66,16 +77,25 @@ class Log:
         self.last_term = entries[-1].term
 
     def truncate(self, from_index: int) -> None:
-        """Remove the entry at `from_index`, at least 1, and all behind it."""
-        del self._entries[from_index - 1 :]
-        self.last_index = len(self._entries)
+        """Remove the entry at `from_index`, which is behind base_index, and all behind it."""
+        assert from_index > self.base_index, f"entry {from_index} is in a snapshot, and so committed"
+        del self._entries[from_index - self.base_index - 1 :]
+        self.last_index = self.base_index + len(self._entries)
         self.last_term = self.term_at(self.last_index)
 
+    def compact(self, index: int) -> None:
+        """Forget the entries up to `index`, which a snapshot stands for; nothing where they are forgotten already."""
+        if index > self.base_index:
+            base_term = self.term_at(index)
+            del self._entries[: index - self.base_index]
+            self.base_index, self.base_term = index, base_term
+
     def first_index_of_term(self, term: int) -> int:
-        """The first index whose term is `term`, or above it where there is none."""
-        return bisect_left(self._entries, term, key=_term) + 1
+        """The first index behind base_index whose term is `term`, or above it where there is none."""
+        return self.base_index + bisect_left(self._entries, term, key=_term) + 1
 
     def last_index_of_term(self, term: int) -> int:
-        """The last index whose term is `term`; 0 when there is none."""
-        index = bisect_right(self._entries, term, key=_term)
-        return index if index and self._entries[index - 1].term == term else 0
+        """The last index from base_index on whose term is `term`; 0 when there is none."""
+        count = bisect_right(self._entries, term, key=_term)
+        own_term = self._entries[count - 1].term if count else self.base_term
+        return self.base_index + count if own_term == term else 0

@@ -1,4 +1,4 @@
-"""The peer RPCs of Raft figure 2, field by field, and PreVote (thesis §9.6).
+"""The peer RPCs of Raft figures 2 and 13, field by field, and PreVote (thesis §9.6).
 
 One field is ours: `sequence`. The paper pairs a response with its request by the RPC; here both are messages that may be lost,
 repeated or late, so the leader numbers its AppendEntries within its term and the response repeats the number. The number tells
@@ -63,6 +63,39 @@ class AppendEntries(msgspec.Struct, Generic[C], frozen=True, forbid_unknown_fiel
     entries: tuple[Entry[C], ...]
     leader_commit: Natural
     sequence: Natural
+
+
+class InstallSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The leader of `term` sends one chunk of its snapshot to a follower that lacks entries which the leader's log no longer holds
+    (Raft figure 13).
+
+    last_index, last_term: of the entry that the snapshot ends with. digest: of the whole text. offset: where `data` stands in the
+    text, in characters. done: it is the last chunk.
+    """
+
+    term: Natural
+    leader_id: NodeId
+    last_index: Natural
+    last_term: Natural
+    digest: Natural
+    offset: Natural
+    data: str
+    done: bool
+    sequence: Natural
+
+
+class InstallSnapshotReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """received: how much of the snapshot that ends at `last_index` the receiver has, in characters from its beginning.
+
+    match_index: the receiver's log agrees with the leader's up to here; 0: it does not have the snapshot yet. A refusal of an old
+    term has sequence 0, as that of AppendEntries.
+    """
+
+    term: Natural
+    sequence: Natural
+    last_index: Natural = 0
+    received: Natural = 0
+    match_index: Natural = 0
 
 
 class AppendEntriesReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+CHUNK_CHARS_MAX = 262_144
+"""Escaped as JSON, it is still far below what a node takes as one body."""
+
 
 class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times are on the node's own clock.
@@ -16,6 +19,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     election_ms_min, election_ms_max: bounds of the random election time-out (Raft §9.3); busy machines need more.
     entries_per_message_max: batch size of AppendEntries.
     pre_vote: ask before beginning a term (thesis §9.6).
+    snapshot_entries: the node takes a snapshot after so many entries, or more when its state is large beside them; 0: never.
+    snapshot_chunk_chars: how much of a snapshot one message carries.
     check_quorum: a leader that a majority leaves unanswered for election_ms_max steps down (thesis §6.2).
     """
 
@@ -26,6 +31,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entries_per_message_max: int = 64
     pre_vote: bool = True
     check_quorum: bool = True
+    snapshot_entries: int = 1000
+    snapshot_chunk_chars: int = 65_536
 
     def __post_init__(self) -> None:
         if self.heartbeat_ms < 1:
@@ -37,6 +44,12 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.election_ms_max < self.election_ms_min:
             raise ValueError(
                 f"election_ms_max is {self.election_ms_max}, below election_ms_min, {self.election_ms_min}"
+            )
+        if self.snapshot_entries < 0:
+            raise ValueError(f"snapshot_entries is {self.snapshot_entries}; it must be at least 0, which means never")
+        if not 1 <= self.snapshot_chunk_chars <= CHUNK_CHARS_MAX:
+            raise ValueError(
+                f"snapshot_chunk_chars is {self.snapshot_chunk_chars}; it must be from 1 to {CHUNK_CHARS_MAX}"
             )
         if self.entries_per_message_max < 1:
             raise ValueError(f"entries_per_message_max is {self.entries_per_message_max}; it must be at least 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from targets.core import NodeId
+from targets.raft.snapshots import Snapshot
 
 
 class Progress:
@@ -13,12 +14,26 @@ class Progress:
         entries wait and go together in the next. heartbeats are not held back by it, and an answer to a later one ends
         it, so a lost message costs one heartbeat.
     next_since: the leader's sequence when next_index last changed; a rejection of an older message is not news.
+    snapshot, snapshot_offset: what it is sent because the log no longer holds what it lacks, and how much of it it has. Both as of
+        the answer with the sequence snapshot_since.
     is_active: it answered since the leader last asked whether it still has a quorum.
 
     Invariant: 0 <= match_index < next_index (as long as no member loses what it had persisted).
     """
 
-    __slots__ = ("acknowledged", "inflight", "is_active", "match_index", "next_index", "next_since", "node", "sent")
+    __slots__ = (
+        "acknowledged",
+        "inflight",
+        "is_active",
+        "match_index",
+        "next_index",
+        "next_since",
+        "node",
+        "sent",
+        "snapshot",
+        "snapshot_offset",
+        "snapshot_since",
+    )
 
     def __init__(self, node: NodeId, next_index: int) -> None:
         """The state at the beginning of a leadership (Raft figure 2, "reinitialized after election")."""
@@ -30,6 +45,17 @@ class Progress:
         self.inflight = 0
         self.next_since = 0
         self.is_active = True
+        self.snapshot: Snapshot | None = None
+        self.snapshot_offset = 0
+        self.snapshot_since = 0
+
+    def hears(self, sequence: int) -> None:
+        """It answered the message with this sequence."""
+        self.is_active = True
+        if sequence > self.acknowledged:
+            self.acknowledged = sequence
+        if sequence >= self.inflight:
+            self.inflight = 0
 
     def matches(self, index: int, sequence: int) -> bool:
         """Its log agrees up to `index`. Returns whether that is more than was known."""

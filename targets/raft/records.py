@@ -9,6 +9,7 @@ import msgspec
 
 from targets.core import NodeId, Record
 from targets.raft.log import C, Entry, Log
+from targets.raft.snapshots import Snapshot
 
 
 class HardState(msgspec.Struct, frozen=True, tag="hard_state", forbid_unknown_fields=True, gc=False):
@@ -31,33 +32,46 @@ class Truncate(msgspec.Struct, frozen=True, tag="truncate", forbid_unknown_field
     from_index: int
 
 
-RaftRecord = HardState | Append[Any] | Truncate
+class Checkpoint(msgspec.Struct, Generic[C], frozen=True, tag="checkpoint", forbid_unknown_fields=True, gc=False):
+    """Supersedes every record before it: term, vote, a snapshot, and the entries that follow it in the log."""
+
+    term: int
+    voted_for: NodeId | None
+    snapshot: Snapshot
+    entries: tuple[Entry[C], ...]
+
+
+RaftRecord = HardState | Append[Any] | Truncate | Checkpoint[Any]
 
 
 def record_type(command_type: Any) -> Any:
     """The union of records whose entries carry commands of this type."""
-    generic: Any = Append
-    return HardState | generic[command_type] | Truncate
+    append: Any = Append
+    checkpoint: Any = Checkpoint
+    return HardState | append[command_type] | Truncate | checkpoint[command_type]
 
 
 class RecordsError(ValueError):
     """The records cannot have been written by this core in this order; the message says which and why."""
 
 
-def replay(records: Sequence[Record]) -> tuple[HardState, Log]:
-    """The state that the records add up to; term 0, no vote and an empty log when there are none.
+def replay(records: Sequence[Record]) -> tuple[HardState, Snapshot | None, Log]:
+    """The state that the records add up to; term 0, no vote, no snapshot and an empty log when there are none.
 
     Raises RecordsError when a record does not fit those before it: the disk is not what this node wrote.
     """
     state = HardState(0, None)
+    snapshot: Snapshot | None = None
+    base_index = 0
     kept: list[Entry[Any]] = []
     # Every restart reads every record, and nearly all of them are of the first kind.
     for position, record in enumerate(records):
         if record.__class__ is Append or isinstance(record, Append):
             entries = record.entries
-            if record.index != len(kept) + 1 or not entries:
+            if record.index != base_index + len(kept) + 1 or not entries:
+                last_index = base_index + len(kept)
                 raise RecordsError(
-                    f"record {position}: {len(entries)} entries at {record.index}, log ends at {len(kept)}"
+                    f"record {position}: {len(entries)} entries at {record.index}, log ends at {last_index}"
                 )
             kept += entries
         elif isinstance(record, HardState):
@@ -65,12 +79,20 @@ def replay(records: Sequence[Record]) -> tuple[HardState, Log]:
                 raise RecordsError(f"record {position}: term {record.term} after term {state.term}")
             state = record
         elif isinstance(record, Truncate):
-            if not 1 <= record.from_index <= len(kept):
-                raise RecordsError(f"record {position}: truncation at {record.from_index}, log ends at {len(kept)}")
-            del kept[record.from_index - 1 :]
+            if not base_index < record.from_index <= base_index + len(kept):
+                raise RecordsError(
+                    f"record {position}: truncation at {record.from_index}, "
+                    f"log begins behind {base_index} and ends at {base_index + len(kept)}"
+                )
+            del kept[record.from_index - base_index - 1 :]
+        elif isinstance(record, Checkpoint):
+            if record.term < state.term:
+                raise RecordsError(f"record {position}: term {record.term} after term {state.term}")
+            state, snapshot = HardState(record.term, record.voted_for), record.snapshot
+            base_index, kept = snapshot.last_index, list(record.entries)
         else:
             raise RecordsError(f"record {position}: {type(record).__name__} is no record of Raft")
-    log = Log()
+    log = Log() if snapshot is None else Log(snapshot.last_index, snapshot.last_term)
     if kept:
         log.append(kept)
-    return state, log
+    return state, snapshot, log

@@ -18,6 +18,8 @@ from targets.raft.core import Raft
 from targets.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -99,6 +101,7 @@ class RaftTarget(SystemDefaults):
                 Route(
                     "/raft/append_entries", append_entries[machine.command_type], AppendEntriesReply, sender="leader_id"
                 ),
+                Route("/raft/install_snapshot", InstallSnapshot, InstallSnapshotReply, sender="leader_id"),
             ),
         )
 

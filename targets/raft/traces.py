@@ -6,9 +6,21 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from histories.tracing import TAIL_MAX, Appended, Applied, Committed, Recovered, Role, Truncated, Voted
+from histories.tracing import (
+    TAIL_MAX,
+    Appended,
+    Applied,
+    Committed,
+    Installed,
+    Recovered,
+    Role,
+    Snapshotted,
+    Truncated,
+    Voted,
+)
 from targets.core import NodeId, Trace
 from targets.raft.log import Entry, Log
+from targets.raft.snapshots import Snapshot
 
 
 def role(role: str, term: int) -> Trace:
@@ -17,15 +29,26 @@ def role(role: str, term: int) -> Trace:
 
 
 def recovered(log: Log) -> Trace:
-    """The disk holds this log."""
+    """The disk holds this log, behind a snapshot of what is before it."""
     terms = []
-    index = 1
+    index = log.base_index + 1
     while index <= log.last_index:
         term = log.term_at(index)
         terms.append((index, term))
         index = log.last_index_of_term(term) + 1
-    tail = log.entries_from(max(1, log.last_index + 1 - TAIL_MAX), TAIL_MAX)
-    return Trace(Recovered(log.last_index, tuple(terms), tuple([entry.command for entry in tail])))
+    tail = log.entries_from(max(log.base_index + 1, log.last_index + 1 - TAIL_MAX), TAIL_MAX)
+    commands = tuple([entry.command for entry in tail])
+    return Trace(Recovered(log.last_index, tuple(terms), commands, log.base_index, log.base_term))
+
+
+def snapshotted(snapshot: Snapshot) -> Trace:
+    """The node's snapshot now stands for its log up to this entry."""
+    return Trace(Snapshotted(snapshot.last_index, snapshot.last_term, snapshot.digest))
+
+
+def installed(snapshot: Snapshot) -> Trace:
+    """Another node's snapshot takes the place of this node's whole log and state."""
+    return Trace(Installed(snapshot.last_index, snapshot.last_term, snapshot.digest))
 
 
 def vote(term: int, candidate: NodeId) -> Trace:
@@ -56,6 +79,6 @@ def commit(index: int) -> Trace:
 
 
 def apply(first: int, last: int, log: Log) -> Trace:
-    """The entries first..last go into the state machine; after a restart this begins again at 1."""
+    """The entries first..last go into the state machine; after a restart this begins again behind the snapshot."""
     entry = log.entry(last)
     return Trace(Applied(first, last, entry.term, entry.command))

@@ -173,7 +173,7 @@ class Cluster:
         node.is_paused = False
         if node.unsynced is not None:
             if self._disk.random() < 0.5:
-                node.durable.append(node.unsynced.record)
+                self._keep(node, node.unsynced)
             node.unsynced = None
         node.outbox.clear()
         node.missed.clear()
@@ -249,6 +249,12 @@ class Cluster:
                 case other:
                     raise AssertionError(other)
 
+    def _keep(self, node: _Node, persist: Persist) -> None:
+        """It is on the disk, and what a checkpoint supersedes is not any more."""
+        if persist.is_checkpoint:
+            node.durable.clear()
+        node.durable.append(persist.record)
+
     def _sync_later(self, node: _Node) -> None:
         life = node.life
 
@@ -256,7 +262,7 @@ class Cluster:
             if node.life != life or node.core is None or node.unsynced is None:
                 return
             persist, node.unsynced = node.unsynced, None
-            node.durable.append(persist.record)
+            self._keep(node, persist)
             if persist.token is not None:
                 self._step(node, SyncDone(persist.token))
             self._perform(node)

@@ -74,7 +74,9 @@ class Subject:
 
     def step(self, event: Event) -> Sequence[Effect]:
         self.effects = self.core.step(self.now_ns, event)
-        self.records += [effect.record for effect in self.effects if isinstance(effect, Persist)]
+        for effect in self.effects:
+            if isinstance(effect, Persist):
+                self.records = [effect.record] if effect.is_checkpoint else [*self.records, effect.record]
         self.answers |= self.replies()
         return self.effects
 
@@ -171,7 +173,8 @@ class Subject:
         return int(self.core.status()["log_length"])
 
     def log(self) -> list[Entry[Any]]:
-        return [self.core._log.entry(index) for index in range(1, self.log_length + 1)]
+        first = self.core._log.base_index + 1
+        return [self.core._log.entry(index) for index in range(first, self.log_length + 1)]
 
 
 def leader(**options: Any) -> Subject:

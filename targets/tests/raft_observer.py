@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from histories.tracing import Appended, Applied, Committed, Recovered, Role, Truncated
+from histories.tracing import Appended, Applied, Committed, Installed, Recovered, Role, Truncated
 from targets.core import NodeId, Trace
 from targets.machines.kv import Cas, KvCommand, KvMachine, Write
 from targets.machines.machine import Refused
@@ -32,6 +32,8 @@ class Observer:
         self._entries: dict[tuple[int, int], tuple[str, int]] = {}
         self._logs: dict[NodeId, list[tuple[int, str]]] = {}
         self._terms: dict[NodeId, int] = {}
+        self._known: dict[NodeId, int] = {}
+        """What each node itself said to be committed."""
 
     def __call__(self, now_ns: int, node: NodeId, trace: Trace) -> None:
         event = trace.event
@@ -46,9 +48,14 @@ class Observer:
             case Appended():
                 for index, command in enumerate(event.commands, event.index):
                     self._appended(node, index, (event.term, _digest(command)), log)
+            case Installed():
+                if event.index < self._known.get(node, 0):
+                    raise Violation(f"state-machine-safety: {node} goes back from {self._known[node]} to {event.index}")
+                self._logs[node] = self._log_of_snapshot(node, event.index, event.term)
             case Truncated():
                 del log[event.from_index - 1 :]
             case Committed():
+                self._known[node] = event.index
                 for index in range(1, event.index + 1):
                     self._is_committed(node, index, log[index - 1])
             case Applied():
@@ -65,15 +72,24 @@ class Observer:
 
     def _recovered(self, node: NodeId, event: Recovered) -> None:
         """The disk holds a log of these terms; (index, term) says which entry each is, as `_entries` has it."""
-        log: list[tuple[int, str]] = []
+        self._known[node] = event.snapshot_index
+        log = self._log_of_snapshot(node, event.snapshot_index, event.snapshot_term)
         term, starts = 0, dict(event.terms)
-        for index in range(1, event.last_index + 1):
+        for index in range(event.snapshot_index + 1, event.last_index + 1):
             term = starts.get(index, term)
             known = self._entries.get((index, term))
             at = index - 1 - (event.last_index - len(event.tail))
             assert known is not None or at >= 0, f"{node} recovers entry {index} of term {term}, which nobody ever had"
             log.append((term, _digest(event.tail[at]) if at >= 0 else known[0] if known else ""))
         self._logs[node] = log
+
+    def _log_of_snapshot(self, node: NodeId, index: int, term: int) -> list[tuple[int, str]]:
+        """What a snapshot up to `index` stands for: what is committed."""
+        if index > len(self.log) or (index and self.log[index - 1][0] != term):
+            raise Violation(
+                f"state-machine-safety: {node} has a snapshot up to {index} of term {term}, which no one committed"
+            )
+        return self.log[:index]
 
     def _appended(self, node: NodeId, index: int, entry: tuple[int, str], log: list[tuple[int, str]]) -> None:
         assert index == len(log) + 1, f"{node} appends at {index} behind {len(log)}"

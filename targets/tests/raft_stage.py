@@ -146,7 +146,9 @@ class Stage:
                 return f"sends {to} {_show(message)}"
             case Reply(request_id, body):
                 return f"replies to {request_id}: {_show(body)}"
-            case Persist(record, token):
+            case Persist(record, token, is_checkpoint):
+                if is_checkpoint:
+                    self._records[node].clear()
                 self._records[node].append(record)
                 if token is not None:
                     self._queue.append((node, SyncDone(token)))

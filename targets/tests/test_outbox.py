@@ -19,11 +19,13 @@ class Disk:
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
+        self.checkpoints: list[bool] = []
         self.failure: OSError | None = None
         self._allowed = threading.Semaphore(0)
 
-    def append(self, batch: list[bytes]) -> None:
+    def append(self, batch: list[bytes], is_checkpoint: bool) -> None:
         self.batches.append(batch)
+        self.checkpoints.append(is_checkpoint)
         assert self._allowed.acquire(timeout=10)
         if self.failure is not None:
             raise self.failure
@@ -124,6 +126,25 @@ def test_records_that_come_during_a_sync_share_the_next_one() -> None:
         assert bench.done == [send(key) for key in "abcde"]
         found = [[msgspec.json.decode(record)["key"] for record in batch] for batch in bench.disk.batches]
         assert found == [["a", "b"], ["c", "d", "e"]]
+
+    run(test)
+
+
+def test_a_checkpoint_takes_the_place_of_the_records_that_wait_with_it() -> None:
+    async def test(bench: Bench) -> None:
+        bench.outbox.put([put("a"), send("a")])
+        await bench.until(lambda: len(bench.disk.batches) == 1)
+        whole = Persist(Put("all", 1), 7, is_checkpoint=True)
+        bench.outbox.put([put("b"), send("b"), whole, send("c"), put("d"), send("d")])
+        bench.disk.sync()
+        await bench.until(lambda: len(bench.disk.batches) == 2)
+        assert bench.done == [send("a")]
+        bench.disk.sync()
+        await bench.until(lambda: len(bench.done) == 5)
+        assert bench.done == [send("a"), send("b"), send("c"), send("d"), 7]
+        found = [[msgspec.json.decode(record)["key"] for record in batch] for batch in bench.disk.batches]
+        assert found == [["a"], ["all", "d"]]
+        assert bench.disk.checkpoints == [False, True]
 
     run(test)
 

@@ -36,6 +36,9 @@ LATE = msgspec.structs.replace(
 LONELY: dict[str, Any] = {"nodes_count": 3, "attacked_s": 10.0, "options": RaftOptions(check_quorum=False)}
 """A leader that is cut off goes on leading, and one answer of another node is a majority for it."""
 
+OFTEN: dict[str, Any] = {"nodes_count": 3, "attacked_s": 6.0, "options": RaftOptions(snapshot_entries=3)}
+"""A snapshot after every third entry: whoever was away for a moment is sent one."""
+
 SLOW_DISK = Weather(sync_ms_max=100.0)
 
 
@@ -199,6 +202,7 @@ def test_a_calm_cluster_elects_once_and_fails_nothing() -> None:
         ("vote-twice", STORM, {"election-safety"}, {}),
         ("commit-by-count", DEPOSED, {"leader-completeness", "state-machine-safety"}, {}),
         ("stale-append-reply-counted", LATE, {"stale"}, LONELY),
+        ("snapshot-loses-suffix", STORM, {"leader-completeness", "state-machine-safety"}, OFTEN),
     ],
 )
 def test_each_bug_breaks_a_property_that_it_must_break(
@@ -217,6 +221,7 @@ def test_every_bug_is_in_the_table_above() -> None:
         "vote-twice",
         "commit-by-count",
         "stale-append-reply-counted",
+        "snapshot-loses-suffix",
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from targets.wal import MAGIC, LogInUse, Recovery, WriteAheadLog
+from targets.wal import CHECKPOINT_MAGIC, MAGIC, LogInUse, Recovery, WriteAheadLog
 
 
 class Vote(msgspec.Struct, frozen=True, tag=True):
@@ -155,4 +155,94 @@ def test_a_disk_that_refuses_is_an_error_and_the_log_takes_no_more(path: Path) -
     with pytest.raises(OSError, match="failed before"):
         log.append(encoded(Entry(4)))
     log.close()
+    assert recovered(path) == Recovery((FIRST, SECOND, THIRD))
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------------------
+
+CHECKPOINT, BEHIND = Vote(2, "n3"), Entry(3)
+
+
+def replaced(path: Path) -> None:
+    """CHECKPOINT takes the place of what the log held, and BEHIND comes after it."""
+    log = WriteAheadLog(path, Vote | Entry)
+    log.replace(encoded(CHECKPOINT))
+    log.append(encoded(BEHIND))
+    log.close()
+
+
+def test_a_checkpoint_takes_the_place_of_all_records_before_it(path: Path) -> None:
+    replaced(path)
+    assert recovered(path) == Recovery((CHECKPOINT, BEHIND))
+    replaced(path)
+    assert recovered(path) == Recovery((CHECKPOINT, BEHIND)), "also of another checkpoint"
+    size = len(CHECKPOINT_MAGIC) + frame_length(CHECKPOINT) + frame_length(BEHIND)
+    assert path.stat().st_size == size
+    assert sorted(file.name for file in path.parent.iterdir()) == ["wal.log", "wal.made"]
+
+
+def test_a_process_that_dies_while_it_writes_a_checkpoint_leaves_the_old_records(path: Path) -> None:
+    """At every byte: until the rename, the new file has a name that nobody reads."""
+    whole = path.with_name("other.log")
+    WriteAheadLog(whole, Vote | Entry).close()
+    replaced(whole)
+    data = whole.read_bytes()
+    for length in range(len(data) + 1):
+        path.with_suffix(".new").write_bytes(data[:length])
+        assert recovered(path) == Recovery((FIRST, SECOND, THIRD))
+        assert not path.with_suffix(".new").exists()
+
+
+def test_a_process_that_dies_behind_a_checkpoint_loses_only_the_torn_frame(path: Path) -> None:
+    replaced(path)
+    data = path.read_bytes()
+    whole = len(data) - frame_length(BEHIND)
+    for length in range(whole, len(data)):
+        path.write_bytes(data[:length])
+        assert recovered(path) == Recovery((CHECKPOINT,), torn_bytes=length - whole)
+
+
+@pytest.mark.parametrize("cut", [1, 12, frame_length(CHECKPOINT), frame_length(CHECKPOINT) + 1])
+def test_a_checkpoint_that_is_cut_off_is_damage_and_never_an_empty_log(path: Path, cut: int) -> None:
+    """It had its name only when all of it was durable: a crash cannot have torn it."""
+    replaced(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - frame_length(BEHIND) - cut])
+    for _ in range(2):
+        recovery = recovered(path)
+        assert recovery.records == ()
+        assert recovery.damage is not None
+
+
+def test_any_flipped_bit_of_a_log_with_a_checkpoint_is_reported(path: Path) -> None:
+    replaced(path)
+    data = path.read_bytes()
+    for position in range(len(data)):
+        for file in path.parent.iterdir():
+            if file.name not in ("wal.log", "wal.made"):
+                file.unlink()
+        path.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+        recovery = recovered(path)
+        assert recovery.damage is not None
+        assert recovery.records == ((CHECKPOINT,) if position >= len(data) - frame_length(BEHIND) else ())
+
+
+def test_a_log_stays_locked_when_a_checkpoint_took_its_place(path: Path) -> None:
+    log = WriteAheadLog(path, Vote | Entry)
+    log.replace(encoded(CHECKPOINT))
+    with pytest.raises(LogInUse, match="in use"):
+        WriteAheadLog(path, Vote | Entry)
+    log.close()
+    assert recovered(path) == Recovery((CHECKPOINT,))
+
+
+def test_a_checkpoint_that_the_disk_refuses_leaves_the_old_records(path: Path) -> None:
+    log = WriteAheadLog(path, Vote | Entry)
+    path.with_suffix(".new").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        log.replace(encoded(CHECKPOINT))
+    with pytest.raises(OSError, match="failed before"):
+        log.append(encoded(BEHIND))
+    log.close()
+    path.with_suffix(".new").rmdir()
     assert recovered(path) == Recovery((FIRST, SECOND, THIRD))

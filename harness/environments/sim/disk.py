@@ -3,6 +3,9 @@
 A crash keeps every synced record, and of the others a prefix: none, some or all, since the operating system may have written
 them out on its own; the record behind that prefix may be torn, which recovery drops as the real node's log does. What goes
 beyond that (a lost or flipped byte of a synced record, a lost file) is damage, and recovery reports what a checksum can see.
+
+A checkpoint supersedes the records before it once it is durable: they are dropped then, with any damage to them, and not before. It
+was written to a file of its own, so a log that has lost it is damaged, however it was lost.
 """
 
 from __future__ import annotations
@@ -21,15 +24,19 @@ class Disk:
 
     is_damaged: something was done to it that a crash cannot do.
     kinds: how many records of each type were ever written.
+    begins_with_checkpoint: the first synced record is a checkpoint. checkpoints: positions of those that are not synced.
     Invariant: positions count records since the disk was first used, losses included; `synced_position` never falls.
     """
 
     __slots__ = (
         "added_ns",
+        "begins_with_checkpoint",
+        "checkpoints",
         "damaged_at",
         "in_flight",
         "is_damaged",
         "is_full",
+        "is_gone",
         "kinds",
         "latencies_ns",
         "loses_unsynced",
@@ -48,6 +55,8 @@ class Disk:
         self.unsynced: list[Record] = []
         self.kinds: Counter[type[Record]] = Counter()
         self.tokens: deque[tuple[int, int]] = deque()
+        self.begins_with_checkpoint = False
+        self.checkpoints: deque[int] = deque()
         self.position = 0
         self.synced_position = 0
         self.in_flight = False
@@ -56,14 +65,18 @@ class Disk:
         self.loses_unsynced = False
         self.damaged_at: int | None = None
         self.is_damaged = False
+        self.is_gone = False
+        """A fault cut off the checkpoint, and nobody wiped the disk since."""
 
-    def append(self, record: Record, token: int | None) -> int:
+    def append(self, record: Record, token: int | None, is_checkpoint: bool = False) -> int:
         """The record stands behind all others, not yet durable; its position."""
         self.unsynced.append(record)
         self.kinds[record.__class__] += 1
         self.position += 1
         if token is not None:
             self.tokens.append((self.position, token))
+        if is_checkpoint:
+            self.checkpoints.append(self.position)
         return self.position
 
     def commonest_kind(self) -> type[Record] | None:
@@ -84,6 +97,23 @@ class Disk:
             self.records += self.unsynced[:count]
             del self.unsynced[:count]
         self.synced_position = position
+        if self.checkpoints and self.checkpoints[0] <= position:
+            self._supersede(position)
+
+    def _supersede(self, position: int) -> None:
+        """Drop what stands before the last checkpoint up to `position`, which is that of the last record in `records`."""
+        checkpoints = self.checkpoints
+        last: int | None = None
+        while checkpoints and checkpoints[0] <= position:
+            last = checkpoints.popleft()
+        if last is None:
+            return
+        dropped = len(self.records) - 1 - (position - last)
+        assert dropped >= 0
+        del self.records[:dropped]
+        self.begins_with_checkpoint = True
+        if self.damaged_at is not None:
+            self.damaged_at = self.damaged_at - dropped if self.damaged_at >= dropped else None
 
     def crash(self) -> None:
         """The process is gone; what was not synced is undecided until `recover`, so that a fault may still decide it."""
@@ -93,12 +123,18 @@ class Disk:
     def recover(self) -> tuple[tuple[Record, ...], str | None]:
         """What a restarted process finds: the records up to any damage, and the damage in words."""
         pending, self.unsynced = self.unsynced, []
+        kept = 0
         if pending and not self.loses_unsynced:
             draw = self.rng.random()
             kept = len(pending) if draw < 0.4 else 0 if draw < 0.7 else self.rng.randrange(len(pending) + 1)
             self.records += pending[:kept]
+        # The unsynced records have the last positions, whatever a fault took of them.
+        self._supersede(self.synced_position + kept)
+        self.checkpoints.clear()
         self.loses_unsynced = False
         self.synced_position = self.position
+        if self.is_gone:
+            return (), "the checkpoint is cut off"
         if self.damaged_at is not None and self.damaged_at < len(self.records):
             return (
                 tuple(self.records[: self.damaged_at]),
@@ -127,6 +163,8 @@ class Disk:
             cut = min(records, len(kept))
             del kept[len(kept) - cut :]
             records -= cut
+        if self.begins_with_checkpoint and not self.records:
+            self.is_gone = True
         return before - len(self.records) - len(self.unsynced)
 
     def flip(self) -> int | None:
@@ -143,5 +181,6 @@ class Disk:
         self.is_damaged = True
         gone = len(self.records) + len(self.unsynced)
         self.records, self.unsynced = [], []
+        self.begins_with_checkpoint = self.is_gone = False
         self.damaged_at = None
         return gone

@@ -14,7 +14,6 @@ from heapq import heappush
 from typing import Any, Protocol
 
 from harness.environments.sim.disk import FULL, Disk
-from harness.environments.sim.node_clock import NodeClock
 from harness.environments.sim.world import World
 from harness.errors import HarnessError
 from histories import tracing
@@ -38,6 +37,7 @@ from targets.core import (
     Trace,
 )
 from targets.machines.machine import MachineFailed
+from targets.skewed_clock import SkewedClock
 
 NEVER = 2**62
 """More effects than any process performs."""
@@ -64,7 +64,8 @@ class Flight(Protocol):
 
 
 class Timer:
-    """One named timer. `armed_ns`: the true time of the queue entry that will look at it; None when there is none.
+    """One named timer. `deadline_ns`: on the node's monotonic clock. `armed_ns`: the true time of the queue entry that will look at
+    it; None when there is none.
 
     Most timers are moved many times before they fire: moving one to a later time changes only `deadline_ns`, and the entry
     that looks at it too early puts itself back.
@@ -96,7 +97,7 @@ class Node:
         self.world = world
         self.name = name
         self.disk = disk
-        self.clock = NodeClock()
+        self.clock = SkewedClock()
         self.state: ProcessState = "dead"
         self.incarnation = 0
         self.step_cost_ns = 0
@@ -256,7 +257,7 @@ class Node:
         if not effects:
             return
         if self._doom is not None:
-            self._perform_doomed(effects, local_ns)
+            self._perform_doomed(effects)
             return
         waits = self.disk.position > self.disk.synced_position
         is_unsynced = False
@@ -264,7 +265,7 @@ class Node:
         for effect in effects:
             kind = effect.__class__
             if kind is SetTimer:
-                self._set_timer(effect, local_ns)  # type: ignore[arg-type]
+                self._set_timer(effect)  # type: ignore[arg-type]
             elif waits and kind is not Persist and kind is not CancelTimer and kind is not Halt:
                 if is_unsynced and kind is not Trace:
                     # What is to be said waits for these records, and not for those that the step writes after it.
@@ -293,7 +294,7 @@ class Node:
         if is_unsynced:
             self._begin_sync()
 
-    def _perform_doomed(self, effects: Sequence[Effect], local_ns: int) -> None:
+    def _perform_doomed(self, effects: Sequence[Effect]) -> None:
         """As `step`, counting down to the process' death."""
         for effect in effects:
             if self._doom == 0:
@@ -303,7 +304,7 @@ class Node:
                 self._doom -= 1
             kind = effect.__class__
             if kind is SetTimer:
-                self._set_timer(effect, local_ns)  # type: ignore[arg-type]
+                self._set_timer(effect)  # type: ignore[arg-type]
             elif kind is CancelTimer:
                 self._cancel_timer(effect)  # type: ignore[arg-type]
             elif kind is Halt:
@@ -376,7 +377,7 @@ class Node:
                 self._begin_sync()
             self.step(DiskFailed(FULL))
             return False
-        disk.append(effect.record, effect.token)
+        disk.append(effect.record, effect.token, effect.is_checkpoint)
         if self._doom_after_record is not None and not (
             self._doom_wants_rare and disk.commonest_kind() is type(effect.record)
         ):
@@ -428,17 +429,21 @@ class Node:
 
     # --- timers ---------------------------------------------------------------------------------------------------
 
-    def _set_timer(self, effect: SetTimer, local_ns: int) -> None:
+    def _set_timer(self, effect: SetTimer) -> None:
         timer = self._timers.get(effect.name)
         if timer is None:
             timer = self._timers[effect.name] = Timer(effect.name, self.incarnation)
         delay_ns = effect.delay_ns
-        timer.deadline_ns = deadline_ns = local_ns + (delay_ns if delay_ns > 0 else 0)
         clock = self.clock
-        true_ns = deadline_ns - clock.offset_ns if clock.is_plain else clock.true_ns(deadline_ns)
+        world = self.world
+        if clock.is_plain:
+            true_ns = world.now_ns + (delay_ns if delay_ns > 0 else 0)
+            timer.deadline_ns = true_ns + clock.drift_ns
+        else:
+            timer.deadline_ns = deadline_ns = clock.monotonic_ns(world.now_ns) + max(0, delay_ns)
+            true_ns = clock.true_ns(deadline_ns)
         if timer.armed_ns is None or true_ns < timer.armed_ns:
             timer.armed_ns = true_ns
-            world = self.world
             heappush(world.heap, (true_ns, world.next_seq(), self._timer_due, (timer, true_ns)))
 
     def _cancel_timer(self, effect: CancelTimer) -> None:
@@ -455,7 +460,7 @@ class Node:
             return
         world = self.world
         clock = self.clock
-        true_ns = timer.deadline_ns - clock.offset_ns if clock.is_plain else clock.true_ns(timer.deadline_ns)
+        true_ns = timer.deadline_ns - clock.drift_ns if clock.is_plain else clock.true_ns(timer.deadline_ns)
         if true_ns > world.now_ns:
             timer.armed_ns = true_ns
             heappush(world.heap, (true_ns, world.next_seq(), self._timer_due, (timer, true_ns)))
@@ -468,12 +473,14 @@ class Node:
         self.step(timer.event)
 
     def set_clock(self, offset_ns: int | None = None, rate: float | None = None) -> None:
-        """Set the clock or its rate; timers keep the deadline that they have on this clock, and so move in true time."""
+        """Set the clock or its rate. Timers run on the monotonic clock: a jump does not move them, another rate does."""
         now_ns = self.world.now_ns
         if offset_ns is not None:
             self.clock.set_offset(now_ns, offset_ns)
         if rate is not None:
             self.clock.set_rate(now_ns, rate)
+        if rate is None:
+            return
         for timer in self._timers.values():
             if timer.deadline_ns is not None:
                 timer.armed_ns = max(now_ns, self.clock.true_ns(timer.deadline_ns))
