@@ -298,11 +298,8 @@ MUTANTS = (
     Mutant(
         "appends-are-synced-before",
         WAL,
-        "            written = 0\n            while written < len(frame):\n"
-        "                written += os.pwrite(self._file, frame[written:], self._end + written)\n"
-        "            os.fdatasync(self._file)\n",
-        "            os.fdatasync(self._file)\n            written = 0\n            while written < len(frame):\n"
-        "                written += os.pwrite(self._file, frame[written:], self._end + written)\n",
+        "            _write(self._file, frame, self._end)\n            os.fdatasync(self._file)\n",
+        "            os.fdatasync(self._file)\n            _write(self._file, frame, self._end)\n",
         "a node would lose what it acknowledged in a power failure",
         ("test_wal_power_loss.py", "test_wal.py"),
     ),

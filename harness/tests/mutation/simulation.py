@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.tests.mutation.mutant import Mutant
 
 SIM = "harness/environments/sim/"
-DISK, NODE, NETWORK, CLOCK = SIM + "disk.py", SIM + "node.py", SIM + "network.py", SIM + "node_clock.py"
+DISK, NODE, NETWORK, CLOCK = SIM + "disk.py", SIM + "node.py", SIM + "network.py", "targets/skewed_clock.py"
 CAPABILITIES, LIVENESS, CLIENTS = SIM + "capabilities.py", SIM + "liveness.py", SIM + "clients.py"
 ENVIRONMENT, GUARD = SIM + "environment.py", SIM + "guard.py"
 
@@ -333,10 +333,10 @@ MUTANTS = (
     Mutant(
         "slow-clocks-wake-early",
         CLOCK,
-        "return self.base_true_ns - (-(local_ns - self.base_local_ns) * BILLION // self.rate_ppb)",
-        "return self.base_true_ns + (local_ns - self.base_local_ns) * BILLION // self.rate_ppb",
+        "return self.base_true_ns - (-(monotonic_ns - self.base_monotonic_ns) * BILLION // self.rate_ppb)",
+        "return self.base_true_ns + (monotonic_ns - self.base_monotonic_ns) * BILLION // self.rate_ppb",
         "a timer would fire before its deadline on a clock that drifts",
-        ("test_sim_clock.py",),
+        ("test_clock_deadlines.py",),
     ),
     Mutant(
         "rate-from-the-beginning",
@@ -344,7 +344,7 @@ MUTANTS = (
         "self._rebase(now_ns, self.local_ns(now_ns), rate_ppb)",
         "self._rebase(now_ns, now_ns, rate_ppb)",
         "a change of the rate would undo the clock's offset",
-        ("test_sim_clock.py",),
+        ("test_clock_deadlines.py",),
     ),
     Mutant(
         "liveness-without-the-silent",
