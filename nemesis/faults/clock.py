@@ -15,6 +15,8 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from histories.faults import FaultResult
 from histories.op import Op
 from histories.units import NS_PER_S
@@ -74,7 +76,7 @@ class Clock:
 
     def invoke(self, op: Op) -> FaultResult:
         if op.f == STOP:
-            return self.heal()
+            return self._stop()
         kind = op.value["kind"]
         asked = op.value["rate"] if kind == DRIFT else op.value["offset_ns"]
         self._learn(self._offsets())
@@ -107,7 +109,18 @@ class Clock:
         return (fault.name == f"{self.name}:{DRIFT}") == (kind == DRIFT)
 
     def heal(self) -> FaultResult:
-        """Let every clock show what it did before the first fault."""
+        """Let every clock show what it did before the first fault. Skipped where the moved clocks went with their processes."""
+        result = self._stop()
+        if result.status == "indeterminate" and self._moved() and self._moved() <= self._stopped():
+            return replace(result, status="skipped")
+        return result
+
+    def _moved(self) -> set[NodeId]:
+        """The nodes whose clocks were moved, and not yet seen to be right again."""
+        return self.asked_ns.keys() | self.drifting
+
+    def _stop(self) -> FaultResult:
+        """Undo what was done to the clocks. Only a clock that was read is lifted; the next stop looks at the others again."""
         before = self._offsets()
         self._learn(before)
         lifting = self.book.open(self.name)
@@ -116,14 +129,25 @@ class Clock:
         self.clocks.heal()
         acted_ns = self.book.now_ns()
         # Only clocks that a fault moved are compared.
-        moved = dict.fromkeys(sorted(self.asked_ns.keys() | self.drifting), 0)
+        moved = dict.fromkeys(sorted(self._moved()), 0)
         result = self._measured(None, moved, dict.fromkeys(sorted(self.drifting), 1.0), before)
         if result.status == "installed":
-            self.asked_ns.clear()
-            self.drifting.clear()
+            unread = self._unread(result.evidence)
             for fault in lifting:
-                fault.lifted(at_ns=acted_ns)
+                if seen := fault.nodes - unread:
+                    fault.lifted(seen, at_ns=acted_ns)
+            self.asked_ns = {node: 0 for node in self.asked_ns if node in unread}
+            self.drifting &= unread
         return result
+
+    def _unread(self, evidence: Mapping[str, Any]) -> set[NodeId]:
+        """The moved nodes whose clock, or whose rate where it drifted, was not read."""
+        offsets, rates = evidence["offsets_ns"], evidence.get("rates", {})
+        return {
+            node
+            for node in self._moved()
+            if offsets.get(node) is None or (node in self.drifting and rates.get(node) is None)
+        }
 
     def _learn(self, offsets: Mapping[NodeId, int | None]) -> None:
         """Note the natural offsets that are not known yet. A node that was dead at its first fault and answers now shows its
@@ -167,7 +191,7 @@ class Clock:
         if unexplained:
             why = f"no clock reading from {', '.join(unexplained)}"
             return FaultResult("indeterminate", did=did, evidence=evidence, why=why)
-        if did is not None and asked and asked == set(silent):
+        if asked and asked == set(silent):
             why = f"no clock was read: {', '.join(silent)} dead or paused"
             return FaultResult("indeterminate", did=did, evidence=evidence, why=why)
         return FaultResult("installed", did=did, evidence=evidence)

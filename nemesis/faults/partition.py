@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from histories.faults import FaultResult
 from histories.op import Op
 from nemesis import shapes
@@ -33,6 +35,8 @@ START, STOP = "start-partition", "stop-partition"
 PRIMARY = "primary"
 FLAPPING = "flapping"
 
+NO_LINK_OPEN = "no open link was seen: each ends at a node that is down"
+
 PROBES_MAX = 3
 """A busy machine or a lossy link can lose one probe; an open link that fails three in a row is cut for all we know."""
 
@@ -53,8 +57,9 @@ class Partition:
         return self._start(op.value) if op.f == START else self._stop()
 
     def heal(self) -> FaultResult:
-        """No link is cut or disturbed any more: it is the end of the run."""
-        return self._lift(self.links.heal)
+        """No link is cut or disturbed any more: it is the end of the run. Skipped where no two nodes run that a link could join."""
+        result = self._lift(self.links.heal)
+        return replace(result, status="skipped") if result.why == NO_LINK_OPEN else result
 
     def _start(self, value: Any) -> FaultResult:
         shape, grudge = parse(value, self.cluster.nodes)
@@ -109,6 +114,8 @@ class Partition:
             first = wrong[0]
             why = f"{len(wrong)} links disagree; {first['from']} to {first['to']}: asked {first['asked']}, "
             return FaultResult("indeterminate", did=did, evidence=evidence, why=f"{why}measured {first['measured']}")
+        if not grudge and lifting and "answers" not in reach.values():
+            return FaultResult("indeterminate", did=did, evidence=evidence, why=NO_LINK_OPEN)
         for fault in lifting:
             fault.lifted(at_ns=acted_ns)
         if grudge and "cut" not in reach.values():

@@ -19,6 +19,7 @@ from nemesis.book import OpenFault
 from nemesis.capabilities import FaultError, Spans
 from nemesis.family import Window
 from nemesis.faults.disk import PARAMETERS
+from nemesis.faults.partition import NO_LINK_OPEN
 from nemesis.nemesis import Nemesis
 from nemesis.registry import chosen_families, families, final_ops, parse_nemesis
 from nemesis.tests.fake_cluster import FakeCluster
@@ -281,6 +282,55 @@ def test_clocks_of_dead_nodes_cannot_be_read() -> None:
     value = {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}}
     assert bench.do("start-clock", value).status == "installed"
     assert bench.do("stop-clock").status == "installed"
+
+
+def test_a_clock_that_nobody_read_at_the_stop_is_not_seen_to_be_right() -> None:
+    bench = Bench()
+    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}})
+    bench.do("kill", ["n1", "n2"])
+    stopped = bench.do("stop-clock")
+    assert (stopped.status, stopped.why) == ("indeterminate", "no clock was read: n1, n2 dead or paused")
+    assert "clock:offset n1 n2" in bench.in_force()
+    bench.do("start", ["n1"])
+    assert bench.do("stop-clock").status == "installed"
+    assert "clock:offset n2" in bench.in_force(), "n1 was read and n2 was not"
+    bench.do("start", ["n2"])
+    assert bench.do("stop-clock").status == "installed"
+    assert bench.in_force() == []
+
+
+def test_the_clock_of_a_node_that_never_comes_back_is_no_heal_that_failed() -> None:
+    bench = Bench()
+    bench.do("start-clock", {"kind": "drift", "rate": {"n1": 2.0}})
+    bench.do("kill", ["n1"])
+    bench.cluster.lies.add("processes.start")
+    assert bench.nemesis.heal_all()["clock"].status == "skipped"
+
+
+def test_a_stopped_clock_is_known_once_its_node_runs_again() -> None:
+    """What it shows then is its natural offset: the stop has undone what was asked of it while it was down."""
+    bench = Bench()
+    bench.do("kill", ["n1"])
+    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}})
+    bench.do("stop-clock")
+    bench.do("start", ["n1"])
+    bench.do("stop-clock")
+    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}})
+    bench.cluster.lies.add("clocks.heal")
+    assert bench.do("stop-clock").status == "indeterminate", "it is a second off"
+
+
+def test_a_partition_is_not_seen_to_end_where_no_two_nodes_run() -> None:
+    bench = Bench()
+    bench.do("start-partition", SPLIT)
+    bench.do("kill", NODES)
+    stopped = bench.do("stop-partition")
+    assert (stopped.status, stopped.why) == ("indeterminate", NO_LINK_OPEN)
+    assert "partition n1 | n2 n3 n4 n5" in bench.in_force()
+    assert bench.nemesis.heal_all()["partition"].status in ("installed", "skipped")
+    bench.do("start", NODES)
+    assert bench.do("stop-partition").status == "installed"
+    assert bench.in_force() == []
 
 
 def test_packet_kinds_add_up_and_end_one_by_one() -> None:
