@@ -27,7 +27,7 @@ from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core
 from checkers.linearizability.table import Table, steps_for
-from checkers.linearizability.typed import told_apart
+from checkers.linearizability.typed import alike_keys, told_apart
 from checkers.linearizability.wording import in_words, plain
 from checkers.models.model import Model, Operation
 from checkers.verdict import Validity, Verdict
@@ -89,10 +89,14 @@ def linearizable(
 
     The evidence (Linearizability) has for VALID a legal order of each key (left out beyond CERTIFICATE_MAX operations),
     for INVALID each refuted key with the operation that does not fit and the states still possible before it, and each
-    key that was not decided, with its reason.
+    key that was not decided, with its reason. UNKNOWN where two keys differ in their types alone (1 and true).
     Raises UnfitHistory and MalformedHistory when it is no history of the model.
     """
     began_ns = time.perf_counter_ns()
+    if alike := alike_keys(history):
+        one, other = map(in_words, alike)
+        why = f"keys {one} and {other} are not told apart: give each object a key of another name"
+        return Verdict.unknown(why, CHECKER, evidence=Linearizability(model.name))
     results = search_keys(
         history,
         model,

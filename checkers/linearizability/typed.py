@@ -12,6 +12,9 @@ from operator import attrgetter
 from typing import Any
 
 from checkers.models.model import Model, Operation
+from histories.columns import OpColumns
+from histories.history import History
+from histories.op import freeze
 
 _PLAIN = frozenset({int, str, type(None)})
 """No two values of different types among these are equal."""
@@ -63,6 +66,37 @@ def told_apart(operations: list[Operation], model: Model) -> list[Operation]:
     if not kept:
         return operations
     return [_wrapped_operation(operation, kept) for operation in operations]
+
+
+def alike_keys(history: History) -> tuple[Any, Any] | None:
+    """Two keys that Python takes for equal although their types differ, or one, twice, that it takes for unequal to itself (nan);
+    None where there is no such key. Nobody can say which ops of such a history are about one object.
+    """
+    columns = history.ops if isinstance(history.ops, OpColumns) else None
+    keys = [columns.things[number] for number in set(columns.key)] if columns else [op.key for op in history.ops]
+    if set(map(type, keys)) <= _PLAIN:
+        return None
+    seen: dict[Any, tuple[Any, Any]] = {}
+    for key in keys:
+        frozen = freeze(key)
+        if not _is_itself(frozen):
+            return key, key
+        form = _form(frozen)
+        form_before, key_before = seen.setdefault(frozen, (form, key))
+        if form_before != form:
+            return key_before, key
+    return None
+
+
+def _is_itself(value: Any) -> bool:
+    return all(map(_is_itself, value)) if isinstance(value, tuple | frozenset) else bool(value == value)
+
+
+def _form(value: Any) -> Any:
+    """The types in a value, place by place."""
+    if isinstance(value, tuple):
+        return tuple(map(_form, value))
+    return frozenset((item, _form(item)) for item in value) if isinstance(value, frozenset) else type(value)
 
 
 def _valued(operations: Iterable[Operation]) -> Iterable[Operation]:

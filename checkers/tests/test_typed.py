@@ -13,8 +13,11 @@ from checkers.linearizability.typed import Typed, told_apart
 from checkers.models.model import Model, Operation
 from checkers.models.registry import find, names
 from checkers.verdict import Validity, guarded
+from histories.columns import OpColumns
 from histories.history import History
 from histories.op import Op, OpType
+
+OPEN_AND_OK: tuple[OpType, ...] = ("invoke", "ok")
 
 VALID, INVALID, UNKNOWN = Validity.VALID, Validity.INVALID, Validity.UNKNOWN
 
@@ -54,9 +57,8 @@ def filled(template: Any, value: Any) -> Any:
 
 def history(*steps: Step) -> History:
     ops: list[Op] = []
-    types: tuple[OpType, ...] = ("invoke", "ok")
     for f, argument, result in steps:
-        for op_type in types:
+        for op_type in OPEN_AND_OK:
             ops.append(Op(len(ops), len(ops), op_type, 0, f, None, argument if op_type == "invoke" else result))
     return History(ops)
 
@@ -160,3 +162,26 @@ def test_plain_values_cost_nothing() -> None:
     assert apart[:3] == operations
     assert apart[3].result == (Typed(True), 2)
     assert Typed(True) != Typed(1.0) != True  # noqa: E712 - what is compared is the wrapper
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, True), (1, 1.0), (["a", 0], ["a", False]), (float("nan"), 2)])
+@pytest.mark.parametrize("as_columns", [False, True])
+def test_keys_that_python_takes_for_equal_are_not_taken_for_one_object(one: Any, other: Any, as_columns: bool) -> None:
+    ops = [
+        Op(0, 0, "invoke", 0, "write", one, 5),
+        Op(1, 1, "ok", 0, "write", one, 5),
+        Op(2, 2, "invoke", 0, "read", other),
+        Op(3, 3, "ok", 0, "read", other),
+    ]
+    verdict = linearizable(History(OpColumns(ops) if as_columns else ops), find("register"))
+    assert verdict.validity is UNKNOWN
+    assert "not told apart" in verdict.reason
+
+
+def test_keys_of_many_types_are_many_objects() -> None:
+    ops: list[Op] = []
+    for key in (1, "1", 2.5, False, ["a", 1], ["a", 2], None):
+        for op_type in OPEN_AND_OK:
+            ops.append(Op(len(ops), len(ops), op_type, 0, "write", key, 5))
+    verdict = linearizable(History(ops), find("register"))
+    assert (verdict.validity, verdict.stats["keys"]) == (VALID, 7)
