@@ -6,7 +6,6 @@ is decided when the op is done.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,12 +92,9 @@ def windows(entries: Sequence[Entry]) -> list[tuple[int, ...]]:
     return [tuple(group) for group in groups]
 
 
-def save(schedule: Schedule, path: Path) -> None:
-    """`path` holds the schedule, whole or not at all. Raises OSError."""
-    text = msgspec.json.format(msgspec.json.encode(schedule, order="sorted"), indent=1)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(text + b"\n")
-    temporary.replace(path)
+def encode(schedule: Schedule) -> bytes:
+    """The schedule as the text of a file."""
+    return msgspec.json.format(msgspec.json.encode(schedule, order="sorted"), indent=1) + b"\n"
 
 
 def load(path: Path, nodes: Sequence[NodeId]) -> Schedule:

@@ -8,10 +8,10 @@ The harness promises (harness/clients/sessions.py), in the simulation and over H
 
 1. One session serves one process, and one op at a time. A process whose op ended `info` is never used again; the process that
    takes its place has a fresh session.
-2. Every Ask is answered exactly once: by a reply, or by NoReply. A reply that arrives later is dropped. 3. One time-out covers the
-whole op. When it has passed, the session is told NoReply("timeout"); the harness does not carry an Ask in answer to that, and the
-op is `info`. 4. The number of Asks for one op is bounded. A session that goes beyond it is wrong, and ends the run as a failure of
-the harness.
+2. Every Ask is answered exactly once: by a reply, or by NoReply. A reply that arrives later is dropped.
+3. One time-out covers the whole op. When it has passed, the session is told NoReply("timeout"); the harness does not carry an Ask
+   in answer to that, and the op is `info`.
+4. The number of Asks for one op is bounded. A session that goes beyond it is wrong, and ends the run as a failure of the harness.
 """
 
 from __future__ import annotations

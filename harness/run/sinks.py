@@ -13,7 +13,7 @@ from checkers import Validity
 from harness.environments.base import Environment
 from harness.spec import RunSpec
 from harness.store import modes, node_data
-from harness.store.runs import Findings, Result, RunDirectory, Store, write_json
+from harness.store.runs import Findings, Result, RunDirectory, Store, write_atomically, write_json
 from harness.store.traces import read_traces
 from histories import jsonl
 from histories.history import History
@@ -100,7 +100,7 @@ class FolderSink:
     def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                schedule.save(faults, self.run.schedule)
+                write_atomically(self.run.schedule, schedule.encode(faults))
                 stack.enter_context(logging_to(self.run.log))
                 self._store.point("current", self.run)
             except OSError as error:

@@ -91,7 +91,7 @@ STEPS: dict[str, tuple[object, str]] = {
     "the history is read": (jsonl, "read"),
     "vacuity": (checking, "vacuity"),
     "ops are counted": (checking, "count_ops"),
-    "the schedule is saved": (schedule, "save"),
+    "the schedule is saved": (schedule, "encode"),
     "the findings are kept": (sinks.FolderSink, "note_findings"),
     "the result is kept": (sinks.FolderSink, "keep"),
     "a link is set": (Store, "point"),

@@ -140,7 +140,7 @@ def _schedules(place: Path, text: bytes) -> None:
         return
     found.windows()
     schedule.outside_model(found, frozenset({"kill"}), 0.5)
-    schedule.save(found, place / "schedule.json")
+    (place / "schedule.json").write_bytes(schedule.encode(found))
 
 
 def _verdict(place: Path, text: bytes) -> None:
