@@ -161,8 +161,17 @@ def sweep(
             if fail_fast and result.validity is not Validity.VALID:
                 return
         return
-    with worker_pool(jobs) as executor:
-        yield from sweep_on(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests)
+    done = 0
+    try:
+        with worker_pool(jobs) as executor:
+            for result in sweep_on(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests):
+                done += 1
+                yield result
+    except BrokenExecutor as error:
+        raise HarnessError(
+            f"a worker of the sweep was killed from outside after {done} seeds, perhaps because memory ran out: "
+            "fewer --jobs need less"
+        ) from error
 
 
 def spec_of_seed(spec: RunSpec, seed: int) -> RunSpec:
@@ -184,24 +193,16 @@ def sweep_on(
     fail_fast: bool = False,
     with_digests: bool = False,
 ) -> Generator[SeedResult, None, None]:
-    """As `sweep`, on the workers of `executor`, of which there are `jobs`."""
+    """As `sweep`, on the workers of `executor`, of which there are `jobs`. Raises BrokenExecutor when one of them is gone."""
     left = iter(seeds)
     waiting: deque[Future[SeedResult]] = deque()
-    done = 0
     try:
         while True:
             while len(waiting) < jobs * AHEAD and (seed := next(left, None)) is not None:
                 waiting.append(executor.submit(run_seed, spec_of_seed(spec, seed), with_digests))
             if not waiting:
                 return
-            try:
-                result = waiting.popleft().result()
-            except BrokenExecutor as error:
-                raise HarnessError(
-                    f"a worker of the sweep was killed from outside after {done} seeds, perhaps because memory ran out: "
-                    "fewer --jobs need less"
-                ) from error
-            done += 1
+            result = waiting.popleft().result()
             yield result
             if fail_fast and result.validity is not Validity.VALID:
                 return

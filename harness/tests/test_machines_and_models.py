@@ -54,6 +54,12 @@ PAIRS: dict[str, tuple[str, str, Draw]] = {
         one_of(bare("read"), with_value("add"), with_value("remove"), with_value("contains")),
     ),
     "queue": ("queue", "fifo-queue", one_of(with_value("enqueue"), bare("dequeue"))),
+    "stack": ("stack", "lifo-stack", one_of(with_value("push"), bare("pop"), bare("peek"))),
+    "priority-queue": (
+        "priority-queue",
+        "priority-queue",
+        one_of(with_value("enqueue", [[2, 1], [1, 2], [2, 3]]), bare("dequeue"), bare("peek")),
+    ),
     "lock": ("lock", "fenced-lock", one_of(with_value("acquire"), with_value("release"))),
 }
 """What is done -> (machine, model, calls)."""
