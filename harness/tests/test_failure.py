@@ -83,13 +83,14 @@ def kill(number: int, from_ns: int, to_ns: int | None, node: str = "n1") -> list
 
 
 LOST = numbered(
+    *done(500 * MS, 1, "write", 7, "n1"),
     *done(800 * MS, 1, "write", 9, "n1"),
     *kill(1, 3 * S, 6 * S),
     *(event for i in range(40) for event in refused(7 * S + i * 10 * MS, 10 + i)),
     *kill(2, 18 * S, None, "n2"),
     *done(20 * S, 2, "read", None, "n3", result=7),
 )
-"""An acknowledged write at 0.8 s, a read at 20 s that does not see it, a kill and forty refused reads between them."""
+"""An acknowledged write at 0.8 s, a read at 20 s that sees the one before it, a kill and forty refused reads between them."""
 
 
 def result_of(name: str, verdict: Verdict) -> Result:
@@ -139,7 +140,11 @@ def test_of_many_faults_those_in_force_and_the_latest_are_told() -> None:
     kills = [event for i in range(FAULTS_MAX + 10) for event in kill(i, S + i * 20 * MS, S + i * 20 * MS + 5 * MS)]
     lasting = kill(99, S + MS, None, "n3")
     history = numbered(
-        *done(800 * MS, 1, "write", 9, "n1"), *lasting, *kills, *done(20 * S, 2, "read", None, "n3", result=7)
+        *done(500 * MS, 1, "write", 7, "n1"),
+        *done(800 * MS, 1, "write", 9, "n1"),
+        *lasting,
+        *kills,
+        *done(20 * S, 2, "read", None, "n3", result=7),
     )
     failure, lines = explained(history)
     assert len(failure.faults) == FAULTS_MAX

@@ -55,7 +55,8 @@ def test_every_place_of_the_core_is_one_to_break() -> None:
         "_on_request_vote",
         "_adopt_term",
         "_append_own",
-        "_on_append_entries",
+        "_follow",
         "_store",
         "_store",
+        "_persist_snapshot",
     ]

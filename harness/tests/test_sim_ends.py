@@ -126,16 +126,33 @@ def test_a_sync_that_ends_while_its_process_is_paused_is_noticed_when_it_goes_on
     assert seen(target.cores["n1"][0], SyncDone) == [SyncDone(1)]
 
 
-def test_a_jump_of_the_clock_fires_at_once_what_is_due_then() -> None:
-    def script(_core: Scripted, event: Event) -> Sequence[Effect]:
-        return [SetTimer("late", 60 * SECOND)] if isinstance(event, Started) else ()
+def one_minute(_core: Scripted, event: Event) -> Sequence[Effect]:
+    return [SetTimer("late", 60 * SECOND)] if isinstance(event, Started) else ()
 
-    environment, target = world_of(script)
+
+@pytest.mark.parametrize("offset_s", [100, -100])
+def test_a_jump_of_the_clock_moves_no_timer(offset_s: int) -> None:
+    environment, target = world_of(one_minute)
     run_for(environment, 1)
-    environment.cluster.clocks.set_offset({"n1": 100 * SECOND})
-    run_for(environment, 0.001)
+    environment.cluster.clocks.set_offset({"n1": offset_s * SECOND})
+    run_for(environment, 58.9)
+    assert [seen(target.cores[node][0], TimerFired) for node in ("n1", "n2")] == [[], []]
+    run_for(environment, 0.2)
+    assert [seen(target.cores[node][0], TimerFired) for node in ("n1", "n2")] == [[TimerFired("late")]] * 2
+
+
+def test_a_timer_that_is_set_already_goes_by_the_rate_that_its_clock_has_now() -> None:
+    environment, target = world_of(one_minute)
+    run_for(environment, 10)
+    environment.cluster.clocks.set_rate({"n1": 2.0, "n2": 0.5})
+    run_for(environment, 24.9)
+    assert seen(target.cores["n1"][0], TimerFired) == []
+    run_for(environment, 0.2)
     assert seen(target.cores["n1"][0], TimerFired) == [TimerFired("late")]
+    run_for(environment, 74.8)
     assert seen(target.cores["n2"][0], TimerFired) == []
+    run_for(environment, 0.2)
+    assert seen(target.cores["n2"][0], TimerFired) == [TimerFired("late")]
 
 
 def test_what_was_sent_to_a_process_over_a_stream_dies_with_it() -> None:

@@ -19,6 +19,8 @@ EXAMPLES: list[TraceEvent] = [
     tracing.Promised((3, "n2")),
     tracing.Appended(3, 4, ({"f": "write"}, None)),
     tracing.Truncated(3),
+    tracing.Snapshotted(3, 2, 3_735_928_559),
+    tracing.Installed(3, 2, 3_735_928_559),
     tracing.Accepted(3, (1, "n1"), {"f": "write"}),
     tracing.Committed(3),
     tracing.Chosen(3, {"f": "write"}),
@@ -59,3 +61,26 @@ def test_an_event_of_a_newer_version_is_refused() -> None:
 def test_a_recovered_log_is_whole(last_index: int, terms: tuple[tuple[int, int], ...], tail: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="recovered: "):
         Recovered(last_index, terms, tail)
+
+
+@pytest.mark.parametrize(
+    ("last_index", "terms", "tail"),
+    [
+        (4, (), ()),  # It ends before its snapshot.
+        (6, (), ()),
+        (6, ((5, 2),), ()),  # The snapshot stands for the fifth.
+        (6, ((7, 2),), ()),
+        (5, ((6, 2),), ()),
+        (6, ((6, 2),), (1, 2)),
+    ],
+)
+def test_a_log_behind_a_snapshot_is_whole(
+    last_index: int, terms: tuple[tuple[int, int], ...], tail: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="recovered: "):
+        Recovered(last_index, terms, tail, 5, 1)
+
+
+def test_a_log_may_end_with_its_snapshot_or_go_on_behind_it() -> None:
+    assert Recovered(5, (), (), 5, 1).last_index == 5
+    assert Recovered(7, ((6, 1), (7, 2)), (1, 2), 5, 1).last_index == 7
