@@ -127,6 +127,8 @@ class Clock:
         for fault in lifting:
             fault.lifting()
         self.clocks.heal()
+        # Also where nobody sees it yet: a clock that is read for the first time later shows its natural offset.
+        self.asked_ns = dict.fromkeys(self.asked_ns, 0)
         acted_ns = self.book.now_ns()
         # Only clocks that a fault moved are compared.
         moved = dict.fromkeys(sorted(self._moved()), 0)
@@ -136,7 +138,7 @@ class Clock:
             for fault in lifting:
                 if seen := fault.nodes - unread:
                     fault.lifted(seen, at_ns=acted_ns)
-            self.asked_ns = {node: 0 for node in self.asked_ns if node in unread}
+            self.asked_ns = dict.fromkeys(sorted(self.asked_ns.keys() & unread), 0)
             self.drifting &= unread
         return result
 

@@ -320,6 +320,19 @@ def test_a_stopped_clock_is_known_once_its_node_runs_again() -> None:
     assert bench.do("stop-clock").status == "indeterminate", "it is a second off"
 
 
+def test_a_clock_that_nobody_ever_read_before_its_stop_is_seen_to_be_right_later() -> None:
+    """No other node runs, so that the stop is not seen at all; what was asked for is undone for all that."""
+    bench = Bench()
+    bench.do("kill", ["n1"])
+    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}})
+    assert bench.do("stop-clock").status == "indeterminate"
+    bench.do("start", ["n1"])
+    assert bench.do("stop-clock").status == "installed"
+    assert bench.in_force() == []
+    assert bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}}).status == "installed"
+    assert bench.do("stop-clock").status == "installed"
+
+
 def test_a_partition_is_not_seen_to_end_where_no_two_nodes_run() -> None:
     bench = Bench()
     bench.do("start-partition", SPLIT)
