@@ -38,9 +38,6 @@ QUICK = [
     ("bring up", CONTROLLER, signal.SIGTERM),
     ("main", CONTROLLER, signal.SIGHUP),
     ("main", CONTROLLER, signal.SIGKILL),
-    ("main", SUPERVISOR, signal.SIGKILL),
-    ("main", FORK_SERVER, signal.SIGKILL),
-    ("quiet", CONTROLLER, signal.SIGHUP),
 ]
 """(phase, who gets the signal, which)"""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
