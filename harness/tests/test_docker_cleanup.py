@@ -23,7 +23,7 @@ def test_after_kill_9_of_the_controller_cleanup_collects_logs_and_traces_first(t
         *("--time-limit", "60", "--store", str(store)),
     )
     try:
-        awaited(lambda: history.exists() and '"kill"' in history.read_text(), 90, controller)
+        awaited(lambda: history.exists() and '"f":"kill"' in history.read_text(), 90, controller)
     finally:
         controller.kill()
         controller.wait()
