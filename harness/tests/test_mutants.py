@@ -15,10 +15,16 @@ PLACES = list(enumerate(mutants.places()))
 SEEDS = range(1, 201)
 WITHOUT_MESSAGE = ("_adopt_term", "_append_own")
 """What these write is the last thing of its step: there is nothing to change places with."""
+WITHOUT_NEED = ("_persist_snapshot",)
+"""The message behind what these write promises nothing that is theirs alone to keep. A snapshot holds what a majority had made
+durable before it was sent: a node that acknowledges one and forgets it breaks no promise, and its leader begins anew."""
+SNAPSHOTS = {"snapshot_entries": 20, "snapshot_chunk_chars": 64}
+"""So that a short run sends many snapshots, each in several chunks."""
 
 
 def standard(kind: str, number: int) -> RunSpec:
-    return msgspec.structs.replace(STANDARD, target=f"{mutants.__name__}:{kind}_{number}")
+    options = {**STANDARD.target_options, **(SNAPSHOTS if PLACES[number][1][0] == "_persist_snapshot" else {})}
+    return msgspec.structs.replace(STANDARD, target=f"{mutants.__name__}:{kind}_{number}", target_options=options)
 
 
 def found(spec: RunSpec) -> sweep.SeedResult:
@@ -35,10 +41,19 @@ def test_a_write_that_is_left_out_is_found(number: int, place: tuple[str, str]) 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("number", "place"), [item for item in PLACES if item[1][0] not in WITHOUT_MESSAGE])
+@pytest.mark.parametrize(
+    ("number", "place"), [item for item in PLACES if item[1][0] not in WITHOUT_MESSAGE + WITHOUT_NEED]
+)
 def test_a_write_behind_the_message_that_should_wait_for_it_is_found(number: int, place: tuple[str, str]) -> None:
     result = found(standard("swapped", number))
     assert result.validity is Validity.INVALID, place
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "place"), [item for item in PLACES if item[1][0] in WITHOUT_NEED])
+def test_a_write_that_no_message_needs_breaks_nothing_behind_it(number: int, place: tuple[str, str]) -> None:
+    results = sweep.sweep(standard("swapped", number), range(1, 21))
+    assert {result.seed: result.reason for result in results if result.validity is not Validity.VALID} == {}, place
 
 
 @pytest.mark.parametrize(("number", "place"), [item for item in PLACES if item[1][0] in WITHOUT_MESSAGE])
