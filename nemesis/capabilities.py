@@ -84,6 +84,11 @@ class Processes(Protocol):
         and not answer, for example one that needs a quorum to answer."""
         ...
 
+    def refused(self, nodes: Collection[NodeId]) -> Mapping[NodeId, str]:
+        """Those of these nodes that ended by a rule of their own since they were last started, as one whose disk is damaged should,
+        and why. Empty where nobody can tell such an end from another."""
+        ...
+
 
 class Clocks(Protocol):
     """The nodes' clocks, as offset and rate against the controller's."""

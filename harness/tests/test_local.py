@@ -254,13 +254,21 @@ def test_a_node_that_ends_by_itself_is_a_finding_and_a_killed_one_is_not(tmp_pat
         until(lambda: environment.crashed_nodes())
         halted = environment.findings()["nodes"]
         assert halted.validity is Validity.VALID
-        assert [(end.node, end.status) for end in halted.evidence_of(EndedNodes).ended] == [("n1", 3)]
+        (end,) = halted.evidence_of(EndedNodes).ended
+        assert (end.node, end.status) == ("n1", 3)
+        assert "the core halted: asked to" in end.words
+        processes = environment.cluster.processes
+        assert processes.refused(["n1", "n2", "n3"]) == {"n1": end.words}
+        start(environment.cluster, ["n1"])
+        processes.kill(["n1"])
+        assert processes.refused(["n1"]) == {}, "killed, and did not refuse"
         start(environment.cluster, ["n1"])
         os.kill(environment.statuses()["n3"]["pid"], signal.SIGKILL)
         until(lambda: len(environment.crashed_nodes()) == 2)
         killed = environment.findings()["nodes"]
         assert killed.validity is Validity.UNKNOWN
         assert "n3 ended by itself by signal 9" in killed.reason
+        assert processes.refused(["n3"]) == {}
         start(environment.cluster, ["n3"])
         assert call(environment, "raise", "n1").type == "info"
         until(lambda: len(environment.crashed_nodes()) == 3)

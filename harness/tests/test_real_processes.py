@@ -9,7 +9,9 @@ from typing import Any, cast
 import pytest
 
 from harness.environments.real.capabilities import Control, NodeDisks, NodeProcesses
+from harness.environments.real.labelled_processes import Ended
 from nemesis.capabilities import FaultError, Span
+from targets.node import HALTED
 
 NODES = ("n1", "n2", "n3")
 
@@ -21,6 +23,10 @@ class Noted:
         self.now = states
         self.asked: list[tuple[str, list[str]]] = []
         self.answers: dict[str, Any] = {}
+        self.end: list[Ended] = []
+
+    def ended(self) -> list[Ended]:
+        return list(self.end)
 
     def states(self) -> Mapping[str, str]:
         return self.now
@@ -46,6 +52,7 @@ def processes(control: Noted, resumed: list[str] | None = None) -> NodeProcesses
         lambda nodes, _timeout_s: frozenset(nodes),
         (resumed if resumed is not None else []).extend,
         lambda monotonic_ns: monotonic_ns - 90,
+        lambda ended: f"refused as {ended.pid}" if ended.status == HALTED else None,
     )
 
 
@@ -64,6 +71,18 @@ def disks(control: Noted, *, is_bounded: bool = True) -> NodeDisks:
 def test_a_process_that_nobody_knows_is_dead() -> None:
     assert processes(Noted(n1="running", n2="paused")).states() == {"n1": "running", "n2": "paused", "n3": "dead"}
     assert processes(Noted(n1="zombie")).states()["n1"] == "dead"
+
+
+def test_a_node_refused_when_its_last_process_did() -> None:
+    control = Noted(n1="dead", n2="dead", n3="dead")
+    subject = processes(control)
+    control.end = [Ended("n1", 1, HALTED), Ended("n2", 2, HALTED), Ended("n2", 3, -9)]
+    assert subject.refused(NODES) == {"n1": "refused as 1"}
+    subject.start(["n1", "n2"])
+    assert subject.refused(NODES) == {}, "what ended before it was started says nothing of the process that runs now"
+    control.end.append(Ended("n2", 5, HALTED))
+    assert subject.refused(["n1"]) == {}
+    assert subject.refused(NODES) == {"n2": "refused as 5"}
 
 
 def test_only_the_dead_are_started_and_only_the_paused_resumed() -> None:

@@ -219,6 +219,23 @@ def test_a_core_that_halts_on_a_sound_disk_is_wrong() -> None:
     assert found.evidence_of(EndedNodes).ended[0].words == "halted, though nothing was done to its disk: enough"
 
 
+def test_a_core_that_halts_because_its_disk_is_damaged_refused_to_run_until_it_is_started_on_a_sound_one() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        return [Halt(event.damage)] if isinstance(event, Started) and event.damage else writing(core, event)
+
+    environment, _ = world_of(script, kill_inside_step=0)
+    processes, disks = environment.cluster.processes, environment.cluster.disks
+    run_for(environment, 1)
+    processes.kill(["n1", "n2"])
+    assert processes.refused(["n1", "n2"]) == {}
+    disks.damage("bitflip", ["n1"], {"bits": 1})
+    processes.start(["n1"])
+    assert processes.refused(["n1", "n2", "n3"]) == {"n1": "record 1 of 1: its checksum does not match"}
+    disks.damage("wipe", ["n1"], {})
+    processes.start(["n1"])
+    assert (processes.refused(["n1"]), processes.states()["n1"]) == ({}, "running")
+
+
 def test_a_core_that_halts_because_its_disk_is_full_is_right_and_serves_again_when_all_is_healed() -> None:
     environment, _ = world_of(halting, kill_inside_step=0)
     environment.cluster.disks.damage("full", ["n1", "n2"], {})

@@ -67,7 +67,7 @@ class Disk:
         return self.heal() if op.f == STOP else self._damage(op.value)
 
     def heal(self) -> FaultResult:
-        """No disk is full or slow, and the nodes that this fault crashed run."""
+        """No disk is full or slow, and the nodes that this fault crashed run, or were started and refused to."""
         lasting = [fault for fault in self.book.open(self.name) if fault.holds is None]
         for fault in lasting:
             fault.lifting()
@@ -83,7 +83,12 @@ class Disk:
             states, seen = ProcessFault(self.cluster, self.book).start(started)
             evidence |= seen
             # A paused one runs again when the pause ends.
-            wrong += [f"{node} is {states.get(node)}" for node in started if states.get(node) in (None, "dead")]
+            refused = seen.get("refused", {})
+            wrong += [
+                f"{node} is {states.get(node)}"
+                for node in started
+                if states.get(node) in (None, "dead") and node not in refused
+            ]
         did = {"started": started} if started else None
         if wrong:
             return FaultResult("indeterminate", did=did, evidence=evidence, why="; ".join(wrong))

@@ -49,19 +49,24 @@ class Kill(ProcessFault):
         nodes = [node for group in groups for node in group]
         down: dict[NodeId, ProcessState] = {}
         silent: list[NodeId] = []
+        refused: dict[NodeId, str] = {}
         for group in groups:
             fault = self.book.begin(name, group, holds="dead")
             spans = self.processes.kill(group)
             states = self.states()
             self.seen_down(fault, states, spans)
             down.update({node: states[node] for node in group if node in states})
-            silent += self.start(group)[1].get("silent", [])
+            seen = self.start(group)[1]
+            silent += seen.get("silent", [])
+            refused |= seen.get("refused", {})
         after = self.states()
         did = {"nodes": nodes}
         evidence: dict[str, Any] = {"down": {node: down[node] for node in sorted(down)}, "states": after}
         if silent:
             evidence["silent"] = silent
         went_down = measured(did, evidence, down, nodes, ("dead",))
+        if refused:
+            evidence["refused"] = {node: refused[node] for node in sorted(refused)}
         return measured(did, evidence, after, nodes, ("running",)) if went_down.status == "installed" else went_down
 
 

@@ -88,17 +88,19 @@ class ProcessFault:
 
     def start(self, nodes: Collection[NodeId]) -> tuple[dict[NodeId, ProcessState], dict[str, Any]]:
         """Start those of these nodes that are dead. The result says what each process did after it had had time to answer; its
-        evidence says which of the started nodes answered."""
+        evidence says which of the started nodes did not answer, and which refused to run: those were started all the same."""
         held = self.book.holding("dead", nodes)
         for fault in held:
             fault.lifting(nodes)
         spans = self.processes.start(nodes)
         answering = self.processes.answering(sorted(spans), ANSWERS_WITHIN_S) if spans else frozenset()
         after = self.states()
-        up = [node for node in nodes if after.get(node) in NOT_DEAD]
+        refused = self.processes.refused([node for node in nodes if after.get(node) == "dead"])
         for fault in held:
-            fault.lifted(up, spans)
+            fault.lifted([node for node in nodes if after.get(node) in NOT_DEAD or node in refused], spans)
         evidence: dict[str, Any] = {"states": after}
+        if refused:
+            evidence["refused"] = {node: refused[node] for node in sorted(refused)}
         if silent := [node for node in sorted(spans) if node not in answering]:
             evidence["silent"] = silent
         return after, evidence
@@ -111,8 +113,12 @@ def measured(
     nodes: Sequence[NodeId],
     wanted: Collection[str],
 ) -> FaultResult:
-    """Installed when each of `nodes` is in a wanted state, else indeterminate with those that are not."""
-    wrong = [f"{node} is {states.get(node, 'unknown')}" for node in nodes if states.get(node) not in wanted]
+    """Installed when each of `nodes` is in a wanted state, or refused to run; else indeterminate with those that are not."""
+    wrong = [
+        f"{node} is {states.get(node, 'unknown')}"
+        for node in nodes
+        if states.get(node) not in wanted and node not in evidence.get("refused", ())
+    ]
     if wrong:
         return FaultResult("indeterminate", did=did, evidence=evidence, why=", ".join(wrong))
     return FaultResult("installed", did=did, evidence=evidence)

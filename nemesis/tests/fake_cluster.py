@@ -95,6 +95,8 @@ class FakeProcesses:
         self.now: dict[NodeId, ProcessState] = dict.fromkeys(cluster.nodes, "running")
         self.silent: set[NodeId] = set()
         """Those that never answer, running or not."""
+        self.refusing: dict[NodeId, str] = {}
+        """Those that end by a rule of their own when they are started, and why."""
 
     def _move(self, call: str, nodes: Collection[NodeId], able: Collection[ProcessState], to: ProcessState) -> Spans:
         """One node after another, each with times of its own."""
@@ -111,7 +113,9 @@ class FakeProcesses:
         return self._move("processes.kill", nodes, ["running", "paused"], "dead")
 
     def start(self, nodes: Collection[NodeId]) -> Spans:
-        return self._move("processes.start", nodes, ["dead"], "running")
+        spans = self._move("processes.start", nodes, ["dead"], "running")
+        self.now |= dict.fromkeys(self.refusing.keys() & spans.keys(), "dead")
+        return spans
 
     def pause(self, nodes: Collection[NodeId]) -> Spans:
         return self._move("processes.pause", nodes, ["running"], "paused")
@@ -121,6 +125,9 @@ class FakeProcesses:
 
     def answering(self, nodes: Collection[NodeId], timeout_s: float) -> frozenset[NodeId]:
         return frozenset(node for node in nodes if self.now[node] == "running" and node not in self.silent)
+
+    def refused(self, nodes: Collection[NodeId]) -> Mapping[NodeId, str]:
+        return {node: self.refusing[node] for node in nodes if node in self.refusing and self.now[node] == "dead"}
 
     def states(self) -> Mapping[NodeId, ProcessState]:
         self.cluster.does("processes.states")

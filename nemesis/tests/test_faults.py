@@ -247,6 +247,31 @@ def test_a_rolling_restart_goes_in_its_order_and_shows_each_node_down() -> None:
     assert result.evidence["down"] == {"n2": "dead", "n4": "dead"}
 
 
+@pytest.mark.parametrize(("down", "back"), [(("kill", ["n1", "n2"]), "start"), (("restart", ["n1", "n2"]), None)])
+def test_a_node_that_refuses_to_run_was_started_for_all_that(down: tuple[str, Any], back: str | None) -> None:
+    bench = Bench()
+    bench.cluster.processes.refusing["n2"] = "the disk is damaged"
+    results = [bench.do(*down)] + ([bench.do(back)] if back else [])
+    assert [result.status for result in results] == ["installed"] * len(results)
+    assert results[-1].evidence["states"]["n2"] == "dead"
+    assert results[-1].evidence["refused"] == {"n2": "the disk is damaged"}
+    assert bench.in_force() == []
+    assert bench.nemesis.heal_all()["kill"].status == "installed"
+    bench.cluster.processes.kill(["n1"])
+    bench.cluster.lies.add("processes.start")
+    healed = bench.nemesis.heal_all()["kill"]
+    assert (healed.status, healed.why) == ("indeterminate", "n1 is dead"), "nobody heard n1 refuse"
+
+
+def test_the_disk_is_healed_where_its_node_refuses_to_run() -> None:
+    bench = Bench()
+    bench.do("damage-disk", {"kind": "bitflip", "nodes": ["n1", "n2"], "parameters": {"bits": 1}})
+    bench.cluster.processes.refusing["n2"] = "the disk is damaged"
+    healed = bench.nemesis.heal_all()["disk"]
+    assert (healed.status, healed.evidence["refused"]) == ("installed", {"n2": "the disk is damaged"})
+    assert bench.in_force() == []
+
+
 def test_clocks_are_judged_on_top_of_their_natural_offsets() -> None:
     bench = Bench()
     result = bench.do("start-clock", {"kind": "jump", "offset_ns": {"n1": -SECOND_NS, "n2": 0}})

@@ -46,7 +46,8 @@ class Control(Protocol):
 
 class NodeProcesses:
     """Implements nemesis.capabilities.Processes. start: starts nodes, and returns when; answering: returns those that answer in
-    time; resumed: called with the nodes that run again after a pause; run_ns: converts a monotonic time to the run's clock."""
+    time; resumed: called with the nodes that run again after a pause; run_ns: converts a monotonic time to the run's clock;
+    why_refused: says of a process that ended why it refused to run, None when it ended otherwise."""
 
     def __init__(
         self,
@@ -56,10 +57,14 @@ class NodeProcesses:
         answering: Callable[[Collection[NodeId], float], frozenset[NodeId]],
         resumed: Callable[[Collection[NodeId]], None],
         run_ns: Callable[[int], int],
+        why_refused: Callable[[Ended], str | None] = lambda _ended: None,
     ) -> None:
         self._control = control
         self._nodes = nodes
         self._start = start
+        self._why_refused = why_refused
+        self._ended_before: dict[NodeId, int] = {}
+        """How many processes of the node had ended by themselves when it was last started."""
         self.answering = answering
         self._resumed = resumed
         self._run_ns = run_ns
@@ -71,7 +76,21 @@ class NodeProcesses:
     def start(self, nodes: Collection[NodeId]) -> Spans:
         """Start those that were dead. A process that exits again is no error here: `states` shows it."""
         states = self.states()
-        return self._on_run_clock(self._start([node for node in sorted(nodes) if states[node] == "dead"]))
+        dead = [node for node in sorted(nodes) if states[node] == "dead"]
+        ended = self._control().ended() if dead else []
+        self._ended_before |= {node: sum(end.node == node for end in ended) for node in dead}
+        return self._on_run_clock(self._start(dead))
+
+    def refused(self, nodes: Collection[NodeId]) -> Mapping[NodeId, str]:
+        """Those that ended by a rule of their own since they were last started, and why."""
+        ended = self._control().ended() if nodes else []
+        found: dict[NodeId, str] = {}
+        for node in sorted(nodes):
+            since = [end for end in ended if end.node == node][self._ended_before.get(node, 0) :]
+            why = self._why_refused(since[-1]) if since else None
+            if why is not None:
+                found[node] = why
+        return found
 
     def pause(self, nodes: Collection[NodeId]) -> Spans:
         """Stop these, as by SIGSTOP."""

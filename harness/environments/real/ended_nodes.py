@@ -31,11 +31,17 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verd
     """
     failed = [end for end in ended if end.status == MACHINE_FAILED and has_cores]
     if failed:
-        raise HarnessError(f"{failed[0].node}: {log_end(failed[0].node).splitlines()[-1]}")
-    evidence = EndedNodes(tuple(_described(end, has_cores=has_cores) for end in ended)) if ended else None
+        raise HarnessError(f"{failed[0].node}: {last_line(failed[0].node, log_end)}")
+    described = []
+    for number, end in enumerate(ended):
+        # A log ends with what the last process of its node said.
+        is_last = all(later.node != end.node for later in ended[number + 1 :])
+        words = last_line(end.node, log_end) if is_last and end.status >= 0 else ""
+        described.append(_described(end, words, has_cores=has_cores))
+    evidence = EndedNodes(tuple(described)) if ended else None
     crashed = [end for end in ended if end.status == CRASHED and has_cores]
     if crashed:
-        reason = f"the core of {crashed[0].node} raised: {log_end(crashed[0].node).splitlines()[-1]}"
+        reason = f"the core of {crashed[0].node} raised: {last_line(crashed[0].node, log_end)}"
         return Verdict.invalid(reason, CHECKER, evidence=evidence)
     unexplained = [end for end in ended if end.status != HALTED or not has_cores]
     if unexplained:
@@ -43,7 +49,12 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verd
     return Verdict.valid(CHECKER, evidence=evidence)
 
 
-def _described(ended: Ended, *, has_cores: bool) -> EndedNode:
+def last_line(node: NodeId, log_end: LogEnd) -> str:
+    """What the node said last."""
+    return log_end(node).splitlines()[-1]
+
+
+def _described(ended: Ended, words: str, *, has_cores: bool) -> EndedNode:
     if has_cores and ended.status in (CRASHED, HALTED):
-        return EndedNode(ended.node, "crashed" if ended.status == CRASHED else "halted", status=ended.status)
-    return EndedNode(ended.node, "signalled" if ended.status < 0 else "exited", status=ended.status)
+        return EndedNode(ended.node, "crashed" if ended.status == CRASHED else "halted", words, status=ended.status)
+    return EndedNode(ended.node, "signalled" if ended.status < 0 else "exited", words, status=ended.status)

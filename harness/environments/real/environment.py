@@ -63,6 +63,7 @@ class RealCluster:
             lambda nodes, timeout_s: environment.access.answering(nodes, timeout_s),
             self._resumed,
             lambda monotonic_ns: environment.access.run_ns(monotonic_ns),
+            lambda ended: environment.access.why_refused(ended),
         )
         self.clocks: NodeClocks | None = None
         """The hook of our own nodes; of a program outside the project what `admit` finds that moves its clock."""

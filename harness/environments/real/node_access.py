@@ -27,6 +27,7 @@ from harness.environments.real.node_clocks import Tell
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId, ProcessState
 from targets import secret
+from targets.node import HALTED
 from targets.session import Call, Outcome, Session
 from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, ProgramClient
 from targets.timekeeping import Reading
@@ -99,6 +100,10 @@ class NodeAccess(ABC):
     @abstractmethod
     def argv(self, place: Place) -> list[str]:
         """The command line of a node's process."""
+
+    def why_refused(self, ended: Ended) -> str | None:
+        """Why this process, the last of its node, refused to run; None when it ended otherwise, or nobody can tell."""
+        return None
 
     @property
     def teller(self) -> Tell | None:
@@ -215,6 +220,10 @@ class CoreAccess(NodeAccess):
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
         """nodes: the verdict on the exit statuses of our own nodes."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=True)}
+
+    def why_refused(self, ended: Ended) -> str | None:
+        """What a node said last whose core halted."""
+        return ended_nodes.last_line(ended.node, self._log_end) if ended.status == HALTED else None
 
     def files(self, place: Place) -> dict[str, str]:
         """No files: the command line says everything."""

@@ -112,6 +112,10 @@ class SimProcesses:
         """Those that run: a core that runs answers."""
         return frozenset(node.name for node in self._named(nodes) if node.state == "running")
 
+    def refused(self, nodes: Collection[NodeId]) -> Mapping[NodeId, str]:
+        """Those whose core halted because of its disk, and why."""
+        return {node.name: node.refusal for node in self._named(nodes) if node.refusal is not None}
+
     def _done_at_once(self, names: Collection[NodeId], able: ProcessState, act: Callable[[Node], None]) -> Spans:
         """`act` on those in that state, which takes no virtual time."""
         nodes = [node for node in self._named(names) if node.state == able]

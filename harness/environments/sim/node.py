@@ -104,6 +104,8 @@ class Node:
         self.log: list[tuple[int, str]] = []
         self.ended_unasked: str | None = None
         """Why the process ended although nobody killed it: the core halted or raised. None after the next start."""
+        self.refusal: str | None = None
+        """Why the core halted because of its disk, as it should. None after the next start."""
         self.crashes: list[tuple[int, str]] = []
         """Each time the core raised, or halted without a cause: when, and the traceback or the reason."""
         self.flights: dict[int, Flight] = {}
@@ -138,7 +140,7 @@ class Node:
             return
         self.incarnation += 1
         self.state = "running"
-        self.ended_unasked = None
+        self.ended_unasked = self.refusal = None
         self._core = self._build(self.incarnation)
         self._busy_until_ns = 0
         self._is_unshown = False
@@ -364,6 +366,8 @@ class Node:
     def _halt(self, effect: Halt) -> None:
         if not (self.disk.is_full or self.disk.is_damaged):
             self.crashes.append((self.world.now_ns, f"halted, though nothing was done to its disk: {effect.reason}"))
+        else:
+            self.refusal = effect.reason
         self.kill(f"halted: {effect.reason}")
         self.ended_unasked = effect.reason
 
