@@ -101,7 +101,7 @@ def _judge(history: History, checker: str, *, is_once: bool) -> Verdict:
             if gone := _unmatched(required, element.takes):
                 lost.append((queue, element.value, required[-1]))
                 lost_count += gone
-            elif _unmatched([called for called, _ in acknowledged], element.takes):
+            if _unmatched([called for called, _ in acknowledged], element.takes) > gone:
                 missing_undrained.append(element.value)
             unexpected, duplicated = _surplus([called for called, _ in element.puts], element.takes)
             if unexpected:
