@@ -11,6 +11,7 @@ import io
 import platform as host
 import sysconfig
 import tarfile
+import threading
 from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -21,10 +22,15 @@ OURS = ("histories", "checkers", "nemesis", "targets", "harness")
 SUFFIXES = (".py", ".so")
 ENTRY_POINTS = "themis.targets"
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Machines are examined in threads. Python 3.11 fills the table behind `sysconfig` at first use, and shows it half filled to a
+second thread: the ABI was None then."""
+
 
 def platform() -> tuple[str, str]:
     """The interpreter ABI and the processor that this process's compiled modules are made for."""
-    return str(sysconfig.get_config_var("SOABI")), host.machine()
+    with _ONE_AT_A_TIME:
+        return str(sysconfig.get_config_var("SOABI")), host.machine()
 
 
 def make(target_module: str, distributions: Collection[str]) -> bytes:
