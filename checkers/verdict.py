@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -79,6 +79,13 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         """Nothing was decided, and `reason` says why."""
         assert reason, "an UNKNOWN verdict says why"
         return cls(Validity.UNKNOWN, checker, reason, evidence, stats or {})
+
+    def leaves(self, name: str = "") -> Iterator[tuple[str, Verdict]]:
+        """The verdicts that were not merged from others, with their names; `name` is this one's."""
+        if not self.parts:
+            yield name or self.checker, self
+        for part_name, part in self.parts.items():
+            yield from part.leaves(part_name)
 
     def evidence_of(self, kind: type[Found]) -> Found:
         """The evidence, which is of this kind. Raises TypeError when it is of another, or there is none."""

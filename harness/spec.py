@@ -28,7 +28,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     the time that each family's faults are in force; None: by the number of families (fault_planner.usual_share). nodes: names, in
     order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
     heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when
-    planned. vacuity: thresholds below which a run proves nothing.
+    planned. script_digest: of the script that replaces what the workload's clients would do; "" when they do that. vacuity:
+    thresholds below which a run proves nothing.
     """
 
     version: int = SPEC_VERSION
@@ -54,6 +55,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     client_timeout_s: float = 2.0
     seed: int = 0
     schedule_digest: str = ""
+    script_digest: str = ""
     vacuity: dict[str, int] = {}
     check_states: int | None = None
     check_time_limit_s: float | None = None

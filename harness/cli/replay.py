@@ -12,6 +12,7 @@ from harness.cli import options
 from harness.cli.ending import note
 from harness.cli.run import SHARE, STORE
 from harness.errors import HARNESS, VALID, Interrupted, UsageError
+from harness.generators import script as scripts
 from harness.report import summary
 from harness.report.difference import first_difference
 from harness.run import execute, plan
@@ -43,7 +44,8 @@ def replay(run: str, share: bool, store: Path) -> int:
         saved = schedule.load(directory.schedule, spec.nodes)
     except (BadSchedule, OSError) as error:
         raise UsageError(str(error)) from error
-    prepared = plan.prepare(spec, saved=saved)
+    script = scripts.load(directory.script, spec.concurrency) if spec.script_digest else None
+    prepared = plan.prepare(spec, saved=saved, script=script)
     if spec.env != "sim":
         again, result = execute.run_into(Store(store, is_shared=share), prepared)
         code = note(summary.code(result))

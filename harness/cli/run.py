@@ -12,6 +12,7 @@ from harness.cli import options
 from harness.cli.ending import note
 from harness.cli.sweep import sweep_seeds
 from harness.errors import VALID, UsageError, exit_code
+from harness.generators import script as scripts
 from harness.report import summary
 from harness.run import check, execute, plan
 from harness.spec import STATES_MAX, RunSpec
@@ -66,6 +67,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 @click.option("--beyond-model", is_flag=True, help="Allow faults that the target does not claim to survive.")
 @click.option(
     "--schedule", type=click.Path(path_type=Path, dir_okay=False), help="Replay the faults of this schedule.json."
+)
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Clients do the ops of this script.json and no others; see themis shrink.",
 )
 @click.option("--env", default="local", show_default=True, help="Where nodes run: sim, local, netns, docker, ssh.")
 @click.option(
@@ -128,6 +134,7 @@ def test(
     fault_share: float | None,
     beyond_model: bool,
     schedule: Path | None,
+    script: Path | None,
     env: str,
     env_option: tuple[str, ...],
     leave_running: bool,
@@ -203,11 +210,14 @@ def test(
         raise UsageError(f"--{error}") from error
     refuse_ignored(has_seeds=seeds is not None)
     if seeds is not None:
+        if script is not None:
+            raise UsageError("--seeds draws the ops of each seed anew; run a --script with --seed")
         return sweep_seeds(spec, options.seed_range(seeds), jobs, fail_fast, schedule, as_json)
+    scripted = None if script is None else scripts.load(script, spec.concurrency)
     ran: list[tuple[RunDirectory, Result]] = []
     for number in range(test_count):
         numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
-        prepared = plan.prepare(numbered, schedule)
+        prepared = plan.prepare(numbered, schedule, script=scripted)
         run, result = execute.run_into(Store(store, is_shared=share), prepared, keep_data=keep_data)
         note(summary.code(result))
         ran.append((run, result))

@@ -153,21 +153,13 @@ class Failure(msgspec.Struct, frozen=True):
 def failures(result: Result, history: History, spec: RunSpec) -> list[Failure]:
     """Every failure of the run, the violations first."""
     look = _Look(result, history, spec)
-    leaves = sorted(_leaves(result.verdict), key=lambda leaf: -leaf[1].validity.badness)
+    leaves = sorted(result.verdict.leaves(), key=lambda leaf: -leaf[1].validity.badness)
     return [
         look.with_faults(failure)
         for name, verdict in leaves
         if verdict.validity is not Validity.VALID
         for failure in look.failures_of(name, verdict)
     ]
-
-
-def _leaves(verdict: Verdict, name: str = "") -> Iterator[tuple[str, Verdict]]:
-    """The verdicts that were not merged from others, with their names."""
-    if not verdict.parts:
-        yield name or verdict.checker, verdict
-    for part_name, part in verdict.parts.items():
-        yield from _leaves(part, part_name)
 
 
 class _Look:

@@ -57,7 +57,7 @@ def run_into(store: Store, plan: Plan, *, keep_data: bool = False) -> tuple[RunD
 
     keep_data: the nodes' data directories are kept whatever the verdict is.
     """
-    sink = FolderSink.create(store, plan.spec, plan.folder, keep_data=keep_data)
+    sink = FolderSink.create(store, plan.spec, plan.folder, script=plan.script, keep_data=keep_data)
     interruption = Interruption()
     with interruption.handled(), created_by(is_shared=store.is_shared):
         return sink.run, execute(plan, sink, interruption)

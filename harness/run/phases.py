@@ -21,8 +21,12 @@ _log = logging.getLogger("themis")
 
 def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> Generator:
     """The generator of all ops of a run of `plan` under `faults`, from the first to the last."""
-    spec, rng = plan.spec, plan.rng("generator")
-    ops = gen.rate(rng, spec.rate_hz, plan.workload.generator(plan.context, rng))
+    spec, rng, script = plan.spec, plan.rng("generator"), plan.script
+    if script is None:
+        ops = gen.rate(rng, spec.rate_hz, plan.workload.generator(plan.context, rng))
+        final = plan.workload.final_generator(plan.context)
+    else:
+        ops, final = script.generator(final=False), script.generator(final=True)
     strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in due(plan, faults)]
     heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
     return gen.phases(
@@ -32,7 +36,7 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
         gen.log(QUIET),
         gen.sleep(spec.quiet_s),
         gen.log(FINAL),
-        gen.clients(plan.workload.final_generator(plan.context)),
+        gen.clients(final),
     )
 
 

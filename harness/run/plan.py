@@ -16,6 +16,8 @@ from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, Environment
 from harness.errors import UsageError, unknown_name
+from harness.generators.script import Script
+from harness.generators.script import check as check_script
 from harness.spec import RunSpec, typed_options
 from harness.workloads import claims
 from harness.workloads import registry as workloads
@@ -36,7 +38,8 @@ from targets.topology import Topology
 class Plan(msgspec.Struct, frozen=True):
     """A run with every name resolved and every option typed.
 
-    saved: the schedule to replay; None when faults are planned from the seed. outside_model: where that schedule leaves the
+    saved: the schedule to replay; None when faults are planned from the seed. script: the clients' ops; None when the workload
+    makes them. outside_model: where that schedule leaves the
     target's fault model, in words (only with --beyond-model).
     """
 
@@ -51,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True):
     thresholds: VacuityThresholds
     checkers: tuple[ClaimChecker, ...]
     outside_model: tuple[str, ...] = ()
+    script: Script | None = None
 
     @property
     def topology(self) -> Topology:
@@ -120,8 +124,11 @@ class Plan(msgspec.Struct, frozen=True):
             raise UsageError(str(error)) from error
 
 
-def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | None = None) -> Plan:
-    """The plan of `spec`. Its faults come from `saved` or `schedule_file`, or else are planned from the seed later.
+def prepare(
+    spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | None = None, script: Script | None = None
+) -> Plan:
+    """The plan of `spec`. Its faults come from `saved` or `schedule_file`, or else are planned from the seed later. The clients do
+    the ops of `script`, or else what the workload says.
 
     Raises UsageError that says what is wrong and what to do.
     """
@@ -162,6 +169,9 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
             )
         digest = hashlib.sha256(msgspec.json.encode(saved, order="sorted")).hexdigest()
         spec = msgspec.structs.replace(spec, schedule_digest=digest)
+    if script is not None:
+        check_script(script, spec.concurrency, "the script")
+        spec = msgspec.structs.replace(spec, script_digest=hashlib.sha256(msgspec.json.encode(script)).hexdigest())
     return Plan(
         spec=spec,
         target=target,
@@ -174,6 +184,7 @@ def prepare(spec: RunSpec, schedule_file: Path | None = None, saved: Schedule | 
         thresholds=typed_options("vacuity", spec.vacuity, VacuityThresholds),
         checkers=checkers,
         outside_model=tuple(outside),
+        script=script,
     )
 
 

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from checkers import Validity
 from harness.environments.base import Environment
+from harness.generators import script as scripts
+from harness.generators.script import Script
 from harness.spec import RunSpec
 from harness.store import modes, node_data
 from harness.store.runs import Findings, Result, RunDirectory, Store, write_atomically, write_json
@@ -78,20 +80,26 @@ class FolderSink:
     is_watched = True
     keeps_files = True
 
-    def __init__(self, store: Store, run: RunDirectory, *, keep_data: bool = False) -> None:
+    def __init__(
+        self, store: Store, run: RunDirectory, *, script: Script | None = None, keep_data: bool = False
+    ) -> None:
         self.run = run
+        self._script = script
         self._keep_data = keep_data
         self.directory = run.path
         self.run_id = run.run_id
         self._store = store
 
     @classmethod
-    def create(cls, store: Store, spec: RunSpec, folder: str, *, keep_data: bool = False) -> FolderSink:
-        """A new folder below store/`folder`. keep_data: the nodes' data directories are kept whatever the verdict is.
+    def create(
+        cls, store: Store, spec: RunSpec, folder: str, *, script: Script | None = None, keep_data: bool = False
+    ) -> FolderSink:
+        """A new folder below store/`folder`. script: what the clients do, to be kept with the run. keep_data: the nodes' data
+        directories are kept whatever the verdict is.
 
         Raises UsageError when the store cannot be written.
         """
-        return cls(store, store.create(spec, folder), keep_data=keep_data)
+        return cls(store, store.create(spec, folder), script=script, keep_data=keep_data)
 
     def discard(self) -> None:
         self._store.remove(self.run)
@@ -101,6 +109,8 @@ class FolderSink:
         with contextlib.ExitStack() as stack:
             try:
                 write_atomically(self.run.schedule, schedule.encode(faults))
+                if self._script is not None:
+                    write_atomically(self.run.script, scripts.encode(self._script))
                 stack.enter_context(logging_to(self.run.log))
                 self._store.point("current", self.run)
             except OSError as error:

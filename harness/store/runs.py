@@ -1,7 +1,7 @@
 """Where results are kept, one folder a run: store/<name>/<time>/.
 
-In it: spec.json, schedule.json, history.jsonl, findings.json, verdict.json, themis.log, nodes/<n>/. verdict.json says that the run
-is finished. It is written last and atomically, so that a reader never sees half of it.
+In it: spec.json, schedule.json, script.json where the clients did a script, history.jsonl, findings.json, verdict.json, themis.log,
+nodes/<n>/. verdict.json says that the run is finished. It is written last and atomically, so that a reader never sees half of it.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ class RunDirectory:
 
     spec = property(lambda self: self.path / "spec.json")
     schedule = property(lambda self: self.path / "schedule.json")
+    script = property(lambda self: self.path / "script.json")
     history = property(lambda self: self.path / "history.jsonl")
     findings = property(lambda self: self.path / "findings.json")
     verdict = property(lambda self: self.path / "verdict.json")

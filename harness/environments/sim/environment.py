@@ -238,6 +238,8 @@ class SimEnvironment:
                 if self._is_poll_due:
                     break
             else:
+                if wake_ns is None and self._is_poll_due:
+                    continue  # A fault op has ended, and neither a node nor a client is there to do anything before the next.
                 if wake_ns is None:
                     raise HarnessError("the interpreter waits for a completion, and nothing is left to happen")
                 world.now_ns = max(world.now_ns, wake_ns)

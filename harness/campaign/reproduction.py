@@ -1,0 +1,69 @@
+"""A failing run as files that fail again anywhere: reads a stored run as a case, and writes a pytest file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.campaign.case import Case, Failed, run_case
+from harness.errors import UsageError
+from harness.generators import script
+from harness.store.runs import RunDirectory, write_atomically
+from histories import jsonl
+from histories.printing import line
+from histories.units import NS_PER_S
+from histories.wellformed import MalformedHistory
+from nemesis import schedule
+from nemesis.schedule import BadSchedule
+
+TEST_FILE = "test_reproduction.py"
+
+_TEST = '''"""Runs the case beside this file (spec.json, schedule.json, script.json) again. Fails as long as the anomaly is there:
+
+{words}
+
+Written by `themis shrink`. Copy the folder into your tests.
+"""
+
+from pathlib import Path
+
+from harness.campaign.reproduction import rerun
+
+
+def test_the_case_is_valid() -> None:
+    failed = rerun(Path(__file__).parent)
+    assert failed is None, failed.words
+'''
+
+
+def read_case(run: RunDirectory) -> Case:
+    """The stored run as a case; the script of a run that had none is what its clients asked for. Raises UsageError for a run that
+    cannot be run again exactly, or that cannot be read."""
+    spec = run.read_spec()
+    if spec.env != "sim":
+        raise UsageError(
+            f"{run.path}: a run of the environment {spec.env}; only simulated runs fail again exactly. Look for the same failure "
+            "with --env sim --seeds 1..1000 and shrink that"
+        )
+    try:
+        faults = schedule.load(run.schedule, spec.nodes)
+        if run.script.exists():
+            return Case(spec, faults, script.load(run.script, spec.concurrency))
+        history = jsonl.read(run.history).history
+    except (BadSchedule, MalformedHistory) as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or error}") from error
+    return Case(spec, faults, script.recorded(history, spec.concurrency, int(spec.time_limit_s * NS_PER_S)))
+
+
+def rerun(directory: Path) -> Failed | None:
+    """Run the case in `directory` again, in memory: how it fails, or None when nothing is wrong."""
+    return run_case(read_case(RunDirectory(directory)))
+
+
+def write_test(run: RunDirectory, failed: Failed) -> Path:
+    """Write the pytest file that runs the stored case again; its path."""
+    path = run.path / TEST_FILE
+    words = line(failed.words, 120).replace("\\", "/").replace('"""', "'''")
+    write_atomically(path, _TEST.format(words=words).encode())
+    return path
