@@ -72,7 +72,11 @@ def _raw(place: str | PathLike[str]) -> BinaryIO:
     if os.fspath(place) == STANDARD_INPUT:
         # Kept whole: its beginning is read twice, once to tell the format.
         return io.BytesIO(sys.stdin.buffer.read())
-    return open(place, "rb")
+    file = open(place, "rb")  # noqa: SIM115 - the caller closes it
+    if file.seekable():
+        return file
+    with file:  # A pipe with a name, such as a shell's `<(...)`.
+        return io.BytesIO(file.read())
 
 
 def read_text(source: Source) -> str:

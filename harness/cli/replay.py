@@ -16,8 +16,8 @@ from harness.generators import script as scripts
 from harness.report import summary
 from harness.report.difference import first_difference
 from harness.run import execute, plan
+from harness.store.files import regular
 from harness.store.runs import Store
-from nemesis import schedule
 from nemesis.schedule import BadSchedule
 
 
@@ -41,8 +41,10 @@ def replay(run: str, share: bool, store: Path) -> int:
     directory = Store(store).find(run)
     spec = directory.read_spec()
     try:
-        saved = schedule.load(directory.schedule, spec.nodes)
-    except (BadSchedule, OSError) as error:
+        saved = directory.read_schedule()
+    except FileNotFoundError:
+        raise UsageError(f"{directory.schedule}: missing, so that nobody knows the run's faults") from None
+    except BadSchedule as error:
         raise UsageError(str(error)) from error
     script = scripts.load(directory.script, spec.concurrency) if spec.script_digest else None
     prepared = plan.prepare(spec, saved=saved, script=script)
@@ -66,7 +68,7 @@ def replay(run: str, share: bool, store: Path) -> int:
 def ops(history: Path) -> bytes:
     """The history's lines without its header, which names the run's folder. Raises UsageError when it cannot be read."""
     try:
-        return history.read_bytes().partition(b"\n")[2]
+        return regular(history).read_bytes().partition(b"\n")[2]
     except OSError as error:
         raise UsageError(f"{history}: {error.strerror or error}") from error
 

@@ -15,6 +15,7 @@ from harness.report.failure import Failure, failures
 from harness.report.space_time import diagram
 from harness.report.story import story
 from harness.spec import RunSpec
+from harness.store.files import regular
 from harness.store.runs import Result, RunDirectory
 from histories import jsonl
 from histories.history import History
@@ -92,7 +93,7 @@ def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: f
 def read_history(run: RunDirectory) -> History:
     """The run's history. Raises UsageError when it is malformed or missing."""
     try:
-        return jsonl.read(run.history).history
+        return jsonl.read(regular(run.history)).history
     except MalformedHistory as error:
         raise UsageError(str(error)) from error
     except OSError as error:

@@ -30,7 +30,6 @@ from histories.printing import line
 from histories.tracing import TraceRecord
 from histories.units import NS_PER_S
 from histories.wellformed import MalformedHistory
-from nemesis import schedule
 from nemesis.family import Entry
 from nemesis.schedule import BadSchedule, Schedule
 
@@ -147,6 +146,8 @@ def analyze(
             was_interrupted = findings.interrupted
     plan = prepare(spec, saved=read_schedule(directory, history, spec, say))
     result = check(plan, sink, directory.run_id, kept, failures, faults=plan.saved, was_interrupted=was_interrupted)
+    if directory.verdict.is_dir():  # No file can take its place.
+        directory.verdict.replace(directory.verdict.with_name(f"{directory.verdict.name}.damaged"))
     write_json(directory.verdict, result)
     return result
 
@@ -157,10 +158,10 @@ def read_schedule(
     """The run's schedule; None where there is no file. Where it is damaged, it is made anew of what the nemesis was asked to do,
     and the old file is kept beside it."""
     try:
-        return schedule.load(directory.schedule, spec.nodes)
+        return directory.read_schedule()
     except FileNotFoundError:
         return None
-    except (BadSchedule, OSError, RecursionError) as error:
+    except (BadSchedule, RecursionError) as error:
         why = str(error) or f"{directory.schedule}: nested too deeply"
     if not directory.is_damaged(directory.schedule):
         raise UsageError(

@@ -15,6 +15,7 @@ from harness.generators import script as scripts
 from harness.generators.script import Script
 from harness.spec import RunSpec
 from harness.store import modes, node_data
+from harness.store.files import regular
 from harness.store.runs import Findings, Result, RunDirectory, Store, write_atomically, write_json
 from harness.store.traces import read_traces
 from histories import jsonl
@@ -128,7 +129,7 @@ class FolderSink:
             yield writer.append
 
     def history(self) -> History:
-        return jsonl.read(self.run.history).history
+        return jsonl.read(regular(self.run.history)).history
 
     def traces(self) -> Iterable[TraceRecord]:
         return read_traces(self.run.nodes)

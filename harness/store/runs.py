@@ -22,8 +22,11 @@ import msgspec
 from checkers import Verdict
 from harness.errors import UsageError
 from harness.spec import RunSpec, UnreadableSpec, decode_spec
+from harness.store.files import regular
 from harness.store.modes import PRIVATE, SHARED, file_mode
 from histories.json_text import FILE_DEPTH_MAX, decoded
+from nemesis.schedule import BadSchedule, Schedule
+from nemesis.schedule import load as load_schedule
 
 TIME_FORMAT = "%Y%m%dT%H%M%S"
 
@@ -165,7 +168,7 @@ class RunDirectory:
     def read_spec(self) -> RunSpec:
         """The run's spec. Raises UsageError when this is no run folder or its spec is of another version."""
         try:
-            return decode_spec(self.spec.read_bytes(), str(self.spec))
+            return decode_spec(regular(self.spec).read_bytes(), str(self.spec))
         except FileNotFoundError:
             if self.history.exists():
                 raise UnreadableSpec(f"{self.spec}: missing; `themis analyze {self.path}` writes it anew") from None
@@ -185,7 +188,7 @@ class RunDirectory:
         except UnreadableSpec as error:
             why = str(error)
         try:
-            with self.history.open("rb") as file:
+            with regular(self.history).open("rb") as file:
                 header = decoded(msgspec.json.decode, file.readline(HEADER_BYTES_MAX), FILE_DEPTH_MAX)
             content = msgspec.json.encode(header["spec"])
             decode_spec(content, f"{self.history} line 1, spec")
@@ -219,20 +222,33 @@ class RunDirectory:
             found += _damage_of_lines(trace, "the first line is no record")
         return found
 
+    def read_schedule(self) -> Schedule:
+        """The faults that were saved with the run, for its own nodes.
+
+        Raises FileNotFoundError when there is no file; BadSchedule when it is damaged or cannot be read; UsageError as `read_spec`.
+        """
+        nodes = self.read_spec().nodes
+        try:
+            return load_schedule(regular(self.schedule), nodes)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise BadSchedule(str(self.schedule), None, error.strerror or str(error)) from error
+
     def read_findings(self) -> Findings | None:
         """What only the live run could see; None when it was not kept, or cannot be read."""
         try:
-            return decoded(msgspec.json.Decoder(Findings).decode, self.findings.read_bytes(), FILE_DEPTH_MAX)
+            return decoded(msgspec.json.Decoder(Findings).decode, regular(self.findings).read_bytes(), FILE_DEPTH_MAX)
         except (OSError, msgspec.DecodeError):
             return None
 
     def is_damaged(self, path: Path) -> bool:
-        """Whether this file of the run, which should hold a JSON object, does not."""
+        """Whether this file of the run, which should hold a JSON object, does not; one that is missing or not ours to read may."""
         try:
-            return not isinstance(decoded(msgspec.json.decode, path.read_bytes(), FILE_DEPTH_MAX), dict)
-        except OSError:
+            return not isinstance(decoded(msgspec.json.decode, regular(path).read_bytes(), FILE_DEPTH_MAX), dict)
+        except (FileNotFoundError, PermissionError):
             return False
-        except msgspec.DecodeError:
+        except (OSError, msgspec.DecodeError):
             return True
 
     def read_result(self) -> Result | None:
@@ -241,7 +257,7 @@ class RunDirectory:
         Raises UnusableResult when the file is damaged or of an older version, NewerResult when it is of a newer one.
         """
         try:
-            content = self.verdict.read_bytes()
+            content = regular(self.verdict).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -268,7 +284,7 @@ HEADER_BYTES_MAX = 1 << 24
 def _damage_of_lines(path: Path, first_is: str) -> list[str]:
     """What is wrong with the first line, or with the last whole one, of a file of JSON objects."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             first = file.readline(HEADER_BYTES_MAX)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - HEADER_BYTES_MAX))

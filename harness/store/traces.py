@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.store.files import regular
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.tracing import TraceRecord
 
@@ -29,7 +30,7 @@ def _in_own_order(path: Path) -> Iterator[tuple[int, TraceRecord]]:
     """(when it counts, record) of one node. A record never counts as earlier than the one before it, whatever its clock said."""
     decode = msgspec.json.Decoder(TraceRecord).decode
     latest_ns = 0
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         for line in file:
             try:
                 record = decoded(decode, line, FILE_DEPTH_MAX)

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from harness.tests.fuzzing import routes
+from targets import machine_registry
 
 pytestmark = pytest.mark.real
+
+
+def test_the_client_route_of_every_machine_is_fuzzed() -> None:
+    assert routes.COMMANDS.keys() == machine_registry.BUILT_IN.keys()
 
 
 @pytest.mark.parametrize("kind", routes.names())

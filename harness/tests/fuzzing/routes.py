@@ -39,6 +39,17 @@ COMMANDS: Mapping[str, Sequence[bytes]] = {
     "counter": (b'{"f":"add","key":"a","value":3}', b'{"f":"read","key":"a"}'),
     "set": (b'{"f":"add","key":"a","value":3}', b'{"f":"read","key":"a"}'),
     "queue": (b'{"f":"enqueue","key":"a","value":3}', b'{"f":"dequeue","key":"a"}'),
+    "stack": (
+        b'{"f":"push","key":"a","value":"x"}',
+        b'{"f":"pop","key":"a"}',
+        b'{"f":"peek","key":"a"}',
+    ),
+    "priority-queue": (
+        b'{"f":"enqueue","key":"a","value":[3,"x"]}',
+        b'{"f":"enqueue","key":"a","value":[-15,1]}',
+        b'{"f":"dequeue","key":"a"}',
+        b'{"f":"peek","key":"a"}',
+    ),
     "lock": (b'{"f":"acquire","key":"a","value":"me"}', b'{"f":"release","key":"a","value":"me"}'),
 }
 """Interface -> requests of its client route."""
