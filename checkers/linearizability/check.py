@@ -126,9 +126,7 @@ def search_keys(
 ) -> dict[Any, KeyResult]:
     """Key -> its entries and the raw result; options and errors as `linearizable`."""
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
-    by_key = entries_by_key(history, refused=refused, nil_reads=nil_reads)
-    _require_fit(by_key, model)
-    by_key = _told_apart(by_key, model)
+    by_key = fitting_entries(history, model, refused=refused, nil_reads=nil_reads)
     parts = split(by_key, model)
     table = _SharedTable(by_key, model)
     stop = Cancellation()
@@ -158,6 +156,18 @@ def search_keys(
         except KeyboardInterrupt:
             stop.cancel("interrupted")  # The pool waits for its threads on the way out.
             raise
+
+
+def fitting_entries(
+    history: History, model: Model, *, refused: bool = False, nil_reads: bool = False
+) -> dict[Any, Entries]:
+    """Key -> its operations, all of which the model knows, and no two values of different types in them that are equal.
+
+    Raises UnfitHistory and MalformedHistory.
+    """
+    by_key = entries_by_key(history, refused=refused, nil_reads=nil_reads)
+    _require_fit(by_key, model)
+    return _told_apart(by_key, model)
 
 
 def summarize(

@@ -22,7 +22,8 @@ from typing import Any
 import msgspec
 
 from checkers.verdict import Validity
-from harness.cli.check import LINEARIZABLE, Budget, find_model, judge
+from harness.cli.check import Budget, find_model, judge
+from harness.cli.consistencies import LINEARIZABLE
 from harness.run.check import analyze
 from harness.spec import RunSpec
 from harness.store.runs import Store

@@ -16,7 +16,8 @@ from checkers.evidence import CheckerCrash, Linearizability
 from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
 from checkers.models.model import Model
-from harness.cli import options
+from harness.cli import consistencies, options
+from harness.cli.consistencies import LINEARIZABLE
 from harness.cli.ending import note
 from harness.cli.progress import waiting
 from harness.errors import UsageError, unknown_name
@@ -32,7 +33,6 @@ from histories.printing import block, line
 from histories.sources import name_of
 from histories.wellformed import MalformedHistory
 
-LINEARIZABLE = "linearizable"
 TRACEBACK_MAX = 4_000
 MISFITS_SHOWN = 20
 
@@ -43,6 +43,13 @@ MISFITS_SHOWN = 20
     "--model",
     default=None,
     help="The sequential specification: a name with parameters, or package.module:Name.",
+)
+@click.option(
+    "--consistency",
+    default=None,
+    metavar="NAME",
+    help="What to check for. Default: linearizable. Also sequential (with --model), and for reads and writes causal, weak-causal, "
+    "causal-memory, read-your-writes, monotonic-reads, monotonic-writes, writes-follow-reads.",
 )
 @click.option(
     "--initial",
@@ -67,6 +74,7 @@ MISFITS_SHOWN = 20
 def check(
     history: Path,
     model: str | None,
+    consistency: str | None,
     initial: str | None,
     checker: tuple[str, ...],
     format_: Literal["auto", "jsonl", "edn", "jepsen-log", "kv-log"],
@@ -81,7 +89,8 @@ def check(
     HISTORY may be packed with gzip; - is standard input. docs/histories.md describes the formats.
 
     --model asks whether each key is linearizable for a sequential specification (docs/models.md lists them; parameters
-    are JSON in brackets: "register(initial=0)"). --checker runs a checker of your own (docs/checkers.md). With both, or
+    are JSON in brackets: "register(initial=0)"). --consistency asks for something weaker; --model takes its names as well
+    (docs/eventual.md). --checker runs a checker of your own (docs/checkers.md). With both, or
     several, the worst verdict counts.
 
     Exit code: 0 valid, 1 invalid, 2 unknown, also where no operation succeeded; 254 when the history is malformed; 130 or 143
@@ -92,14 +101,18 @@ def check(
       themis check store/latest/history.jsonl --model cas-register
       themis check history.edn --model cas-register --initial 0
       themis check history.edn --model multi-register --initial '{"x": 0, "y": 0}'
+      themis check history.jsonl --consistency causal
       themis check history.jsonl --checker mine:never_back
     """
-    if initial is not None and model is None:
+    if initial is not None and model is None and consistency is None:
         raise UsageError("--initial says how the object of --model begins: name the model")
-    specification = None if model is None else find_model(model, initial)
+    asked = consistencies.question(model, consistency, initial, find_model)
     checkers = claims.with_extra((), [claims.find_checker(name) for name in dict.fromkeys(checker)])
-    if specification is None and not checkers:
-        raise UsageError(f"say what to check for: --model, one of {', '.join(registry.names())}; or --checker")
+    if asked is None and not checkers:
+        raise UsageError(
+            f"say what to check for: --model, one of {', '.join(registry.names())}; --consistency, one of "
+            f"{', '.join(consistencies.NAMES)}; or --checker"
+        )
     try:
         with waiting(sys.stderr, "reading the history"):
             loaded = load(history, format_)
@@ -110,7 +123,12 @@ def check(
     if loaded.truncated and not as_json:
         options.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
     to_do: dict[str, Callable[[], Verdict]] = {}
-    if specification is not None:
+    if asked is not None and asked.consistency != LINEARIZABLE:
+        job = asked.check(loaded, states, time_limit)
+        to_do[asked.consistency] = partial(guarded, asked.consistency, job, lets_pass=(UnfitHistory, MalformedHistory))
+    elif asked is not None:
+        assert asked.model is not None
+        specification = asked.model
         observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
         budget = Budget(states, time_limit, jobs)
         to_do[LINEARIZABLE] = partial(judge, loaded, specification, budget, observe=observe)

@@ -11,13 +11,17 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from checkers.causal import causal
+from checkers.causal.check import Strength
 from checkers.linearizability import linearizable
 from checkers.models import registry as models
 from checkers.relaxed import final_set, total_queue, unique_ids, unordered_queue
+from checkers.sequential import sequential
+from checkers.sessions import GUARANTEES, Guarantee, session_guarantee
 from checkers.verdict import Verdict
 from harness.errors import UsageError, unknown_name
 from harness.workloads.base import Workload, WorkloadContext
@@ -32,7 +36,9 @@ CLAIMS: Mapping[str, str] = {
     "read-committed": "no transaction reads what was not committed",
     "linearizable": "each operation takes effect at one instant between its call and its answer",
     "sequential": "operations take effect in one order, which keeps each client's own",
-    "causal": "whoever sees an effect also sees its causes",
+    "causal": "whoever sees an effect also sees its causes, and all can agree on one order of the writes",
+    "causal-memory": "each client sees causes before effects, in one order of its own",
+    "weak-causal": "whoever sees an effect also sees its causes",
     "read-your-writes": "a client's reads see its own earlier writes",
     "monotonic-reads": "a client's reads never go back to an older state",
     "monotonic-writes": "a client's writes take effect in its order",
@@ -90,11 +96,37 @@ def check_linearizable(model: str, history: History, context: WorkloadContext) -
     )
 
 
+def check_sequential(model: str, history: History, context: WorkloadContext) -> Verdict:
+    """Whether all keys together are sequentially consistent for the model, within the run's budget."""
+    return sequential(
+        history.clients(),
+        models.find(model),
+        states_max=context.states_max,
+        time_limit_s=context.check_time_limit_s,
+    )
+
+
+def check_causal(strength: Strength, history: History, context: WorkloadContext) -> Verdict:
+    """Whether reads and writes are causally consistent, within the run's budget."""
+    return causal(history, strength, time_limit_s=context.check_time_limit_s)
+
+
+def check_session(guarantee: Guarantee, history: History, context: WorkloadContext) -> Verdict:
+    """Whether every client has that guarantee."""
+    return session_guarantee(history, guarantee)
+
+
 BUILT_IN: tuple[ClaimChecker, ...] = (
     *(
         ClaimChecker("linearizable", "linearizable", data_type, partial(check_linearizable, model))
         for data_type, model in SEQUENTIAL_MODELS.items()
     ),
+    *(
+        ClaimChecker("sequential", "sequential", data_type, partial(check_sequential, model))
+        for data_type, model in SEQUENTIAL_MODELS.items()
+    ),
+    *(ClaimChecker(strength, strength, "register", partial(check_causal, strength)) for strength in get_args(Strength)),
+    *(ClaimChecker(guarantee, guarantee, "register", partial(check_session, guarantee)) for guarantee in GUARANTEES),
     ClaimChecker("unordered-queue", "exactly-once", "queue", unordered_queue),
     ClaimChecker("unordered-queue", "exactly-once", "priority-queue", unordered_queue),
     ClaimChecker("total-queue", "at-least-once", "queue", total_queue),
@@ -103,7 +135,9 @@ BUILT_IN: tuple[ClaimChecker, ...] = (
     ClaimChecker("unique-ids", "unique", "ids", unique_ids),
 )
 
-STANDALONE: Mapping[str, ClaimChecker] = {row.name: row for row in BUILT_IN if row.name != "linearizable"}
+STANDALONE: Mapping[str, ClaimChecker] = {
+    row.name: row for row in BUILT_IN if row.name not in ("linearizable", "sequential")
+}
 """What `--checker` knows by name: checkers that need no model."""
 
 
@@ -129,7 +163,7 @@ def choose_checkers(claim: str, workload: Workload, *, claimed_by: str) -> tuple
     raise UsageError(
         f"{claimed_by} {claim!r}, which nothing can check for the workload {workload.name} (ops on {workload.data_type!r}). "
         f"It can be checked for: {', '.join(decidable)}. To check for one of them all the same, add: "
-        f"--consistency {decidable[0]}"
+        f"--consistency {'linearizable' if 'linearizable' in decidable else decidable[0]}"
     )
 
 

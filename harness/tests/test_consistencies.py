@@ -1,0 +1,56 @@
+"""`themis check --consistency`, and its names given to `--model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli import run_command
+from histories import jsonl
+from histories.builder import h
+
+BACK = (
+    "p0 invoke write x=1 | p0 ok write x=1 | p0 invoke write x=2 | p0 ok write x=2"
+    "| p1 invoke read x= | p1 ok read x=2 | p1 invoke read x= | p1 ok read x=1"
+)
+
+
+def check(tmp_path: Path, text: str, *options: str) -> int:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(text))
+    return run_command(["check", str(path), *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--consistency", "monotonic-reads"), 1),
+        (("--model", "monotonic-reads"), 1),
+        (("--consistency", "read-your-writes"), 0),
+        (("--model", "causal"), 1),
+        (("--checker", "causal"), 1),
+        (("--consistency", "sequential"), 1),
+        (("--consistency", "sequential", "--model", "register"), 1),
+        (("--consistency", "linearizable", "--model", "register"), 1),
+        (("--consistency", "sequential", "--model", "counter"), 254),
+        (("--consistency", "causal", "--model", "register"), 254),
+        (("--consistency", "linearizable"), 254),
+        (("--consistency", "causel"), 254),
+        (("--consistency", "causal", "--initial", "{"), 254),
+    ],
+)
+def test_exit_codes(tmp_path: Path, options: tuple[str, ...], code: int) -> None:
+    assert check(tmp_path, BACK, *options) == code
+
+
+def test_what_is_there_at_first(tmp_path: Path) -> None:
+    text = "p0 invoke read x= | p0 ok read x=0 | p0 invoke write x=1 | p0 ok write x=1"
+    for name in ("causal", "monotonic-reads", "sequential"):
+        assert check(tmp_path, text, "--consistency", name, "--initial", "0") == 0
+    assert check(tmp_path, text, "--consistency", "causal") == 1
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(tmp_path, BACK, "--consistency", "causel") == 254
+    assert "did you mean 'causal'" in capsys.readouterr().err
