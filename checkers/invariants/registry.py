@@ -19,6 +19,8 @@ BUILT_IN = {
     "state-machine-safety": _HERE + "state_machine_safety:StateMachineSafety",
     "durability": _HERE + "durability:Durability",
     "persistent-state": _HERE + "persistent_state:PersistentState",
+    "kept-commits": _HERE + "kept_commits:KeptCommits",
+    "sent-before-acknowledged": _HERE + "sent_before_acknowledged:SentBeforeAcknowledged",
 }
 
 

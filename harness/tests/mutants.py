@@ -18,27 +18,35 @@ import msgspec
 
 from targets import machine_registry
 from targets.core import Effect, Event, NodeId, Persist, Send
-from targets.raft import core as original
+from targets.raft import elections, installation, member, replication
+from targets.raft.core import Raft
+from targets.raft.options import RaftOptions
 from targets.raft.target import RaftTarget
+
+_MODULES = (elections, member, replication, installation)
+"""Where the core writes records."""
 
 _WRITE = re.compile(r"^ *self\._persist(?:_state)?\(.*\bout\b.*\)", re.MULTILINE)
 _INSIDE = "_persist_state"
 """Of the core's own functions, the one that only passes on what its callers write."""
 
 
-def _writes() -> list[tuple[str, re.Match[str]]]:
-    """Each place in the core that writes a record: the function that it is in, and the statement."""
-    text = Path(original.__file__).read_text()
-    functions = [
-        (re.findall(r"^    def (\w+)", text[: match.start()], re.MULTILINE)[-1], match)
-        for match in _WRITE.finditer(text)
-    ]
-    return [(function, match) for function, match in functions if function != _INSIDE]
+def _writes() -> list[tuple[types.ModuleType, str, re.Match[str]]]:
+    """Each place in the core that writes a record: the module and the function that it is in, and the statement."""
+    found = []
+    for module in _MODULES:
+        assert module.__file__ is not None
+        text = Path(module.__file__).read_text()
+        for match in _WRITE.finditer(text):
+            function = re.findall(r"^    def (\w+)", text[: match.start()], re.MULTILINE)[-1]
+            if function != _INSIDE:
+                found.append((module, function, match))
+    return found
 
 
 def places() -> list[tuple[str, str]]:
     """The function and the statement of each."""
-    return [(function, match.group().strip()) for function, match in _writes()]
+    return [(function, match.group().strip()) for _, function, match in _writes()]
 
 
 class Late(msgspec.Struct, frozen=True):
@@ -63,27 +71,35 @@ def swapped(effects: Sequence[Effect | Late]) -> list[Effect]:
     return after
 
 
-def _mutated(kind: str, number: int) -> types.ModuleType:
-    """The core with its `number`th write removed or late, as a module."""
-    match = _writes()[number][1]
+def _mutated(kind: str, number: int) -> type[Raft]:
+    """The core with its `number`th write removed or late: a class whose one function is made from the changed text."""
+    module, function, match = _writes()[number]
     text = match.string
     indent = " " * (len(match.group()) - len(match.group().lstrip()))
     instead = f"{indent}pass" if kind == "removed" else f"{match.group()}\n{indent}out[-1] = _Late(out[-1])"
-    name = f"{original.__name__}_{kind}_{number}"
+    name = f"{module.__name__}_{kind}_{number}"
     spec = importlib.util.spec_from_loader(name, loader=None)
     assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    module.__dict__["_Late"] = Late
-    sys.modules[name] = module
-    exec(compile(text[: match.start()] + instead + text[match.end() :], original.__file__, "exec"), module.__dict__)
-    return module
+    mutant = importlib.util.module_from_spec(spec)
+    mutant.__dict__["_Late"] = Late
+    sys.modules[name] = mutant
+    assert module.__file__ is not None
+    exec(compile(text[: match.start()] + instead + text[match.end() :], module.__file__, "exec"), mutant.__dict__)
+    (changed,) = (
+        vars(made)[function] for made in vars(mutant).values() if _is_made_in(made, name) and function in vars(made)
+    )
+    return type("Raft", (Raft,), {function: changed})
+
+
+def _is_made_in(made: object, module: str) -> bool:
+    return isinstance(made, type) and made.__module__ == module
 
 
 class MutantTarget(RaftTarget):
     """Raft with one mistake."""
 
     def __init__(self, kind: str, number: int) -> None:
-        self._raft: type[original.Raft] = _mutated(kind, number).Raft
+        self._raft = _mutated(kind, number)
 
     def core(
         self,
@@ -93,8 +109,9 @@ class MutantTarget(RaftTarget):
         bugs: frozenset[str],
         rng: random.Random,
         interface: str,
-    ) -> original.Raft:
-        core = self._raft(node, members, options, bugs, rng, machine_registry.find(interface))  # type: ignore[arg-type]
+    ) -> Raft:
+        assert isinstance(options, RaftOptions)
+        core = self._raft(node, members, options, bugs, rng, machine_registry.find(interface))
         step = core.step
 
         def mutated_step(now_ns: int, event: Event) -> list[Effect]:

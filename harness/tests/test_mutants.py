@@ -66,12 +66,12 @@ def test_where_no_message_stands_behind_a_write_a_swap_is_none(number: int, plac
 
 def test_every_place_of_the_core_is_one_to_break() -> None:
     assert [function for _, (function, _) in PLACES] == [
-        "_vote",
         "_on_request_vote",
+        "_vote",
         "_adopt_term",
-        "_append_own",
         "_follow",
+        "_append_own",
         "_store",
-        "_store",
+        "_truncate",
         "_persist_snapshot",
     ]

@@ -1,4 +1,7 @@
-"""Planted bugs by name, off by default: they prove that the harness finds such bugs. Each changes one or two places in core.py."""
+"""Planted bugs by name, off by default: they prove that the harness finds such bugs. Each changes one place of the core.
+
+A summary says what is wrong, and which rule of which paper it breaks.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,16 @@ VOTE_TWICE = "vote-twice"
 COMMIT_BY_COUNT = "commit-by-count"
 STALE_APPEND_REPLY_COUNTED = "stale-append-reply-counted"
 SNAPSHOT_LOSES_SUFFIX = "snapshot-loses-suffix"
+VOTE_FOR_STALE_LOG = "vote-for-stale-log"
+PERSIST_AFTER_SEND = "persist-after-send"
+NO_FSYNC = "no-fsync"
+TRUNCATE_COMMITTED = "truncate-committed"
+IGNORE_TERM_IN_APPEND = "ignore-term-in-append"
+APPLY_BEFORE_COMMIT = "apply-before-commit"
+HEARTBEAT_COMMITS_UNMATCHED = "heartbeat-commits-unmatched"
+READ_INDEX_WITHOUT_QUORUM = "read-index-without-quorum"
+READ_BEFORE_OWN_TERM_COMMIT = "read-before-own-term-commit"
+REUSE_INDEX_AFTER_RESTART = "reuse-index-after-restart"
 
 
 class Planted(msgspec.Struct, frozen=True):
@@ -70,5 +83,77 @@ PLANTED = (
         "rule 6: retain what follows the snapshot's last entry).",
         anomaly="A follower loses entries that it had acknowledged. Leaders that count on it lose committed writes.",
         exposed_by=("late", "duplicate", "reorder", "loss", "kill"),
+    ),
+    Planted(
+        VOTE_FOR_STALE_LOG,
+        summary="A voter does not compare logs: whoever asks first gets the vote of the term (Raft §5.4.1: a candidate's log must "
+        "be at least as up-to-date).",
+        anomaly="A leader lacks committed entries (leader-completeness), and overwrites them: acknowledged writes are lost.",
+        exposed_by=("partition", "kill", "pause"),
+    ),
+    Planted(
+        PERSIST_AFTER_SEND,
+        summary="A follower acknowledges entries, and writes them to disk behind the message (Raft figure 2: updated on stable "
+        "storage before responding to RPCs).",
+        anomaly="A crash forgets entries that were counted for commitment: they are missing on a majority of the disks "
+        "(durability), and acknowledged writes are lost.",
+        exposed_by=("kill", "restart-all"),
+    ),
+    Planted(
+        NO_FSYNC,
+        summary="Nobody waits for the disk: terms, votes and entries count at once, and are written when the next timer fires, as "
+        "by an operating system that is never told to (Raft figure 2: updated on stable storage before responding to RPCs).",
+        anomaly="A crash forgets votes, terms and committed entries (persistent-state, kept-commits): acknowledged writes are "
+        "lost.",
+        exposed_by=("kill", "restart-all"),
+    ),
+    Planted(
+        TRUNCATE_COMMITTED,
+        summary="A follower cuts its log off behind the entries of every message, also where they conflict with nothing (Raft "
+        "figure 2, AppendEntries 3: only an existing entry that conflicts is deleted).",
+        anomaly="A late or repeated message shortens a log by entries that were acknowledged, and may be committed (kept-commits).",
+        exposed_by=("late", "reorder", "duplicate", "loss", "partition"),
+    ),
+    Planted(
+        IGNORE_TERM_IN_APPEND,
+        summary="A follower stores the entries of every leader, also of one whose term is over (Raft figure 2, AppendEntries 1: "
+        "reply false if term < currentTerm).",
+        anomaly="A deposed leader overwrites what its successor replicated: committed entries are cut off or differ between nodes "
+        "(kept-commits, log-matching).",
+        exposed_by=("partition", "pause", "late"),
+    ),
+    Planted(
+        APPLY_BEFORE_COMMIT,
+        summary="A follower applies an entry when it stores it (Raft §5.3: an entry is applied when it is committed).",
+        anomaly="Entries that a later leader replaces stay applied: states differ (state-machine-safety), and reads return what "
+        "was never committed.",
+        exposed_by=("partition", "kill", "pause"),
+    ),
+    Planted(
+        HEARTBEAT_COMMITS_UNMATCHED,
+        summary="A follower commits up to the leader's commit index as far as its log goes, not as far as the message shows that "
+        "the logs agree (Raft figure 2, AppendEntries 5: the index of the last new entry).",
+        anomaly="A follower commits and applies old entries of its own that no majority has (state-machine-safety).",
+        exposed_by=("partition", "kill", "pause", "loss", "late"),
+    ),
+    Planted(
+        READ_INDEX_WITHOUT_QUORUM,
+        summary="A leader answers a read without asking whether it still leads (thesis §6.4, step 3: a round of heartbeats).",
+        anomaly="A leader that was replaced without knowing it returns a value that an acknowledged write had replaced.",
+        exposed_by=("partition", "pause"),
+    ),
+    Planted(
+        READ_BEFORE_OWN_TERM_COMMIT,
+        summary="A new leader answers reads before an entry of its own term is committed (thesis §6.4, step 1).",
+        anomaly="It does not know yet what its predecessor had committed: a read misses an acknowledged write.",
+        exposed_by=("kill", "partition", "pause"),
+    ),
+    Planted(
+        REUSE_INDEX_AFTER_RESTART,
+        summary="A node that restarts takes the last entry of its log for torn, and gives its index away again (Raft figure 2, "
+        "persistent state: log[]).",
+        anomaly="An entry that the node had acknowledged, and knew to be committed, is gone after a restart (kept-commits, "
+        "durability).",
+        exposed_by=("kill", "restart-all"),
     ),
 )

@@ -18,8 +18,9 @@ from targets.raft.waiting import Reads
 class Leadership:
     """The leadership of `node` in `term`; `log` and `state` are the node's own.
 
-    durable_index: how much of the leader's own log is on its disk.
-    read_index_min: no read is answered before this index is applied.
+    sequence: of the last message that it sent. durable_index: how much of the leader's own log is on its disk.
+    read_index_min: no read is answered before this index is applied. asks_before_reading: nor before a majority has answered
+        what was sent after the read came; false only under the bug read-index-without-quorum.
     """
 
     __slots__ = (
@@ -28,13 +29,14 @@ class Leadership:
         "_log",
         "_node",
         "_peers",
-        "_sequence",
         "_state",
         "_syncing",
         "_term",
+        "asks_before_reading",
         "durable_index",
         "read_index_min",
         "reads",
+        "sequence",
     )
 
     def __init__(
@@ -47,11 +49,12 @@ class Leadership:
         self._entries_max = options.entries_per_message_max
         self._chunk_chars = options.snapshot_chunk_chars
         self._peers = {other: Progress(other, log.last_index + 1) for other in others}
-        self._sequence = 0
+        self.sequence = 0
         self._syncing: dict[int, int] = {}
         # What was in the log before the election was persisted before the votes were asked for.
         self.durable_index = log.last_index
         self.read_index_min = 0
+        self.asks_before_reading = True
         self.reads = Reads()
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -83,7 +86,7 @@ class Leadership:
     def _send(self, peer: Progress, commit_index: int, has_entries: bool, out: list[Effect]) -> None:
         log, next_index = self._log, peer.next_index
         entries = log.entries_from(next_index, self._entries_max) if has_entries else ()
-        self._sequence = peer.sent = sequence = self._sequence + 1
+        self.sequence = peer.sent = sequence = self.sequence + 1
         prev = next_index - 1
         if prev >= log.base_index:
             message = AppendEntries(self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence)
@@ -98,7 +101,7 @@ class Leadership:
             snapshot = peer.snapshot = self._state.snapshot
             peer.snapshot_offset = 0
         assert snapshot is not None, "a log without its beginning has a snapshot"
-        self._sequence = peer.sent = self._sequence + 1
+        self.sequence = peer.sent = self.sequence + 1
         offset = peer.snapshot_offset
         end = offset + self._chunk_chars
         message = InstallSnapshot(
@@ -123,10 +126,10 @@ class Leadership:
         peer.hears(sequence)
         if reply.success:
             # Never beyond the log, but in a term that a planted bug made this node lead twice.
-            return peer.matches(min(reply.match_index, self._log.last_index), self._sequence)
+            return peer.matches(min(reply.match_index, self._log.last_index), self.sequence)
         if sequence > peer.next_since:
             own_index = self._log.last_index_of_term(reply.conflict_term) if reply.conflict_term else 0
-            peer.back_up(own_index + 1 if own_index else reply.conflict_index, self._sequence)
+            peer.back_up(own_index + 1 if own_index else reply.conflict_index, self.sequence)
         return False
 
     def snapshot_answered(self, node: NodeId, reply: InstallSnapshotReply) -> bool:
@@ -137,7 +140,7 @@ class Leadership:
         if reply.match_index:
             if peer.snapshot is not None and peer.snapshot.last_index <= reply.match_index:
                 peer.snapshot = None
-            return peer.matches(min(reply.match_index, self._log.last_index), self._sequence)
+            return peer.matches(min(reply.match_index, self._log.last_index), self.sequence)
         snapshot = peer.snapshot
         if snapshot is not None and snapshot.last_index == reply.last_index and sequence > peer.snapshot_since:
             peer.snapshot_since = sequence
@@ -177,10 +180,11 @@ class Leadership:
 
         Reads that come while such a message is under way share the next.
         """
-        self.reads.add(self._sequence, max(commit_index, self.read_index_min), request_id, command)
+        after = self.sequence if self.asks_before_reading else -1
+        self.reads.add(after, max(commit_index, self.read_index_min), request_id, command)
 
     def ready_reads(self, applied_index: int) -> list[tuple[int, Command]]:
         """(request id, command) of the reads that may be answered from what is applied up to `applied_index`."""
         marks = [peer.acknowledged for peer in self._peers.values()]
-        marks.append(self._sequence + 1)  # The leader's own answer needs no message.
+        marks.append(self.sequence + 1)  # The leader's own answer needs no message.
         return self.reads.take_ready(reached_by_majority(marks), applied_index)

@@ -131,6 +131,8 @@ class RaftTarget(SystemDefaults):
         "state-machine-safety",
         "durability",
         "persistent-state",
+        "kept-commits",
+        "sent-before-acknowledged",
     )
     durable_before_send = frozenset({"role", "voted"})
 

@@ -11,6 +11,7 @@ from histories.tracing import (
     Appended,
     Applied,
     Committed,
+    Custom,
     Installed,
     Recovered,
     Role,
@@ -82,3 +83,15 @@ def apply(first: int, last: int, log: Log) -> Trace:
     """The entries first..last go into the state machine; after a restart this begins again behind the snapshot."""
     entry = log.entry(last)
     return Trace(Applied(first, last, entry.term, entry.command))
+
+
+def acknowledged_unsent(source: NodeId, sequence: int, sent: int, match_index: int, last_index: int) -> Trace:
+    """An answer counts for more than this leadership has sent. No message of a sound cluster brings this about."""
+    fields = {
+        "source": source,
+        "sequence": sequence,
+        "sent": sent,
+        "match_index": match_index,
+        "last_index": last_index,
+    }
+    return Trace(Custom("acknowledged-unsent", fields))

@@ -17,7 +17,7 @@ from targets.core import Core, Effect, Event, Persist, Send
 from targets.machines.kv import KvCommand
 from targets.raft.options import RaftOptions
 from targets.raft.records import Append, HardState
-from targets.raft.target import BUGS, RaftTarget
+from targets.raft.target import RaftTarget
 from targets.session import Call
 from targets.tests.cluster import CALM, Cluster, S, Weather
 from targets.tests.raft_observer import Observer, Violation, check_clients
@@ -211,18 +211,6 @@ def test_each_bug_breaks_a_property_that_it_must_break(
     violation = find(range(60), bugs=[bug], weather=weather, **scene)
     assert violation is not None
     assert str(violation).partition(":")[0] in properties
-
-
-def test_every_bug_is_in_the_table_above() -> None:
-    assert BUGS.keys() == {
-        "stale-read",
-        "reply-before-commit",
-        "volatile-log",
-        "vote-twice",
-        "commit-by-count",
-        "stale-append-reply-counted",
-        "snapshot-loses-suffix",
-    }
 
 
 # --- mutants of the healthy core --------------------------------------------------------------------------------------
