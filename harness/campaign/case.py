@@ -19,8 +19,9 @@ from harness.run.execute import execute
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from histories.units import NS_PER_S
+from nemesis import schedule
 from nemesis.family import Entry
-from nemesis.schedule import Schedule
+from nemesis.schedule import BadSchedule, Schedule
 
 CHECK_TIME_LIMIT_S = 5.0
 """Of a case whose spec sets none: one that takes longer to check is no simpler."""
@@ -72,8 +73,9 @@ def run_case(case: Case) -> Failed | None:
         spec = replace(spec, check_time_limit_s=CHECK_TIME_LIMIT_S)
     sink = MemorySink(f"seed-{spec.seed}")
     try:
+        schedule.check(case.faults)
         prepared = plan.prepare(spec, saved=case.faults, script=case.script)
-    except UsageError:
+    except (UsageError, BadSchedule):
         return None
     with collecting_seldom():
         result = execute(prepared, sink)

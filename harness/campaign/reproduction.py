@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from harness.campaign.case import Case, Failed, run_case
-from harness.errors import UsageError
+from harness.errors import HarnessError, Interrupted, UsageError
 from harness.generators import script
-from harness.store.runs import RunDirectory, write_atomically
+from harness.report.anomaly import anomaly_classes
+from harness.run import plan
+from harness.run.execute import run_into
+from harness.store.runs import RunDirectory, Store, write_atomically
 from histories import jsonl
 from histories.printing import line
 from histories.units import NS_PER_S
@@ -16,6 +22,8 @@ from nemesis import schedule
 from nemesis.schedule import BadSchedule
 
 TEST_FILE = "test_reproduction.py"
+SUFFIX = "-shrunk"
+"""Of the folder of shrunk runs."""
 
 _TEST = '''"""Runs the case beside this file (spec.json, schedule.json, script.json) again. Fails as long as the anomaly is there:
 
@@ -61,9 +69,18 @@ def rerun(directory: Path) -> Failed | None:
     return run_case(read_case(RunDirectory(directory)))
 
 
-def write_test(run: RunDirectory, failed: Failed) -> Path:
-    """Write the pytest file that runs the stored case again; its path."""
-    path = run.path / TEST_FILE
+def keep(store: Store, failed: Failed, name: str) -> RunDirectory:
+    """Run the shrunk case of the run called `name` once more, into the store, with a pytest file that runs it again.
+
+    Raises HarnessError when it does not fail there as it did in memory.
+    """
+    case = failed.case
+    spec = replace(case.spec, name=f"{name.removesuffix(SUFFIX)[:50]}{SUFFIX}")
+    run, result = run_into(store, plan.prepare(spec, saved=case.faults, script=case.script))
+    if result.signal:
+        raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+    if not set(failed.classes) & set(anomaly_classes(result)):
+        raise HarnessError(f"{run.path}: the shrunk run failed in memory and not when it was kept; please report it")
     words = line(failed.words, 120).replace("\\", "/").replace('"""', "'''")
-    write_atomically(path, _TEST.format(words=words).encode())
-    return path
+    write_atomically(run.path / TEST_FILE, _TEST.format(words=words).encode())
+    return run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness import notation
 from harness.cli import options
 from harness.cli.run import JSON, STORE
 from harness.environments.real import labelled_processes
@@ -51,7 +52,7 @@ def prune(
         raise UsageError(f"there is no store {store}; choose another with --store DIR")
     runs = Store(store)
     choice = pruning.Choice(
-        older_than_s=None if older_than is None else options.age_s("--older-than", older_than),
+        older_than_s=None if older_than is None else notation.age_s("--older-than", older_than),
         beyond_newest=keep,
         endings=frozenset(verdict),
         only_data=only_data,

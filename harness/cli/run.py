@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from harness import notation
 from harness.cli import options
 from harness.cli.ending import note
 from harness.cli.sweep import sweep_seeds
@@ -172,7 +173,7 @@ def test(
     Example:
       themis test --target raft --workload register --nemesis partition,kill --nodes 5 --time-limit 20 --seed 7
     """
-    names = options.node_names(nodes)
+    names = notation.node_names(nodes)
     if not name and options.given("name"):
         raise UsageError(
             "--name: an empty name is no folder name; leave the flag out for one made of target and workload"
@@ -187,7 +188,7 @@ def test(
             workload_options=options.pairs("--workload-option", workload_option),
             consistency=consistency,
             checkers=tuple(dict.fromkeys(checker)),
-            nemesis=options.names(nemesis),
+            nemesis=notation.names(nemesis),
             interval_s=nemesis_interval,
             fault_share=fault_share,
             beyond_model=beyond_model,
@@ -196,7 +197,7 @@ def test(
             | options.of_docker(env, leave_running)
             | options.of_ssh(env, username, ssh_private_key, ssh_port, ssh_accept_new, allow_system_clock),
             nodes=names,
-            concurrency=options.concurrency(concurrency, len(names)),
+            concurrency=notation.concurrency(concurrency, len(names)),
             rate_hz=rate,
             time_limit_s=time_limit,
             quiet_s=quiet_period,
@@ -212,7 +213,7 @@ def test(
     if seeds is not None:
         if script is not None:
             raise UsageError("--seeds draws the ops of each seed anew; run a --script with --seed")
-        return sweep_seeds(spec, options.seed_range(seeds), jobs, fail_fast, schedule, as_json)
+        return sweep_seeds(spec, notation.seed_range(seeds), jobs, fail_fast, schedule, as_json)
     scripted = None if script is None else scripts.load(script, spec.concurrency)
     ran: list[tuple[RunDirectory, Result]] = []
     for number in range(test_count):

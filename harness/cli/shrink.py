@@ -9,10 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from msgspec.structs import replace
 
-from harness.campaign.case import Case, Failed, run_case
-from harness.campaign.reproduction import read_case, write_test
+from harness.campaign.case import Case, run_case
+from harness.campaign.reproduction import TEST_FILE, keep, read_case
 from harness.campaign.shrink import Shrinker
 from harness.campaign.workers import worker_pool
 from harness.cli import options
@@ -20,15 +19,9 @@ from harness.cli.ending import tell
 from harness.cli.progress import StatusLine
 from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import VALID, HarnessError
-from harness.report.anomaly import anomaly_classes
-from harness.run import plan
-from harness.run.execute import run_into
 from harness.run.interruption import raising_interrupts
-from harness.store.runs import RunDirectory, Store
+from harness.store.runs import Store
 from histories.printing import line
-
-SUFFIX = "-shrunk"
-"""Of the folder of a shrunk run."""
 
 
 @click.command()
@@ -80,8 +73,8 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
         except KeyboardInterrupt as raised:
             code = tell(raised)
     status.clear()
-    kept = keep(Store(store, is_shared=share), shrinker.failed, folder_of(directory))
-    test = write_test(kept, shrinker.failed)
+    kept = keep(Store(store, is_shared=share), shrinker.failed, directory.path.parent.name)
+    test = kept.path / TEST_FILE
     if as_json:
         options.echo_json(
             {
@@ -109,21 +102,6 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
         f"  kept: {line(kept.path)}\n  look closer: themis inspect {line(kept.path)}\n  run it again: pytest {line(test)}"
     )
     return code
-
-
-def folder_of(directory: RunDirectory) -> str:
-    """The folder's name below the store for what this run is shrunk to."""
-    return f"{directory.path.parent.name.removesuffix(SUFFIX)[:50]}{SUFFIX}"
-
-
-def keep(store: Store, failed: Failed, name: str) -> RunDirectory:
-    """Run the case once more, into the store. Raises HarnessError when it does not fail there as it did in memory."""
-    case = failed.case
-    prepared = plan.prepare(replace(case.spec, name=name), saved=case.faults, script=case.script)
-    run, result = run_into(store, prepared)
-    if not set(failed.classes) & set(anomaly_classes(result)):
-        raise HarnessError(f"{run.path}: the shrunk run failed in memory and not when it was kept; please report it")
-    return run
 
 
 def counts(case: Case) -> dict[str, float]:

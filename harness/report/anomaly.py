@@ -22,6 +22,13 @@ def anomaly_classes(result: Result) -> tuple[str, ...]:
     return tuple(dict.fromkeys(class_ for name, verdict in violated for class_ in _classes(name, verdict)))
 
 
+def bug_class(anomaly_class: str) -> str:
+    """What classes that one bug may show have in common: a stale read of a register and one of a queue are both a violation of
+    linearizability; two invariants are two."""
+    checker = anomaly_class.partition("/")[0]
+    return checker if checker == "linearizable" else anomaly_class
+
+
 def _classes(name: str, verdict: Verdict) -> Iterator[str]:
     match verdict.evidence:
         case Invariants(violation=violation) if violation is not None:

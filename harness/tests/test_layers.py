@@ -12,6 +12,7 @@ from harness.tests.test_imports import OURS, ROOT, imported_modules, sources
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("notation",),
     ("spec",),
     ("generators",),
     ("workloads",),

@@ -5,52 +5,53 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from harness import notation
 from harness.cli import options
 from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, UsageError, exit_code, unknown_name
 from harness.spec import typed_options
 
 
 def test_node_names_are_a_count_or_a_list() -> None:
-    assert options.node_names("3") == ("n1", "n2", "n3")
-    assert options.node_names("alpha, beta") == ("alpha", "beta")
+    assert notation.node_names("3") == ("n1", "n2", "n3")
+    assert notation.node_names("alpha, beta") == ("alpha", "beta")
 
 
 @pytest.mark.parametrize("text", ["0", "100", "", " , "])
 def test_nodes_that_make_no_cluster_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--nodes"):
-        options.node_names(text)
+        notation.node_names(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("10", 10), ("3n", 15), ("1 n", 5)])
 def test_concurrency_is_a_number_or_so_many_a_node(text: str, expected: int) -> None:
-    assert options.concurrency(text, 5) == expected
+    assert notation.concurrency(text, 5) == expected
 
 
 @pytest.mark.parametrize("text", ["0", "0n", "n", "-2", "2.5", "many", "3m"])
 def test_nonsense_concurrency_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--concurrency"):
-        options.concurrency(text, 5)
+        notation.concurrency(text, 5)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1..3", [1, 2, 3]), (" 7 .. 8 ", [7, 8]), ("4..4", [4])])
 def test_a_seed_range_has_both_ends(text: str, expected: list[int]) -> None:
-    assert list(options.seed_range(text)) == expected
+    assert list(notation.seed_range(text)) == expected
 
 
 @pytest.mark.parametrize("text", ["3..1", "", "a..b", "1..", "..", "1...4", "-1..4"])
 def test_an_empty_reversed_or_unreadable_seed_range_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--seeds"):
-        options.seed_range(text)
+        notation.seed_range(text)
 
 
 def test_a_lone_seed_is_refused_with_both_things_that_it_may_mean() -> None:
     with pytest.raises(UsageError, match=r"1\.\.5 sweeps that many seeds, 5\.\.5 only seed 5"):
-        options.seed_range("5")
+        notation.seed_range("5")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90m", 5_400), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)])
 def test_an_age_is_a_number_with_its_unit(text: str, seconds: int) -> None:
-    assert options.age_s("--older-than", text) == seconds
+    assert notation.age_s("--older-than", text) == seconds
 
 
 def test_pairs_keep_numbers_as_text_for_the_options_own_type() -> None:

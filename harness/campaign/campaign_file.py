@@ -1,0 +1,230 @@
+"""Campaign files: which runs a campaign makes, written in YAML with the names of `themis test`'s flags."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import notation
+from harness.campaign.yaml_file import Place, YamlFile
+from harness.errors import UsageError
+from harness.run import plan
+from harness.run.execute import prepare_stage
+from harness.run.sinks import MemorySink
+from harness.spec import RunSpec
+
+CELLS_MAX = 10_000
+"""Combinations of one campaign."""
+
+FLAGS = (
+    "target", "target-option", "bug", "workload", "workload-option", "consistency", "checker", "nemesis", "nemesis-interval",
+    "fault-share", "beyond-model", "env", "env-option", "nodes", "concurrency", "rate", "time-limit", "quiet-period",
+    "client-timeout", "vacuity", "check-states", "check-time-limit",
+)  # fmt: skip
+"""What a run of a campaign can be told: these flags of `themis test`."""
+
+
+class Requirements(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What a campaign must reach, beside finding nothing.
+
+    ok_share: of its client ops, at least so many succeed. unknown_share: at most so many of its runs are UNKNOWN, such as vacuous
+    ones.
+    """
+
+    ok_share: float = 0.2
+    unknown_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("ok-share", self.ok_share), ("unknown-share", self.unknown_share)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}: {value} is no share from 0 to 1")
+
+
+class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """The content of a campaign file.
+
+    name: its folder below the store. budget: of wall time, as `30m`; "": until every seed is done. jobs: processes that simulate;
+    0: one a processor. seeds: FIRST..LAST, of each combination. run: flags of every run. matrix: flag -> the values it takes, each
+    with each. exclude: combinations that are left out: those with all of these values. include: further combinations. shrink: time
+    for each finding of the simulation, as `60s`; "": none is shrunk. keep: runs that are kept of each finding. known: a file of
+    known findings, beside this one. require: what else must hold.
+    """
+
+    name: str = "campaign"
+    budget: str = ""
+    jobs: int = 0
+    seeds: str = "1..100"
+    run: dict[str, Any] = {}
+    matrix: dict[str, list[Any]] = {}
+    exclude: list[dict[str, Any]] = []
+    include: list[dict[str, Any]] = []
+    shrink: str = "30s"
+    keep: int = 3
+    known: str = ""
+    require: Requirements = Requirements()
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One combination of a campaign. title: what tells it from the others. spec: its runs, but for the seed."""
+
+    title: str
+    spec: RunSpec
+
+
+class Campaign(msgspec.Struct, frozen=True):
+    """A campaign, checked: everything in it can be run.
+
+    seeds: first and last. budget_s, shrink_s: None for none. known: the file of known findings; None for none.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, int]
+    jobs: int
+    budget_s: float | None
+    shrink_s: float | None
+    keep: int
+    known: str | None
+    require: Requirements
+
+    def tasks(self) -> Iterator[tuple[int, int]]:
+        """(number of the cell, seed) of every run: each seed in every cell, then the next, so that no cell is starved."""
+        first, last = self.seeds
+        return ((cell, seed) for seed in range(first, last + 1) for cell in range(len(self.cells)))
+
+    @property
+    def tasks_count(self) -> int:
+        return len(self.cells) * (self.seeds[1] - self.seeds[0] + 1)
+
+
+def read_campaign(path: Path) -> Campaign:
+    """The campaign in the file. Raises UsageError with the line of what is wrong, before anything is run."""
+    file = YamlFile(path)
+    content = file.convert(CampaignFile)
+    seeds = notation.seed_range(content.seeds)
+    try:
+        cells = tuple(_cells(file, content))
+        RunSpec(name=content.name)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if not cells:
+        raise UsageError(f"{path}: no run is left: exclude takes every combination away")
+    if content.keep < 0 or content.jobs < 0:
+        raise UsageError(f"{path}: keep and jobs are not negative")
+    return Campaign(
+        name=content.name,
+        cells=cells,
+        seeds=(seeds.start, seeds.stop - 1),
+        jobs=content.jobs,
+        budget_s=notation.age_s("budget", content.budget) if content.budget else None,
+        shrink_s=notation.age_s("shrink", content.shrink) if content.shrink else None,
+        keep=content.keep,
+        known=str((path.parent / content.known).absolute()) if content.known else None,
+        require=content.require,
+    )
+
+
+def _cells(file: YamlFile, content: CampaignFile) -> Iterator[Cell]:
+    """Every combination that is left, then what is included; each can be run."""
+    for part in ("run", "matrix"):
+        if part in file.value:
+            file.check_keys((part,), FLAGS)
+    for kind in ("exclude", "include"):
+        for number in range(len(getattr(content, kind))):
+            file.check_keys((kind, number), FLAGS)
+    for flag, values in content.matrix.items():
+        if not values:
+            file.refuse(("matrix", flag), f"{flag}: no value is given")
+    count = 0
+    names = list(content.matrix)
+    for numbers in itertools.product(*(range(len(content.matrix[name])) for name in names)):
+        chosen = {name: content.matrix[name][number] for name, number in zip(names, numbers, strict=True)}
+        if not names and content.include:
+            break  # Only what is included.
+        if any(_fits(content.run | chosen, excluded) for excluded in content.exclude):
+            continue
+        count += 1
+        place: Place = ("matrix", names[0], numbers[0]) if names else ("run",)
+        yield _cell(file, place, content.run | chosen, chosen)
+        if count > CELLS_MAX:
+            file.refuse(("matrix",), f"more than {CELLS_MAX} combinations")
+    for number, chosen in enumerate(content.include):
+        yield _cell(file, ("include", number), content.run | chosen, chosen)
+
+
+def _fits(flags: dict[str, Any], excluded: dict[str, Any]) -> bool:
+    return all(flags.get(flag) == value for flag, value in excluded.items())
+
+
+def _cell(file: YamlFile, place: Place, flags: dict[str, Any], chosen: dict[str, Any]) -> Cell:
+    title = ", ".join(f"{flag} {_text(value)}" for flag, value in chosen.items()) or "every run"
+    try:
+        spec = spec_of_flags(flags)
+        prepare_stage(
+            plan.prepare(spec), MemorySink("campaign")
+        )  # Starts nothing; refuses faults that the environment lacks.
+    except (UsageError, ValueError, msgspec.ValidationError) as error:
+        file.refuse(place, f"{title}: {error}")
+    return Cell(title, spec)
+
+
+def spec_of_flags(flags: dict[str, Any]) -> RunSpec:
+    """The spec that `themis test` makes of these flags. Raises UsageError or ValueError."""
+    usual = RunSpec()
+    nodes = notation.node_names(_text(flags.get("nodes", 5)))
+    return RunSpec(
+        target=_text(flags.get("target", usual.target)),
+        target_options=_mapping("target-option", flags),
+        bugs=tuple(sorted(set(_names(flags.get("bug", ""))))),
+        workload=_text(flags.get("workload", usual.workload)),
+        workload_options=_mapping("workload-option", flags),
+        consistency=_text(flags.get("consistency", "")),
+        checkers=tuple(dict.fromkeys(_names(flags.get("checker", "")))),
+        nemesis=_names(flags.get("nemesis", "")),
+        interval_s=_number("nemesis-interval", flags, usual.interval_s),
+        fault_share=_number("fault-share", flags, None),
+        beyond_model=flags.get("beyond-model", False) is True,
+        env=_text(flags.get("env", "sim")),
+        env_options=_mapping("env-option", flags),
+        nodes=nodes,
+        concurrency=notation.concurrency(_text(flags.get("concurrency", "2n")), len(nodes)),
+        rate_hz=_number("rate", flags, usual.rate_hz),
+        time_limit_s=_number("time-limit", flags, usual.time_limit_s),
+        quiet_s=_number("quiet-period", flags, usual.quiet_s),
+        client_timeout_s=_number("client-timeout", flags, usual.client_timeout_s),
+        vacuity={name: int(value) for name, value in _mapping("vacuity", flags).items()},
+        check_states=None if flags.get("check-states") is None else int(flags["check-states"]),
+        check_time_limit_s=_number("check-time-limit", flags, None),
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={_text(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return "" if value is None else str(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return notation.names(_text(value))
+
+
+def _number(flag: str, flags: dict[str, Any], usual: Any) -> Any:
+    value = flags.get(flag, usual)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"{flag}: {value!r} is no number")
+    return float(value)
+
+
+def _mapping(flag: str, flags: dict[str, Any]) -> dict[str, Any]:
+    value = flags.get(flag, {})
+    if not isinstance(value, dict):
+        raise UsageError(f"{flag}: names with values are due here, such as {{name: value}}")
+    return value

@@ -1,0 +1,76 @@
+"""How one run of a campaign ended, as one line of its results."""
+
+from __future__ import annotations
+
+import msgspec
+
+from checkers import Validity
+from harness.campaign.sweep import SeedResult, run_seed, spec_of_seed
+from harness.report.anomaly import anomaly_classes
+from harness.report.summary import first_reason
+from harness.spec import RunSpec
+from harness.store.runs import Result
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The end of one run.
+
+    cell, seed: which run it was. classes: of its anomalies, the first checker's first. words: why it is not VALID, in one line.
+    harness: why the harness failed; "" when it did not. ops, ok: client ops that were asked for, and that succeeded. elapsed_s:
+    since the campaign began, without the time between an interruption and the next resume. command: runs it again. run: its folder,
+    where it was kept.
+    """
+
+    cell: int
+    seed: int
+    validity: Validity
+    classes: tuple[str, ...] = ()
+    words: str = ""
+    harness: str = ""
+    ops: int = 0
+    ok: int = 0
+    faults: int = 0
+    cpu_s: float = 0.0
+    virtual_s: float = 0.0
+    elapsed_s: float = 0.0
+    command: str = ""
+    run: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """VALID, and the harness did not fail."""
+        return self.validity is Validity.VALID and not self.harness
+
+
+def outcome_of(cell: int, spec: RunSpec, result: Result, command: str) -> Outcome:
+    """The outcome that `result` of a run of `spec` is."""
+    failure = result.harness[0] if result.harness else None
+    return Outcome(
+        cell=cell,
+        seed=spec.seed,
+        validity=result.verdict.validity,
+        classes=anomaly_classes(result),
+        words=first_reason(result)[:2_000],
+        harness=f"{failure.phase}: {failure.error}"[:2_000] if failure else "",
+        ops=result.counts.get("invoke", 0),
+        ok=result.counts.get("ok", 0),
+        faults=result.counts.get("faults", 0),
+        command=command,
+    )
+
+
+def simulated(cell: int, spec: RunSpec, seed: int) -> Outcome:
+    """Simulate one seed of the cell in this process, in memory. What goes wrong outside the run is a failure of the harness."""
+    seeded = spec_of_seed(spec, seed)
+    try:
+        done: SeedResult = run_seed(seeded)
+    except Exception as error:  # noqa: BLE001 - one run of thousands: it counts as failed, and the others go on
+        return Outcome(
+            cell=cell,
+            seed=seed,
+            validity=Validity.UNKNOWN,
+            words=str(error),
+            harness=f"run: {type(error).__name__}: {error}",
+        )
+    outcome = outcome_of(cell, seeded, done.result, done.command)
+    return msgspec.structs.replace(outcome, cpu_s=round(done.cpu_s, 4), virtual_s=round(done.virtual_s, 3))

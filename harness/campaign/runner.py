@@ -1,0 +1,190 @@
+"""Runs a campaign: simulated runs on many processes, real ones one after another, each outcome noted as it comes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from checkers import Validity
+from harness.campaign.campaign_file import Campaign
+from harness.campaign.case import run_case
+from harness.campaign.command_line import command_line
+from harness.campaign.findings import findings_of
+from harness.campaign.outcome import Outcome, outcome_of, simulated
+from harness.campaign.reproduction import keep, read_case
+from harness.campaign.shrink import Shrinker
+from harness.campaign.state import CampaignFolder, Shrunk
+from harness.campaign.sweep import AHEAD, spec_of_seed
+from harness.errors import Interrupted
+from harness.run import plan
+from harness.run.execute import run_into
+from harness.store.runs import RunDirectory, Store
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How far a campaign is. left_s: until its budget is used up; None where it has none."""
+
+    done: int
+    total: int
+    endings: dict[str, int]
+    failed_classes: int
+    rate_hz: float
+    left_s: float | None
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        told = ", ".join(f"{count} {name}" for name, count in self.endings.items() if count)
+        left = "" if self.left_s is None else f", {self.left_s / 60:.0f} min left"
+        return (
+            f"{self.done} of {self.total} runs, {self.rate_hz:.1f} a second{left}"
+            f"{f'; {told}' if told else ''}; {self.failed_classes} kinds of failure so far"
+        )
+
+
+class CampaignRunner:
+    """Runs what is left of the campaign in `folder`.
+
+    show: is told how far it is, often. say: is told of each kind of failure when it is first seen.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folder: CampaignFolder,
+        campaign: Campaign,
+        *,
+        show: Callable[[Counts], None] = lambda counts: None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._store, self._folder, self._campaign = store, folder, campaign
+        self._show, self._say = show, say
+        before = folder.outcomes()
+        self._done = {(outcome.cell, outcome.seed) for outcome in before}
+        self._endings = Counter(outcome.validity.name for outcome in before)
+        self._kept: Counter[tuple[int, str]] = Counter()
+        for outcome in before:
+            if outcome.run:
+                self._kept[self._kind(outcome)] += 1
+        self._spent_s = max((outcome.elapsed_s for outcome in before), default=0.0)
+        self._began_s = time.monotonic()
+        self._done_before = len(self._done)
+
+    @property
+    def elapsed_s(self) -> float:
+        """For how long the campaign has run, with what it ran before it was interrupted."""
+        return self._spent_s + time.monotonic() - self._began_s
+
+    @property
+    def is_over(self) -> bool:
+        """The budget is used up."""
+        return self._campaign.budget_s is not None and self.elapsed_s >= self._campaign.budget_s
+
+    def run(self, executor: Executor, jobs: int) -> None:
+        """Do every run that is left, until the budget is used up. `executor` has `jobs` workers."""
+        waiting: dict[Future[Outcome], tuple[int, int]] = {}
+        tasks = self._tasks()
+        try:
+            while True:
+                for cell, seed in islice(tasks, max(0, jobs * AHEAD - len(waiting))):
+                    spec = self._campaign.cells[cell].spec
+                    if spec.env == "sim":
+                        waiting[executor.submit(simulated, cell, spec, seed)] = (cell, seed)
+                    else:
+                        self._note(self._real(cell, seed))
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    waiting.pop(future)
+                    self._note(future.result())
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _tasks(self) -> Iterator[tuple[int, int]]:
+        for task in self._campaign.tasks():
+            if self.is_over:
+                return
+            if task not in self._done:
+                yield task
+
+    def _real(self, cell: int, seed: int) -> Outcome:
+        """One run in a real environment, kept unless it is good."""
+        spec = msgspec.structs.replace(self._campaign.cells[cell].spec, seed=seed)
+        began_s = time.process_time()
+        run, result = run_into(self._store, plan.prepare(msgspec.structs.replace(spec, name=self._campaign.name)))
+        outcome = outcome_of(cell, spec, result, command_line(spec))
+        if result.signal:
+            raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+        if outcome.is_good:
+            self._store.remove(run)
+        return msgspec.structs.replace(
+            outcome, cpu_s=time.process_time() - began_s, run="" if outcome.is_good else str(run.path)
+        )
+
+    def _note(self, outcome: Outcome) -> None:
+        """The run is done: on the disk, counted, and kept as a folder where it is one of the first of its kind to fail."""
+        kind = self._kind(outcome)
+        if outcome.validity is Validity.INVALID:
+            if not self._kept[kind]:
+                self._say(f"{self._campaign.cells[outcome.cell].title}, seed {outcome.seed}: {outcome.words}")
+            if not outcome.run and self._kept[kind] < self._campaign.keep:
+                outcome = msgspec.structs.replace(outcome, run=str(self._again(outcome).path))
+            self._kept[kind] += bool(outcome.run)
+        self._folder.add(msgspec.structs.replace(outcome, elapsed_s=round(self.elapsed_s, 3)))
+        self._done.add((outcome.cell, outcome.seed))
+        self._endings[outcome.validity.name] += 1
+        rate_hz = (len(self._done) - self._done_before) / max(time.monotonic() - self._began_s, 1e-9)
+        budget_s = self._campaign.budget_s
+        self._show(
+            Counts(
+                len(self._done),
+                self._campaign.tasks_count,
+                dict(self._endings),
+                len(self._kept),
+                rate_hz,
+                None if budget_s is None else max(0.0, budget_s - self.elapsed_s),
+            )
+        )
+
+    def _kind(self, outcome: Outcome) -> tuple[int, str]:
+        return outcome.cell, outcome.classes[0] if outcome.classes else ""
+
+    def _again(self, outcome: Outcome) -> RunDirectory:
+        """The simulated run once more, into the store."""
+        spec = spec_of_seed(self._campaign.cells[outcome.cell].spec, outcome.seed)
+        run, result = run_into(self._store, plan.prepare(msgspec.structs.replace(spec, name=self._campaign.name)))
+        if result.signal:
+            raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+        return run
+
+    def shrink(self, executor: Executor, jobs: int) -> None:
+        """Shrink the first simulated run of each finding that was not shrunk before."""
+        if self._campaign.shrink_s is None:
+            return
+        done = {(shrunk.cell, shrunk.seed) for shrunk in self._folder.shrunk_runs()}
+        for finding in findings_of(self._campaign, self._folder.outcomes()):
+            kept = [each for each in finding.outcomes if each.run and self._is_simulated(each)]
+            if not kept or any((each.cell, each.seed) in done for each in finding.outcomes):
+                continue
+            failed = run_case(read_case(RunDirectory(Path(kept[0].run))))
+            if failed is None:
+                self._say(f"{finding.title}: {kept[0].run} does not fail again, so it is not shrunk")
+                continue
+            shrinker = Shrinker(failed, executor=executor, jobs=jobs, budget_s=self._campaign.shrink_s)
+            shrinker.shrink()
+            run = keep(self._store, shrinker.failed, self._campaign.name)
+            self._say(f"{finding.title}: shrunk to {shrinker.best.size}: {run.path}")
+            self._folder.add_shrunk(
+                Shrunk(cell=kept[0].cell, seed=kept[0].seed, run=str(run.path), size=shrinker.best.size)
+            )
+
+    def _is_simulated(self, outcome: Outcome) -> bool:
+        return self._campaign.cells[outcome.cell].spec.env == "sim"

@@ -1,0 +1,151 @@
+"""The folder of a campaign: what it is, every run's outcome as soon as it is known, and what its findings were shrunk to.
+
+After an interruption at any point, also by `kill -9`, what was done is there, and nothing of it is done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from harness.campaign.campaign_file import Campaign
+from harness.campaign.outcome import Outcome
+from harness.errors import UsageError
+from harness.store.modes import PRIVATE
+from harness.store.runs import TIME_FORMAT, write_json
+from histories.json_text import FILE_DEPTH_MAX, decoded
+
+CAMPAIGNS = "campaigns"
+"""The folder of campaigns below the store."""
+
+VERSION = 1
+
+Line = TypeVar("Line", bound=msgspec.Struct)
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of campaign.json."""
+
+    version: int = VERSION
+    campaign: Campaign
+
+
+class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run of one seed was shrunk to. run: its folder. size: how large it is, in words."""
+
+    cell: int
+    seed: int
+    run: str
+    size: str
+
+
+class CampaignFolder:
+    """One campaign's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    plan = property(lambda self: self.path / "campaign.json")
+    results = property(lambda self: self.path / "results.jsonl")
+    shrunk = property(lambda self: self.path / "shrunk.jsonl")
+
+    @classmethod
+    def create(cls, store: Path, campaign: Campaign) -> CampaignFolder:
+        """A new folder store/campaigns/<name>/<time>. Raises UsageError when it cannot be written."""
+        now = datetime.datetime.now(datetime.UTC)
+        path = store / CAMPAIGNS / campaign.name / f"{now.strftime(TIME_FORMAT)}.{now.microsecond // 1000:03d}Z"
+        try:
+            path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
+            path.mkdir(PRIVATE)
+            folder = cls(path)
+            write_json(folder.plan, Saved(campaign=campaign))
+        except OSError as error:
+            raise UsageError(
+                f"the store {store} cannot be written: {error.strerror or error}; choose another with --store DIR"
+            ) from error
+        return folder
+
+    @classmethod
+    def find(cls, store: Path, text: str) -> CampaignFolder:
+        """The campaign at the path `text`, or the newest of that name below the store, or the newest of all for `latest`. Raises
+        UsageError when there is none."""
+        pattern = "*/*" if text == "latest" else f"{text}/*"
+        with contextlib.suppress(ValueError, OSError):  # Too long, no pattern, or no folder that can be read.
+            if (Path(text) / "campaign.json").is_file():
+                return cls(Path(text))
+            found = sorted((store / CAMPAIGNS).glob(f"{pattern}/campaign.json"), key=lambda path: path.parent.name)
+            if found:
+                return cls(found[-1].parent)
+        raise UsageError(f"no campaign {text!r} in {store / CAMPAIGNS}; a campaign's folder or its name is due")
+
+    def read(self) -> Campaign:
+        """What the campaign is. Raises UsageError when campaign.json cannot be read."""
+        try:
+            saved = decoded(msgspec.json.Decoder(Saved).decode, self.plan.read_bytes(), FILE_DEPTH_MAX)
+        except OSError as error:
+            raise UsageError(f"{self.plan}: {error.strerror or error}") from error
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{self.plan}: {error}") from error
+        if saved.version != VERSION:
+            raise UsageError(
+                f"{self.plan}: of version {saved.version}, and this themis reads version {VERSION}: use the themis that wrote it"
+            )
+        return saved.campaign
+
+    def outcomes(self) -> list[Outcome]:
+        """Of every run that is done, in the order in which they ended, each once."""
+        by_run = {(outcome.cell, outcome.seed): outcome for outcome in _lines(self.results, Outcome)}
+        return list(by_run.values())
+
+    def shrunk_runs(self) -> list[Shrunk]:
+        """What was shrunk."""
+        return list(_lines(self.shrunk, Shrunk))
+
+    def add(self, outcome: Outcome) -> None:
+        """Note how a run ended; it is on the disk when this returns."""
+        _append(self.results, outcome)
+
+    def add_shrunk(self, shrunk: Shrunk) -> None:
+        """Note what a run was shrunk to; it is on the disk when this returns."""
+        _append(self.shrunk, shrunk)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, this process runs the campaign, and no other one does. Raises UsageError when another one does."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UsageError(f"{self.path}: another process runs this campaign") from None
+        finally:
+            os.close(descriptor)
+
+
+def _append(path: Path, value: msgspec.Struct) -> None:
+    with path.open("a+b") as file:
+        # A line that a kill cut off ends here, so that this one is whole.
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.write(b"\n")
+        file.write(msgspec.json.encode(value) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lines(path: Path, type_: type[Line]) -> Iterator[Line]:
+    """The lines of the file that can be read; one that a kill cut off is left out, so that its run is done again."""
+    decoder = msgspec.json.Decoder(type_)
+    try:
+        with path.open("rb") as file:
+            for text in file:
+                with contextlib.suppress(msgspec.DecodeError):
+                    yield decoded(decoder.decode, text, FILE_DEPTH_MAX)
+    except FileNotFoundError:
+        return

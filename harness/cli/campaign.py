@@ -1,0 +1,209 @@
+"""`themis campaign`: a matrix of runs with a budget, for every night."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+from msgspec.structs import replace
+
+from harness import notation
+from harness.campaign.campaign_file import Campaign, read_campaign
+from harness.campaign.campaign_report import CampaignReport, as_data, as_junit, as_markdown, as_text, report_of
+from harness.campaign.findings import read_known
+from harness.campaign.runner import CampaignRunner
+from harness.campaign.starting_file import STARTING_FILE
+from harness.campaign.state import CampaignFolder
+from harness.campaign.workers import worker_pool
+from harness.cli import options
+from harness.cli.ending import note, tell
+from harness.cli.progress import StatusLine
+from harness.cli.run import JSON, SHARE, STORE
+from harness.errors import UsageError, exit_code
+from harness.run.interruption import raising_interrupts
+from harness.store.runs import Store, write_atomically, write_json
+from histories.printing import line
+
+FOLDER = click.argument("campaign", default="latest")
+
+
+@click.group()
+def campaign() -> None:
+    """Run many combinations of targets, workloads and faults over many seeds, and report what was found.
+
+    \b
+    Example:
+      themis campaign init nightly.yaml
+      themis campaign run nightly.yaml
+    """
+
+
+@campaign.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=Path("campaign.yaml"))
+def init(file: Path) -> int:
+    """Write a campaign file to start from, with every key explained."""
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(STARTING_FILE)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already; name another file") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    options.echo(f"written: {line(file)}; run it: themis campaign run {line(file)}")
+    return 0
+
+
+@campaign.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--budget", default=None, metavar="TIME", help="Instead of the file's: 90s, 30m, 8h.")
+@click.option("--seeds", default=None, metavar="FIRST..LAST", help="Of each combination, instead of the file's.")
+@click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Instead of the file's number of processes.")
+@SHARE
+@STORE
+@JSON
+def run(
+    file: Path, budget: str | None, seeds: str | None, jobs: int | None, share: bool, store: Path, as_json: bool
+) -> int:
+    """Run the campaign in FILE.
+
+    Every outcome is on the disk as soon as it is known: after Ctrl-C, a crash or a kill, `themis campaign resume` goes on.
+
+    Exit code: 1 something invalid was found that the file of known findings does not expect, 255 the harness failed in some run,
+    2 too little was tested, 0 otherwise; 130 or 143 ended by a signal before anything invalid was found; 254 bad usage.
+    """
+    plan = with_flags(read_campaign(file), budget, jobs)
+    if seeds is not None:
+        chosen = notation.seed_range(seeds)
+        plan = replace(plan, seeds=(chosen.start, chosen.stop - 1))
+    read_known(plan.known)  # Before anything runs.
+    folder = CampaignFolder.create(store, plan)
+    return go_on(folder, plan, Store(store, is_shared=share), as_json)
+
+
+@campaign.command()
+@FOLDER
+@click.option("--budget", default=None, metavar="TIME", help="In all, instead of the file's: 90s, 30m, 8h.")
+@click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Instead of the file's number of processes.")
+@SHARE
+@STORE
+@JSON
+def resume(campaign: str, budget: str | None, jobs: int | None, share: bool, store: Path, as_json: bool) -> int:
+    """Go on with a campaign that was interrupted: CAMPAIGN is its folder or its name. What was done is not done again."""
+    folder = CampaignFolder.find(store, campaign)
+    return go_on(folder, with_flags(folder.read(), budget, jobs), Store(store, is_shared=share), as_json)
+
+
+@campaign.command()
+@FOLDER
+@STORE
+@JSON
+def report(campaign: str, store: Path, as_json: bool) -> int:
+    """Report anew what a campaign has found so far, with the known findings of today."""
+    folder = CampaignFolder.find(store, campaign)
+    found = written(folder, folder.read(), ended_early=False)
+    print_report(found, folder, as_json)
+    return note(found.code)
+
+
+@campaign.command()
+@FOLDER
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Default: CAMPAIGN-NAME.zip."
+)
+@STORE
+def bundle(campaign: str, output: Path | None, store: Path) -> int:
+    """Pack the reports and the kept and shrunk runs of a campaign into one zip file, for upload."""
+    folder = CampaignFolder.find(store, campaign)
+    plan = folder.read()
+    found = written(folder, plan, ended_early=False)
+    target = output or Path(f"{plan.name}.zip")
+    runs = {
+        Path(path) for finding in found.findings for path in (finding.shrunk, *(one.run for one in finding.outcomes))
+    }
+    try:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(folder.path.iterdir()):
+                archive.write(path, f"{plan.name}/{path.name}")
+            for directory in sorted(path for path in runs if path.parts and path.is_dir()):
+                for path in sorted(directory.rglob("*")):
+                    if path.is_file() and not path.is_symlink():
+                        place = Path(
+                            plan.name, "runs", directory.parent.name, directory.name, path.relative_to(directory)
+                        )
+                        archive.write(path, str(place))
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
+    options.echo(f"packed: {line(target)}, {target.stat().st_size:,} bytes")
+    return 0
+
+
+def with_flags(plan: Campaign, budget: str | None, jobs: int | None) -> Campaign:
+    """The campaign with what the command line says instead of its file."""
+    if budget is not None:
+        plan = replace(plan, budget_s=notation.age_s("--budget", budget))
+    return replace(plan, jobs=jobs or plan.jobs or os.cpu_count() or 1)
+
+
+def go_on(folder: CampaignFolder, plan: Campaign, store: Store, as_json: bool) -> int:
+    """Run what is left, shrink what was found, and report, whatever ends it."""
+    status = StatusLine(sys.stderr)
+    codes: set[int] = set()
+
+    def say(text: str) -> None:
+        status.clear()
+        if not as_json:
+            options.echo(text)
+
+    with folder.held():
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(raising_interrupts())
+                executor = stack.enter_context(worker_pool(plan.jobs))
+                runner = CampaignRunner(store, folder, plan, show=lambda counts: status.show(counts.words), say=say)
+                runner.run(executor, plan.jobs)
+                runner.shrink(executor, plan.jobs)
+        except UsageError:
+            raise
+        except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was done so far counts, and is told
+            status.clear()
+            codes.add(tell(raised))
+        status.clear()
+        found = written(folder, plan, ended_early=bool(codes))
+    print_report(found, folder, as_json)
+    return note(exit_code({*codes, found.code}))
+
+
+def written(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) -> CampaignReport:
+    """The report on what the folder holds, also written there: report.md, report.json, junit.xml."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    found = report_of(
+        plan,
+        folder.outcomes(),
+        folder.shrunk_runs(),
+        read_known(plan.known),
+        today,
+        ended_early=ended_early,
+    )
+    try:
+        write_atomically(folder.path / "report.md", as_markdown(found).encode())
+        write_json(folder.path / "report.json", as_data(found))
+        write_atomically(folder.path / "junit.xml", as_junit(plan, found))
+    except OSError as error:
+        raise UsageError(f"{folder.path} cannot be written: {error.strerror or error}") from error
+    return found
+
+
+def print_report(found: CampaignReport, folder: CampaignFolder, as_json: bool) -> None:
+    """The report on standard output."""
+    if as_json:
+        options.echo_json({"folder": str(folder.path), **as_data(found)})
+    else:
+        options.echo(f"{as_text(found)}\n  {line(folder.path)}: report.md, report.json, junit.xml, results.jsonl")
+
+
+COMMANDS = (campaign,)

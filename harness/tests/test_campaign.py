@@ -1,0 +1,287 @@
+"""Campaigns: what is found, what it is called, what is enough, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from checkers import Validity
+from harness.campaign import outcome as outcomes
+from harness.campaign.campaign_file import Campaign, read_campaign
+from harness.campaign.campaign_report import as_junit, as_markdown, as_text, report_of
+from harness.campaign.findings import KnownFinding, findings_of, read_known, with_known
+from harness.campaign.outcome import Outcome
+from harness.campaign.runner import CampaignRunner
+from harness.campaign.state import CampaignFolder
+from harness.cli import themis
+from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, UsageError
+from harness.store.runs import Store
+
+SMALL = """
+name: small
+seeds: 1..3
+jobs: 1
+run: {time-limit: 2, nodes: 3, nemesis: "partition,kill", nemesis-interval: 0.5}
+matrix: {bug: [none, volatile-log]}
+shrink: 20s
+keep: 1
+require: {unknown-share: 0.5}
+"""
+TODAY = datetime.date(2026, 1, 1)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    return campaign_of(tmp_path, SMALL)
+
+
+def campaign_of(tmp_path: Path, text: str) -> Campaign:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    return read_campaign(path)
+
+
+def ended(cell: int, seed: int, validity: Validity, *classes: str, **more: Any) -> Outcome:
+    usual: dict[str, Any] = {"ops": 10, "ok": 9, "words": "such words", "command": f"themis test --seed {seed}"}
+    return Outcome(cell=cell, seed=seed, validity=validity, classes=classes, **(usual | more))
+
+
+class AtOnce(Executor):
+    """Runs each call when it is handed out; after `limit` calls Ctrl-C comes."""
+
+    def __init__(self, limit: int = 10**9) -> None:
+        self.left = limit
+
+    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        future: Future[Any] = Future()
+        future.set_result(call(*arguments, **named))
+        return future
+
+
+def told(outcome: Outcome) -> Outcome:
+    """The outcome without what depends on the machine."""
+    return msgspec.structs.replace(outcome, cpu_s=0.0, elapsed_s=0.0, run="")
+
+
+def test_an_interrupted_campaign_comes_to_what_an_uninterrupted_one_does(tmp_path: Path, campaign: Campaign) -> None:
+    whole = CampaignFolder.create(tmp_path / "a", campaign)
+    CampaignRunner(Store(tmp_path / "a"), whole, campaign).run(AtOnce(), 1)
+    parts = CampaignFolder.create(tmp_path / "b", campaign)
+    for limit in (1, 2, 1):
+        with pytest.raises(KeyboardInterrupt):
+            CampaignRunner(Store(tmp_path / "b"), parts, campaign).run(AtOnce(limit), 1)
+    with parts.results.open("ab") as file:
+        file.write(b'{"cell": 1, "se')  # As a kill leaves it.
+    CampaignRunner(Store(tmp_path / "b"), parts, campaign).run(AtOnce(), 1)
+    assert len(whole.outcomes()) == 6
+    assert sorted(map(told, parts.outcomes()), key=repr) == sorted(map(told, whole.outcomes()), key=repr)
+
+
+def test_a_campaign_ends_with_its_budget(tmp_path: Path, campaign: Campaign) -> None:
+    short = msgspec.structs.replace(campaign, budget_s=0.0)
+    folder = CampaignFolder.create(tmp_path, short)
+    CampaignRunner(Store(tmp_path), folder, short).run(AtOnce(), 1)
+    assert folder.outcomes() == []
+    report = report_of(short, [], [], (), TODAY)
+    assert report.shortcomings == ("nothing was run",)
+    assert report.code == UNKNOWN
+
+
+def test_a_run_that_raises_is_one_failure_of_the_harness(
+    tmp_path: Path, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of paper")
+
+    monkeypatch.setattr(outcomes, "run_seed", broken)
+    folder = CampaignFolder.create(tmp_path, campaign)
+    CampaignRunner(Store(tmp_path), folder, campaign).run(AtOnce(), 1)
+    report = report_of(campaign, folder.outcomes(), [], (), TODAY)
+    assert report.code == HARNESS
+    assert "6 runs; the first: run: RuntimeError: out of paper" in as_text(report)
+
+
+def test_one_bug_is_one_finding(campaign: Campaign) -> None:
+    ends = [
+        ended(0, 1, Validity.VALID),
+        ended(0, 2, Validity.INVALID, "linearizable/register/old state"),
+        ended(0, 3, Validity.INVALID, "linearizable/queue/no such state"),
+        ended(1, 1, Validity.INVALID, "invariants/log-matching"),
+        ended(1, 2, Validity.INVALID, "invariants/leader-completeness", "invariants/log-matching"),
+        ended(1, 3, Validity.INVALID, "invariants/leader-completeness"),
+        ended(1, 4, Validity.INVALID, "liveness"),
+    ]
+    found = findings_of(campaign, ends)
+    assert [(finding.target, finding.classes, [each.seed for each in finding.outcomes]) for finding in found] == [
+        ("raft+volatile-log", ("invariants/leader-completeness", "invariants/log-matching"), [1, 2, 3]),
+        ("raft", ("linearizable/queue/no such state", "linearizable/register/old state"), [2, 3]),
+        ("raft+volatile-log", ("liveness",), [4]),
+    ]
+
+
+def known(anomaly: str, expires: datetime.date) -> KnownFinding:
+    return KnownFinding(target="raft*", anomaly=anomaly, reason="bug 42", expires=expires)
+
+
+def test_a_known_finding_is_let_pass_until_its_day_and_missed_when_it_is_gone(campaign: Campaign) -> None:
+    ends = [ended(1, seed, Validity.INVALID, "liveness") for seed in (1, 2)]
+    found = findings_of(campaign, ends)
+    marked, remarks = with_known(found, [known("live*", TODAY)], TODAY)
+    assert (marked[0].expected, remarks) == ("bug 42 (until 2026-01-01)", [])
+    assert report_of(campaign, ends, [], [known("live*", TODAY)], TODAY).code != INVALID
+    marked, remarks = with_known(found, [known("live*", TODAY - datetime.timedelta(1))], TODAY)
+    assert marked[0].expected == ""
+    assert "expired on 2025-12-31 and still occurs" in remarks[0]
+    _, remarks = with_known(found, [known("linearizable/*", TODAY)], TODAY)
+    assert "did not occur" in remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "known:\n  - {target: raft, anomaly: x, reason: y}",
+            "line 2, column 5: Object missing required field `expires`",
+        ),
+        ("known:\n  - {target: raft, anomaly: x, reason: ' ', expires: 2027-01-31}", "needs a reason"),
+        ("known:\n  - {target: raft, anomaly: x, reason: y, expires: soon}", "line 2"),
+        ("know: []", "did you mean 'known'?"),
+    ],
+)
+def test_a_file_of_known_findings_is_checked(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "known.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        read_known(str(path))
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        ([(Validity.VALID, {})] * 4, VALID, ""),
+        ([(Validity.UNKNOWN, {})] * 4, UNKNOWN, "every run is UNKNOWN"),
+        ([(Validity.VALID, {})] + [(Validity.UNKNOWN, {})] * 3, UNKNOWN, "3 of 4 runs are UNKNOWN"),
+        ([(Validity.VALID, {"ok": 1})] * 4, UNKNOWN, "10% of the client ops succeeded"),
+        ([(Validity.VALID, {})] * 3 + [(Validity.UNKNOWN, {"harness": "up: no"})], HARNESS, ""),
+        ([(Validity.INVALID, {})] + [(Validity.UNKNOWN, {"harness": "up: no"})] * 3, INVALID, ""),
+    ],
+)
+def test_what_is_no_success_has_its_code_and_its_reason(
+    campaign: Campaign, ends: list[tuple[Validity, dict[str, Any]]], code: int, said: str
+) -> None:
+    classes = {Validity.INVALID: ("liveness",)}
+    done = [ended(n % 2, n, validity, *classes.get(validity, ()), **more) for n, (validity, more) in enumerate(ends)]
+    report = report_of(campaign, done, [], (), TODAY)
+    assert report.code == code
+    assert said in " ".join(report.shortcomings)
+    assert bool(report.shortcomings) == bool(said)
+
+
+def test_a_combination_that_was_never_run_is_told(campaign: Campaign) -> None:
+    report = report_of(campaign, [ended(0, 1, Validity.VALID)], [], (), TODAY)
+    assert report.code == UNKNOWN
+    assert "1 of 2 combinations were never run; the first: bug volatile-log" in report.shortcomings[0]
+
+
+def test_reports_hold_no_markup_of_others(campaign: Campaign) -> None:
+    words = "a | b\n<script>\x1b[31m & `x`"
+    ends = [ended(0, 1, Validity.INVALID, "liveness", words=words), ended(1, 1, Validity.UNKNOWN, words=words)]
+    report = report_of(campaign, ends, [], (), TODAY)
+    markdown = as_markdown(report)
+    assert "<script>" not in markdown.replace("\\<", "")
+    assert "\x1b" not in markdown + as_text(report)
+    suite = ElementTree.fromstring(as_junit(campaign, report))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "1", "1")
+    assert "<script>" in (suite.findall("testcase/failure")[0].get("message") or "")
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(themis, ["campaign", *words])
+
+
+@pytest.mark.real
+def test_the_whole_way_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run, resume with nothing left, report, bundle; one finding, kept, shrunk, with a test beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(SMALL)
+    ran = command("run", "c.yaml")
+    assert "raft+volatile-log: invariants/" in ran.output
+    assert "6 of 6 runs (3 INVALID, " in ran.output
+    folder = CampaignFolder.find(tmp_path / "store", "small")
+    data = json.loads((folder.path / "report.json").read_text())
+    assert (data["exit_code"], len(data["findings"])) == (1, 1)
+    shrunk = Path(data["findings"][0]["shrunk"])
+    assert (shrunk / "test_reproduction.py").is_file()
+    assert len([each for each in folder.outcomes() if each.run]) == 1
+    again = command("resume", "small", "--json")
+    assert {**json.loads(again.stdout), "folder": ""} == {**data, "folder": ""}
+    assert "FINDING" in command("report", "latest").output
+    assert "packed: small.zip" in command("bundle").output
+    with zipfile.ZipFile("small.zip") as archive:
+        names = archive.namelist()
+    assert {"small/report.md", "small/junit.xml", "small/results.jsonl"} <= set(names)
+    assert any(name.endswith("test_reproduction.py") for name in names)
+
+
+def test_bad_usage_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, said in (
+        (("run", "none.yaml"), "none.yaml cannot be read: No such file"),
+        (("resume", "none"), "no campaign 'none' in store/campaigns"),
+        (("report", "x" * 5_000), "no campaign"),
+    ):
+        assert said in str(CliRunner().invoke(themis, ["campaign", *words], standalone_mode=False).exception)
+    assert command("init").exit_code == 0
+    refused = CliRunner().invoke(themis, ["campaign", "init"], standalone_mode=False)
+    assert "campaign.yaml is there already" in str(refused.exception)
+
+
+@pytest.mark.long
+@pytest.mark.real
+def test_a_campaign_interrupted_at_random_moments_comes_to_the_same(tmp_path: Path) -> None:
+    """Ctrl-C, SIGTERM and kill -9, each several times, at any moment of a real command."""
+    (tmp_path / "c.yaml").write_text(SMALL.replace("1..3", "1..40").replace("20s", "1s"))
+    words = [sys.executable, "-m", "harness", "campaign"]
+    rng = random.Random(16)
+
+    def begin(*more: str) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen([*words, *more, "--jobs", "2"], cwd=tmp_path, stdout=quiet, stderr=quiet)
+
+    begun = begin("run", "c.yaml")
+    interrupted = 0
+    for turn in range(200):
+        time.sleep(rng.uniform(0.2, 4.0))  # Not until something has happened: at any moment.
+        if begun.poll() is not None:
+            break
+        os.kill(begun.pid, (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[turn % 3])
+        begun.wait(60)
+        interrupted += 1
+        exists = any((tmp_path / "store" / "campaigns").glob("*/*/campaign.json"))
+        begun = begin("resume") if exists else begin("run", "c.yaml")
+    assert begun.wait(300) == INVALID
+    assert interrupted >= 3
+    parts = CampaignFolder.find(tmp_path / "store", "latest").outcomes()
+    campaign = read_campaign(tmp_path / "c.yaml")
+    whole = CampaignFolder.create(tmp_path / "whole", campaign)
+    CampaignRunner(Store(tmp_path / "whole"), whole, campaign).run(AtOnce(), 1)
+    assert sorted(map(told, parts), key=repr) == sorted(map(told, whole.outcomes()), key=repr)

@@ -1,0 +1,100 @@
+"""Campaign files: which runs they mean, and in which line they are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.campaign.campaign_file import FLAGS, Campaign, read_campaign
+from harness.campaign.starting_file import STARTING_FILE
+from harness.cli import run as commands
+from harness.errors import UsageError
+
+
+def read(tmp_path: Path, text: str) -> Campaign:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_campaign(path)
+
+
+def test_the_starting_file_is_a_campaign(tmp_path: Path) -> None:
+    campaign = read(tmp_path, STARTING_FILE)
+    assert campaign.name == "nightly"
+    assert campaign.budget_s == 600
+    assert campaign.seeds == (1, 1000)
+    assert len(campaign.cells) == 3 * 2 * 2 - 2 + 1
+    assert campaign.require.unknown_share == 0.02
+
+
+def test_each_with_each_but_for_what_is_excluded_and_then_what_is_included(tmp_path: Path) -> None:
+    campaign = read(
+        tmp_path,
+        """
+        seeds: 7..8
+        run: {time-limit: 5, target-option: {check_quorum: false}}
+        matrix:
+          workload: [register, queue]
+          nodes: [3, "a,b,c,d,e"]
+          nemesis: ["partition,kill", none]
+        exclude: [{workload: queue, nodes: 3}, {nemesis: none, workload: register}]
+        include: [{nodes: 1, bug: [stale-read], rate: 10}]
+        """,
+    )
+    told = [(cell.spec.workload, len(cell.spec.nodes), cell.spec.nemesis) for cell in campaign.cells]
+    assert told == [
+        ("register", 3, ("partition", "kill")),
+        ("register", 5, ("partition", "kill")),
+        ("queue", 5, ("partition", "kill")),
+        ("queue", 5, ()),
+        ("register", 1, ()),
+    ]
+    last = campaign.cells[-1]
+    assert (last.title, last.spec.bugs, last.spec.rate_hz) == ("nodes 1, bug stale-read, rate 10", ("stale-read",), 10)
+    assert {cell.spec.env for cell in campaign.cells} == {"sim"}
+    assert all(cell.spec.target_options == {"check_quorum": False} for cell in campaign.cells)
+    assert all(cell.spec.concurrency == 2 * len(cell.spec.nodes) for cell in campaign.cells)
+    assert list(campaign.tasks())[:6] == [(0, 7), (1, 7), (2, 7), (3, 7), (4, 7), (0, 8)]
+
+
+def test_every_flag_is_one_of_the_test_command() -> None:
+    assert set(FLAGS) <= {name[2:] for parameter in commands.test.params for name in parameter.opts if name[:2] == "--"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1, column 1: the file is empty"),
+        ("[1]", "line 1, column 1: keys with values are due"),
+        ("nam: x", "line 1, column 1: unknown key 'nam'; did you mean 'name'?"),
+        ("name: x\nrun:\n  targt: raft\n", "line 3, column 3: unknown key 'targt'; did you mean 'target'?"),
+        ("name: x\nmatrix:\n  workload: register\n", "line 2, column 1: Expected `array`, got `str`"),
+        ("matrix:\n  workload: [register, regster]\n", "line 2, column 24: workload regster: unknown workload 'regster'"),
+        ("matrix: {nodes: []}", "nodes: no value is given"),
+        ("matrix:\n  nemesis: [disk:torn-write]\n  env: [local]\n", "line 2, column 13"),
+        ("run: {rate: fast}", "rate: 'fast' is no number"),
+        ("run: {target-option: [a]}", "target-option: names with values are due"),
+        ("include: [{nodes: 100}]", "line 1, column 11: nodes 100: --nodes 100"),
+        ("a: 1\na: 2\n", "line 2, column 1: a stands here twice"),
+        ("a: [1\nb: 2\n", "line 2, column 2"),
+        ("1: x", "the key 1 is no word"),
+        ("seeds: 5..1", "the range is reversed"),
+        ("budget: soon", "write a whole number with its unit"),
+        ("require: {ok-share: 2}", "ok-share: 2.0 is no share from 0 to 1"),
+        ("require: {ok: 1}", "line 1, column 1"),
+        ("name: latest", "a link of the store"),
+        ("name: ../x", "cannot be a folder name"),
+        ("keep: -1", "keep and jobs are not negative"),
+        ("matrix: {nodes: [3]}\nexclude: [{nodes: 3}]", "exclude takes every combination away"),
+        ("x: " + "[" * 900, "campaign.yaml"),
+        ("a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
+         "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e]\n", "more than 100000 values"),
+        ("name: \x00", "campaign.yaml"),
+        ("name: '\x1b[31m'", "campaign.yaml"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_line_before_anything_runs(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        read(tmp_path, text)
+    assert said in str(raised.value)
+    assert "\x1b" not in str(raised.value)
