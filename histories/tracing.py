@@ -20,6 +20,9 @@ traced is told then."""
 Ballot = tuple[int, str]
 """A number, and who drew it."""
 
+Slot = int | str
+"""A position in a log whose entries are decided one by one; or the name of a decision that belongs to no log."""
+
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag=str.lower):
     """Base of all kinds; the tag is the class's name in small letters."""
@@ -107,9 +110,10 @@ class Voted(Event, frozen=True):
 
 
 class Promised(Event, frozen=True):
-    """The node will accept nothing below `ballot`."""
+    """The node will accept nothing below `ballot`: in `slot`, or in any where it names none."""
 
     ballot: Ballot
+    slot: Slot | None = None
 
 
 class Appended(Event, frozen=True):
@@ -148,7 +152,7 @@ class Installed(Event, frozen=True):
 class Accepted(Event, frozen=True):
     """The node holds `command` in `slot`, under `ballot`; what it held there before is overwritten."""
 
-    slot: int
+    slot: Slot
     ballot: Ballot
     command: Any = None
 
@@ -162,7 +166,7 @@ class Committed(Event, frozen=True):
 class Chosen(Event, frozen=True):
     """The node knows that `command` is decided for `slot`."""
 
-    slot: int
+    slot: Slot
     command: Any = None
 
 

@@ -16,6 +16,7 @@ BUILT_IN = {
     "stack": "targets.machines.stack:StackMachine",
     "priority-queue": "targets.machines.priority_queue:PriorityQueueMachine",
     "lock": "targets.machines.lock:LockMachine",
+    "consensus": "targets.machines.consensus:ConsensusMachine",
 }
 
 MEMBERS = ("name", "command_type", "result_type", "apply", "query", "snapshot", "restore")

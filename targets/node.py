@@ -2,8 +2,9 @@
 
     python -m targets.node --target raft --interface kv --id n1 --listen 127.0.0.1:9001 --peer n2=127.0.0.1:9002 --data-dir D
 
-Routes: the target's peer routes and the client route /<interface> (POST), `GET /status`, and for the harness `POST /clock`
-(offset_ns, rate) and `POST /epoch` (epoch_ns: when the run began). Bodies are JSON. Errors are {"error": text}.
+Routes: the target's peer routes, the client route /<interface> (POST) and those of the target's own, `GET /status`,
+and for the harness `POST /clock` (offset_ns, rate) and `POST /epoch` (epoch_ns: when the run began).
+Bodies are JSON. Errors are {"error": text}.
 
 Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core raised; 5 when the machine that it
 replicates raised; 254 for a wrong command line, an
@@ -29,7 +30,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ from targets.journal import Journal
 from targets.machines.machine import MachineFailed
 from targets.outbox import Answer, Outbox, Performed
 from targets.serving import serve
-from targets.target import Address, CoreTarget
+from targets.target import Address, ClientRoute, CoreTarget
 from targets.timekeeping import NodeClock, Reading, Timers
 from targets.transport import SOURCE_HEADER, Pool, Response, post, with_body
 from targets.wal import LogInUse, WriteAheadLog
@@ -112,6 +113,9 @@ class Node:
         formats = settings.target.formats(settings.interface)
         self.wire = Wire(formats.routes)
         self.client_path = f"/{settings.interface}"
+        self.client_routes: dict[tuple[str, str], ClientRoute] = {
+            (route.method, route.path): route for route in formats.clients
+        }
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[tuple[int, str]] = self.loop.create_future()
@@ -139,8 +143,13 @@ class Node:
             on_failure=self._disk_failed,
         )
         self.request_codec: Codec[Any] = Codec(formats.request, REQUEST_DEPTH_MAX)
+        self._body_codecs: dict[str, Codec[Any]] = {
+            route.path: Codec(route.body, REQUEST_DEPTH_MAX) for route in formats.clients if route.method == "POST"
+        }
         self._open: dict[int, asyncio.Future[bytes]] = {}
         self._open_count = 0
+        self._answers: dict[int, Callable[[Any], Any]] = {}
+        """Request id -> what makes the answer of the reply, for requests by a route of the target's own."""
         self._ops: dict[int, int] = {}
         """Request id -> the index of its invocation in the history."""
         members = tuple(sorted({settings.node, *settings.peers}))
@@ -277,19 +286,29 @@ class Node:
         self.step(Request(number, request))
         return future
 
+    def request_by(self, route: ClientRoute, body: bytes) -> asyncio.Future[bytes]:
+        """Take a request by one of the target's own routes; the future gives the answer's body. Raises BadBody."""
+        request = route.request(self._body_codecs[route.path].decode(body) if route.method == "POST" else None)
+        number, future = self._opened()
+        self._answers[number] = lambda reply: route.answer(request, reply)
+        self.step(Request(number, request))
+        return future
+
     def _opened(self) -> tuple[int, asyncio.Future[bytes]]:
         self._open_count += 1
         if self._open_count % 1024 == 0:  # The server gave up on some.
             self._open = {number: future for number, future in self._open.items() if not future.done()}
             self._ops = {number: op for number, op in self._ops.items() if number in self._open}
+            self._answers = {number: answer for number, answer in self._answers.items() if number in self._open}
         future: asyncio.Future[bytes] = self.loop.create_future()
         self._open[self._open_count] = future
         return self._open_count, future
 
     def _resolve(self, number: int, message: msgspec.Struct) -> None:
         future = self._open.pop(number, None)
+        answer = self._answers.pop(number, None) if self._answers else None
         if future is not None and not future.done():
-            future.set_result(encode(message))
+            future.set_result(encode(message if answer is None else answer(message)))
 
     def status(self) -> dict[str, Any]:
         """What `GET /status` says: the core's status and the node's own facts."""
@@ -330,7 +349,11 @@ async def run(settings: Settings) -> int:
         raise Refusal(str(error)) from None
     except OSError as error:
         raise Refusal(f"--data-dir {settings.data_dir}: {error.strerror or error}") from None
-    node = Node(settings, log)
+    try:
+        node = Node(settings, log)
+    except ValueError as error:  # Options that do not fit the cluster.
+        log.close()
+        raise Refusal(str(error)) from None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.end, 0, f"told to by {number.name}")

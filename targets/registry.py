@@ -7,7 +7,10 @@ from importlib import metadata
 
 from targets.target import CoreTarget, Program, Target
 
-BUILT_IN = {"raft": "targets.raft.target:TARGET"}
+BUILT_IN = {
+    "raft": "targets.raft.target:TARGET",
+    "paxos-single": "targets.paxos.single.target:TARGET",
+}
 
 
 def names() -> list[str]:

@@ -15,7 +15,7 @@ from histories.json_text import REQUEST_DEPTH_MAX
 from targets import secret
 from targets.http_server import Answer, Head, Reply, Server, refusal
 from targets.journal import Journal
-from targets.target import Address
+from targets.target import Address, ClientRoute
 from targets.timekeeping import NodeClock, Timers
 from targets.transport import OP_HEADER, SOURCE_HEADER
 from targets.wire import BadBody, Codec, Wire, encode
@@ -41,6 +41,7 @@ class Served(Protocol):
     """What the server needs of a node."""
 
     client_path: str
+    client_routes: dict[tuple[str, str], ClientRoute]
     wire: Wire
     clock: NodeClock
     timers: Timers
@@ -50,6 +51,7 @@ class Served(Protocol):
 
     def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None: ...
     def request(self, body: bytes, op: int | None = None) -> asyncio.Future[bytes]: ...
+    def request_by(self, route: ClientRoute, body: bytes) -> asyncio.Future[bytes]: ...
     def status(self) -> dict[str, object]: ...
 
 
@@ -85,9 +87,20 @@ class Routes:
             if head.method != "GET":
                 return refusal(405, f"{path} takes GET, not {head.method}")
             return Reply(200, encode(self._node.status()))
+        route = self._node.client_routes.get((head.method, path)) if self._node.client_routes else None
+        if route is not None:
+            try:
+                return self._node.request_by(route, body)
+            except BadBody as error:
+                return refusal(400, str(error))
         post = self._posts.get(path)
         if post is None:
-            return refusal(404, f"no route {path:.200}")
+            takes = [method for method, known in self._node.client_routes if known == path]
+            return (
+                refusal(405, f"{path} takes {takes[0]}, not {head.method}")
+                if takes
+                else refusal(404, f"no route {path:.200}")
+            )
         if head.method != "POST":
             return refusal(405, f"{path} takes POST, not {head.method}")
         try:

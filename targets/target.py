@@ -8,8 +8,8 @@ the two have in common, and `Target` is either.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -101,17 +101,33 @@ class Route(msgspec.Struct, frozen=True):
     sender: str = ""
 
 
+class ClientRoute(msgspec.Struct, frozen=True):
+    """A further way for clients to ask, for people with curl: `method` `path`.
+
+    body: the type of the body of a POST; None for a GET, which has none. request: makes the core's request of the body (None for a
+    GET). answer: makes the JSON-like answer of the core's request and reply.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: Any
+    request: Callable[[Any], msgspec.Struct]
+    answer: Callable[[Any, Any], Any]
+
+
 class Formats(msgspec.Struct, frozen=True):
     """The types of what a node reads and writes; the node refuses data that does not fit its type before the core sees it.
 
     request, reply: bodies of the client route, POST /<interface>. record: the union of durable records, for decoding the
-    write-ahead log. routes: the peer RPCs. A type may be a union of tagged Structs, or a generic Struct with its parameters.
+    write-ahead log. routes: the peer RPCs. clients: further routes for clients. A type may be a
+    union of tagged Structs, or a generic Struct with its parameters.
     """
 
     request: Any
     reply: Any
     record: Any
     routes: tuple[Route, ...] = ()
+    clients: tuple[ClientRoute, ...] = ()
 
 
 class System(Protocol):
@@ -183,7 +199,10 @@ class CoreTarget(System, Protocol):
         rng: random.Random,
         interface: str,
     ) -> Core:
-        """A fresh core that has not yet seen `Started`, and serves `interface`, one of `interfaces`."""
+        """A fresh core that has not yet seen `Started`, and serves `interface`, one of `interfaces`.
+
+        Raises ValueError, which names the option, for options that do not fit the cluster. The run is then refused.
+        """
         ...
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:

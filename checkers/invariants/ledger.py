@@ -16,8 +16,20 @@ from typing import Any
 
 import msgspec
 
+from checkers.invariants.acceptances import Acceptances
 from checkers.invariants.violation import Handler
-from histories.tracing import Appended, Committed, Installed, Recovered, Role, Started, Truncated
+from histories.tracing import (
+    Accepted,
+    Appended,
+    Committed,
+    Custom,
+    Installed,
+    Recovered,
+    Role,
+    Shown,
+    Started,
+    Truncated,
+)
 
 Entry = tuple[int, Any]
 """term, command"""
@@ -140,7 +152,8 @@ class Ledger:
     """Logs by node, and the committed log of the whole cluster.
 
     Invariants: committed[i - 1] is the entry committed at i, None where no one's trace told it; committed_in[i - 1] is the term
-    in which its commitment was first seen, and by whom. conflict: what the last event contradicts; None: nothing.
+    in which its commitment was first seen, and by whom. conflict: what the last event contradicts; None: nothing. acceptances: of
+    systems that decide slot by slot.
     """
 
     def __init__(self) -> None:
@@ -148,6 +161,7 @@ class Ledger:
         self.committed: list[Entry | None] = []
         self.committed_in: list[tuple[int, str]] = []
         self.conflict: Conflict | None = None
+        self.acceptances = Acceptances()
         self.handlers: dict[type, Handler] = {
             Started: self._on_started,
             Role: self._on_role,
@@ -156,6 +170,9 @@ class Ledger:
             Truncated: self._on_truncated,
             Installed: self._on_installed,
             Committed: self._on_committed,
+            Accepted: self.acceptances.on_accepted,
+            Custom: self.acceptances.on_custom,
+            Shown: self.acceptances.on_shown,
         }
         # The first entry told of each index, with the term of the one in front (None: not known) and who told it; those of other
         # terms at the same index, of which there are few, stand in _others.

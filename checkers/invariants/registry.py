@@ -21,6 +21,11 @@ BUILT_IN = {
     "persistent-state": _HERE + "persistent_state:PersistentState",
     "kept-commits": _HERE + "kept_commits:KeptCommits",
     "sent-before-acknowledged": _HERE + "sent_before_acknowledged:SentBeforeAcknowledged",
+    "one-value-per-slot": _HERE + "chosen_values:OneValuePerSlot",
+    "one-value-per-ballot": _HERE + "chosen_values:OneValuePerBallot",
+    "chosen-stays-chosen": _HERE + "chosen_values:ChosenStaysChosen",
+    "learned-was-chosen": _HERE + "chosen_values:LearnedWasChosen",
+    "promises-kept": _HERE + "promises_kept:PromisesKept",
 }
 
 

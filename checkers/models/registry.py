@@ -20,6 +20,7 @@ BUILT_IN = {
     "cas-register": "checkers.models.register:CasRegister",
     "kv": "checkers.models.register:KeyValue",
     "kv-map": "checkers.models.maps:KeyValueMap",
+    "consensus": "checkers.models.consensus:Consensus",
     "multi-register": "checkers.models.maps:MultiRegister",
     "counter": "checkers.models.counter:Counter",
     "counter-returning": "checkers.models.counter:ReturningCounter",

@@ -56,6 +56,7 @@ ALPHABETS: dict[str, tuple[tuple[str, Sequence[Any], Sequence[Any]], ...]] = {
     ),
     "counter": (("add", (1, 2, -1), _NOTHING), ("increment", _NOTHING, _NOTHING), ("read", _NOTHING, (0, 1, 2, 3))),
     "counter-returning": (("add", (1, 2, 0), (0, 1, 2, 3, 4)), ("read", _NOTHING, (0, 1, 2, 3))),
+    "consensus": (("propose", (1, 2), (1, 2)), ("learn", _NOTHING, (None, 1, 2))),
     "mutex": (("acquire", _OWNERS, _NOTHING), ("release", _OWNERS, _NOTHING)),
     "reentrant-mutex": (("acquire", _OWNERS, _NOTHING), ("release", _OWNERS, _NOTHING)),
     "fenced-lock": (("acquire", _OWNERS, (1, 2, 3, 4)), ("release", _OWNERS, _NOTHING)),

@@ -49,6 +49,7 @@ def test_every_model_has_tiny_histories_of_both_verdicts() -> None:
 
 
 SHAPES = [
+    ("consensus", Operation("propose", None), "propose takes a value"),
     ("cas-register", Operation("cas", 1), "cas takes [old, new]"),
     ("cas-register", Operation("cas", (1, 2, 3)), "cas takes [old, new]"),
     ("kv", Operation("get", "k"), "kv-map"),
@@ -216,6 +217,7 @@ BEGINNINGS = [
     ("multi-register", {"x": 0, "y": 0}, "read", ["x", "y"], [["x", 0], ["y", 0]]),
     ("counter", 3, "read", None, 3),
     ("counter-returning", 3, "add", 2, 5),
+    ("consensus", 7, "propose", 8, 7),
     ("mutex", "a", "release", "a", None),
     ("reentrant-mutex", "a", "release", "a", None),
     ("fenced-lock", "a", "release", "a", None),

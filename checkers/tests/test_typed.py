@@ -32,6 +32,7 @@ PUT_AND_SEEN: dict[str, tuple[Step, Step]] = {
     "multi-register": (("write", [["x", "?"]], None), ("read", ["x"], [["x", "?"]])),
     "counter": (("add", 1, None), ("read", None, "?")),
     "counter-returning": (("add", 1, 1), ("read", None, "?")),
+    "consensus": (("propose", "?", "?"), ("learn", None, "?")),
     "mutex": (("acquire", "?", None), ("release", "?", None)),
     "reentrant-mutex": (("acquire", "?", None), ("release", "?", None)),
     "fenced-lock": (("acquire", "?", 5), ("release", "?", None)),

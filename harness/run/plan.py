@@ -145,6 +145,7 @@ def prepare(
             f"{spec.target} has {', '.join(sorted(target.interfaces))}"
         )
     check_interface(spec.target, target, workload.interface)
+    check_options(spec, target, target_options, workload.interface)
     check_rules(spec.target, target)
     claimed = target.claimed_model(workload.interface, target_options)
     claimed_by = "--consistency asks for" if spec.consistency else f"{spec.target} claims"
@@ -196,6 +197,16 @@ def check_interface(name: str, target: Target, interface: str) -> None:
         target.formats(interface)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"the target {name} cannot serve the interface {interface!r}: {error}") from error
+
+
+def check_options(spec: RunSpec, target: Target, options: msgspec.Struct, interface: str) -> None:
+    """Raises UsageError for options that do not fit the cluster, such as quorums that it does not have."""
+    if not isinstance(target, CoreTarget):
+        return
+    try:
+        target.core(spec.nodes[0], spec.nodes, options, frozenset(spec.bugs), Random(0), interface)
+    except ValueError as error:
+        raise UsageError(f"the options of {spec.target} do not fit a cluster of {len(spec.nodes)}: {error}") from error
 
 
 def check_rules(name: str, target: Target) -> None:

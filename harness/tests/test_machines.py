@@ -28,8 +28,8 @@ from targets.node import CRASHED, MACHINE_FAILED
 
 FAULTS = ("partition", "kill", "pause", "loss", "clock")
 
-WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority-queue", "lock")
-MACHINES = ("append", "counter", "set", "queue", "stack", "priority-queue", "lock")
+WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus")
+MACHINES = ("append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus")
 """A workload of each machine."""
 
 FOUND_BY = {

@@ -60,6 +60,7 @@ SEQUENTIAL_MODELS: Mapping[str, str] = {
     "priority-queue": "priority-queue",
     "lock": "fenced-lock",
     "append": "list-append",
+    "consensus": "consensus",
 }
 """Data type -> the model of checkers.models that says what its ops do one after another."""
 

@@ -17,6 +17,7 @@ BUILT_IN = {
     "priority-queue": "harness.workloads.priority_queue:PriorityQueueWorkload",
     "lock": "harness.workloads.lock:LockWorkload",
     "append": "harness.workloads.append:AppendWorkload",
+    "consensus": "harness.workloads.consensus:ConsensusWorkload",
 }
 
 

@@ -123,6 +123,13 @@ SCRIPTS: dict[str, list[tuple[str, Any]]] = {
         ("release x 1", None),
         ("acquire x 2", 2),
     ],
+    "consensus": [
+        ("learn x", None),
+        ('propose x "a"', "a"),
+        ('propose x "b"', "a"),
+        ("learn x", "a"),
+        ("propose y 2", 2),
+    ],
 }
 """Machine -> (command, result); a result that ends in "!" is a refusal."""
 
@@ -224,7 +231,7 @@ def test_an_answer_that_the_machine_cannot_give_is_refused(interface: str, body:
 def test_there_is_no_machine_of_another_name() -> None:
     with pytest.raises(
         ValueError,
-        match="no machine has the interface 'bag'; there are counter, kv, lock, priority-queue, queue, set, stack",
+        match="no machine has the interface 'bag'; there are consensus, counter, kv, lock, priority-queue, queue, set, stack",
     ):
         machine_registry.find("bag")
 

@@ -1,0 +1,95 @@
+"""The single decree as a target: what the harness has to know of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from targets.command import node_argv
+from targets.core import NodeId
+from targets.leader_session import LeaderSession
+from targets.machines.consensus import ConsensusMachine
+from targets.machines.machine import answer_type
+from targets.paxos.bugs import SINGLE_BUGS
+from targets.paxos.client_routes import PROPOSE_AND_LEARN
+from targets.paxos.fault_model import FAULT_MODEL
+from targets.paxos.single.core import SingleDecree
+from targets.paxos.single.messages import Accept, AcceptReply, Chosen, Prepare, Promise
+from targets.paxos.single.options import SingleOptions
+from targets.paxos.single.records import SingleRecord
+from targets.session import Session
+from targets.target import Bug, Formats, Place, Route, SystemDefaults
+from targets.topology import Topology
+
+BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in SINGLE_BUGS.values()}
+
+
+class SingleDecreeTarget(SystemDefaults):
+    """Implements targets.target.CoreTarget."""
+
+    name = "paxos-single"
+    summary = "Paxos, the single decree: one decision for each key, without a leader"
+    option_type: type[msgspec.Struct] = SingleOptions
+    bugs: Mapping[str, Bug] = BUGS
+    fault_model = FAULT_MODEL
+    interfaces = frozenset({ConsensusMachine.name})
+    invariants: Sequence[str] = (
+        "one-value-per-slot",
+        "one-value-per-ballot",
+        "chosen-stays-chosen",
+        "learned-was-chosen",
+        "promises-kept",
+    )
+    durable_before_send = frozenset({"promised", "accepted"})
+
+    def core(
+        self,
+        node: NodeId,
+        members: Sequence[NodeId],
+        options: msgspec.Struct,
+        bugs: frozenset[str],
+        rng: random.Random,
+        interface: str,
+    ) -> SingleDecree:
+        """A fresh core. Raises ValueError for a bug that it does not have, and for quorums that do not fit the cluster."""
+        assert isinstance(options, SingleOptions)
+        unknown = sorted(bugs - BUGS.keys())
+        if unknown:
+            raise ValueError(f"paxos-single has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
+        return SingleDecree(node, members, options, bugs, rng)
+
+    def formats(self, interface: str) -> Formats:
+        """The types of all that a node sends, receives and stores."""
+        return Formats(
+            request=ConsensusMachine.command_type,
+            reply=answer_type(ConsensusMachine),
+            record=SingleRecord,
+            routes=(
+                Route("/paxos/prepare", Prepare, Promise, sender="proposer_id"),
+                Route("/paxos/accept", Accept, AcceptReply, sender="proposer_id"),
+                Route("/paxos/learn", Chosen, None, sender="proposer_id"),
+            ),
+            clients=PROPOSE_AND_LEARN,
+        )
+
+    def session(self, interface: str, process: int, topology: Topology) -> Session:
+        """Every node serves, so that nobody is ever redirected."""
+        return LeaderSession(ConsensusMachine)
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        """Each decision is linearizable: agreement, validity, and nobody learns "nothing" of what is decided."""
+        return "linearizable"
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        """Nobody leads."""
+        return None
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
+        """The command line of targets.node for this place."""
+        return node_argv(self.name, place, options, bugs, interface)
+
+
+TARGET = SingleDecreeTarget()
