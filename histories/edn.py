@@ -365,7 +365,7 @@ def _unescape(escape: re.Match[str], offset: int, start: int) -> str:
         return _ESCAPED[code]
     if code[0] == "u" and len(code) == 5:
         return chr(int(code[1:], 16))
-    if code.isdigit():
+    if code[0] in "01234567":
         return chr(int(code, 8))
     raise EdnError(f"\\{code} in a string stands for nothing", offset, start)
 

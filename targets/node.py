@@ -32,11 +32,11 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
-from histories import tracing
+from histories import printing, tracing
 from histories.json_text import REQUEST_DEPTH_MAX
 from targets import registry, secret
 from targets.core import (
@@ -374,9 +374,16 @@ async def run(settings: Settings) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as every other refusal is said."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refusal(f"{message} (--help shows the arguments)")
+
+
 def parse(arguments: Sequence[str]) -> Settings:
     """The settings that a command line holds. Raises Refusal."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="themis node",
         description="Run one node of a target in the foreground.",
         epilog="example: python -m targets.node --target raft --id n1 --listen 127.0.0.1:9001 "
@@ -456,9 +463,16 @@ def _named(option: str, text: str) -> tuple[str, str]:
 
 def _address(option: str, text: str) -> Address:
     host, _, port = text.rpartition(":")
-    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+    if not (host and port.isdecimal() and len(port) <= len("65535") and 0 < int(port) < 65536):
         raise Refusal(f"{option} {text}: expected host:port")
     return Address(host.strip("[]"), int(port))
+
+
+class _HarmlessFormatter(logging.Formatter):
+    """The log may be read in a terminal, and tells of what peers and clients sent."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printing.harmless(super().format(record))
 
 
 def _configure_logging(settings: Settings) -> None:
@@ -466,12 +480,10 @@ def _configure_logging(settings: Settings) -> None:
     if settings.log_dir is not None:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(settings.log_dir / "node.log")
-    logging.basicConfig(
-        level=logging.INFO,
-        handlers=[handler],
-        format=f"%(asctime)s.%(msecs)03d {settings.node} %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    name = settings.node.replace("%", "%%")
+    form = f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s"
+    handler.setFormatter(_HarmlessFormatter(form, datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -483,14 +495,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _configure_logging(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(run(settings))
-    except Refusal as refusal:
-        sys.stderr.write(f"themis node: {refusal}\n")
+    except (Refusal, OSError) as error:
+        sys.stderr.write(f"themis node: {printing.block(error)}\n")
         return USAGE
-    except OSError as error:
-        sys.stderr.write(f"themis node: {error}\n")
-        return USAGE
-    except SystemExit as exit:
-        return 0 if exit.code == 0 else USAGE  # argparse has said what is wrong.
+    except SystemExit:  # argparse has shown its help.
+        return 0
 
 
 if __name__ == "__main__":

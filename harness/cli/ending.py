@@ -14,7 +14,7 @@ import traceback
 import click
 
 from harness.errors import HARNESS, INVALID, USAGE, HarnessError, UsageError, code_of_signal, exit_code
-from histories.printing import block, line
+from histories.printing import block, harmless, line
 
 
 class Ending:
@@ -56,7 +56,7 @@ def note(code: int) -> int:
 def tell(raised: BaseException) -> int:
     """Say on standard error why the command ended, in one message; the exit code of that."""
     if os.environ.get("THEMIS_DEBUG") and not isinstance(raised, click.ClickException | UsageError):
-        traceback.print_exception(raised)
+        click.echo(harmless("".join(traceback.format_exception(raised))), err=True)
     match raised:
         case click.exceptions.NoArgsIsHelpError():
             click.echo(raised.format_message(), err=True)

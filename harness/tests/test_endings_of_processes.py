@@ -168,6 +168,15 @@ def test_a_killed_worker_ends_the_sweep_with_255_and_one_line(tmp_path: Path) ->
     assert "Traceback" not in output + errors
 
 
+def test_the_console_script_takes_the_signals_before_it_imports_anything_that_takes_long() -> None:
+    """Until then a signal is Python's own, which answers with a traceback."""
+    program = "import sys; before = {*sys.modules}; import harness.__main__; print(*sorted({*sys.modules} - before))"
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
+    assert told.stdout.split() == ["harness", "harness.__main__"]
+
+
 BEGUN = """
 import signal, harness.__main__ as entry
 signal.signal(signal.SIGINT, entry._leave)

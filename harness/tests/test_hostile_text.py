@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,66 @@ def test_no_command_lets_it_through(
     run_command([*words, *(["--store", str(failed.path.parents[1])] if words[0] in stored else [])])
     most = 200_000 if "10000" in words else SCREENS
     assert_harmless(capsys.readouterr(), word, most=most)
+
+
+NODE = ("--id", "n1", "--listen", "127.0.0.1:1", "--data-dir", "/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ((), "are required"),
+        ((EVIL, *NODE), "known are raft"),
+        (("raft", *NODE, f"--{EVIL}"), "unrecognized arguments"),
+        (("raft", *NODE, "--seed"), "expected one argument"),
+        (("raft", *NODE, "--listen", EVIL), "expected host:port"),
+        (("raft", *NODE, "--listen", f"{EVIL}:1" + "0" * 6000), "expected host:port"),
+        (("raft", *NODE, "--peer", HUGE[:100_000]), "expected NAME=VALUE"),
+        (("raft", *NODE, "--peer", f"n2={EVIL}"), "expected host:port"),
+        (("raft", *NODE, "--option", f"{EVIL}=1"), "raft has"),
+        (("raft", *NODE, "--option", f"heartbeat_ms={EVIL}"), "Expected"),
+        (("raft", *NODE, "--bug", EVIL), "raft has"),
+        (("raft", *NODE, "--interface", EVIL), "raft has"),
+    ],
+    ids=lambda value: " ".join(value)[-30:].encode("unicode_escape").decode() if isinstance(value, tuple) else None,
+)
+def test_a_node_by_hand_refuses_a_command_line_in_one_message(
+    arguments: tuple[str, ...], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["node", *arguments]) == 254
+    told = capsys.readouterr()
+    assert_harmless(told, "themis node: ", word, most=9_000)
+    assert len(told.err.splitlines()) == 1
+
+
+def test_the_log_of_a_node_is_harmless_and_takes_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data directory is a file, so that the node ends as soon as it has begun."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    (tmp_path / "file").write_text("")
+    name = f"n%1{EVIL}"
+    arguments = ["--listen", "127.0.0.1:1", "--data-dir", str(tmp_path / "file"), "--log-dir", str(tmp_path)]
+    assert run_command(["node", "raft", "--id", name, *arguments]) == 254
+    logging.getLogger().critical("a peer said %s", EVIL)
+    (handler,) = logging.getLogger().handlers
+    handler.close()
+    told = (tmp_path / "node.log").read_text()
+    assert "n%1" in told
+    assert not HARMFUL.search(told)
+    assert_harmless(capsys.readouterr())
+
+
+def test_the_traceback_that_debug_shows_is_harmless(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*_arguments: object) -> None:
+        raise RuntimeError(EVIL)
+
+    monkeypatch.setenv("THEMIS_DEBUG", "1")
+    monkeypatch.setattr(leftovers, "find", crash)
+    assert run_command(["cleanup"]) == 255
+    assert_harmless(capsys.readouterr(), "Traceback", "unexpected RuntimeError")
 
 
 def test_json_is_whole_and_harmless(failed: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,8 @@ BAD = {
     "##Big": "##Big is not a number",
     r"\bogus": "\\bogus is no character",
     r'"\q"': "\\q in a string stands for nothing",
+    r'"\9"': "\\9 in a string stands for nothing",
+    '"\\\u0663"': "\\\u0663 in a string stands for nothing",
     "^{:a 1} x": "'^' begins no value",
     "#:a 1": "#:a is followed by no map",
     "#_": "the text ends inside a value",

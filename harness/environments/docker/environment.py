@@ -33,6 +33,7 @@ from harness.environments.real.agent_clients import Agents, at_once
 from harness.environments.real.environment import typed_options
 from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.errors import HarnessError, UsageError
+from histories import printing
 from nemesis.capabilities import FaultError, NodeId
 from targets.target import Program
 
@@ -191,7 +192,7 @@ class DockerEnvironment(LinuxEnvironment):
     def _image(self) -> str:
         """The name of the image. Builds it where it is missing."""
         return self.options.image or image.ensure(
-            self._engine(), lambda line: click.echo(f"themis: {line}", err=True), self._packages()
+            self._engine(), lambda text: click.echo(f"themis: {printing.line(text)}", err=True), self._packages()
         )
 
     def _packages(self) -> Sequence[str]:
