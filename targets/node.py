@@ -14,7 +14,8 @@ Nodes take peers' messages, /clock and /epoch only with the run's secret, which 
 THEMIS_SECRET_FILE names (targets/secret.py).
 
 Environment, set by the harness: THEMIS_CLOCK, "wall_ns@monotonic_ns" as the controller on the same machine read them;
-THEMIS_EPOCH_NS, when the run began, or "pending"; THEMIS_CLOCK_SKEW, "offset_ns@rate" of the clock at start.
+THEMIS_EPOCH_NS, when the run began, or "pending"; THEMIS_CLOCK_SKEW, "offset_ns@rate" of the clock at start;
+THEMIS_GATEWAY=1: requests that another node must serve are passed on to it (targets/gateway.py).
 """
 
 from __future__ import annotations
@@ -57,13 +58,15 @@ from targets.core import (
     TimerFired,
     Trace,
 )
+from targets.gateway import VARIABLE as GATEWAY
+from targets.gateway import Gateway
 from targets.journal import Journal
 from targets.machines.machine import MachineFailed
 from targets.outbox import Answer, Outbox, Performed
 from targets.serving import serve
 from targets.target import Address, ClientRoute, CoreTarget
 from targets.timekeeping import NodeClock, Reading, Timers
-from targets.transport import SOURCE_HEADER, Pool, Response, post, with_body
+from targets.transport import SOURCE_HEADER, Pool, Response, get, post, with_body
 from targets.wal import LogInUse, WriteAheadLog
 from targets.wire import BadBody, Codec, Wire, encode, plain
 
@@ -130,6 +133,9 @@ class Node:
             self.journal = Journal(settings.log_dir / "trace.jsonl", settings.node, self.clock, epoch_ns)
         self.timers = Timers(self.clock, lambda name: self.step(TimerFired(name)))
         self.pools = {peer: Pool(address, timeout_s=PEER_TIMEOUT_S) for peer, address in settings.peers.items()}
+        self.gateway: Gateway | None = None
+        if os.environ.get(GATEWAY) == "1" and settings.peers:
+            self.gateway = Gateway(self.peers, self.request, self._ask_as_client)
         self._heads: dict[tuple[str, type], bytes] = {}
         shown = f"{SOURCE_HEADER}: {settings.node}\r\n{secret.header(settings.secret)}"
         for peer in settings.peers:
@@ -292,6 +298,17 @@ class Node:
         number, future = self._opened()
         self._answers[number] = lambda reply: route.answer(request, reply)
         self.step(Request(number, request))
+        return future
+
+    def _ask_as_client(self, peer: str, body: bytes | None) -> asyncio.Future[Response | Exception]:
+        """Put a request of the client route to a peer, showing the secret, so that it is passed on no further; the question for its
+        status when there is none."""
+        if body is None:
+            request = get("/status", peer)
+        else:
+            request = with_body(post(self.client_path, peer, secret.header(self.secret)), body)
+        future: asyncio.Future[Response | Exception] = self.loop.create_future()
+        self.pools[peer].ask(request, lambda result: None if future.done() else future.set_result(result))
         return future
 
     def _opened(self) -> tuple[int, asyncio.Future[bytes]]:

@@ -13,6 +13,7 @@ import msgspec
 
 from histories.json_text import REQUEST_DEPTH_MAX
 from targets import secret
+from targets.gateway import Gateway
 from targets.http_server import Answer, Head, Reply, Server, refusal
 from targets.journal import Journal
 from targets.target import Address, ClientRoute
@@ -48,6 +49,7 @@ class Served(Protocol):
     journal: Journal | None
     peers: frozenset[str]
     secret: str | None
+    gateway: Gateway | None
 
     def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None: ...
     def request(self, body: bytes, op: int | None = None) -> asyncio.Future[bytes]: ...
@@ -133,7 +135,11 @@ class Routes:
 
     def _request(self, head: Head, body: bytes) -> Answer:
         op = head.headers.get(_OP, "")
-        return self._node.request(body, int(op) if op.isascii() and op.isdecimal() and len(op) < 19 else None)
+        answer = self._node.request(body, int(op) if op.isascii() and op.isdecimal() and len(op) < 19 else None)
+        gateway = self._node.gateway
+        if gateway is None or secret.is_shown(head.headers, self._node.secret):
+            return answer
+        return asyncio.get_running_loop().create_task(gateway.carry(body, answer))
 
     def _set_clock(self, head: Head, body: bytes) -> Answer:
         setting, clock = self._clock_codec.decode(body), self._node.clock

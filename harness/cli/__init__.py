@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli import campaign, check, image, machine, prune, replay, run, show, shrink
+from harness.cli import campaign, check, cluster, image, machine, prune, replay, run, show, shrink
 from harness.cli.ending import Ending, say
 from harness.cli.outlets import open_outlets
 from harness.errors import HARNESS, VALID, unknown_name
@@ -59,6 +59,7 @@ for command in (
     *prune.COMMANDS,
     *shrink.COMMANDS,
     *campaign.COMMANDS,
+    *cluster.COMMANDS,
     *machine.COMMANDS,
     *image.COMMANDS,
 ):

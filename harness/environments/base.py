@@ -28,7 +28,8 @@ class Deployment(msgspec.Struct, frozen=True):
     client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment. moves_clocks: a
     fault of the run needs clocks; else programs outside the project are started without what moves theirs. topology: the
     target's, for these nodes and options. interface: what the workload asks of the target. keeps_files: the run
-    has a folder; else nothing is written below `directory`.
+    has a folder; else nothing is written below `directory`. is_gateway: nodes of a core pass on what people ask of them to the
+    node that serves it (targets/gateway.py).
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Deployment(msgspec.Struct, frozen=True):
     topology: Topology = PLAIN
     interface: str = "kv"
     keeps_files: bool = True
+    is_gateway: bool = False
 
 
 class EnvironmentClass(Protocol):

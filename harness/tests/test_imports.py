@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
         "networkx",
         "click",
         "rich",
+        "yaml",
         "docker",
         "requests",
         "paramiko",

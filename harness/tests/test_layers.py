@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("environments",),
     ("run",),
     ("report",),
-    ("campaign",),
+    ("campaign", "cluster"),
     ("cli",),
     ("bench", "soak", "demo", "__main__"),
 )

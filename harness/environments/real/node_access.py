@@ -26,7 +26,7 @@ from harness.environments.real.labelled_processes import Ended
 from harness.environments.real.node_clocks import Tell
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId, ProcessState
-from targets import secret
+from targets import gateway, secret
 from targets.node import HALTED
 from targets.session import Call, Outcome, Session
 from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, ProgramClient
@@ -206,7 +206,8 @@ class CoreAccess(NodeAccess):
     def variables(self, place: Place) -> dict[str, str]:
         """The variables that say when the run began (traces count time from there), and by what the nodes know each other."""
         epoch = "pending" if self._epoch_ns is None else str(self._epoch_ns)
-        return {"THEMIS_EPOCH_NS": epoch, secret.VARIABLE: self._secret}
+        is_open = {gateway.VARIABLE: "1"} if self.deployment.is_gateway else {}
+        return {"THEMIS_EPOCH_NS": epoch, secret.VARIABLE: self._secret, **is_open}
 
     @property
     def teller(self) -> Tell:
