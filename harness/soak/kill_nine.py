@@ -124,10 +124,13 @@ def kill_once(env: str, number: int, seed: int, root: Path) -> Kill:
     moment_s = rng.uniform(0, LATEST_S)
     time.sleep(moment_s)
     phase = phase_of(store) if env != "sim" else "sweep"
-    os.kill(process.pid, signal.SIGKILL)  # The controller alone: the rest has to notice by itself.
-    process.wait()
+    process.send_signal(signal.SIGKILL)  # To the controller alone: the rest has to notice by itself.
+    status = process.wait()
     waiting = machine.left(seen, before, PATIENCE_S)
     problems = []
+    if status not in (-signal.SIGKILL, 0, 2):  # A run may have been over by then.
+        said = (place / "output").read_text(errors="replace")
+        problems.append(f"it ended by itself with {status}: {said[-300:]}")
     if waiting:
         cleaned = _run([sys.executable, "-m", "harness", "cleanup"], environment)
         if cleaned.returncode:

@@ -28,8 +28,8 @@ MUTANTS = (
     Mutant(
         "starts-lift-whatever-happened",
         PROCESSES,
-        "up = [node for node in nodes if after.get(node) in NOT_DEAD]",
-        "up = list(nodes)",
+        "fault.lifted([node for node in nodes if after.get(node) in NOT_DEAD or node in refused], spans)",
+        "fault.lifted(list(nodes), spans)",
         "a node that never came up would count as recovered",
         ("test_faults.py",),
     ),

@@ -162,8 +162,8 @@ MUTANTS = (
     Mutant(
         "no-final-reads",
         PHASES,
-        "gen.clients(plan.workload.final_generator(plan.context)),",
-        "None,",
+        "final = plan.workload.final_generator(plan.context)",
+        "final = None",
         "a write that was lost under a fault would never be looked for",
         ("test_execute.py",),
     ),
@@ -365,8 +365,10 @@ MUTANTS = (
     Mutant(
         "budget-is-not-passed-on",
         CLAIMS,
-        "        time_limit_s=context.check_time_limit_s,\n",
-        "",
+        "    return linearizable(\n        history.clients(),\n        models.find(model),\n"
+        "        states_max=context.states_max,\n        time_limit_s=context.check_time_limit_s,\n",
+        "    return linearizable(\n        history.clients(),\n        models.find(model),\n"
+        "        states_max=context.states_max,\n",
         "the search would not keep to --check-time-limit",
         ("test_claims.py",),
     ),
