@@ -119,7 +119,7 @@ NODE = ("--id", "n1", "--listen", "127.0.0.1:1", "--data-dir", "/nowhere")
     ("arguments", "word"),
     [
         ((), "are required"),
-        ((EVIL, *NODE), "known are raft"),
+        ((EVIL, *NODE), "known are"),
         (("raft", *NODE, f"--{EVIL}"), "unrecognized arguments"),
         (("raft", *NODE, "--seed"), "expected one argument"),
         (("raft", *NODE, "--listen", EVIL), "expected host:port"),
