@@ -297,6 +297,9 @@ def _stats(results: Mapping[Any, KeyResult], undecided: int) -> dict[str, Any]:
         if by := part.result.stats.get("decided_by"):
             decided_by = stats.setdefault("decided_by", {})
             decided_by[by] = decided_by.get(by, 0) + 1
+        if confirmed_by := part.result.stats.get("core_confirmed_by"):
+            cores = stats.setdefault("core_confirmed_by", {})
+            cores[confirmed_by] = cores.get(confirmed_by, 0) + 1
         if why := part.result.stats.get("monitor"):
             undecided_by = stats.setdefault("monitor_undecided", {})
             undecided_by[why] = undecided_by.get(why, 0) + 1

@@ -106,6 +106,17 @@ class Entries(Sequence[Entry]):
         )
 
 
+def part(entries: Entries, positions: Sequence[int]) -> Entries:
+    """The entries at these positions, which ascend, with the distinct operations of those alone."""
+    numbers: dict[int, int] = {}
+    op = array("i", [numbers.setdefault(entries.op[position], len(numbers)) for position in positions])
+    operations = [entries.operations[number] for number in numbers]
+    call = array("i", [entries.call[position] for position in positions])
+    end = array("i", [entries.end[position] for position in positions])
+    returns = array("i", sorted((i for i in range(len(end)) if end[i] >= 0), key=end.__getitem__))
+    return Entries(entries.ops, operations, op, call, end, returns)
+
+
 def columns(entries: Sequence[Entry]) -> Entries:
     """The same entries as columns: themselves when they already are. Their order must be that of their calls.
 

@@ -71,7 +71,7 @@ def explanation_s(decision_s: float, time_limit_s: float | None) -> float:
 
 def search_briefly(entries: Sequence[Entry], model: Model, states_max: int, time_limit_s: float | None) -> SearchResult:
     """What the reduction refutes with where the caller has nothing else: the model's monitor, or the search."""
-    return decide(columns(entries), model, states_max=states_max, time_limit_s=time_limit_s)
+    return decide(columns(entries), model, states_max=states_max, time_limit_s=time_limit_s, confirms_core=False)
 
 
 def explain(

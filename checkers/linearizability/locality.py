@@ -7,11 +7,10 @@ or connects all parts, stays as it is.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
-from checkers.linearizability.encode import Entries
+from checkers.linearizability.encode import Entries, part
 from checkers.models.model import Model, Operation, speaks_for
 
 
@@ -86,16 +85,12 @@ def _simpler(model: Model, names: list[Hashable] | tuple[Hashable, ...]) -> Mode
 
 
 def _part(entries: Entries, model: Model, group: tuple[Hashable, ...], positions: list[int]) -> Part:
-    numbers: dict[int, int] = {}
-    op = array("i", [numbers.setdefault(entries.op[position], len(numbers)) for position in positions])
-    operations = [entries.operations[number] for number in numbers]
+    found = part(entries, positions)
     simpler = _simpler(model, group)
-    if simpler is not None:
-        operations = [_within(model, operation) for operation in operations]
-    call = array("i", [entries.call[position] for position in positions])
-    end = array("i", [entries.end[position] for position in positions])
-    returns = array("i", sorted((i for i in range(len(end)) if end[i] >= 0), key=end.__getitem__))
-    return Part(Entries(entries.ops, operations, op, call, end, returns), simpler or model)
+    if simpler is None:
+        return Part(found, model)
+    operations = [_within(model, operation) for operation in found.operations]
+    return Part(Entries(found.ops, operations, found.op, found.call, found.end, found.returns), simpler)
 
 
 def _within(model: Model, operation: Operation) -> Operation:

@@ -117,6 +117,26 @@ BY_HAND: dict[str, tuple[History, ...]] = {
             "p0 invoke dequeue | p0 ok dequeue 3"
         ),
     ),
+    "stack": (
+        # 2 may have been pushed before 1, so nothing had to pop it before 1 was popped.
+        h(
+            "p0 invoke push 1 | p1 invoke push 2 | p0 ok push 1 | p1 ok push 2 | p0 invoke pop | p0 ok pop 1 | p0 invoke pop"
+        ),
+        # The same: 2 may have been pushed after 1 was popped.
+        h(
+            "p0 invoke push 1 | p0 ok push 1 | p1 invoke push 2 | p0 invoke pop | p1 ok push 2 | p0 ok pop 1 | p0 invoke pop"
+        ),
+        # 2 is above 1, so it is popped before 1 is, and no pop was called by then.
+        h(
+            "p0 invoke push 1 | p0 ok push 1 | p0 invoke push 2 | p0 ok push 2 | p0 invoke pop | p0 ok pop 1 | p0 invoke pop"
+        ),
+        # 1 is popped before 3 is pushed, and 2 before 1: the crashed pop comes too late. The monitor does not see it and must not
+        # say that it fits.
+        h(
+            "p0 invoke push 1 | p0 ok push 1 | p0 invoke push 2 | p0 ok push 2 | p1 invoke pop | p0 invoke push 3 |"
+            "p0 ok push 3 | p2 invoke pop | p1 ok pop 1 | p0 invoke pop | p0 ok pop 3"
+        ),
+    ),
     "set": (
         # Neither read shows all that the other does.
         h(

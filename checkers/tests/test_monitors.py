@@ -80,7 +80,7 @@ def test_histories_by_hand_agree_with_brute_force(name: str) -> None:
         assert refute(part, case.model, decision) is None, list(in_words(part))
         assert case.twins.native is None or answer(case.twins.native(part, case.model)) == answer(decision)
         verdicts.add(decision.validity)
-    assert verdicts == {Validity.VALID, Validity.INVALID}
+    assert verdicts >= {Validity.VALID, Validity.INVALID}
 
 
 def test_the_stats_say_that_a_monitor_decided() -> None:

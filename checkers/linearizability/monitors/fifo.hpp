@@ -5,40 +5,6 @@
 
 namespace themis {
 
-// A sum for each t: adding at t adds to t and all later ones. The least from t on.
-class Balance {
- public:
-  explicit Balance(int size) {
-    while (width_ < static_cast<size_t>(size)) width_ *= 2;
-    sum_.assign(2 * width_, 0);
-    least_.assign(2 * width_, 0);
-  }
-
-  void Add(int t, int amount) {
-    size_t node = t + width_;
-    sum_[node] += amount;
-    least_[node] += amount;
-    while (node > 1) {
-      node /= 2;
-      sum_[node] = sum_[2 * node] + sum_[2 * node + 1];
-      least_[node] = std::min(least_[2 * node], sum_[2 * node] + least_[2 * node + 1]);
-    }
-  }
-
-  int LeastFrom(int t) const {
-    size_t node = t + width_;
-    int least = least_[node];
-    for (; node > 1; node /= 2) {
-      least = node % 2 == 0 ? std::min(least, sum_[node] + least_[node + 1]) : least + sum_[node - 1];
-    }
-    return least;
-  }
-
- private:
-  size_t width_ = 1;
-  std::vector<int> sum_, least_;
-};
-
 class Fifo {
  public:
   explicit Fifo(Values& values) : v_(values) {}
@@ -167,25 +133,15 @@ class Fifo {
 
   std::vector<int> Allowed() {
     covered_ = v_.IsCovered(taken_);
-    std::vector<char> is_short(v_.gaps, 0);
-    if (!left_.empty() && !v_.empties.empty()) is_short = Shortage();
+    std::vector<int> ended(v_.gaps + 1, 0);  // The values that are left and ended in each gap.
+    for (int u : left_) ++ended[v_.e_hi[u]];
+    int early = static_cast<int>(left_.size());  // Those with e_hi below g.
+    size_t called = calls_.size();               // Those up to g.
     std::vector<int> found(v_.gaps + 1, v_.gaps + 1);
-    for (int g = v_.gaps - 1; g >= 0; --g) found[g] = !covered_[g] && !is_short[g] ? g : found[g + 1];
-    return found;
-  }
-
-  std::vector<char> Shortage() const {
-    Balance tree(v_.gaps);
-    for (int c : calls_) tree.Add(c, 1);
-    const std::vector<int> due = SortedBy(left_, v_.gaps + 1, [this](int v) { return v_.e_hi[v]; });
-    int early = static_cast<int>(due.size());
-    std::vector<char> found(v_.gaps);
     for (int g = v_.gaps - 1; g >= 0; --g) {
-      while (early > 0 && v_.e_hi[due[early - 1]] >= g) {
-        const int blocker = blocker_[due[--early]];
-        if (blocker >= 0) tree.Add(h_[blocker], -1);
-      }
-      found[g] = tree.LeastFrom(g) < early;
+      early -= ended[g];
+      while (called > 0 && calls_[called - 1] > g) --called;
+      found[g] = !covered_[g] && early <= static_cast<int>(called) ? g : found[g + 1];
     }
     return found;
   }
@@ -198,19 +154,15 @@ class Fifo {
       for (int v : v_.Chain(first, last, taken_)) v_.AddWhole(v, core);
       return core;
     }
-    auto add = [&](int v) {
-      v_.AddWhole(v, core);
-      AddZone(v, core);
-    };
     for (int v : taken_) {
-      if (v_.e_hi[v] < last && v_.d_lo[v] > first) add(v);
+      if (v_.e_hi[v] < last && v_.d_lo[v] > first) v_.AddWhole(v, core);
     }
     for (int u : left_) {
-      if (blocker_[u] < 0 && v_.e_hi[u] >= last) continue;
-      add(u);
-      if (blocker_[u] >= 0) add(blocker_[u]);
+      if (v_.e_hi[u] < last) core.push_back(v_.put[u]);
     }
-    core.insert(core.end(), v_.unknown_takes.begin(), v_.unknown_takes.end());
+    for (int i : v_.unknown_takes) {
+      if (v_.lo[i] <= last) core.push_back(i);
+    }
     return core;
   }
 

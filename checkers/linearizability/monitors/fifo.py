@@ -35,6 +35,9 @@ An empty fits into a gap g exactly when no value with a completed take covers it
 
     #{u : V(u) <= t or e_hi(u) < g} <= #{c <= t}.
 
+Once the deadlines are matched, this says no more than #{u : e_hi(u) < g} <= #{c <= g}. For t = g: V(u) <= g implies e_hi(u) < g,
+because V(u) is the h of a value put in after e_hi(u). For t > g: if no u with e_hi(u) >= g is due by t, the left side is what it
+was at g. If one is, every u with e_hi(u) < g precedes the same value, so it is due by t as well, and the deadlines are matched.
 The demands of a later empty contain those of an earlier one, so each empty may be judged alone.
 """
 
@@ -170,32 +173,11 @@ class _Fifo:
         """Gap -> the first gap from there on that may hold an empty; gaps + 1 where none does."""
         values = self.values
         self.covered = covered = values.is_covered(self.taken)
-        is_short = self.shortage() if self.left else None
+        ended = sorted(values.e_hi[u] for u in self.left)
         found = [values.gaps + 1] * (values.gaps + 1)
         for g in range(values.gaps - 1, -1, -1):
-            is_allowed = not covered[g] and not (is_short and is_short[g])
-            found[g] = g if is_allowed else found[g + 1]
-        return found
-
-    def shortage(self) -> list[bool]:
-        """Gap g -> whether for some t >= g more values must be taken by t, if it is empty in g, than takes were called.
-
-        From the last gap to the first. Values with `e_hi >= g` are due at their V, the others at g; with the balance b(t) =
-        calls by t - values due by t, kept as a tree over t, going down moves values from "due at g" to their V.
-        """
-        values = self.values
-        tree = Balance(values.gaps)
-        for c in self.calls:
-            tree.add(c, 1)
-        due = sorted(self.left, key=values.e_hi.__getitem__)
-        early = len(due)  # Values due[:early] have e_hi < g.
-        found = [False] * values.gaps
-        for g in range(values.gaps - 1, -1, -1):
-            while early and values.e_hi[due[early - 1]] >= g:
-                early -= 1
-                if due[early] in self.blocker:
-                    tree.add(self.h[self.blocker[due[early]]], -1)
-            found[g] = tree.least_from(g) < early
+            is_short = bisect_left(ended, g) > bisect_right(self.calls, g)
+            found[g] = found[g + 1] if covered[g] or is_short else g
         return found
 
     def hidden(self, empty: int) -> list[int]:
@@ -205,10 +187,9 @@ class _Fifo:
         if all(self.covered[first : last + 1]):
             return [empty, *(i for v in values.chain(first, last, self.taken) for i in values.whole(v))]
         near = [v for v in self.taken if values.e_hi[v] < last and values.d_lo[v] > first]
-        due = [u for u in self.left if u in self.blocker or values.e_hi[u] < last]
-        blockers = [self.blocker[u] for u in due if u in self.blocker]
-        core = [i for v in (*near, *due, *blockers) for i in (*values.whole(v), *self.zone(v))]
-        return [empty, *core, *values.unknown_takes]
+        due = [values.put[u] for u in self.left if values.e_hi[u] < last]
+        calls = [i for i in values.unknown_takes if values.lo[i] <= last]
+        return [empty, *(i for v in near for i in values.whole(v)), *due, *calls]
 
     def linearization(self, chosen: dict[int, list[int]]) -> list[int]:
         """Everything in order; chosen: gap -> the empties that are placed there."""
@@ -293,37 +274,3 @@ class _Fifo:
             assert len(done) < len(order), "the relation has a cycle"
             done.add(order[len(done)])
         return order
-
-
-class Balance:
-    """A sum for each t in 0 .. size - 1: adding at t adds to t and all later ones. The least from t on, in O(log size)."""
-
-    def __init__(self, size: int) -> None:
-        self.width = 1
-        while self.width < max(1, size):
-            self.width *= 2
-        self.sum = [0] * (2 * self.width)
-        self.least = [0] * (2 * self.width)
-
-    def add(self, t: int, amount: int) -> None:
-        """Add the amount to t and all later ones."""
-        node = t + self.width
-        self.sum[node] += amount
-        self.least[node] += amount
-        while node > 1:
-            node //= 2
-            left, right = 2 * node, 2 * node + 1
-            self.sum[node] = self.sum[left] + self.sum[right]
-            self.least[node] = min(self.least[left], self.sum[left] + self.least[right])
-
-    def least_from(self, t: int) -> int:
-        """The least of the sums of t, t + 1, ..."""
-        node = t + self.width
-        least = self.least[node]
-        while node > 1:
-            if node % 2 == 0:
-                least = min(least, self.sum[node] + self.least[node + 1])
-            else:
-                least += self.sum[node - 1]
-            node //= 2
-        return least

@@ -31,15 +31,21 @@ Monitor = Callable[[Entries, Model], Decision]
 """A pure function. It checks its own conditions: of any entries and a model of its class it gives no wrong verdict."""
 
 
+Parts = Callable[[Entries, Model], list[list[int]]]
+"""Positions of independent parts of one object's entries, all of them, each ascending. One part: nothing to tell apart."""
+
+
 class Twins(msgspec.Struct, frozen=True):
     """A monitor twice. pure: the specification. native: the same answers, faster; None where it was not built.
 
-    name: what the stats call it when it decides, such as "queue monitor".
+    name: what the stats call it when it decides, such as "queue monitor". parts: how the entries that it does not decide as a whole
+    fall into parts that are linearizable exactly when the whole is; None: they do not.
     """
 
     name: str
     pure: Monitor
     native: Monitor | None = None
+    parts: Parts | None = None
 
 
 def valid(linearization: Sequence[int]) -> Decision:

@@ -1,7 +1,7 @@
 """The set: adds, removes and `contains` value by value, and whole reads where values are only added. Exact, near-linear.
 
 Gaps, lo and hi are those of collection.py. Not decided, and left to the search: a value that is added as well as removed, where
-one of the two happens more than once, or where whole reads complete.
+one of the two happens more than once (that value alone goes to the search), or where whole reads complete (then the whole).
 
 **One value, only added.** It comes in once, at a moment x. The first add to be called may always be the one that brings it in,
 so x may lie from the least lo of all adds to the least hi of the completed ones; a `contains` that saw it asks x <= its hi, one
@@ -13,6 +13,11 @@ operation that asks x >= its lo. (2) It comes after the add, at y >= x. Then x i
 x <= min(hi of the add, the remove and all that saw the value), y >= max(lo of the same). If that leaves x >= y, one moment for
 both suits everybody. Otherwise each `contains` that saw nothing must begin by x or end from y on. (3) The add crashed and did
 not happen.
+
+**A value that comes back.** Where no whole read completed, the values are independent objects (locality), so `parts` tells them
+apart: what this monitor decides stays together, each other value goes to the search, as a register of two values. Such a
+register has writes of equal values, and no polynomial algorithm is known to us: an add that is called while the value is in may
+bring it in once more after a remove, or do nothing, and which of the two is better depends on what comes later.
 
 **Whole reads.** With no removes, the sets that were read form a chain by inclusion, whose steps put the values into batches:
 reads of the first set, the values new in the second, reads of the second, and so on, at last the values that no read shows.
@@ -128,6 +133,35 @@ def decide(entries: Entries, model: Model) -> Decision:
     """The pure monitor of SetModel."""
     spoken = said(entries, model)
     return spoken if isinstance(spoken, Decision) else _Set(spoken, entries).decide()
+
+
+def parts(entries: Entries, model: Model) -> list[list[int]]:
+    """The values that this monitor decides together, and each other value; one part where a read of the whole set completed.
+
+    It decides no set that is not empty at the start.
+    """
+    is_empty = model.initial() == frozenset()
+    by_value: dict[object, list[int]] = {}
+    together: list[int] = []
+    for position, number in enumerate(entries.op):
+        operation = entries.operations[number]
+        if operation.f != "read":
+            by_value.setdefault(operation.argument, []).append(position)
+        elif operation.is_known and not operation.is_refused:
+            return [list(range(len(entries)))]
+        else:
+            together.append(position)
+    alone: list[list[int]] = []
+    for positions in by_value.values():
+        said_of = [entries.operations[entries.op[i]] for i in positions]
+        adds = sum(each.f == "add" and not each.is_refused for each in said_of)
+        removes = sum(each.f == "remove" and not each.is_refused for each in said_of)
+        if not is_empty or (adds and removes and adds + removes > 2):
+            alone.append(positions)
+        else:
+            together += positions
+    together.sort()
+    return [together, *alone] if together else alone
 
 
 class _Set:
