@@ -8,7 +8,7 @@ Bodies are JSON. Errors are {"error": text}.
 
 Exit status: 0 after SIGTERM or SIGINT; 3 when the core halted; 4 when the core raised; 5 when the machine that it
 replicates raised; 254 for a wrong command line, an
-address or a data directory in use.
+address or a data directory in use, or another node's data.
 
 Nodes take peers' messages, /clock and /epoch only with the run's secret, which is in THEMIS_SECRET, or in the file that
 THEMIS_SECRET_FILE names (targets/secret.py).
@@ -39,7 +39,7 @@ import msgspec
 
 from histories import printing, tracing
 from histories.json_text import REQUEST_DEPTH_MAX
-from targets import registry, secret
+from targets import data_owner, registry, secret
 from targets.core import (
     CancelTimer,
     Core,
@@ -361,9 +361,12 @@ async def run(settings: Settings) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, DESCRIPTORS)), hard))
     try:
+        data_owner.claim(settings.data_dir, settings.target.name, settings.interface, settings.node)
         log = WriteAheadLog(settings.data_dir / "wal.log", settings.target.formats(settings.interface).record)
     except LogInUse as error:
         raise Refusal(str(error)) from None
+    except data_owner.Foreign as error:
+        raise Refusal(f"--data-dir {settings.data_dir}: {error}") from None
     except OSError as error:
         raise Refusal(f"--data-dir {settings.data_dir}: {error.strerror or error}") from None
     try:
