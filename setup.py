@@ -12,8 +12,14 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-SOURCE = Path("checkers/linearizability")
-MODULES = ("_core", "_encode", "monitors/_monitors", "monitors/_registers")
+SOURCE = Path("checkers")
+MODULES = (
+    "linearizability/_core",
+    "linearizability/_encode",
+    "linearizability/monitors/_monitors",
+    "linearizability/monitors/_registers",
+    "transactions/_components",
+)
 """Below SOURCE; each stands beside the headers that it includes."""
 
 
@@ -30,7 +36,7 @@ def extensions() -> list[Extension]:
         link = [f"-fsanitize={sanitizers}"]
     modules = [
         Extension(
-            f"checkers.linearizability.{name.replace('/', '.')}",
+            f"checkers.{name.replace('/', '.')}",
             [str(SOURCE / f"{name}.pyx")],
             depends=sorted(map(str, (SOURCE / name).parent.glob("*.hpp"))),
             include_dirs=[str((SOURCE / name).parent)],

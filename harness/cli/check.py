@@ -16,7 +16,8 @@ from checkers.evidence import CheckerCrash, Linearizability
 from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
 from checkers.models.model import Model
-from harness.cli import consistencies, options
+from checkers.transactions import UnfitTransactions, Wanted
+from harness.cli import consistencies, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
 from harness.cli.ending import note
 from harness.cli.progress import waiting
@@ -57,6 +58,24 @@ MISFITS_SHOWN = 20
     metavar="JSON",
     help="What the object holds before the first op: a value, the elements of a collection, a map, the owner of a lock.",
 )
+@click.option(
+    "--workload",
+    type=click.Choice(transactions.WORKLOADS),
+    default=None,
+    help="Transactions: what their micro-operations [f, key, value] do.",
+)
+@click.option(
+    "--consistency-models",
+    default=None,
+    metavar="NAMES",
+    help="Models that the transactions shall keep, by comma. Default: strict-serializable.",
+)
+@click.option("--anomalies", default=None, metavar="NAMES", help="Anomalies that they shall not have, by comma.")
+@click.option("--sequential-keys", is_flag=True, help="rw-register: assume that each key is sequentially consistent.")
+@click.option("--linearizable-keys", is_flag=True, help="rw-register: assume that each key is linearizable.")
+@click.option(
+    "--wfr-keys", is_flag=True, help="rw-register: assume that what a transaction writes follows what it read."
+)
 @click.option("--checker", multiple=True, help="Run this checker: a name, or package.module:function; repeatable.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
 @click.option(
@@ -76,6 +95,12 @@ def check(
     model: str | None,
     consistency: str | None,
     initial: str | None,
+    workload: str | None,
+    consistency_models: str | None,
+    anomalies: str | None,
+    sequential_keys: bool,
+    linearizable_keys: bool,
+    wfr_keys: bool,
     checker: tuple[str, ...],
     format_: Literal["auto", "jsonl", "edn", "jepsen-log", "kv-log"],
     states: int | None,
@@ -90,8 +115,9 @@ def check(
 
     --model asks whether each key is linearizable for a sequential specification (docs/models.md lists them; parameters
     are JSON in brackets: "register(initial=0)"). --consistency asks for something weaker; --model takes its names as well
-    (docs/eventual.md). --checker runs a checker of your own (docs/checkers.md). With both, or
-    several, the worst verdict counts.
+    (docs/eventual.md). --workload asks which consistency models a history of transactions rules out
+    (docs/transactions.md). --checker runs a checker of your own (docs/checkers.md). With several of them, the worst
+    verdict counts.
 
     Exit code: 0 valid, 1 invalid, 2 unknown, also where no operation succeeded; 254 when the history is malformed; 130 or 143
     ended by Ctrl-C or SIGTERM before anything invalid was found.
@@ -102,20 +128,25 @@ def check(
       themis check history.edn --model cas-register --initial 0
       themis check history.edn --model multi-register --initial '{"x": 0, "y": 0}'
       themis check history.jsonl --consistency causal
+      themis check history.edn --workload list-append --consistency-models serializable
       themis check history.jsonl --checker mine:never_back
     """
     if initial is not None and model is None and consistency is None:
         raise UsageError("--initial says how the object of --model begins: name the model")
     asked = consistencies.question(model, consistency, initial, find_model)
+    of_transactions = _transactions_asked(
+        workload, consistency_models, anomalies, sequential_keys, linearizable_keys, wfr_keys
+    )
     checkers = claims.with_extra((), [claims.find_checker(name) for name in dict.fromkeys(checker)])
-    if asked is None and not checkers:
+    if asked is None and of_transactions is None and not checkers:
         raise UsageError(
             f"say what to check for: --model, one of {', '.join(registry.names())}; --consistency, one of "
-            f"{', '.join(consistencies.NAMES)}; or --checker"
+            f"{', '.join(consistencies.NAMES)}; --workload, for transactions, one of "
+            f"{', '.join(transactions.WORKLOADS)}; or --checker"
         )
     try:
         with waiting(sys.stderr, "reading the history"):
-            loaded = load(history, format_)
+            loaded = load(history, format_, independent=None if workload is None else False)
     except MalformedHistory as error:
         raise UsageError(str(error)) from error
     except OSError as error:
@@ -132,6 +163,8 @@ def check(
         observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
         budget = Budget(states, time_limit, jobs)
         to_do[LINEARIZABLE] = partial(judge, loaded, specification, budget, observe=observe)
+    if workload is not None and of_transactions is not None:
+        to_do[workload] = partial(transactions.judge, loaded, workload, of_transactions)
     context = run_of(loaded.history, states, time_limit)
     for each in checkers:
         to_do[each.name] = partial(guarded, each.name, partial(each.check, loaded.history, context))
@@ -143,6 +176,8 @@ def check(
             note(CODES[parts[name].validity])
     except UnfitHistory as error:
         raise UsageError(unfit(name_of(history), loaded, error)) from error
+    except UnfitTransactions as error:
+        raise UsageError(transactions.unfit(name_of(history), loaded, workload or "", error)) from error
     except KeyboardInterrupt:
         if not any(part.validity is Validity.INVALID for part in parts.values()):
             raise
@@ -157,6 +192,30 @@ def check(
         for crash in crashes(parts.values()):
             options.echo(block(crash, TRACEBACK_MAX), err=True)
     return CODES[verdict.validity]
+
+
+def _transactions_asked(
+    workload: str | None,
+    models: str | None,
+    anomalies: str | None,
+    sequential_keys: bool,
+    linearizable_keys: bool,
+    wfr_keys: bool,
+) -> Wanted | None:
+    """What `--workload` and the options that go with it ask for; None without it. Raises UsageError."""
+    if workload is None:
+        if models is not None or anomalies is not None or sequential_keys or linearizable_keys or wfr_keys:
+            raise UsageError("this needs --workload, which says what the transactions do: list-append or rw-register")
+        return None
+    if workload == "list-append" and (sequential_keys or linearizable_keys or wfr_keys):
+        raise UsageError("lists show their order themselves: assumptions about keys are for --workload rw-register")
+    return transactions.wanted(
+        models,
+        anomalies,
+        sequential_keys=sequential_keys,
+        linearizable_keys=linearizable_keys,
+        wfr_keys=wfr_keys,
+    )
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -84,7 +84,7 @@ def test_the_wheel_carries_what_runs_and_nothing_else(installed: tuple[Installed
     assert {Path(name).suffix for name in names} <= {".py", ".so", ".typed", ""}
     assert {"harness/environments/docker/Dockerfile", "harness/cli/__init__.py", "targets/node.py"} <= names
     native = [file for file in files if file.filename.endswith(".so")]
-    assert len(native) == (4 if has_compiler else 0)
+    assert len(native) == (5 if has_compiler else 0)
     assert all(file.file_size < SYMBOLS_BYTES_MAX for file in native)
     assert "importable" not in made.said
     assert "SetuptoolsDeprecationWarning" not in made.said

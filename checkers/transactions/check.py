@@ -1,0 +1,154 @@
+"""Whether a history of transactions keeps the models that are asked for, and which models it rules out."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from checkers.transactions import append, register
+from checkers.transactions.components import components, core
+from checkers.transactions.cycles import Component, Cycle
+from checkers.transactions.found import Anomaly, Dependencies
+from checkers.transactions.graph import Graph, add_process_order, add_realtime_order
+from checkers.transactions.models import (
+    CYCLES,
+    UNDECIDED,
+    VARIANTS,
+    canonical,
+    forbidden_by,
+    implying_anomalies,
+    ruled_out,
+)
+from checkers.transactions.reading import OK, Transactions, Workload, read
+from checkers.transactions.register import Inference
+from histories.history import History
+
+COMPONENTS_MAX = 100
+"""So many components with cycles are searched, the smallest first: each of them is proof enough."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """models: which the history shall keep. anomalies: which it shall not have, beside those that the models forbid."""
+
+    models: tuple[str, ...] = ("strict-serializable",)
+    anomalies: tuple[str, ...] = ()
+    inference: Inference = Inference()
+
+    @property
+    def forbidden(self) -> frozenset[str]:
+        """Every anomaly that makes the verdict INVALID."""
+        return forbidden_by(map(canonical, self.models)) | implying_anomalies(self.anomalies)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Which orders beside the data count: real time where a model asks for it, that of processes, or none. Real time holds
+        that of processes."""
+        asked = self.forbidden
+        for variant in (VARIANTS[2], VARIANTS[1]):
+            if any(name + variant in asked for name in CYCLES):
+                return ("", variant)
+        return ("",)
+
+
+class Analysis(msgspec.Struct, frozen=True, eq=False):
+    """found: the transactions. anomalies: those that are no cycles. names: of all anomalies. undecided: why nothing is known."""
+
+    found: Transactions
+    anomalies: tuple[Anomaly, ...]
+    cycles: tuple[Cycle, ...]
+    undecided: tuple[str, ...]
+    dependencies: Dependencies
+    wanted: Wanted
+    stats: dict[str, Any]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all that was found."""
+        return frozenset([each.name for each in self.anomalies] + [each.name for each in self.cycles])
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """What makes the verdict INVALID or UNKNOWN: forbidden anomalies, and what was left undecided; sorted."""
+        forbidden = self.wanted.forbidden
+        plain = {each.name for each in self.anomalies} | {each.name for each in self.cycles if not each.is_shadowed}
+        bad = plain & forbidden or self.names & forbidden
+        return tuple(sorted(bad | set(self.undecided)))
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether something forbidden was found."""
+        return bool(self.names & self.wanted.forbidden)
+
+    @property
+    def ruled_out(self) -> frozenset[str]:
+        """The models that this history does not keep."""
+        return ruled_out(self.names)
+
+
+def analyze(history: History, workload: Workload, wanted: Wanted) -> Analysis:
+    """What the history shows. Raises UnfitTransactions for one that is no history of this workload."""
+    began = time.perf_counter_ns()
+    found = read(history, workload)
+    graph = Graph(len(found))
+    dependencies: Dependencies
+    if workload == "list-append":
+        anomalies, dependencies = append.analyze(found, graph)
+    else:
+        anomalies, dependencies = register.analyze(found, graph, wanted.inference)
+    variants = wanted.variants
+    if VARIANTS[1] in variants:
+        add_process_order(graph, found)
+    if VARIANTS[2] in variants:
+        add_realtime_order(graph, found)
+    cycles, undecided = _cycles(graph, found, variants, wanted.forbidden)
+    if graph.is_empty:
+        undecided.append("empty-transaction-graph")
+    stats = {
+        "transactions": len(found),
+        "ok": sum(1 for kind in found.kind if kind == OK),
+        "core": core(),
+        "elapsed_ns": time.perf_counter_ns() - began,
+    }
+    return Analysis(
+        found, tuple(anomalies), tuple(cycles), tuple(dict.fromkeys(undecided)), dependencies, wanted, stats
+    )
+
+
+def _cycles(
+    graph: Graph, found: Transactions, variants: Sequence[str], forbidden: frozenset[str]
+) -> tuple[list[Cycle], list[str]]:
+    """(cycles, what was left undecided)."""
+    sources, targets, types = graph.arrays()
+    labels = components(graph.count, sources, targets)
+    transactions = np.bincount(labels[: graph.transactions], minlength=1)
+    large = np.flatnonzero(transactions >= 2)
+    if not len(large):
+        return [], []
+    is_large = np.zeros(int(labels.max()) + 1, dtype=bool)
+    is_large[large] = True
+    inside = (labels[sources] == labels[targets]) & is_large[labels[sources]]
+    edges: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for source, target, type in zip(
+        sources[inside].tolist(), targets[inside].tolist(), types[inside].tolist(), strict=True
+    ):
+        edges[int(labels[source])].append((source, target, type))
+    members: dict[int, list[int]] = defaultdict(list)
+    for vertex in np.flatnonzero(is_large[labels]).tolist():
+        members[int(labels[vertex])].append(vertex)
+    cycles: list[Cycle] = []
+    undecided: list[str] = []
+    span = list(zip(found.begin, found.end, strict=True))
+    for label in sorted(members, key=lambda each: len(members[each]))[:COMPONENTS_MAX]:
+        result = Component(members[label], graph.transactions, edges[label], span).search(variants)
+        cycles += result.cycles
+        if result.undecided and set(result.undecided) & forbidden:
+            undecided.append("cycle-search-timeout")
+    return cycles, undecided
+
+
+assert {"empty-transaction-graph", "cycle-search-timeout"} <= UNDECIDED

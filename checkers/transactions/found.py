@@ -1,0 +1,45 @@
+"""What an analysis of the values finds before any cycle is looked for: anomalies, and the dependencies with their reasons."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """One anomaly that is no cycle.
+
+    words: one sentence, with T1, T2, ... for transactions[0], [1], ... transactions: their numbers.
+    """
+
+    name: str
+    key: Any
+    words: str
+    transactions: tuple[int, ...]
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why one transaction comes before another by the data.
+
+    before, after: the version of `key` on each side: the last element of a list, the value of a register; None for the initial
+    state. unseen: no read shows `after`, so that it comes after all that was read. witness: numbers of the transactions that
+    show the order of the two versions, where the two transactions alone do not. rule: of registers, the assumption behind the
+    order.
+    """
+
+    type: int
+    key: Any
+    before: Any
+    after: Any
+    unseen: bool = False
+    witness: tuple[int, ...] = ()
+    rule: str = ""
+
+
+class Dependencies(Protocol):
+    """What explains an edge again after a cycle was found. It may look at the whole history: it is asked a few times only."""
+
+    def reason(self, type: int, before: int, after: int) -> Reason:
+        """Why there is an edge of this type between these transactions."""
+        ...

@@ -1,0 +1,105 @@
+"""The checker of transactions: an analysis as a verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from checkers.evidence import Finding, Findings
+from checkers.transactions import explain
+from checkers.transactions.check import Analysis, Wanted, analyze
+from checkers.transactions.models import CYCLES, VARIANTS, canonical, ruled_out, strongest_possible, weakest
+from checkers.transactions.reading import Workload
+from checkers.verdict import Verdict
+from histories.history import History
+
+FINDINGS_OF_A_NAME_MAX = 3
+FINDINGS_MAX = 30
+
+_GRAVITY = [
+    "duplicate-elements",
+    "cyclic-versions",
+    "incompatible-order",
+    "thin-air-read",
+    "G1a",
+    "dirty-update",
+    "G1b",
+    "future-read",
+    "internal",
+    *(name + variant for variant in VARIANTS for name in CYCLES),
+    "lost-update",
+]
+"""The gravest first: as evidence they come in this order."""
+
+_UNDECIDED_WORDS = {
+    "empty-transaction-graph": "no transaction depends on another, so that nothing was tested",
+    "cycle-search-timeout": "there are cycles, and whether one of them is forbidden was not decided within the budget",
+}
+
+
+def transactions(history: History, workload: Workload, wanted: Wanted | None = None, *, checker: str = "") -> Verdict:
+    """Whether the history keeps the models that are wanted; by default strict serializability.
+
+    history: operations whose values are lists of micro-operations: [append, key, element] and [r, key, list] for list-append,
+    [w, key, value] and [r, key, value] for rw-register. Elements of a key, and values of a register, are written once. stats:
+    `anomalies` (each with how often it was found), `not` (the weakest models ruled out), `also_not`, `possible` (the strongest
+    models that nothing found rules out).
+    Anomalies of predicates, such as phantoms, cannot be seen: no micro-operation reads one.
+    Raises UnfitTransactions when something is no transaction of the workload, or an element was written twice.
+    Source: Kingsbury and Alvaro, Elle, VLDB 2020.
+    """
+    wanted = wanted or Wanted()
+    checker = checker or workload
+    analysis = analyze(history, workload, wanted)
+    reported = analysis.reported
+    findings = _findings(analysis, frozenset(reported))
+    stats = {**analysis.stats, **_told(analysis)}
+    models = " and ".join(map(canonical, wanted.models)) or "free of " + ", ".join(wanted.anomalies)
+    if analysis.is_invalid:
+        first = findings[0].words if findings else ""
+        weak = ", ".join(stats["not"])
+        reason = f"not {models}: found {', '.join(reported)}\n{first}\nruled out: {weak}, and what is stronger{_assuming(wanted)}"
+        if stats["possible"]:
+            reason += f"\nstill possible: {', '.join(stats['possible'])}, and what is weaker"
+        return Verdict.invalid(reason, checker, evidence=Findings(findings), stats=stats)
+    if analysis.undecided:
+        return Verdict.unknown("; ".join(_UNDECIDED_WORDS[each] for each in analysis.undecided), checker, stats=stats)
+    return Verdict.valid(checker, stats=stats)
+
+
+def _told(analysis: Analysis) -> dict[str, Any]:
+    """What the stats say of the findings."""
+    counts = Counter([each.name for each in analysis.anomalies] + [each.name for each in analysis.cycles])
+    impossible = ruled_out(analysis.names)
+    weak = weakest(impossible)
+    return {
+        "workload": analysis.found.workload,
+        "models": list(map(canonical, analysis.wanted.models)),
+        "assumptions": list(analysis.wanted.inference.names),
+        "anomalies": dict(sorted(counts.items())),
+        "reported": list(analysis.reported),
+        "not": list(weak),
+        "also_not": sorted(impossible - set(weak)),
+        "possible": list(strongest_possible(impossible)),
+    }
+
+
+def _assuming(wanted: Wanted) -> str:
+    names = wanted.inference.names
+    return f" (assuming {', '.join(names)})" if names else ""
+
+
+def _findings(analysis: Analysis, reported: frozenset[str]) -> tuple[Finding, ...]:
+    """What was reported, in words: the gravest first, a few of each name. Every cycle is derived again from the history."""
+    shown: list[Finding] = []
+    for name in sorted(reported, key=lambda each: (_GRAVITY.index(each) if each in _GRAVITY else len(_GRAVITY), each)):
+        some = [
+            *(explain.of_anomaly(analysis.found, each) for each in _first(analysis.anomalies, name)),
+            *(explain.of_cycle(analysis.found, each, analysis.dependencies) for each in _first(analysis.cycles, name)),
+        ]
+        shown += some[:FINDINGS_OF_A_NAME_MAX]
+    return tuple(shown[:FINDINGS_MAX])
+
+
+def _first(found: tuple[Any, ...], name: str) -> list[Any]:
+    return [each for each in found if each.name == name][:FINDINGS_OF_A_NAME_MAX]

@@ -1,0 +1,64 @@
+"""The options of `themis check --workload`: which models of transactions a recorded history shall keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from checkers import Verdict, guarded
+from checkers.transactions import Inference, UnfitTransactions, Wanted, Workload, transactions
+from checkers.transactions.models import ANOMALIES, MODELS, OTHER_NAMES, canonical
+from harness.errors import UsageError, unknown_name
+from histories.loaded import Loaded
+from histories.printing import line
+
+WORKLOADS: tuple[str, ...] = ("list-append", "rw-register")
+PROBLEMS_SHOWN = 20
+
+
+def wanted(
+    models: str | None, anomalies: str | None, *, sequential_keys: bool, linearizable_keys: bool, wfr_keys: bool
+) -> Wanted:
+    """What the comma-separated names ask for; with neither models nor anomalies, strict serializability, as in Elle.
+
+    Raises UsageError for a name that is unknown.
+    """
+    chosen = ["strict-serializable"] if models is None and anomalies is None else list(_names(models))
+    for name in chosen:
+        try:
+            canonical(name)
+        except LookupError:
+            raise unknown_name("consistency model", name, {*MODELS, *OTHER_NAMES}) from None
+    forbidden = list(_names(anomalies))
+    for name in forbidden:
+        if name not in ANOMALIES:
+            raise unknown_name("anomaly", name, ANOMALIES)
+    if not chosen and not forbidden:
+        raise UsageError("--consistency-models and --anomalies name nothing: nothing would be forbidden")
+    inference = Inference(wfr_keys=wfr_keys, sequential_keys=sequential_keys, linearizable_keys=linearizable_keys)
+    return Wanted(tuple(map(canonical, chosen)), tuple(forbidden), inference)
+
+
+def _names(text: str | None) -> Iterable[str]:
+    return (name.strip().removeprefix(":") for name in (text or "").split(",") if name.strip())
+
+
+def judge(loaded: Loaded, workload: str, asked: Wanted) -> Verdict:
+    """The verdict on the history. Raises UnfitTransactions for one that is no history of this workload."""
+    history = loaded.history
+    if not any(op.is_client for op in history):
+        return Verdict.unknown("nothing was checked: there is no operation of a client", workload)
+    return guarded(
+        workload, lambda: transactions(history, cast(Workload, workload), asked), lets_pass=(UnfitTransactions,)
+    )
+
+
+def unfit(name: str, loaded: Loaded, workload: str, error: UnfitTransactions) -> str:
+    """Which lines of the file are no transactions of the workload, and why."""
+    lines = [f"{name} is not a history of {workload}:"]
+    for problem in error.problems[:PROBLEMS_SHOWN]:
+        where = f"line {loaded.lines[problem.position]}" if loaded.lines else f"op {problem.position}"
+        lines.append(f"  {where}: {problem.rule}: {line(problem.detail)}")
+    if len(error.problems) > PROBLEMS_SHOWN:
+        lines.append(f"  ... and {len(error.problems) - PROBLEMS_SHOWN} more")
+    return "\n".join(lines)

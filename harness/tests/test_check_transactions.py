@@ -1,0 +1,109 @@
+"""`themis check --workload`: recorded histories of transactions from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from harness.cli import run_command
+
+CIRCLE = """
+{:process 0 :type :invoke :f :txn :value [[:append :x 1] [:r :y nil]]}
+{:process 1 :type :invoke :f :txn :value [[:append :x 2] [:append :y 1]]}
+{:process 0 :type :ok :f :txn :value [[:append :x 1] [:r :y [1]]]}
+{:process 1 :type :ok :f :txn :value [[:append :x 2] [:append :y 1]]}
+{:process 2 :type :invoke :f :txn :value [[:r :x nil]]}
+{:process 2 :type :ok :f :txn :value [[:r :x [1 2]]]}
+"""
+REGISTERS = """
+{:process 0 :type :invoke :f :txn :value [[:w :x 1] [:w :y 1]]}
+{:process 0 :type :ok :f :txn :value [[:w :x 1] [:w :y 1]]}
+{:process 1 :type :invoke :f :txn :value [[:r :x nil] [:r :y nil]]}
+{:process 1 :type :ok :f :txn :value [[:r :x 1] [:r :y 1]]}
+"""
+
+
+class Ended(NamedTuple):
+    exit_code: int
+    output: str
+
+
+class Check:
+    def __init__(self, file: Path, said: pytest.CaptureFixture[str]) -> None:
+        self._file, self._said = file, said
+
+    def __call__(self, text: str, *options: str) -> Ended:
+        self._file.write_text(text.strip() + "\n")
+        code = run_command(["check", str(self._file), *options])
+        told = self._said.readouterr()
+        return Ended(code, told.out + told.err)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+    return Check(tmp_path / "history.edn", capsys)
+
+
+def test_a_history_of_another_database_is_checked_as_it_is(run: Check) -> None:
+    found = run(CIRCLE, "--workload", "list-append", "--consistency-models", "serializable")
+    assert found.exit_code == 1
+    assert "G1c" in found.output
+    assert "T1 comes before T2, because" in found.output
+    assert "ruled out: read-committed" in found.output
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--consistency-models", "read-uncommitted"), 0),
+        (("--consistency-models", ":read-uncommitted,PL-2"), 1),
+        (("--anomalies", "G0"), 0),
+        (("--anomalies", "G1"), 1),
+        ((), 1),
+    ],
+)
+def test_models_and_anomalies_decide(run: Check, options: tuple[str, ...], code: int) -> None:
+    assert run(CIRCLE, "--workload", "list-append", *options).exit_code == code
+
+
+def test_the_verdict_is_a_document_too(run: Check) -> None:
+    found = run(CIRCLE, "--workload", "list-append", "--json")
+    verdict = json.loads(found.output)
+    assert verdict["validity"] == "invalid"
+    assert verdict["stats"]["anomalies"] == {"G1c": 1}
+    assert verdict["stats"]["not"] == ["read-committed"]
+    assert {edge["why"][:2] for edge in verdict["evidence"]["findings"][0]["edges"]} == {"ww", "wr"}
+
+
+def test_registers(run: Check) -> None:
+    assert run(REGISTERS, "--workload", "rw-register", "--linearizable-keys", "--wfr-keys").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (CIRCLE, ("--workload", "rw-register"), "line 3: micro-operation: 'append'"),
+        (
+            CIRCLE + CIRCLE.replace(":process ", ":process 1"),
+            ("--workload", "list-append"),
+            "line 8: duplicate-append: 1",
+        ),
+        (CIRCLE, ("--workload", "list-append", "--consistency-models", "serialisable"), "did you mean 'serializable'?"),
+        (CIRCLE, ("--workload", "list-append", "--anomalies", "G5"), "unknown anomaly 'G5'"),
+        (CIRCLE, ("--workload", "list-append", "--consistency-models", ""), "nothing would be forbidden"),
+        (CIRCLE, ("--workload", "list-append", "--wfr-keys"), "--workload rw-register"),
+        (CIRCLE, ("--consistency-models", "serializable"), "this needs --workload"),
+        (CIRCLE, (), "--workload, for transactions"),
+        (REGISTERS.replace("[[:r :x nil] [:r :y nil]]", "7"), ("--workload", "rw-register"), ""),
+    ],
+)
+def test_what_cannot_be_checked_is_refused_in_words(run: Check, text: str, options: tuple[str, ...], said: str) -> None:
+    found = run(text, *options)
+    if said:
+        assert found.exit_code == 254
+        assert said in found.output
+    else:
+        assert found.exit_code == 0  # What was asked counts for less than what was told.
