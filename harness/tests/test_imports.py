@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
         "msgspec",
         "aiohttp",
         "uvloop",
+        "yaml",
         "numpy",
         "networkx",
         "click",
