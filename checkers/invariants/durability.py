@@ -46,7 +46,7 @@ class Durability:
     def _judge(self, time_ns: int) -> Violation | None:
         ledger = self._ledger
         index = len(ledger.committed)
-        entry = ledger.committed[-1] if index else None
+        entry = ledger.committed[index - 1] if index else None
         if entry is None:
             return None
         without = tuple(
@@ -56,7 +56,7 @@ class Durability:
         )
         if self._node_count - len(without) >= self._majority:
             return None
-        term, by = ledger.committed_in[index - 1]
+        term, by = ledger.committed.seen_in(index - 1)
         return Violation(
             self.name,
             f"entry {index}, committed in term {term} by {by}, is not on the disks of {', '.join(without)}: "

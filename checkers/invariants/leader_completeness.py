@@ -29,19 +29,17 @@ class LeaderCompleteness:
 
     def _judge(self, time_ns: int, view: NodeView, term: int) -> Violation | None:
         ledger = self._ledger
-        index = len(ledger.committed)
-        while index and ledger.committed_in[index - 1][0] >= term:
-            index -= 1
+        index = ledger.committed.length_before(term)
         if not index:
             return None
         committed = ledger.committed[index - 1]
         own = view.entry_at(index)
         if own is not None and (committed is None or own == committed):
             return None
-        if own is None and index <= len(view.log):
+        if own is None and index <= view.length:
             return None  # It has an entry there, which its trace never told.
-        committed_term, by = ledger.committed_in[index - 1]
-        has = f"has another there, of term {own[0]}" if own is not None else f"ends its log at {len(view.log)}"
+        committed_term, by = ledger.committed.seen_in(index - 1)
+        has = f"has another there, of term {own[0]}" if own is not None else f"ends its log at {view.length}"
         return Violation(
             self.name,
             f"{view.name} leads term {term} and {has}; entry {index} was committed in term {committed_term} by {by}",
@@ -51,7 +49,7 @@ class LeaderCompleteness:
                 "index": index,
                 "committed": plain(committed),
                 "own": plain(own),
-                "log_length": len(view.log),
+                "log_length": view.length,
                 "term": term,
             },
         )

@@ -2,21 +2,34 @@
 
 The ledger takes every event before the rules look at it, and notes in `conflict` what the event contradicts.
 
-A crash may come between a trace and its record. The disk may then hold less than was traced, or more, where a traced truncation
-did not reach it. So the ledger keeps what was cut off until the node tells by `Recovered` what its log holds. An entry whose
-command no trace told is None here, and no rule uses it.
-
 A snapshot stands for committed entries. Where a node has one, its log here holds what is committed up to there; whether the state
 in it is that of these entries is judged by the digests of snapshots (snapshot_states.py).
+
+A ledger with `kept_max` forgets old entries, so that its memory does not grow with the log. What the rules ask of an old entry, and
+who answers then:
+
+- log matching: what was told of (index, term) first, by whom, and the term in front of it. For the committed term, CommittedLog's
+  digest and the terms that it keeps; for other terms `_others`, which stay, since only changes of leaders make them.
+- state-machine safety: what is committed and what was applied at an index: CommittedLog, since only applied entries that are as
+  committed are forgotten.
+- leader completeness: the last entry whose commitment was seen in an earlier term, and whether a log has it: CommittedLog, and the
+  node's view, which drops only what is as committed.
+- durability: whether a log has the last committed entry, which is never forgotten.
+
+So an event that contradicts a forgotten entry is reported as before, without the forgotten command; as the node that told it stands
+the first one that told of commitments in that term. Where no trace told an entry, or one has no JSON, nothing is compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from checkers.invariants.acceptances import Acceptances
+from checkers.invariants.committed_log import CommittedLog, Entry, Forgotten
+from checkers.invariants.node_view import NodeView
 from checkers.invariants.violation import Handler
 from histories.tracing import (
     Accepted,
@@ -31,18 +44,22 @@ from histories.tracing import (
     Truncated,
 )
 
-Entry = tuple[int, Any]
-"""term, command"""
+__all__ = ["Conflict", "Entry", "Ledger", "NodeView", "in_words", "plain"]
 
 
 def in_words(command: Any) -> str:
     """The command as JSON; "no-op" for one that commands nothing."""
+    if isinstance(command, Forgotten):
+        return str(command)
     return "no-op" if command is None else msgspec.json.encode(command).decode()
 
 
 def plain(entry: Entry | None) -> list[Any] | None:
     """The entry as JSON-like data, for evidence."""
-    return None if entry is None else [entry[0], msgspec.to_builtins(entry[1])]
+    if entry is None:
+        return None
+    term, command = entry
+    return [term, str(command) if isinstance(command, Forgotten) else msgspec.to_builtins(command)]
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -59,109 +76,24 @@ class Conflict(msgspec.Struct, frozen=True):
     theirs_before: int | None = None
 
 
-class NodeView:
-    """One node as its trace shows it.
-
-    log[i - 1]: the entry at index i, or None. starts: (index, term) where its entries' terms change. cut: what was taken off
-    its log since it last told what the disk holds, by (index, term). base: up to here, a snapshot that it recovered or installed
-    stands for its log. is_settled: its log here is as on its disk.
-    settled_at: how many entries had been committed, anywhere, when it last was; -1: it never was.
-    is_recovering: it started and has not told its log yet.
-    """
-
-    __slots__ = (
-        "base",
-        "commit_index",
-        "cut",
-        "is_recovering",
-        "is_settled",
-        "log",
-        "name",
-        "role",
-        "settled_at",
-        "starts",
-        "term",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.role = "follower"
-        self.term = 0
-        self.log: list[Entry | None] = []
-        self.starts: list[tuple[int, int]] = []
-        self.base = 0
-        self.cut: dict[tuple[int, int], Entry] = {}
-        self.commit_index = 0
-        self.is_settled = True
-        self.settled_at = -1
-        self.is_recovering = False
-
-    def entry_at(self, index: int) -> Entry | None:
-        """The entry at `index`; None when there is none or it is not known."""
-        return self.log[index - 1] if 0 < index <= len(self.log) else None
-
-    def lacks(self, index: int, entry: Entry) -> bool:
-        """Whether its log certainly does not hold `entry` at `index`."""
-        own = self.entry_at(index)
-        return own != entry if own is not None else index > len(self.log)
-
-    def cut_from(self, index: int) -> None:
-        """The log ends before `index`; what is cut off may still be on the disk."""
-        log = self.log
-        for position in range(index - 1, len(log)):
-            entry = log[position]
-            if entry is not None:
-                self.cut[position + 1, entry[0]] = entry
-        del log[index - 1 :]
-        starts = self.starts
-        while starts and starts[-1][0] >= index:
-            starts.pop()
-        self.base = min(self.base, index - 1)
-
-    def begin_with(self, index: int, term: int, committed: list[Entry | None]) -> None:
-        """A snapshot stands for the log up to `index`, an entry of `term`, as committed. What the log holds behind it stays."""
-        log, base = self.log, self.base
-        if index <= base:
-            return
-        known = committed[base:index]
-        known.extend([None] * (index - base - len(known)))
-        if log[base:index] != known:
-            log[base:index] = known
-        self.base = index
-        self.starts = [(index, term), *(start for start in self.starts if start[0] > index)]
-
-    def recover(self, last_index: int, terms: tuple[tuple[int, int], ...]) -> None:
-        """The log has this length and these terms; commands are those that the node told before."""
-        starts = self.starts
-        same = min(len(starts), len(terms))
-        if tuple(starts[:same]) != terms[:same]:
-            same = next(number for number in range(same) if starts[number] != terms[number])
-        ends = [start[0] - 1 for rest in (starts, terms) for start in rest[same : same + 1]]
-        kept = min(len(self.log), last_index, *ends)
-        self.cut_from(kept + 1)
-        number = same - 1
-        for index in range(kept + 1, last_index + 1):
-            while number + 1 < len(terms) and terms[number + 1][0] <= index:
-                number += 1
-            self.log.append(self.cut.get((index, terms[number][1])) if number >= 0 else None)
-        self.starts = list(terms)
-        self.cut = {}
-
-
 class Ledger:
     """Logs by node, and the committed log of the whole cluster.
 
-    Invariants: committed[i - 1] is the entry committed at i, None where no one's trace told it; committed_in[i - 1] is the term
-    in which its commitment was first seen, and by whom. conflict: what the last event contradicts; None: nothing. acceptances: of
-    systems that decide slot by slot.
+    conflict: what the last event contradicts; None: nothing. forgetting: called before entries are forgotten, with the index of the
+    last of them. kept_max: twice so many committed entries are held in full at most; None: all are. acceptances: of systems that
+    decide slot by slot.
+
+    Invariant: _first, _first_before and _first_by begin behind what is forgotten.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept_max: int | None = None) -> None:
+        assert kept_max is None or kept_max > 0, kept_max
         self.nodes: dict[str, NodeView] = {}
-        self.committed: list[Entry | None] = []
-        self.committed_in: list[tuple[int, str]] = []
+        self.committed = CommittedLog()
         self.conflict: Conflict | None = None
         self.acceptances = Acceptances()
+        self.forgetting: list[Callable[[int], None]] = []
+        self._kept_max = kept_max
         self.handlers: dict[type, Handler] = {
             Started: self._on_started,
             Role: self._on_role,
@@ -180,12 +112,14 @@ class Ledger:
         self._first_before: list[int | None] = []
         self._first_by: list[str] = []
         self._others: dict[tuple[int, int], tuple[Entry, int | None, str]] = {}
+        self._odd_before: dict[int, int | None] = {}
+        """Of forgotten entries, the term in front as it was told, where that is not the term of the committed one there."""
 
     def view(self, node: str) -> NodeView:
         """The node's view, made at its first use."""
         view = self.nodes.get(node)
         if view is None:
-            view = self.nodes[node] = NodeView(node)
+            view = self.nodes[node] = NodeView(node, self.committed)
         return view
 
     def _on_started(self, _time_ns: int, node: str, _event: Started) -> None:
@@ -206,19 +140,23 @@ class Ledger:
         view = self.view(node)
         terms = event.terms
         if event.snapshot_index:
-            view.begin_with(event.snapshot_index, event.snapshot_term, self.committed)
+            view.begin_with(event.snapshot_index, event.snapshot_term)
             view.commit_index = event.snapshot_index
+            # The first entry behind the snapshot begins no term where it goes on with that of the last in it.
+            terms = terms[1:] if terms and terms[0][1] == event.snapshot_term else terms
             terms = ((event.snapshot_index, event.snapshot_term), *terms)
         view.recover(event.last_index, terms)
         view.base = event.snapshot_index
-        log = view.log
-        number = len(terms) - 1
         first = max(event.snapshot_index, event.last_index - len(event.tail))
+        view.unfold(first + 1)
+        log, start = view.log, view.start
+        number = len(terms) - 1
         for position in range(event.last_index - 1, first - 1, -1):
             while number > 0 and terms[number][0] > position + 1:
                 number -= 1
             before = 0 if position == 0 else terms[number - 1 if terms[number][0] == position + 1 else number][1]
-            log[position] = self._entry(view, position, terms[number][1], event.tail[position - first], before)
+            command = event.tail[position - first]
+            log[position - start] = self._entry(view, position, terms[number][1], command, before)
         view.is_recovering = False
         view.is_settled = True
         view.settled_at = len(self.committed)
@@ -227,19 +165,16 @@ class Ledger:
         self.conflict = None
         view = self.nodes.get(node) or self.view(node)
         if view.is_recovering:
-            self._forget(view)
+            view.forget_log()
         log = view.log
         index = event.index
         term = event.term
-        length = len(log)
+        length = view.start + len(log)
         if index <= length:
             view.cut_from(index)
         elif index > length + 1:
             log.extend([None] * (index - 1 - length))
-        before: int | None = 0
-        if index > 1:
-            previous = log[-1]
-            before = None if previous is None else previous[0]
+        before = view.last_term()
         starts = view.starts
         if not starts or starts[-1][1] != term:
             starts.append((index, term))
@@ -250,18 +185,21 @@ class Ledger:
     def _entry(self, view: NodeView, position: int, term: int, command: Any, before: int | None) -> Entry:
         """The entry as it was first told by anyone; notes a conflict when this node tells otherwise."""
         firsts = self._first
-        first = firsts[position] if position < len(firsts) else None
+        at = position - self.committed.start
+        if at < 0:
+            return self._old_entry(view, position, (term, command), before)
+        first = firsts[at] if at < len(firsts) else None
         if first is not None and first[0] == term:
-            theirs, theirs_before, by = first, self._first_before[position], self._first_by[position]
+            theirs, theirs_before, by = first, self._first_before[at], self._first_by[at]
         else:
             entry = (term, command)
             if first is None:
-                missing = position + 1 - len(firsts)
+                missing = at + 1 - len(firsts)
                 if missing > 0:
                     firsts.extend([None] * missing)
                     self._first_before.extend([None] * missing)
                     self._first_by.extend([""] * missing)
-                firsts[position], self._first_before[position], self._first_by[position] = entry, before, view.name
+                firsts[at], self._first_before[at], self._first_by[at] = entry, before, view.name
                 return entry
             other = self._others.setdefault((position, term), (entry, before, view.name))
             if other[0] is entry:
@@ -272,7 +210,7 @@ class Ledger:
                 return theirs
             if theirs_before is None:
                 if theirs is first:
-                    self._first_before[position] = before
+                    self._first_before[at] = before
                 else:
                     self._others[position, term] = (theirs, before, by)
                 return theirs
@@ -280,10 +218,49 @@ class Ledger:
             self.conflict = Conflict(position + 1, (term, command), theirs, by, before, theirs_before)
         return (term, command)
 
+    def _old_entry(self, view: NodeView, position: int, entry: Entry, before: int | None) -> Entry:
+        """As `_entry`, where what is committed at this position is forgotten."""
+        term = entry[0]
+        theirs = self.committed[position]
+        if theirs is None:
+            return entry
+        if theirs[0] == term:
+            in_front = self.committed[position - 1] if position else (0, None)
+            theirs_before = self._odd_before.get(position, None if in_front is None else in_front[0])
+            by = self.committed.seen_in(position)[1]
+        else:
+            theirs, theirs_before, by = self._others.setdefault((position, term), (entry, before, view.name))
+        if theirs[1] != entry[1] or (theirs_before != before and theirs_before is not None and before is not None):
+            self.conflict = self.conflict or Conflict(position + 1, entry, theirs, by, before, theirs_before)
+        return entry
+
+    def _forget(self) -> None:
+        """Forget the older half of the committed entries: the views hold them no more, nor does what was told first."""
+        assert self._kept_max is not None
+        committed, count = self.committed, self._kept_max
+        end = committed.start + count
+        for tell in self.forgetting:
+            tell(end)
+        for view in self.nodes.values():
+            view.fold(end)
+        in_front = committed[committed.start - 1] if committed.start else (0, None)
+        for at in range(count):
+            position, entry, first, before = committed.start + at, committed.entries[at], None, None
+            if at < len(self._first):
+                first, before = self._first[at], self._first_before[at]
+            if first is not entry and entry is not None and first is not None and first[0] != entry[0]:
+                self._others[position, first[0]] = (first, before, self._first_by[at])
+                _, before, _ = self._others.pop((position, entry[0]), (None, None, ""))
+            if in_front is None or before != in_front[0]:
+                self._odd_before[position] = before
+            in_front = entry
+        committed.forget(count)
+        del self._first[:count], self._first_before[:count], self._first_by[:count]
+
     def _on_truncated(self, _time_ns: int, node: str, event: Truncated) -> None:
         view = self.view(node)
         if view.is_recovering:
-            self._forget(view)
+            view.forget_log()
         view.cut_from(max(1, event.from_index))
         view.is_settled = False
 
@@ -291,49 +268,47 @@ class Ledger:
         """The whole log gives way; as with a truncation, the disk may not know it yet."""
         view = self.view(node)
         if view.is_recovering:
-            self._forget(view)
-        log, committed = view.log, self.committed
+            view.forget_log()
+        committed = self.committed
         view.cut_from(event.index + 1)
-        kept = min(len(log), len(committed))
-        while kept > view.base and log[kept - 1] != committed[kept - 1]:
+        kept = min(view.length, len(committed))
+        while kept > max(view.base, view.start) and view.entry_at(kept) != committed[kept - 1]:
             kept -= 1  # A log differs from what is committed only at its end.
         view.cut_from(kept + 1)
-        view.begin_with(event.index, event.term, committed)
+        view.begin_with(event.index, event.term)
         view.commit_index = max(view.commit_index, event.index)
         view.is_settled = False
-
-    def _forget(self, view: NodeView) -> None:
-        """The node goes on after a restart without having told what its disk holds: its log is unknown."""
-        view.is_recovering = False
-        view.log = [None] * len(view.log)
-        view.starts = []
-        view.cut = {}
 
     def _on_committed(self, _time_ns: int, node: str, event: Committed) -> None:
         """The committed log grows to `index`; a conflict is the first index at which the node's own log contradicts it."""
         self.conflict = None
         view = self.nodes.get(node) or self.view(node)
         committed = self.committed
-        log = view.log
         index = event.index
         old = view.commit_index
         known = len(committed)
         view.commit_index = index
         if index > known:
-            whom = (view.term, view.name)
-            committed += log[known:index]
-            committed.extend([None] * (index - len(committed)))
-            self.committed_in.extend([whom] * (index - known))
-        if old >= known:
+            news = view.entries(known, index)
+            news.extend([None] * (index - known - len(news)))
+            committed.extend(news, (view.term, view.name))
+        if old < known:
+            self._compare(view, max(old, view.start), min(index, known))
+        if self._kept_max is not None and len(committed.entries) >= 2 * self._kept_max:
+            self._forget()
+
+    def _compare(self, view: NodeView, begin: int, end: int) -> None:
+        """Note the first of the positions begin..end-1 at which the node's log is not as committed; learn what was not known."""
+        committed = self.committed
+        if begin >= end or (
+            begin >= committed.start
+            and view.entries(begin, end) == committed.entries[begin - committed.start : end - committed.start]
+        ):
             return
-        end = min(index, known)
-        if log[old:end] == committed[old:end]:
-            return
-        for position in range(old, end):
-            ours = log[position] if position < len(log) else None
-            theirs = committed[position]
-            if ours is not None and theirs is not None and ours != theirs:
-                self.conflict = Conflict(position + 1, ours, theirs, self.committed_in[position][1])
-                return
+        for position in range(begin, end):
+            ours, theirs = view.entry_at(position + 1), committed[position]
             if theirs is None:
-                committed[position] = ours
+                committed.learn(position, ours)
+            elif ours is not None and ours != theirs:
+                self.conflict = Conflict(position + 1, ours, theirs, committed.seen_in(position)[1])
+                return

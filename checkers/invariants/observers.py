@@ -13,17 +13,21 @@ from histories.tracing import CORE_EVENTS, TraceEvent, TraceRecord
 
 CHECKER = "invariants"
 
+KEPT_MAX = 4096
+"""So many of the last committed entries the ledger holds in full, at times twice as many: more than a node that is behind usually
+lacks, and about 2 MB."""
+
 
 class Observers:
     """The rules, fed record by record in order of time. handlers: type of event -> what to call for it, in order.
 
     names: of the rules (checkers.invariants.registry). node_count: members of the cluster, also those that never say anything.
-    Raises what registry.find raises.
+    kept_max: see Ledger. Raises what registry.find raises.
     """
 
-    def __init__(self, names: Sequence[str], node_count: int) -> None:
+    def __init__(self, names: Sequence[str], node_count: int, kept_max: int | None = KEPT_MAX) -> None:
         self.names = tuple(names)
-        self.ledger = Ledger()
+        self.ledger = Ledger(kept_max)
         rules: list[Rule] = [registry.find(name)(self.ledger, node_count) for name in names]
         self._reads = {name: frozenset(rule.handlers) & {*CORE_EVENTS} for name, rule in zip(names, rules, strict=True)}
         """What each rule reads of what the cores themselves say."""
