@@ -15,16 +15,22 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
+from harness.environments.docker.environment import RUN_LABEL
 from harness.environments.real import labelled_processes
+from harness.errors import HARNESS, UNKNOWN, VALID
 from harness.soak import machine
 from harness.store.runs import RunDirectory
 from harness.tests import kernel
+from harness.tests.engine_relay import EngineRelay
 from histories import jsonl
 
 PATIENCE_S = 60.0
 NODES = ("--nodes", "3", "--rate", "50", "--nemesis", "partition,kill,pause", "--nemesis-interval", "0.5")
+
+ENDS_WITHOUT_A_VIOLATION = (VALID, UNKNOWN, HARNESS)
 
 PHASES: dict[str, Callable[[RunDirectory], bool]] = {
     "bring up": lambda run: run.path.is_dir(),
@@ -33,7 +39,7 @@ PHASES: dict[str, Callable[[RunDirectory], bool]] = {
 }
 """Phase -> whether the run has come to it."""
 
-CONTROLLER, SUPERVISOR, FORK_SERVER = "controller", "local.supervisor", "fork_server"
+CONTROLLER, SUPERVISOR, FORK_SERVER, AGENT = "controller", "local.supervisor", "fork_server", "agent.py"
 QUICK = [
     ("bring up", CONTROLLER, signal.SIGTERM),
     ("main", CONTROLLER, signal.SIGHUP),
@@ -63,15 +69,15 @@ def until(happened: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def start(env: str, place: Path, length_s: float) -> tuple[subprocess.Popen[bytes], RunDirectory]:
-    """A run, as soon as it has a folder. Its temporary files are in place/tmp."""
+def start(env: str, place: Path, length_s: float, **variables: str) -> tuple[subprocess.Popen[bytes], RunDirectory]:
+    """A run, as soon as it has a folder. Its temporary files are in place/tmp. variables: of its environment."""
     (place / "tmp").mkdir()
     store = place / "store"
     argv = [sys.executable, "-m", "harness", "test", "--env", env, *NODES, "--time-limit", f"{length_s:g}"]
     with (place / "output").open("wb") as output:
         process = subprocess.Popen(
             [*argv, "--store", str(store)],
-            env={**os.environ, "TMPDIR": str(place / "tmp")},
+            env={**os.environ, "TMPDIR": str(place / "tmp"), **variables},
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -96,6 +102,15 @@ def strike(process: subprocess.Popen[bytes], run: RunDirectory, whom: str, numbe
             os.kill(found.pid, number)
             return
     raise AssertionError(f"no {whom} of {run.run_id} is there")
+
+
+def kill_a_container(run: RunDirectory) -> None:
+    """Kill the first process of one of the run's containers, which is its node's agent."""
+    client = docker.from_env()
+    try:
+        client.containers.list(filters={"label": f"{RUN_LABEL}={run.run_id}"})[0].kill()
+    finally:
+        client.close()
 
 
 def left(run: RunDirectory, place: Path, pid: int) -> list[str]:
@@ -170,5 +185,59 @@ def test_of_a_run_in_the_kernel(env: str, phase: str, number: signal.Signals, tm
         assert not kernel.leaked(before)
         assert left(run, tmp_path, process.pid) == []
     finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.linux
+@pytest.mark.long
+@pytest.mark.real
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("env", kernel.ENVIRONMENTS)
+@pytest.mark.parametrize("phase", ["main", "quiet"])
+def test_of_a_run_in_the_kernel_whose_agent_is_killed(env: str, phase: str, tmp_path: Path) -> None:
+    """The agent of one node, which is the first process of a container: the run takes everything away by itself."""
+    before = kernel.traces()
+    process, run = start(env, tmp_path, 1.0 if phase == "quiet" else 8.0)
+    try:
+        until(lambda: PHASES[phase](run), f"the run did not come to {phase}")
+        if env == "docker":
+            kill_a_container(run)
+        else:
+            strike(process, run, AGENT, signal.SIGKILL)
+        assert process.wait(PATIENCE_S) in ENDS_WITHOUT_A_VIOLATION
+        assert not kernel.leaked(before)
+        assert left(run, tmp_path, process.pid) == []
+        jsonl.read(run.history)
+        assert b"Traceback" not in (tmp_path / "output").read_bytes()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.linux
+@pytest.mark.long
+@pytest.mark.real
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("phase", PHASES)
+def test_of_a_run_in_docker_whose_engine_is_killed(phase: str, tmp_path: Path) -> None:
+    """Nobody can remove a container without an engine: the run ends with 255, and `cleanup` does the rest when one is back."""
+    before = kernel.traces()
+    engine = EngineRelay(tmp_path / "engine.sock")
+    process, run = start("docker", tmp_path, 1.0 if phase == "quiet" else 20.0, DOCKER_HOST=engine.address)
+    try:
+        until(lambda: PHASES[phase](run), f"the run did not come to {phase}")
+        engine.kill()
+        assert process.wait(PATIENCE_S) == HARNESS
+        said = (tmp_path / "output").read_text()
+        assert "Traceback" not in said
+        cleaned = kernel.themis("cleanup")
+        assert cleaned.returncode == 0, cleaned.stdout
+        assert not kernel.leaked(before)
+        assert left(run, tmp_path, process.pid) == []
+        if run.history.exists():
+            jsonl.read(run.history)
+    finally:
+        engine.kill()
         process.kill()
         process.wait()
