@@ -26,7 +26,6 @@ ALLOWED: dict[str, set[str]] = {
         "networkx",
         "click",
         "rich",
-        "yaml",
         "docker",
         "requests",
         "paramiko",
