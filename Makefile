@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 SPREAD = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test lint bench long long-compute long-real linux soak clean
+.PHONY: demo test lint bench long long-compute long-real linux browser soak clean
 
 $(READY): setup.cfg setup.py pyproject.toml $(wildcard $(foreach kind,pyx hpp,checkers/linearizability/*.$(kind) checkers/linearizability/*/*.$(kind) checkers/transactions/*.$(kind)))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/python -m harness.demo --store $(STORE)
 
 test: $(READY)
-	$(PYTEST) -m 'not long and not linux and not soak' $(SPREAD)
+	$(PYTEST) -m 'not long and not linux and not soak and not browser' $(SPREAD)
 
 # What takes minutes; .ci/run runs it. The first half only computes, the second runs real clusters, one at a time.
 long: long-compute long-real
@@ -41,6 +41,10 @@ long-real: $(READY)
 # they look at all rules, mounts and containers of the machine to see that nothing was left.
 linux: $(READY)
 	$(PYTEST) -m 'linux and not soak' --timeout 1800
+
+# Pages in a headless Chromium, which .ci/browser-setup installs. A machine without one fails these tests.
+browser: $(READY)
+	$(PYTEST) -m 'browser and not soak' --timeout 600
 
 # The long tests again with many more seeds and runs: hours, by hand. docs/soak.md has the last figures.
 soak: $(READY)

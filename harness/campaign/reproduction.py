@@ -11,6 +11,7 @@ from harness.campaign.case import Case, Failed, run_case
 from harness.errors import HarnessError, Interrupted, UsageError
 from harness.generators import script
 from harness.report.anomaly import anomaly_classes
+from harness.report.page.due import write_due
 from harness.run import plan
 from harness.run.execute import run_into
 from harness.store.runs import RunDirectory, Store, write_atomically
@@ -82,5 +83,6 @@ def keep(store: Store, failed: Failed, name: str) -> RunDirectory:
     if not set(failed.classes) & set(anomaly_classes(result)):
         raise HarnessError(f"{run.path}: the shrunk run failed in memory and not when it was kept; please report it")
     words = line(failed.words, 120).replace("\\", "/").replace('"""', "'''")
+    write_due(run, result)
     write_atomically(run.path / TEST_FILE, _TEST.format(words=words).encode())
     return run

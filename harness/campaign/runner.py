@@ -23,6 +23,7 @@ from harness.campaign.shrink import Shrinker
 from harness.campaign.state import CampaignFolder, Shrunk
 from harness.campaign.sweep import AHEAD, spec_of_seed
 from harness.errors import Interrupted
+from harness.report.page.due import write_due
 from harness.run import plan
 from harness.run.execute import run_into
 from harness.store.runs import RunDirectory, Store
@@ -125,6 +126,8 @@ class CampaignRunner:
             raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
         if outcome.is_good:
             self._store.remove(run)
+        elif problem := write_due(run, result):
+            self._say(problem)
         return msgspec.structs.replace(
             outcome, cpu_s=time.process_time() - began_s, run="" if outcome.is_good else str(run.path)
         )
@@ -163,6 +166,8 @@ class CampaignRunner:
         run, result = run_into(self._store, plan.prepare(msgspec.structs.replace(spec, name=self._campaign.name)))
         if result.signal:
             raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+        if problem := write_due(run, result):
+            self._say(problem)
         return run
 
     def shrink(self, executor: Executor, jobs: int) -> None:

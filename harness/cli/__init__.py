@@ -13,6 +13,7 @@ import click
 from harness.cli import campaign, check, cluster, image, machine, prune, replay, run, show, shrink
 from harness.cli.ending import Ending, say
 from harness.cli.outlets import open_outlets
+from harness.cli.pages import COMMANDS as PAGES
 from harness.errors import HARNESS, VALID, unknown_name
 from harness.run.interruption import SIGNALS, raising_interrupts
 
@@ -56,6 +57,7 @@ for command in (
     *replay.COMMANDS,
     *check.COMMANDS,
     *show.COMMANDS,
+    *PAGES,
     *prune.COMMANDS,
     *shrink.COMMANDS,
     *campaign.COMMANDS,

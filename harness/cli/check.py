@@ -21,6 +21,7 @@ from harness.cli import consistencies, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
 from harness.cli.ending import note
 from harness.cli.progress import waiting
+from harness.cli.reporting import check_place, write_checked
 from harness.errors import UsageError, unknown_name
 from harness.report import summary
 from harness.report.summary import CODES
@@ -89,6 +90,13 @@ MISFITS_SHOWN = 20
     default=None,
     help="Whether a failed cas proves that the value was another. Default: ignore (Knossos); observe for jepsen-log.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE.html",
+    help="Also write the page of this history: the failure, and every operation; docs/report.md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON document.")
 def check(
     history: Path,
@@ -107,6 +115,7 @@ def check(
     time_limit: float | None,
     jobs: int | None,
     failed_cas: str | None,
+    report: Path | None,
     as_json: bool,
 ) -> int:
     """Is this recorded history allowed? Reads ours, Jepsen's and Knossos's EDN, and Porcupine's logs.
@@ -130,7 +139,10 @@ def check(
       themis check history.jsonl --consistency causal
       themis check history.edn --workload list-append --consistency-models serializable
       themis check history.jsonl --checker mine:never_back
+      themis check history.edn --model cas-register --report failure.html
     """
+    if report is not None:
+        check_place(report)
     if initial is not None and model is None and consistency is None:
         raise UsageError("--initial says how the object of --model begins: name the model")
     asked = consistencies.question(model, consistency, initial, find_model)
@@ -185,6 +197,10 @@ def check(
         for name in to_do:
             parts.setdefault(name, Verdict.unknown("interrupted before it was checked", name))
     verdict = next(iter(parts.values())) if len(parts) == 1 else merge(parts)
+    if report is not None:
+        kind = consistency or ("" if model is None else LINEARIZABLE)
+        claim = f"{kind}{' as ' + model if model else ''}"
+        write_checked(report, name_of(history), loaded.history, verdict, claim)
     if as_json:
         options.echo_json(verdict)
     else:

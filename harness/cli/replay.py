@@ -10,6 +10,7 @@ import click
 
 from harness.cli import options
 from harness.cli.ending import note
+from harness.cli.reporting import tell_due
 from harness.cli.run import SHARE, STORE
 from harness.errors import HARNESS, VALID, Interrupted, UsageError
 from harness.generators import script as scripts
@@ -51,6 +52,7 @@ def replay(run: str, share: bool, store: Path) -> int:
     if spec.env != "sim":
         again, result = execute.run_into(Store(store, is_shared=share), prepared)
         code = note(summary.code(result))
+        tell_due(again, result)
         options.echo(summary.summary(again, result, prepared.spec))
         return code
     with tempfile.TemporaryDirectory(prefix="themis-replay-") as temporary:

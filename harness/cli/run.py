@@ -11,6 +11,7 @@ import msgspec
 from harness import notation
 from harness.cli import options
 from harness.cli.ending import note
+from harness.cli.reporting import tell_due
 from harness.cli.sweep import sweep_seeds
 from harness.errors import VALID, UsageError, exit_code
 from harness.generators import script as scripts
@@ -221,6 +222,7 @@ def test(
         prepared = plan.prepare(numbered, schedule, script=scripted)
         run, result = execute.run_into(Store(store, is_shared=share), prepared, keep_data=keep_data)
         note(summary.code(result))
+        tell_due(run, result)
         ran.append((run, result))
         if not as_json:
             options.echo(summary.summary(run, result, prepared.spec))
@@ -281,6 +283,7 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
     )
     result = check.analyze(Store(store), directory, budget, tell_mended)
     code = note(summary.code(result))
+    tell_due(directory, result)
     if as_json:
         options.echo_json(as_data(directory, result))
     else:

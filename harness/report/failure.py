@@ -152,8 +152,18 @@ class Failure(msgspec.Struct, frozen=True):
 
 def failures(result: Result, history: History, spec: RunSpec) -> list[Failure]:
     """Every failure of the run, the violations first."""
-    look = _Look(result, history, spec)
-    leaves = sorted(result.verdict.leaves(), key=lambda leaf: -leaf[1].validity.badness)
+    by = f"{spec.target} claims it" if result.claim == result.target_claims else "--consistency asks for it"
+    claim = f"{result.claim or 'what the checker asks for'} ({by})" if result.claim else ""
+    return failures_of(result.verdict, history, claim, spec.nodes)
+
+
+def failures_of(verdict: Verdict, history: History, claim: str, nodes: Sequence[str]) -> list[Failure]:
+    """Every failure that the verdict tells of this history, the violations first.
+
+    claim: what was promised, and who says so; "" when nobody does. nodes: all that there were.
+    """
+    look = _Look(history, claim, nodes)
+    leaves = sorted(verdict.leaves(), key=lambda leaf: -leaf[1].validity.badness)
     return [
         look.with_faults(failure)
         for name, verdict in leaves
@@ -165,13 +175,12 @@ def failures(result: Result, history: History, spec: RunSpec) -> list[Failure]:
 class _Look:
     """Looks things up in one run."""
 
-    def __init__(self, result: Result, history: History, spec: RunSpec) -> None:
+    def __init__(self, history: History, claim: str, nodes: Sequence[str]) -> None:
         self._history = history
         self._windows = fault_windows(history)
-        by = f"{spec.target} claims it" if result.claim == result.target_claims else "--consistency asks for it"
-        self._claim = f"{result.claim or 'what the checker asks for'} ({by})" if result.claim else ""
+        self._claim = claim
         self._positions: dict[int, int] | None = None
-        self._nodes = spec.nodes
+        self._nodes = nodes
 
     def failures_of(self, name: str, verdict: Verdict) -> Iterator[Failure]:
         """The failures in the verdict's evidence, whatever its kind."""

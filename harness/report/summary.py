@@ -88,6 +88,8 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
         )
     if with_hint and (result.harness or result.verdict.validity is not Validity.VALID):
         lines.append(f"  look closer: themis inspect {line(shlex.quote(str(run.path)))}")
+        if (page := run.path / "report.html").is_file():
+            lines.append(f"  or open {line(page)}")
     lines.append(f"  seed {spec.seed}")
     return "\n".join(lines)
 

@@ -1,0 +1,40 @@
+"""Writes pages beside verdicts, for the commands: a page that fails changes no verdict and no exit code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from checkers import Verdict
+from harness.cli.ending import say
+from harness.errors import UsageError
+from harness.report.page import due
+from harness.report.page.report import history_page
+from harness.store.runs import Result, RunDirectory, write_atomically
+from histories.history import History
+from histories.printing import line
+
+
+def check_place(path: Path) -> None:
+    """Raises UsageError when a page cannot be written there, before anything is done that takes long."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"{path}: this is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: the folder {path.parent} cannot be written")
+
+
+def write_checked(path: Path, title: str, history: History, verdict: Verdict, claim: str) -> None:
+    """The page of a history that `themis check` judged is in `path`. What goes wrong with that is said; the verdict and the exit
+    code stay."""
+    try:
+        write_atomically(path, history_page(title, history, verdict, claim))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the verdict is told
+        say(f"no report in {line(path)}: {line(error) or type(error).__name__}; the verdict stands")
+
+
+def tell_due(run: RunDirectory, result: Result) -> None:
+    """A run that is not VALID has its report.html; what goes wrong with that is said, and nothing else."""
+    if problem := due.write_due(run, result):
+        say(problem)
