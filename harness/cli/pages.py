@@ -1,13 +1,16 @@
-"""`themis report`: the page of a run."""
+"""`themis report` and `serve`: the page of a run, and all runs of a store in a browser."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from harness.cli import options, reporting
+from harness.cli.ending import say
 from harness.cli.run import STORE
+from harness.errors import UsageError
 from harness.report.page.report import write_report
 from harness.store.runs import Store
 from histories.printing import line
@@ -37,4 +40,44 @@ def report(run: str, output: Path | None, store: Path) -> int:
     return 0
 
 
-COMMANDS = (report,)
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Where it listens.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address it listens on. Anything but loopback lets others read all runs of the store.",
+)
+@STORE
+def serve(port: int, host: str, store: Path) -> int:
+    """The runs of the store in a browser: search, sort, open, compare two, download. Read only; until Ctrl-C.
+
+    A running test shows its counts so far, and new runs appear by themselves.
+
+    \b
+    Example:
+      themis serve --store store --port 8080
+    """
+    from aiohttp import web  # Here: the import takes a while, and other commands do without it.
+
+    from harness.report.serve.server import Server, is_loopback
+
+    if store.exists() and not store.is_dir():
+        raise UsageError(f"--store {store}: this is no folder")
+
+    async def application() -> web.Application:
+        return Server(Store(store), host).application()
+
+    if not is_loopback(host):
+        say(f"everybody who reaches {host} can read the runs in {store}")
+    shown = f"[{host}]" if ":" in host else host
+    options.echo(line(f"http://{shown}:{port}/ shows the runs in {store}; Ctrl-C ends it"))
+    sys.stdout.flush()
+    try:
+        web.run_app(application(), host=host, port=port, print=None, access_log=None, shutdown_timeout=1.0)
+    except OSError as error:
+        raise UsageError(f"{host}:{port}: {error.strerror or error}; choose another with --port or --host") from error
+    return 0
+
+
+COMMANDS = (report, serve)

@@ -47,8 +47,11 @@ def write_report(run: RunDirectory, path: Path | None = None) -> Path:
     return target
 
 
-def run_page(run: RunDirectory) -> bytes:
-    """The page of a stored run. Raises UsageError when it has no verdict or cannot be read."""
+def run_page(run: RunDirectory, *, with_messages: bool = True) -> bytes:
+    """The page of a stored run. Raises UsageError when it has no verdict or cannot be read.
+
+    with_messages: a simulated run that kept no messages is run again for them.
+    """
     result, spec = run.read_result(), run.read_spec()
     if result is None:
         raise UsageError(
@@ -73,7 +76,7 @@ def run_page(run: RunDirectory) -> bytes:
         about=_about(spec),
     )
     told = explained(source)
-    windows = _messages(run, spec, history, told, notes)
+    windows = _messages(run, spec, history, told, notes) if with_messages else ()
     return _page(msgspec.structs.replace(source, windows=windows, notes=tuple(notes)), told)
 
 

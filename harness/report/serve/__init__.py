@@ -1,0 +1,1 @@
+"""`themis serve`: the runs of a store in a browser, read only."""
