@@ -150,6 +150,10 @@ class System(Protocol):
         (targets/machines)."""
         ...
 
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """What it claims to survive under these options."""
+        ...
+
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
         """Which node plays which role and holds which shard; `PLAIN` where all are alike."""
         ...
@@ -172,6 +176,11 @@ class SystemDefaults:
 
     invariants: Sequence[str] = ()
     durable_before_send: frozenset[str] = frozenset()
+    fault_model: FaultModel
+
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """Its fault model, whatever the options are."""
+        return self.fault_model
 
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
         """All nodes are alike."""

@@ -100,7 +100,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     def faults(self, cluster: Cluster) -> tuple[list[FaultChoice], Schedule]:
         """The choices that `cluster` can do, and their schedule. Raises UsageError when the cluster lacks what a fault needs."""
-        spec, model = self.spec, self.target.fault_model
+        spec, model = self.spec, self.target.fault_model_under(self.target_options)
         try:
             choices = available(cluster, self.choices, f"environment {spec.env}")
         except Unavailable as error:
@@ -162,7 +162,8 @@ def prepare(
         choices = parse_faults(spec, target.topology(spec.nodes, target_options))
     else:
         choices = saved.fault_choices()
-        outside = schedule.outside_model(saved, target.fault_model.survives, target.fault_model.down_nodes_max)
+        model = target.fault_model_under(target_options)
+        outside = schedule.outside_model(saved, model.survives, model.down_nodes_max)
         if outside and not spec.beyond_model:
             raise UsageError(
                 f"the schedule leaves the fault model of {spec.target}: {'; '.join(outside)}; "

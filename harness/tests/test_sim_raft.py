@@ -125,6 +125,29 @@ def test_every_machine_survives_snapshots_in_the_worst_places(interface: str) ->
     assert result.validity is Validity.VALID, result.reason
 
 
+LEASES: dict[str, Any] = {
+    "nodes": ("n1", "n2", "n3"),
+    "nemesis": ("partition", "pause", "clock:drift"),
+    "target_options": {"reads": "lease"},
+    "workload_options": {"read": 10, "write": 4, "cas": 1},
+    "interval_s": 2.0,
+    "time_limit_s": 30.0,
+}
+"""Reads under a lease, on clocks that run up to four times as fast as others."""
+
+
+@pytest.mark.parametrize("seed", [1, 15])
+def test_leases_bear_clocks_that_drift_within_the_bound(seed: int) -> None:
+    result = sweep.run_seed(of(seed, **LEASES))
+    assert result.validity is Validity.VALID, result.reason
+
+
+def test_leases_and_clocks_that_jump_are_refused_together() -> None:
+    spec = of(1, nemesis=("clock:jump",), target_options={"reads": "lease"})
+    with pytest.raises(UsageError, match="clock"):
+        sweep.run_seed(spec)
+
+
 SEEDS: dict[str, tuple[int, dict[str, Any]]] = {
     "stale-read": (1, {}),
     "reply-before-commit": (1, {}),
@@ -140,9 +163,10 @@ SEEDS: dict[str, tuple[int, dict[str, Any]]] = {
     "ignore-term-in-append": (1, {}),
     "apply-before-commit": (1, {}),
     "heartbeat-commits-unmatched": (1, {}),
-    "read-index-without-quorum": (10, {}),
+    "read-index-without-quorum": (8, {}),
     "read-before-own-term-commit": (4, WITH_LATE),
     "reuse-index-after-restart": (1, {}),
+    "lease-without-drift-bound": (15, LEASES),
 }
 """Bug -> a seed of the standard scenario that finds it, and what is changed of the scenario. Found by a sweep; a change of what
 any component draws makes another sweep necessary."""

@@ -24,6 +24,7 @@ HEARTBEAT_COMMITS_UNMATCHED = "heartbeat-commits-unmatched"
 READ_INDEX_WITHOUT_QUORUM = "read-index-without-quorum"
 READ_BEFORE_OWN_TERM_COMMIT = "read-before-own-term-commit"
 REUSE_INDEX_AFTER_RESTART = "reuse-index-after-restart"
+LEASE_WITHOUT_DRIFT_BOUND = "lease-without-drift-bound"
 
 
 class Planted(msgspec.Struct, frozen=True):
@@ -155,5 +156,13 @@ PLANTED = (
         anomaly="An entry that the node had acknowledged, and knew to be committed, is gone after a restart (kept-commits, "
         "durability).",
         exposed_by=("kill", "restart-all"),
+    ),
+    Planted(
+        LEASE_WITHOUT_DRIFT_BOUND,
+        summary="With reads=lease, a leader takes its lease to last for the whole of the least election time-out on its own clock, "
+        "as if no clock ran faster or slower than another (thesis §6.4.1: divided by the bound on clock drift).",
+        anomaly="A leader whose clock is slow answers reads from a lease after its successor was elected: a read returns a value "
+        "that an acknowledged write had replaced.",
+        exposed_by=("clock/drift", "partition", "pause"),
     ),
 )

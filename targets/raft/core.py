@@ -1,6 +1,6 @@
 """The Raft core: `step` routes, each `_on_x` is one rule of Raft figure 2.
 
-It reads its clock only to tell how long a leader has been silent; no answer depends on a clock.
+It reads its clock only to tell how long a leader has been silent; no answer depends on a clock, but for reads=lease.
 """
 
 from __future__ import annotations
@@ -86,6 +86,9 @@ class Raft(Elections, Installation):
         """Take one event; return the effects in order. The first event is Started, and only the first."""
         assert self._is_started != (type(event) is Started), "Started is the first event, and comes once"
         self._now_ns = now_ns
+        if self._is_read_leased and self._leadership is not None:
+            assert self._leadership.lease is not None
+            self._leadership.lease.now_ns = now_ns
         out: Effects = []
         self._on_event[type(event)](event, out)
         if self._state.is_unsaved:
@@ -122,6 +125,7 @@ class Raft(Elections, Installation):
         must not vote again.
         """
         self._is_started = True
+        self._silence.heard_ns = self._now_ns
         if event.damage is not None:
             out.append(Halt(f"the disk is damaged: {event.damage}"))
             return
@@ -174,8 +178,8 @@ class Raft(Elections, Installation):
         elif leadership is None:
             out.append(Reply(request_id, Answer("not-leader", leader=self._leader)))
         elif is_read and not self._is_read_logged:
-            leadership.begin_read(request_id, command, self._commit_index)
-            leadership.replicate(self._commit_index, out)
+            if leadership.begin_read(request_id, command, self._commit_index):
+                leadership.replicate(self._commit_index, out)
             self._answer_reads(leadership, out)
         elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:
             self._append_own(leadership, command, out)

@@ -6,6 +6,7 @@ from targets.core import NodeId, Send, SetTimer
 from targets.raft import bugs as zoo
 from targets.raft import traces
 from targets.raft.leadership import Leadership
+from targets.raft.lease import Lease
 from targets.raft.member import ELECTION, HEARTBEAT, MS, Effects
 from targets.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from targets.raft.replication import Replication
@@ -87,6 +88,10 @@ class Elections(Replication):
         self._leader = self._node
         self._set_role("leader", out)
         leadership = Leadership(self._node, self._term, self._log, self._state, self._others, self._options)
+        if self._is_read_leased:
+            drift = 1.0 if zoo.LEASE_WITHOUT_DRIFT_BOUND in self._bugs else self._options.lease_drift
+            leadership.lease = Lease(int(self._options.election_ms_min * MS / drift))
+            leadership.lease.now_ns = self._now_ns
         leadership.asks_before_reading = zoo.READ_INDEX_WITHOUT_QUORUM not in self._bugs
         self._leadership = leadership
         out.append(SetTimer(ELECTION, self._options.election_ms_max * MS))
@@ -104,12 +109,20 @@ class Elections(Replication):
     def _on_pre_vote(self, source: NodeId, request: PreVote, out: Effects) -> None:
         """Say yes to a request that would get this node's vote, unless it heard from a leader lately (thesis §9.6, §4.2.3)."""
         has_leader = self._leader == self._node or (self._leader is not None and self._silence.is_short(self._now_ns))
+        if self._is_read_leased:
+            has_leader = has_leader or self._silence.is_sworn(self._now_ns)
         may_vote = request.term > self._term or (request.term == self._term and self._voted_for in (None, source))
         granted = may_vote and self._is_up_to_date(request) and not has_leader
         out.append(Send(source, PreVoteReply(request.term if granted else self._term, granted)))
 
     def _on_request_vote(self, source: NodeId, request: RequestVote, out: Effects) -> None:
-        """Grant at most one vote per term, and only to an up-to-date log (Raft §5.2, §5.4.1)."""
+        """Grant at most one vote per term, and only to an up-to-date log (Raft §5.2, §5.4.1).
+
+        While a leader may hold a lease, it is as if nobody had asked (thesis §6.4.1, §4.2.3).
+        """
+        if self._is_read_leased and self._silence.is_sworn(self._now_ns):
+            out.append(Send(source, RequestVoteReply(self._term, False)))
+            return
         is_new_term = request.term > self._term
         if is_new_term:
             self._become_follower(request.term, None, out)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from targets.core import Effect, NodeId, Send
 from targets.machines.machine import Command
+from targets.raft.lease import Lease
 from targets.raft.log import Log
 from targets.raft.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
 from targets.raft.options import RaftOptions
@@ -20,7 +21,7 @@ class Leadership:
 
     sequence: of the last message that it sent. durable_index: how much of the leader's own log is on its disk.
     read_index_min: no read is answered before this index is applied. asks_before_reading: nor before a majority has answered
-        what was sent after the read came; false only under the bug read-index-without-quorum.
+        what was sent after the read came; false only under the bug read-index-without-quorum. lease: None unless reads=lease.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Leadership:
         "_term",
         "asks_before_reading",
         "durable_index",
+        "lease",
         "read_index_min",
         "reads",
         "sequence",
@@ -55,6 +57,7 @@ class Leadership:
         self.durable_index = log.last_index
         self.read_index_min = 0
         self.asks_before_reading = True
+        self.lease: Lease | None = None
         self.reads = Reads()
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -87,6 +90,8 @@ class Leadership:
         log, next_index = self._log, peer.next_index
         entries = log.entries_from(next_index, self._entries_max) if has_entries else ()
         self.sequence = peer.sent = sequence = self.sequence + 1
+        if self.lease is not None:
+            self.lease.sent(sequence)
         prev = next_index - 1
         if prev >= log.base_index:
             message = AppendEntries(self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence)
@@ -102,6 +107,8 @@ class Leadership:
             peer.snapshot_offset = 0
         assert snapshot is not None, "a log without its beginning has a snapshot"
         self.sequence = peer.sent = self.sequence + 1
+        if self.lease is not None:
+            self.lease.sent(self.sequence)
         offset = peer.snapshot_offset
         end = offset + self._chunk_chars
         message = InstallSnapshot(
@@ -175,16 +182,28 @@ class Leadership:
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
-    def begin_read(self, request_id: int, command: Command, commit_index: int) -> None:
+    def begin_read(self, request_id: int, command: Command, commit_index: int) -> bool:
         """Wait until a majority has answered something that is sent from now on (Raft §8, thesis §6.4).
 
-        Reads that come while such a message is under way share the next.
+        Reads that come while such a message is under way share the next. Under a lease the majority has answered already. Returns
+        whether a message is needed.
         """
-        after = self.sequence if self.asks_before_reading else -1
+        needs_round = self.asks_before_reading and not (self.lease is not None and self.has_lease(self.lease))
+        after = self.sequence if needs_round else -1
         self.reads.add(after, max(commit_index, self.read_index_min), request_id, command)
+        return needs_round
+
+    def has_lease(self, lease: Lease) -> bool:
+        """Whether a majority has answered so lately that nobody else can have been elected."""
+        lease.answered(self._answered_by_majority())
+        return lease.is_held
+
+    def _answered_by_majority(self) -> int:
+        """The highest sequence such that a majority has answered that message or later ones."""
+        marks = [peer.acknowledged for peer in self._peers.values()]
+        marks.append(self.sequence + 1)  # The leader's own answer needs no message.
+        return reached_by_majority(marks)
 
     def ready_reads(self, applied_index: int) -> list[tuple[int, Command]]:
         """(request id, command) of the reads that may be answered from what is applied up to `applied_index`."""
-        marks = [peer.acknowledged for peer in self._peers.values()]
-        marks.append(self.sequence + 1)  # The leader's own answer needs no message.
-        return self.reads.take_ready(reached_by_majority(marks), applied_index)
+        return self.reads.take_ready(self._answered_by_majority(), applied_index)

@@ -68,6 +68,7 @@ class Member:
         self._votes: set[NodeId] = set()
         self._leadership: Leadership | None = None
         """Not None exactly while the role is leader."""
+        self._is_read_leased = options.reads == "lease"
         self._token = 0
         self._held_back: list[Persist] = []
         """For the bug no-fsync: what the disk does not know yet."""
@@ -131,7 +132,7 @@ class Member:
                 )
             self._become_follower(term, source, out)
         self._leader = source
-        self._silence.since_ns = self._now_ns
+        self._silence.since_ns = self._silence.heard_ns = self._now_ns
         return True
 
     def _await_leader(self, out: Effects) -> None:

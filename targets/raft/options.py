@@ -14,7 +14,10 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times are on the node's own clock.
 
     reads: how a read is made linearizable. `read-index`: a majority confirms that the leader leads (thesis §6.4).
-        `log`: the read goes through the log. `local`: it is not; any node answers at once from what it has applied.
+        `log`: the read goes through the log. `lease`: as read-index, without the round while a majority has answered so lately
+        that nobody else can have been elected (thesis §6.4.1); this trusts clocks not to jump, and to run within lease_drift.
+        `local`: it is not; any node answers at once from what it has applied.
+    lease_drift: the fastest clock runs at most so many times as fast as the slowest; a lease lasts election_ms_min / lease_drift.
     heartbeat_ms: between a leader's heartbeats.
     election_ms_min, election_ms_max: bounds of the random election time-out (Raft §9.3); busy machines need more.
     entries_per_message_max: batch size of AppendEntries.
@@ -24,7 +27,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check_quorum: a leader that a majority leaves unanswered for election_ms_max steps down (thesis §6.2).
     """
 
-    reads: Literal["read-index", "log", "local"] = "read-index"
+    reads: Literal["read-index", "log", "lease", "local"] = "read-index"
+    lease_drift: float = 4.0
     heartbeat_ms: int = 50
     election_ms_min: int = 150
     election_ms_max: int = 300
@@ -37,6 +41,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.heartbeat_ms < 1:
             raise ValueError(f"heartbeat_ms is {self.heartbeat_ms}; it must be at least 1")
+        if not 1.0 <= self.lease_drift <= 100.0:
+            raise ValueError(f"lease_drift is {self.lease_drift}; it must be from 1 to 100")
         if self.election_ms_min <= self.heartbeat_ms:
             raise ValueError(
                 f"election_ms_min is {self.election_ms_min}; it must exceed heartbeat_ms, {self.heartbeat_ms}"

@@ -11,15 +11,17 @@ import random
 
 
 class Silence:
-    """since_ns: when the leader was last heard. timeout_ns: how long this node waits; drawn anew for every election."""
+    """since_ns: when the leader was last heard, or a vote given. heard_ns: when a leader was last heard, or this process began,
+    which may have heard one before. timeout_ns: how long this node waits; drawn anew for every election."""
 
-    __slots__ = ("_max_ns", "_min_ns", "_rng", "since_ns", "timeout_ns")
+    __slots__ = ("_max_ns", "_min_ns", "_rng", "heard_ns", "since_ns", "timeout_ns")
 
     def __init__(self, min_ns: int, max_ns: int, rng: random.Random) -> None:
         self._min_ns = min_ns
         self._max_ns = max_ns
         self._rng = rng
         self.since_ns = 0
+        self.heard_ns = 0
         self.timeout_ns = max_ns
 
     def begin(self, now_ns: int) -> int:
@@ -37,3 +39,10 @@ class Silence:
     def is_short(self, now_ns: int) -> bool:
         """A leader was heard within the least time-out: nobody has a reason to stand for election (thesis §4.2.3)."""
         return 0 <= now_ns - self.since_ns < self._min_ns
+
+    def is_sworn(self, now_ns: int) -> bool:
+        """A leader may count on it that this node votes for nobody yet: it was heard within the least time-out (thesis §6.4.1).
+
+        Also while the clock stands before that, as after a jump: nobody knows then how long ago it was, and to wait is safe.
+        """
+        return now_ns - self.heard_ns < self._min_ns

@@ -52,6 +52,9 @@ _SURVIVES = frozenset(
     }
 )
 
+DRIFT_PLANNED = 4.0
+"""The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""
+
 BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in PLANTED}
 
 
@@ -65,6 +68,14 @@ class RaftTarget(SystemDefaults):
     fault_model = FaultModel(survives=_SURVIVES, down_nodes_max=1.0)
     """Safe under any crashes and any network as long as what was synced is kept; serves while a majority is up and connected.
     A voter that lost what it had synced may vote twice, which is outside the model."""
+
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """With reads=lease clocks must not jump, and must run within the stated bound of each other."""
+        assert isinstance(options, RaftOptions)
+        if options.reads != "lease":
+            return self.fault_model
+        drift = {"clock/drift"} if options.lease_drift >= DRIFT_PLANNED else set()
+        return FaultModel(survives=_SURVIVES - {"clock"} | drift, down_nodes_max=1.0)
 
     @property
     def interfaces(self) -> frozenset[str]:

@@ -56,7 +56,9 @@ class Reads:
         return len(self._waiting)
 
     def add(self, after_sequence: int, read_index: int, request_id: int, command: Command) -> None:
-        """Wait until a majority answers what is numbered above `after_sequence`, and `read_index` is applied."""
+        """Wait until a majority answers what is numbered above `after_sequence`, and `read_index` is applied. It waits for those
+        before it too."""
+        after_sequence = max(after_sequence, self.newest_after)
         self._waiting.append((after_sequence, read_index, request_id, command))
 
     @property
