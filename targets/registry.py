@@ -9,6 +9,7 @@ from targets.target import CoreTarget, Program, Target
 
 BUILT_IN = {
     "raft": "targets.raft.target:TARGET",
+    "paxos": "targets.paxos.multi.target:TARGET",
     "paxos-single": "targets.paxos.single.target:TARGET",
 }
 

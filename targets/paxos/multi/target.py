@@ -1,0 +1,114 @@
+"""Multi-Paxos as a target: what the harness has to know of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from targets import machine_registry
+from targets.command import node_argv
+from targets.core import NodeId
+from targets.leader_session import LeaderSession
+from targets.machines.consensus import ConsensusMachine
+from targets.machines.machine import answer_type
+from targets.paxos.bugs import MULTI_BUGS
+from targets.paxos.client_routes import PROPOSE_AND_LEARN
+from targets.paxos.fault_model import FAULT_MODEL
+from targets.paxos.multi.core import MultiPaxos
+from targets.paxos.multi.messages import Accept, AcceptReply, Learn, Learned, Poll, PollReply, Prepare, Promise
+from targets.paxos.multi.options import MultiOptions
+from targets.paxos.multi.records import record_type
+from targets.session import Session
+from targets.target import Bug, Formats, Place, Route, SystemDefaults
+from targets.topology import Topology
+
+BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in MULTI_BUGS.values()}
+
+
+class MultiPaxosTarget(SystemDefaults):
+    """Implements targets.target.CoreTarget."""
+
+    name = "paxos"
+    summary = "Multi-Paxos: a replicated state machine, each slot of its log decided by Paxos"
+    option_type: type[msgspec.Struct] = MultiOptions
+    bugs: Mapping[str, Bug] = BUGS
+    fault_model = FAULT_MODEL
+    """With reads=lease, clocks may drift within clock_drift_max; how far they jump does not matter."""
+    invariants: Sequence[str] = (
+        "one-value-per-slot",
+        "one-value-per-ballot",
+        "chosen-stays-chosen",
+        "learned-was-chosen",
+        "promises-kept",
+        "state-machine-safety",
+    )
+    durable_before_send = frozenset({"promised", "accepted"})
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """Every interface that there is a machine for."""
+        return machine_registry.names()
+
+    def core(
+        self,
+        node: NodeId,
+        members: Sequence[NodeId],
+        options: msgspec.Struct,
+        bugs: frozenset[str],
+        rng: random.Random,
+        interface: str,
+    ) -> MultiPaxos:
+        """A fresh core. Raises ValueError for a bug that it does not have, an interface that no machine has, and quorums that do
+        not fit the cluster."""
+        assert isinstance(options, MultiOptions)
+        unknown = sorted(bugs - BUGS.keys())
+        if unknown:
+            raise ValueError(f"paxos has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
+        return MultiPaxos(node, members, options, bugs, rng, machine_registry.find(interface))
+
+    def formats(self, interface: str) -> Formats:
+        """The types, in which entries of messages and records carry the commands of the machine with this interface."""
+        machine = machine_registry.find(interface)
+        command: Any = machine.command_type
+        accept: Any = Accept
+        promise: Any = Promise
+        learned: Any = Learned
+        return Formats(
+            request=command,
+            reply=answer_type(machine),
+            record=record_type(command),
+            routes=(
+                Route("/paxos/poll", Poll, PollReply, sender="node_id"),
+                Route("/paxos/prepare", Prepare, promise[command], sender="proposer_id"),
+                Route("/paxos/accept", accept[command], AcceptReply, sender="leader_id"),
+                Route("/paxos/learn", Learn, learned[command], sender="learner_id"),
+            ),
+            clients=PROPOSE_AND_LEARN if interface == ConsensusMachine.name else (),
+        )
+
+    def session(self, interface: str, process: int, topology: Topology) -> Session:
+        """A session that follows redirects to the leader."""
+        return LeaderSession(machine_registry.find(interface))
+
+    def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
+        """Linearizable, with every kind of reads."""
+        return "linearizable"
+
+    def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
+        """The leader of the highest ballot among those that say they lead; one that is cut off may still say so."""
+        leaders = [(status["ballot"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
+        return max(leaders)[1] if leaders else None
+
+    def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
+        """All nodes know the same slots to be decided."""
+        return len({status["commit_index"] for status in statuses.values()}) <= 1
+
+    def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
+        """The command line of targets.node for this place."""
+        return node_argv(self.name, place, options, bugs, interface)
+
+
+TARGET = MultiPaxosTarget()
