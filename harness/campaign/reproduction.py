@@ -23,14 +23,14 @@ from nemesis import schedule
 from nemesis.schedule import BadSchedule
 
 TEST_FILE = "test_reproduction.py"
-SUFFIX = "-shrunk"
-"""Of the folder of shrunk runs."""
+SHRUNK, LIFTED = "-shrunk", "-lifted"
+"""What the folders of shrunk runs and of lifted ones end with."""
 
 _TEST = '''"""Runs the case beside this file (spec.json, schedule.json, script.json) again. Fails as long as the anomaly is there:
 
 {words}
 
-Written by `themis shrink`. Copy the folder into your tests.
+Written by themis. Copy the folder into your tests.
 """
 
 from pathlib import Path
@@ -70,18 +70,21 @@ def rerun(directory: Path) -> Failed | None:
     return run_case(read_case(RunDirectory(directory)))
 
 
-def keep(store: Store, failed: Failed, name: str) -> RunDirectory:
-    """Run the shrunk case of the run called `name` once more, into the store, with a pytest file that runs it again.
+def keep(store: Store, failed: Failed, name: str, suffix: str) -> RunDirectory:
+    """Run the case that was made of the run called `name` once more, into store/`name` + `suffix`, with a pytest file that runs it
+    again.
 
     Raises HarnessError when it does not fail there as it did in memory.
     """
     case = failed.case
-    spec = replace(case.spec, name=f"{name.removesuffix(SUFFIX)[:50]}{SUFFIX}")
+    for old in (SHRUNK, LIFTED):
+        name = name.removesuffix(old)
+    spec = replace(case.spec, name=f"{name[:50]}{suffix}")
     run, result = run_into(store, plan.prepare(spec, saved=case.faults, script=case.script))
     if result.signal:
         raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
     if not set(failed.classes) & set(anomaly_classes(result)):
-        raise HarnessError(f"{run.path}: the shrunk run failed in memory and not when it was kept; please report it")
+        raise HarnessError(f"{run.path}: the run failed in memory and not when it was kept; please report it")
     words = line(failed.words, 120).replace("\\", "/").replace('"""', "'''")
     write_due(run, result)
     write_atomically(run.path / TEST_FILE, _TEST.format(words=words).encode())

@@ -18,7 +18,7 @@ from harness.campaign.case import run_case
 from harness.campaign.command_line import command_line
 from harness.campaign.findings import findings_of
 from harness.campaign.outcome import Outcome, outcome_of, simulated
-from harness.campaign.reproduction import keep, read_case
+from harness.campaign.reproduction import SHRUNK, keep, read_case
 from harness.campaign.shrink import Shrinker
 from harness.campaign.state import CampaignFolder, Shrunk
 from harness.campaign.sweep import AHEAD, spec_of_seed
@@ -185,7 +185,7 @@ class CampaignRunner:
                 continue
             shrinker = Shrinker(failed, executor=executor, jobs=jobs, budget_s=self._campaign.shrink_s)
             shrinker.shrink()
-            run = keep(self._store, shrinker.failed, self._campaign.name)
+            run = keep(self._store, shrinker.failed, self._campaign.name, SHRUNK)
             self._say(f"{finding.title}: shrunk to {shrinker.best.size}: {run.path}")
             self._folder.add_shrunk(
                 Shrunk(cell=kept[0].cell, seed=kept[0].seed, run=str(run.path), size=shrinker.best.size)

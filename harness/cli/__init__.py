@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli import campaign, check, cluster, image, machine, prune, replay, run, show, shrink
+from harness.cli import campaign, check, cluster, image, lift, machine, prune, replay, run, show, shrink
 from harness.cli.ending import Ending, say
 from harness.cli.outlets import open_outlets
 from harness.cli.pages import COMMANDS as PAGES
@@ -60,6 +60,7 @@ for command in (
     *PAGES,
     *prune.COMMANDS,
     *shrink.COMMANDS,
+    *lift.COMMANDS,
     *campaign.COMMANDS,
     *cluster.COMMANDS,
     *machine.COMMANDS,

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from harness.campaign.case import Case, run_case
-from harness.campaign.reproduction import TEST_FILE, keep, read_case
+from harness.campaign.reproduction import SHRUNK, TEST_FILE, keep, read_case
 from harness.campaign.shrink import Shrinker
 from harness.campaign.workers import worker_pool
 from harness.cli import options
@@ -73,7 +73,7 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
         except KeyboardInterrupt as raised:
             code = tell(raised)
     status.clear()
-    kept = keep(Store(store, is_shared=share), shrinker.failed, directory.path.parent.name)
+    kept = keep(Store(store, is_shared=share), shrinker.failed, directory.path.parent.name, SHRUNK)
     test = kept.path / TEST_FILE
     if as_json:
         options.echo_json(

@@ -267,10 +267,18 @@ def test_a_campaign_interrupted_at_random_moments_comes_to_the_same(tmp_path: Pa
         quiet = subprocess.DEVNULL
         return subprocess.Popen([*words, *more, "--jobs", "2"], cwd=tmp_path, stdout=quiet, stderr=quiet)
 
+    def done() -> int:
+        results = list((tmp_path / "store" / "campaigns").glob("*/*/results.jsonl"))
+        return results[0].read_bytes().count(b"\n") if results else 0
+
     begun = begin("run", "c.yaml")
     interrupted = 0
     for turn in range(200):
-        time.sleep(rng.uniform(0.2, 4.0))  # Not until something has happened: at any moment.
+        # After a few more runs, or at once, which is while it starts.
+        enough = done() + rng.choice((0, 1, 3, 5))
+        while begun.poll() is None and done() < enough:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
         if begun.poll() is not None:
             break
         os.kill(begun.pid, (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[turn % 3])
