@@ -27,6 +27,7 @@ from checkers.transactions.models import (
 from checkers.transactions.reading import OK, Transactions, Workload, read
 from checkers.transactions.register import Inference
 from histories.history import History
+from histories.loaded import paused_gc
 
 COMPONENTS_MAX = 100
 """So many components with cycles are searched, the smallest first: each of them is proof enough."""
@@ -92,8 +93,17 @@ class Analysis(msgspec.Struct, frozen=True, eq=False):
 
 def analyze(history: History, workload: Workload, wanted: Wanted) -> Analysis:
     """What the history shows. Raises UnfitTransactions for one that is no history of this workload."""
+    try:
+        with paused_gc():
+            return _analyzed(read(history, workload), wanted)
+    except TypeError:
+        # A key or an element is a list or a map, which cannot be looked up as it is. To ask each of them would cost more.
+        return _analyzed(read(history, workload, frozen=True), wanted)
+
+
+def _analyzed(found: Transactions, wanted: Wanted) -> Analysis:
     began = time.perf_counter_ns()
-    found = read(history, workload)
+    workload = found.workload
     graph = Graph(len(found))
     dependencies: Dependencies
     if workload == "list-append":

@@ -7,8 +7,7 @@ read. Of what ends `info`, or never ends, only the writes are known; of what end
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -65,17 +64,20 @@ class Transactions(msgspec.Struct, frozen=True, eq=False):
         return self.history[end if end >= 0 else self.begin[number]]
 
 
-def read(history: History, workload: Workload) -> Transactions:
-    """The transactions of the clients. Raises UnfitTransactions for what is no transaction of this workload."""
-    found = _read(history, workload, lambda value: value)
+def read(history: History, workload: Workload, *, frozen: bool = False) -> Transactions:
+    """The transactions of the clients. frozen: keys and values are made hashable, where JSON has others.
+
+    Raises UnfitTransactions for what is no transaction of this workload.
+    """
+    found = _read(history, workload)
     if problems := _problems(found):
         raise UnfitTransactions(problems)
-    if any(_needs_freezing(steps) for steps in found.steps):
-        return _read(history, workload, partial(_hashable, workload == "list-append"))
+    if frozen:
+        found.steps[:] = [_hashable(workload == "list-append", steps) for steps in found.steps]
     return found
 
 
-def _read(history: History, workload: Workload, value_of: Callable[[Any], Any]) -> Transactions:
+def _read(history: History, workload: Workload) -> Transactions:
     steps: list[Any] = []
     kind, process_of = array("b"), array("q")
     begin, end = array("i"), array("i")
@@ -100,13 +102,13 @@ def _read(history: History, workload: Workload, value_of: Callable[[Any], Any]) 
         told = op.value
         kind.append(kinds[type])
         # Of a read whose end nobody saw only the invocation is certain; some clients repeat it in the completion, some do not.
-        steps.append(value_of(told if type == "ok" or asked is None else asked))
+        steps.append(told if type == "ok" or asked is None else asked)
         process_of.append(process)
         begin.append(at)
         end.append(position)
     for process, (at, asked) in open_ops.items():
         kind.append(INFO)
-        steps.append(value_of(asked))
+        steps.append(asked)
         process_of.append(process)
         begin.append(at)
         end.append(-1)
@@ -170,25 +172,6 @@ def _named(steps: Any, workload: Workload) -> tuple[str, str]:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, list | tuple)
-
-
-def _needs_freezing(steps: Iterable[Any]) -> bool:
-    """Whether a key or a written or read value cannot be looked up as it is."""
-    for step in steps:
-        if step[1].__class__ in _MUTABLE:
-            return True
-        if len(step) == 3:
-            value = step[2]
-            if value.__class__ in _MUTABLE and (step[0] != "r" or _holds_mutable(value)):
-                return True
-    return False
-
-
-_MUTABLE: frozenset[type] = frozenset((list, dict, set))
-
-
-def _holds_mutable(value: Any) -> bool:
-    return value.__class__ is not list or any(item.__class__ in _MUTABLE for item in value)
 
 
 def _hashable(reads_lists: bool, steps: Any) -> Any:

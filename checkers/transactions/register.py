@@ -9,12 +9,13 @@ Alvaro, Elle, VLDB 2020, §5.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from checkers.transactions.components import components_of_lists
+from checkers.transactions.components import components
 from checkers.transactions.found import Anomaly, Reason
 from checkers.transactions.graph import RW, WR, WW, Graph
 from checkers.transactions.reading import FAIL, INFO, OK, Transactions, UnfitTransactions
@@ -116,15 +117,18 @@ def _count(steps: Any, key: Any, value: Any) -> int:
     return sum(1 for step in steps if step[0] == "w" and step[1] == key and step[2] == value)
 
 
-Edges = dict[Any, dict[Any, dict[Any, tuple[str, tuple[int, ...]]]]]
-"""key -> value -> each value that comes after it -> (the rule that says so, the transactions that show it)."""
+Order = dict[Any, dict[Any, dict[Any, tuple[int, ...]]]]
+"""key -> value -> each value that comes after it -> the transactions that show it."""
+
+Orders = dict[str, Order]
+"""What each assumption gives, by its name."""
 
 
 def analyze(found: Transactions, graph: Graph, inference: Inference) -> tuple[list[Anomaly], RegisterDependencies]:
     """The anomalies that are no cycles, and what explains the edges that were added to the graph. Raises UnfitTransactions."""
     registers = Registers(found)
     anomalies = [*_within(registers), *_dirty(registers), *_lost_updates(registers)]
-    versions: Edges = {}
+    orders: Orders = {}
     for rule, is_made, source in (
         ("wfr-keys", inference.wfr_keys, _written_after_read),
         ("sequential-keys", inference.sequential_keys, _by_process),
@@ -132,153 +136,176 @@ def analyze(found: Transactions, graph: Graph, inference: Inference) -> tuple[li
     ):
         if not is_made:
             continue
-        more = _with(versions, rule, source(registers))
-        cyclic = list(_cyclic(registers, more))
-        if cyclic:
+        more = {**orders, rule: source(registers)}
+        # An assumption that contradicts itself or those before it is wrong here: nothing is derived from it.
+        if cyclic := list(_cyclic(more)):
             anomalies += cyclic
         else:
-            versions = more
-    _add_edges(registers, graph, versions)
-    return anomalies, RegisterDependencies(registers, versions)
+            orders = more
+    _add_edges(registers, graph, orders)
+    return anomalies, RegisterDependencies(registers, orders)
 
 
-def _add_edges(registers: Registers, graph: Graph, versions: Edges) -> None:
-    pairs: dict[int, list[tuple[int, int]]] = {WW: [], WR: [], RW: []}
+def _add_edges(registers: Registers, graph: Graph, orders: Orders) -> None:
+    ww: list[tuple[int, int]] = []
+    wr: list[tuple[int, int]] = []
+    rw: list[tuple[int, int]] = []
+    installed: dict[Any, dict[Any, int]] = {}
+    for key, of in registers.writer.items():
+        if registers.failed or registers.passing:
+            installed[key] = {
+                v: w for v, w in of.items() if (by := registers.final_writer(key, v)) is not None and by == w
+            }
+        else:
+            installed[key] = of
+    nobody: dict[Any, Any] = {}
     for key, of_key in registers.readers.items():
+        writers = installed.get(key, nobody)
         for value, readers in of_key.items():
-            by = registers.final_writer(key, value)
+            by = writers.get(value)
             if by is not None:
-                pairs[WR] += [(by, reader) for reader in readers]
+                wr += [(by, reader) for reader in readers]
         initial = of_key.get(None)
         if initial:
-            writers = [
-                w for v, w in registers.writer.get(key, {}).items() if registers.final_writer(key, v) is not None
-            ]
-            graph.fan(RW, initial, writers)
-    for key, edges in versions.items():
-        of_key = registers.readers.get(key, {})
-        for before, afters in edges.items():
-            readers = of_key.get(before, [])
-            by = registers.final_writer(key, before)
-            for after in afters:
-                then = registers.final_writer(key, after)
-                if then is None:
-                    continue
-                if by is not None:
-                    pairs[WW].append((by, then))
-                if before is not None or not readers:
-                    pairs[RW] += [(reader, then) for reader in readers]
-    certain = set(pairs[WR])  # Needs no assumption, so it explains the pair better than an order of values.
-    pairs[WW] = [pair for pair in pairs[WW] if pair not in certain]
-    for type, found in pairs.items():
-        graph.add_pairs(type, found)
+            graph.fan(RW, initial, [by for value, by in writers.items() if value is not None])
+    for order in orders.values():
+        for key, edges in order.items():
+            of_key, writers = registers.readers.get(key, nobody), installed.get(key, nobody)
+            for before, afters in edges.items():
+                # Readers of the initial state come before all writers already.
+                readers = of_key.get(before, []) if before is not None else []
+                by = writers.get(before)
+                for after in afters:
+                    then = writers.get(after)
+                    if then is None:
+                        continue
+                    if by is not None:
+                        ww.append((by, then))
+                    rw += [(reader, then) for reader in readers]
+    certain = set(wr)  # Needs no assumption, so it explains the pair better than an order of values.
+    graph.add_pairs(WR, wr)
+    graph.add_pairs(WW, [pair for pair in ww if pair not in certain])
+    graph.add_pairs(RW, rw)
 
 
-def _with(versions: Edges, rule: str, more: Iterable[tuple[Any, Any, Any, tuple[int, ...]]]) -> Edges:
-    """The orders of values known so far, and those that the rule gives."""
-    found: Edges = {key: {value: dict(afters) for value, afters in edges.items()} for key, edges in versions.items()}
-    for key, before, after, witness in more:
-        if before != after:
-            found.setdefault(key, {}).setdefault(before, {}).setdefault(after, (rule, witness))
-    return found
-
-
-def _written_after_read(registers: Registers) -> Iterator[tuple[Any, Any, Any, tuple[int, ...]]]:
+def _written_after_read(registers: Registers) -> Order:
+    found: Order = {}
     for number in registers.repeating:
         reads, writes = registers.reads[number], registers.writes[number]
         for key, value in reads.items():
-            if value is not None and key in writes:
-                yield key, value, writes[key], (number,)
+            if value is not None and key in writes and value != writes[key]:
+                found.setdefault(key, {}).setdefault(value, {}).setdefault(writes[key], (number,))
+    return found
 
 
-def _entry(registers: Registers, number: int, key: Any) -> Any:
-    """The value of the key that the transaction met first."""
-    reads = registers.reads[number]
-    return reads[key] if key in reads else registers.writes[number][key]
-
-
-def _exit(registers: Registers, number: int, key: Any) -> Any:
-    """The value of the key that the transaction left."""
-    writes = registers.writes[number]
-    return writes[key] if key in writes else registers.reads[number][key]
-
-
-def _keys_of(registers: Registers, number: int) -> dict[Any, Any]:
-    return {**registers.reads[number], **registers.writes[number]}
-
-
-def _by_process(registers: Registers) -> Iterator[tuple[Any, Any, Any, tuple[int, ...]]]:
-    found = registers.found
-    last: dict[tuple[int, Any], int] = {}
-    for event in found.events:
+def _by_process(registers: Registers) -> Order:
+    found: Order = {}
+    history = registers.found
+    last: dict[tuple[int, Any], tuple[int, Any]] = {}
+    for event in history.events:
         number = event >> 1
-        kind, process = found.kind[number], found.process[number]
+        kind, process = history.kind[number], history.process[number]
+        reads, writes = registers.reads[number], registers.writes[number]
         if event & 1:
             if kind == OK:
-                for key in _keys_of(registers, number):
-                    last[process, key] = number
+                for key, value in {**reads, **writes}.items():
+                    last[process, key] = number, value
         elif kind <= INFO:
-            for key in _keys_of(registers, number):
-                before = last.get((process, key))
-                if before is not None:
-                    yield key, _exit(registers, before, key), _entry(registers, number, key), (before, number)
+            for key, value in {**writes, **reads}.items():
+                if (known := last.get((process, key))) is not None and known[1] != value:
+                    found.setdefault(key, {}).setdefault(known[1], {}).setdefault(value, (known[0], number))
+    return found
 
 
-def _by_real_time(registers: Registers) -> Iterator[tuple[Any, Any, Any, tuple[int, ...]]]:
+def _by_real_time(registers: Registers) -> Order:
     """For each key, the transactions that touched it: each after those that had ended and that no other ended one came after."""
-    found = registers.found
-    latest: dict[Any, dict[int, None]] = {}
-    behind: dict[int, dict[Any, tuple[int, ...]]] = {}
-    for event in found.events:
+    found: Order = {}
+    history = registers.found
+    kinds = history.kind
+    latest: dict[Any, dict[int, Any]] = {}
+    """Key -> each transaction that ended last -> the value of the key that it left."""
+    behind: dict[int, dict[Any, list[int]]] = {}
+    for event in history.events:
         number = event >> 1
-        kind = found.kind[number]
+        kind = kinds[number]
         if kind > INFO:
             continue
-        keys = _keys_of(registers, number)
+        reads, writes = registers.reads[number], registers.writes[number]
         if event & 1:
             if kind != OK:
                 continue
-            before_of = behind.pop(number, {})
-            for key in keys:
-                ended = latest.setdefault(key, {})
+            before_of = behind.pop(number)
+            for key, value in ({**reads, **writes} if reads and writes else reads or writes).items():
+                ended = latest.get(key)
+                if ended is None:
+                    latest[key] = {number: value}
+                    continue
                 for before in before_of.get(key, ()):
                     ended.pop(before, None)
-                ended[number] = None
+                ended[number] = value
             continue
         before_of = behind[number] = {}
-        for key in keys:
-            if already := latest.get(key):
-                before_of[key] = tuple(already)
-                for before in already:
-                    yield key, _exit(registers, before, key), _entry(registers, number, key), (before, number)
-
-
-def _cyclic(registers: Registers, versions: Edges) -> Iterator[Anomaly]:
-    """Values of a key that would come before themselves. The initial state comes before all others."""
-    for key, edges in versions.items():
-        values = list(dict.fromkeys([*edges, *(after for afters in edges.values() for after in afters)]))
-        has_initial = any(None in afters for afters in edges.values())
-        place = {value: i for i, value in enumerate(values)}
-        out: list[list[int]] = [[place[after] for after in edges.get(value, ())] for value in values]
-        if has_initial:
-            out[place[None]] += [i for i, value in enumerate(values) if value is not None]
-        label = components_of_lists(out)
-        members: dict[int, list[int]] = defaultdict(list)
-        for i, each in enumerate(label):
-            members[each].append(i)
-        for ring in members.values():
-            if len(ring) < 2:
+        for key, value in ({**writes, **reads} if reads and writes else reads or writes).items():
+            ended = latest.get(key)
+            if not ended:
                 continue
-            chosen = [values[i] for i in ring]
-            shown = sorted(
-                {n for v in chosen for after, (_, by) in edges.get(v, {}).items() if after in chosen for n in by}
-            )
-            rules = sorted({rule for v in chosen for after, (rule, _) in edges.get(v, {}).items() if after in chosen})
-            values_text = ", ".join(quoted(value) for value in chosen[:10])
-            words = (
-                f"the values {values_text} of {quoted(key)} would each come before the others, by {' and '.join(rules)}"
-            )
-            yield Anomaly("cyclic-versions", key, words, tuple(shown[:20]))
+            before_of[key] = list(ended)
+            of_key = found.get(key)
+            if of_key is None:
+                of_key = found[key] = {}
+            for before, left in ended.items():
+                if left != value:
+                    afters = of_key.get(left)
+                    if afters is None:
+                        of_key[left] = {value: (before, number)}
+                    elif value not in afters:
+                        afters[value] = (before, number)
+    return found
+
+
+def _cyclic(orders: Orders) -> Iterator[Anomaly]:
+    """Values of a key that would come before themselves. The initial state comes before all others."""
+    number_of: dict[tuple[Any, Any], int] = {}
+    sources: list[int] = []
+    targets: list[int] = []
+    initial: dict[Any, int] = {}
+    for order in orders.values():
+        for key, edges in order.items():
+            for before, afters in edges.items():
+                source = number_of.setdefault((key, before), len(number_of))
+                for after in afters:
+                    sources.append(source)
+                    targets.append(number_of.setdefault((key, after), len(number_of)))
+                    if after is None:
+                        initial[key] = targets[-1]
+    if initial:
+        for (key, value), number in number_of.items():
+            if value is not None and key in initial:
+                sources.append(initial[key])
+                targets.append(number)
+    labels = components(len(number_of), np.array(sources, dtype=np.int32), np.array(targets, dtype=np.int32))
+    counts = np.bincount(labels, minlength=1)
+    if counts.max(initial=0) < 2:
+        return
+    rings: dict[int, list[tuple[Any, Any]]] = defaultdict(list)
+    for each, label in zip(number_of, labels.tolist(), strict=True):
+        if counts[label] > 1:
+            rings[label].append(each)
+    for ring in rings.values():
+        key, values = ring[0][0], [value for _, value in ring]
+        shown: set[int] = set()
+        rules: set[str] = set()
+        for rule, order in orders.items():
+            for value in values:
+                for after, by in order.get(key, {}).get(value, {}).items():
+                    if after in values:
+                        rules.add(rule)
+                        shown.update(by)
+        text = ", ".join(quoted(value) for value in values[:10])
+        words = (
+            f"the values {text} of {quoted(key)} would each come before the others, by {' and '.join(sorted(rules))}"
+        )
+        yield Anomaly("cyclic-versions", key, words, tuple(sorted(shown)[:20]))
 
 
 def _within(registers: Registers) -> Iterator[Anomaly]:
@@ -350,9 +377,9 @@ def _lost_updates(registers: Registers) -> Iterator[Anomaly]:
 class RegisterDependencies:
     """Explains edges of rw-register; see found.Dependencies."""
 
-    def __init__(self, registers: Registers, versions: Edges) -> None:
+    def __init__(self, registers: Registers, orders: Orders) -> None:
         self._registers = registers
-        self._versions = versions
+        self._orders = orders
 
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""
@@ -369,8 +396,8 @@ class RegisterDependencies:
             earlier = seen[key]
             if type == RW and earlier is None and value is not None:
                 return Reason(RW, key, None, value)
-            known = self._versions.get(key, {}).get(earlier, {}).get(value)
-            if known is not None:
-                rule, witness = known
-                return Reason(type, key, earlier, value, witness=witness, rule=rule)
+            for rule, order in self._orders.items():
+                witness = order.get(key, {}).get(earlier, {}).get(value)
+                if witness is not None:
+                    return Reason(type, key, earlier, value, witness=witness, rule=rule)
         raise AssertionError(f"no edge of type {type} from {before} to {after}")

@@ -22,6 +22,9 @@ from checkers.models import registry as models
 from checkers.relaxed import final_set, total_queue, unique_ids, unordered_queue
 from checkers.sequential import sequential
 from checkers.sessions import GUARANTEES, Guarantee, session_guarantee
+from checkers.transactions import Inference, UnfitTransactions, Wanted, transactions
+from checkers.transactions import Workload as TransactionWorkload
+from checkers.transactions.models import MODELS as TRANSACTION_MODELS
 from checkers.verdict import Verdict
 from harness.errors import UsageError, unknown_name
 from harness.workloads.base import Workload, WorkloadContext
@@ -117,6 +120,35 @@ def check_session(guarantee: Guarantee, history: History, context: WorkloadConte
     return session_guarantee(history, guarantee)
 
 
+TRANSACTIONS: Mapping[str, TransactionWorkload] = {"txn-append": "list-append", "txn-register": "rw-register"}
+"""Data type -> what checkers.transactions calls it."""
+
+
+def check_transactions(model: str, kind: TransactionWorkload, history: History, context: WorkloadContext) -> Verdict:
+    """Whether the transactions keep the model. A history that is none of this kind is UNKNOWN."""
+    inference = Inference()
+    if kind == "rw-register":
+        # What each model says of single keys by itself: docs/transactions.md.
+        inference = Inference(
+            wfr_keys="read-uncommitted" not in model,
+            sequential_keys=model == "strong-session-serializable",
+            linearizable_keys=model == "strict-serializable",
+        )
+    try:
+        return transactions(history, kind, Wanted((model,), (), inference))
+    except UnfitTransactions as error:
+        return Verdict.unknown(f"the history cannot be checked as {kind}: {error}", kind)
+
+
+def _transaction_rows() -> Iterable[ClaimChecker]:
+    for data_type, kind in TRANSACTIONS.items():
+        for model in sorted(TRANSACTION_MODELS):
+            yield ClaimChecker(kind, model, data_type, partial(check_transactions, model, kind))
+        # A store that is linearizable as one object carries out transactions in the order of real time.
+        check = partial(check_transactions, "strict-serializable", kind)
+        yield ClaimChecker(kind, "linearizable", data_type, check)
+
+
 BUILT_IN: tuple[ClaimChecker, ...] = (
     *(
         ClaimChecker("linearizable", "linearizable", data_type, partial(check_linearizable, model))
@@ -134,10 +166,11 @@ BUILT_IN: tuple[ClaimChecker, ...] = (
     ClaimChecker("total-queue", "at-least-once", "priority-queue", total_queue),
     ClaimChecker("final-set", "nothing-lost", "set", final_set),
     ClaimChecker("unique-ids", "unique", "ids", unique_ids),
+    *_transaction_rows(),
 )
 
 STANDALONE: Mapping[str, ClaimChecker] = {
-    row.name: row for row in BUILT_IN if row.name not in ("linearizable", "sequential")
+    row.name: row for row in BUILT_IN if row.name not in ("linearizable", "sequential", *TRANSACTIONS.values())
 }
 """What `--checker` knows by name: checkers that need no model."""
 

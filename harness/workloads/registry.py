@@ -17,6 +17,8 @@ BUILT_IN = {
     "priority-queue": "harness.workloads.priority_queue:PriorityQueueWorkload",
     "lock": "harness.workloads.lock:LockWorkload",
     "append": "harness.workloads.append:AppendWorkload",
+    "txn-append": "harness.workloads.transactions:AppendTransactions",
+    "txn-register": "harness.workloads.transactions:RegisterTransactions",
     "consensus": "harness.workloads.consensus:ConsensusWorkload",
 }
 
