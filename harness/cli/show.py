@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from harness.cli.run import JSON, STORE
 from harness.errors import UsageError
 from harness.report import inspection, summary
 from harness.store.runs import RunDirectory, Store
-from histories.printing import line
+from histories.printing import harmless, line
 
 ROW_MAX = 200
 """Characters of a line of the list."""
@@ -74,21 +75,48 @@ def row(run: RunDirectory) -> dict[str, str]:
     help="Ops of its key shown before a failed op.",
 )
 @click.option("--span", type=options.span_ms, default=20.0, show_default=True, help="Milliseconds of messages drawn.")
+@click.option("--key", default=None, metavar="KEY", help="Only the failures and ops of this key, as JSON or as a text.")
+@click.option(
+    "--around",
+    type=click.FloatRange(0, 1e9),
+    default=None,
+    metavar="SECONDS",
+    help="Also the ops and faults of this time, --span to each side.",
+)
 @STORE
 @JSON
-def inspect(run: str, window: int, span: float, store: Path, as_json: bool) -> int:
-    """What a run came to, and why: each failure as a story, with the ops that show it and every fault between them.
+def inspect(
+    run: str, window: int, span: float, key: str | None, around: float | None, store: Path, as_json: bool
+) -> int:
+    """What a run came to, and why: the wrong op, where the data was lost, which fault did it; then the ops that show it, with every
+    fault between them.
 
     \b
-    Example:
+    Examples:
       themis inspect latest
+      themis inspect latest --key 4 --around 9.03 --span 50
     """
     directory = Store(store).find(run)
+    asked = inspection.Asked(window, span, key, around)
     if as_json:
-        options.echo_json(inspection.as_data(directory))
+        options.echo_json(inspection.as_data(directory, asked))
     else:
-        options.echo(inspection.as_text(directory, window, span))
+        # Colours are put on what is harmless already; click takes them out again where no terminal reads.
+        click.echo(coloured(harmless(inspection.as_text(directory, asked))))
     return 0
+
+
+MARKED = re.compile(r"^(INVALID|UNKNOWN|VALID)\b|^ +[0-9.]+  (>>|!!|<>)")
+COLOURS = {"INVALID": "red", "UNKNOWN": "yellow", "VALID": "green", ">>": "red", "!!": "magenta", "<>": "cyan"}
+
+
+def coloured(text: str) -> str:
+    """The same, with the lines that say most in colour."""
+    lines = []
+    for each in text.splitlines():
+        found = MARKED.match(each)
+        lines.append(each if found is None else click.style(each, fg=COLOURS[found[1] or found[2]]))
+    return "\n".join(lines)
 
 
 COMMANDS = (list_runs, inspect)

@@ -286,8 +286,9 @@ class _Telling:
                     self._fault_moment(fault)
                     words += f" The fault was {line(fault.title, 80)}."
             else:
-                verb = "removes it from its log" if loss.why == "truncated" else "writes something else in its place"
-                head = f"{line(node, 30)} {verb}"
+                is_cut = loss.why == "truncated"
+                head = f"{line(node, 30)} {'removes' if is_cut else 'overwrites'} {what}"
+                verb = "removes it from its log" if is_cut else "writes something else in its place"
                 words = f"{line(node, 30)} {verb}."
                 if span is not None and span.term is not None:
                     words = f"{line(node, 30)}, {line(span.state, 30)} of term {span.term}, {verb}."

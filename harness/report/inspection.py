@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from typing import Any
 
 import msgspec
 
+from checkers.evidence import Availability
 from checkers.windows import fault_windows
 from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.report import summary
+from harness.report.explanation import explain
 from harness.report.failure import Failure, failures
+from harness.report.node_lives import lives
 from harness.report.space_time import diagram
-from harness.report.story import story
+from harness.report.story import around, is_key, story
 from harness.spec import RunSpec
 from harness.store.files import regular
 from harness.store.runs import Result, RunDirectory
+from harness.store.traces import read_traces
 from histories import jsonl
 from histories.history import History
 from histories.printing import line
+from histories.tracing import TraceRecord
 from histories.wellformed import MalformedHistory
 
+EXPLAINED_MAX = 50
+WINDOWS_MAX = 40
+AROUND_LINES_MAX = 200
 SHOWN_MAX = 5
 """Failures that are told in full; most of a hundred refuted keys are the same one."""
 
 
-def as_data(run: RunDirectory) -> dict[str, Any]:
-    """What `themis inspect --json` prints. `failures` is None when there is no verdict yet."""
+class Asked(msgspec.Struct, frozen=True):
+    """What of a run is shown. neighbours: ops on the same key before a failed one. span_ms: of messages. key: only this key's
+    failures and ops. around_s: also what happened around this time."""
+
+    neighbours: int = 12
+    span_ms: float = 20.0
+    key: str | None = None
+    around_s: float | None = None
+
+
+def as_data(run: RunDirectory, asked: Asked) -> dict[str, Any]:
+    """What `themis inspect --json` prints. `failures` is None when there is no verdict yet; `explanations` are theirs, in the same
+    order."""
     result, spec = run.read_result(), run.read_spec()
-    found = None if result is None else found_in(run, result, read_history(run), spec)
+    found = None if result is None else _asked_for(found_in(run, result, read_history(run), spec), asked)
+    traces = _traces(run) if found else []
+    explanations = [explain(failure, traces, lives(traces, spec.nodes)) for failure in (found or [])[:EXPLAINED_MAX]]
     return {
         "run": str(run.path),
         "spec": msgspec.to_builtins(spec),
         "result": msgspec.to_builtins(result),
         "failures": msgspec.to_builtins(found),
+        "explanations": msgspec.to_builtins(explanations),
     }
 
 
-def as_text(run: RunDirectory, neighbours: int, span_ms: float) -> str:
-    """The verdict, each failure as a story, and the messages of `span_ms` before the first.
+def _asked_for(found: list[Failure], asked: Asked) -> list[Failure]:
+    return [failure for failure in found if asked.key is None or is_key(failure.key, asked.key)]
 
-    neighbours: how many ops on the same key are shown before a failed one.
-    """
+
+def _traces(run: RunDirectory) -> list[TraceRecord]:
+    """The nodes' traces; none where they cannot be read: a failure is told without them, too."""
+    try:
+        return list(read_traces(run.nodes))
+    except OSError:
+        return []
+
+
+def as_text(run: RunDirectory, asked: Asked) -> str:
+    """The verdict, each failure as a story, the fault windows, and the messages before the first failure."""
     result, spec = run.read_result(), run.read_spec()
     if result is None:
         return f"{line(run.path)}: no verdict: the run was cut off or still goes on. `themis analyze {run.path}` makes one."
@@ -54,15 +86,55 @@ def as_text(run: RunDirectory, neighbours: int, span_ms: float) -> str:
     if spec.bugs:
         lines.append(f"  planted bugs: {line(', '.join(spec.bugs))}")
     lines += fault_lines(history)
-    found = found_in(run, result, history, spec)
+    found = _asked_for(found_in(run, result, history, spec), asked)
+    traces = _traces(run) if found else []
+    its_lives = lives(traces, spec.nodes)
     for failure in found[:SHOWN_MAX]:
-        lines += ["", *story(failure, history, neighbours)]
+        lines += ["", *story(failure, history, asked.neighbours, explain(failure, traces, its_lives), its_lives)]
     if len(found) > SHOWN_MAX:
         lines += ["", f"... and {len(found) - SHOWN_MAX} more failures: themis inspect --json has them all"]
+    if asked.key is not None and not found:
+        lines += ["", f"no failure is on key {line(asked.key, 60)}; --around SECONDS shows its ops of that time"]
     times = [failure.time_ns for failure in found if failure.time_ns is not None]
+    if asked.around_s is not None:
+        around_ns = round(asked.around_s * 1e9)
+        lines += ["", *around(history, around_ns, round(asked.span_ms * 1e6), asked.key, AROUND_LINES_MAX)]
+        times = [around_ns, *times]
+    if served := served_lines(result, history):
+        lines += ["", *served]
     if times:
-        lines += ["", *spacetime_lines(run, spec, times[0], span_ms)]
+        lines += ["", *spacetime_lines(run, spec, times[0], asked.span_ms)]
     return "\n".join(lines)
+
+
+def served_lines(result: Result, history: History) -> list[str]:
+    """What was served in each fault window, and how fast: a table of at most WINDOWS_MAX rows."""
+    windows = [
+        window
+        for _, part in result.verdict.leaves()
+        if isinstance(part.evidence, Availability)
+        for window in part.evidence.windows
+    ]
+    if not windows:
+        return []
+    pairs = [(begun, ended) for begun, ended in history.pairs() if begun.is_client and ended and ended.type == "ok"]
+    begins = [begun.time for begun, _ in pairs]
+    lines = [f"  {'fault':<30} {'from (s)':>9} {'lasts':>8} {'ok':>5} {'fail':>5} {'info':>4} {'median':>9}"]
+    for window in windows[:WINDOWS_MAX]:
+        end_ns = window.lifted_ns if window.lifted_ns is not None else (history[len(history) - 1].time)
+        inside = pairs[bisect_left(begins, window.began_ns) : bisect_right(begins, end_ns)]
+        took = sorted(ended.time - begun.time for begun, ended in inside if ended is not None)
+        median = f"{took[len(took) // 2] / 1e6:.2f} ms" if took else "-"
+        title = line(f"{window.name} {window.what or ' '.join(window.nodes)}", 200)
+        shown = title if len(title) <= 30 else title[:29] + "…"
+        served = window.served
+        lines.append(
+            f"  {shown:<30} {window.began_ns / 1e9:>9.3f} {(end_ns - window.began_ns) / 1e9:>6.2f} s "
+            f"{served.ok_count:>5} {served.fail_count:>5} {served.info_count:>4} {median:>9}"
+        )
+    if len(windows) > WINDOWS_MAX:
+        lines.append(f"  ... and {len(windows) - WINDOWS_MAX} more faults")
+    return lines
 
 
 def found_in(run: RunDirectory, result: Result, history: History, spec: RunSpec) -> list[Failure]:

@@ -6,10 +6,13 @@ from __future__ import annotations
 import textwrap
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+from checkers.windows import fault_windows
+from harness.report.explanation import Explanation
 from harness.report.failure import Failure, FailureEdge, FailureOp, Role, duration
+from harness.report.node_lives import Life
 from histories.history import History
 from histories.op import Op, freeze
 from histories.printing import block, line, value
@@ -41,12 +44,25 @@ class _Event(NamedTuple):
     op: FailureOp | None
 
 
-def story(failure: Failure, history: History, neighbours: int) -> list[str]:
-    """The failure in lines. neighbours: how many ops of the same key are shown before the failed one."""
+def story(
+    failure: Failure,
+    history: History,
+    neighbours: int,
+    explanation: Explanation | None = None,
+    lives: Mapping[str, Life] | None = None,
+) -> list[str]:
+    """The failure in lines. neighbours: how many ops of the same key are shown before the failed one.
+
+    explanation: what the traces tell of it; its moments stand among the operations. lives: of the nodes, for their roles.
+    """
     head = f"{failure.validity.name}  {line(failure.checker)}"
     lines = [head + ("" if failure.key is None else f", key {value(failure.key)}")]
+    if explanation is not None and explanation.headline != line(failure.words, 300):
+        lines += _wrapped(explanation.headline)
     if failure.promise:
         lines += _wrapped(f"promised: {line(failure.promise)}")
+    for card in () if explanation is None else explanation.cards:
+        lines += _wrapped(f"{card.question.lower()}: {card.answer}. {card.detail}".replace("..", "."))
     lines += _wrapped(block(failure.words, WORDS_MAX))
     for state in failure.states[:STATES_MAX]:
         lines += _wrapped(f"possible before it: {line(state.why_excluded)}")
@@ -54,7 +70,7 @@ def story(failure: Failure, history: History, neighbours: int) -> list[str]:
         lines.append(f"  ... and {len(failure.states) - STATES_MAX} more states, which exclude it as well")
     for note in failure.notes:
         lines += _wrapped(line(note))
-    lines += _timeline(failure, history)
+    lines += _timeline(failure, history, explanation, lives or {})
     lines += _edges(failure)
     for table in failure.tables:
         lines += [f"  {line(table.title)}"] if table.title else []
@@ -82,9 +98,16 @@ def _wrapped(text: str) -> list[str]:
     )
 
 
-def _timeline(failure: Failure, history: History) -> list[str]:
-    """Operations and faults in order of time, and one line for the ops between them that are not told."""
-    events = [_Event(op.invoked_ns, _told(op), op) for op in failure.ops]
+def _timeline(
+    failure: Failure, history: History, explanation: Explanation | None, lives: Mapping[str, Life]
+) -> list[str]:
+    """Operations, faults and what happened inside nodes in order of time, and one line for the ops between them that are not
+    told."""
+    events = [_Event(op.invoked_ns, _told(op, _role_at(lives, op)), op) for op in failure.ops]
+    for moment in () if explanation is None else explanation.moments:
+        if moment.kind in ("role", "loss", "node"):
+            tag = f" ({moment.tag})" if moment.tag else ""
+            events.append(_Event(moment.time_ns, f"<> {line(moment.head, 100)}{tag}", None))
     for fault in failure.faults:
         doubt = "" if fault.status == "installed" else " (perhaps)"
         parted = " | ".join(" ".join(side) for side in fault.sides)
@@ -96,7 +119,7 @@ def _timeline(failure: Failure, history: History) -> list[str]:
         events = [event for event in events if failure.time_ns is None or event.time_ns <= failure.time_ns]
     if not events:
         return []
-    events.sort(key=lambda event: event.time_ns)
+    events.sort(key=lambda event: (event.time_ns, not event.text.startswith("!!")))  # The fault before what it did.
     used = {_role(op) for op in failure.ops}
     lines = ["", "      time (s)  what happened"]
     if failure.faults_left_out:
@@ -143,11 +166,18 @@ def _role(op: FailureOp) -> Role | None:
     return next((role for role in MARKS if role in op.roles), None)
 
 
-def _told(op: FailureOp) -> str:
-    """`>> p4 (n2) read -> 7, after 5.000 ms`."""
+def _role_at(lives: Mapping[str, Life], op: FailureOp) -> str:
+    """The role of the node that was asked, when it answered; "" where no trace tells."""
+    life = None if op.node is None else lives.get(op.node)
+    span = None if life is None else life.at(op.invoked_ns if op.completed_ns is None else op.completed_ns)
+    return "" if span is None else line(span.state, 20)
+
+
+def _told(op: FailureOp, node_role: str = "") -> str:
+    """`>> p4 (n2, follower) read -> 7, after 5.000 ms`."""
     role = _role(op)
     mark = MARKS[role] if role else ""
-    node = f" ({line(op.node, 20)})" if op.node else ""
+    node = f" ({line(op.node, 20)}{', ' + node_role if node_role else ''})" if op.node else ""
     asked = line(op.f, 30) + ("" if op.argument is None else f" {value(op.argument, 40)}")
     lasted = "" if op.completed_ns is None else f", after {duration(op.completed_ns - op.invoked_ns)}"
     match op.type:
@@ -202,6 +232,41 @@ def _neighbours(failure: Failure, history: History, count: int) -> list[str]:
         if begun.is_client and begun.index <= last and freeze(begun.key) == key:
             before.append((begun, ended))
     return list(_folded(before))[-count:]
+
+
+def around(history: History, time_ns: int, span_ns: int, key: str | None, count: int) -> list[str]:
+    """Every client op that was open within `span_ns` of this time, on the key if one is given, and every fault in force: one line
+    each, runs of refused ops as one. count: the most lines of ops; those nearest to the time are kept."""
+    begin_ns, end_ns = time_ns - span_ns, time_ns + span_ns
+    lines = [f"around {time_ns / 1e9:.6f} s, {span_ns / 1e6:g} ms to each side:"]
+    for window in fault_windows(history):
+        if window.began_ns <= end_ns and (window.lifted_ns is None or window.lifted_ns >= begin_ns):
+            until = "the end" if window.lifted_ns is None else f"{window.lifted_ns / 1e9:.6f} s"
+            lines.append(f"  {window.began_ns / 1e9:12.6f}  !! {line(window.title, 80)}, until {until}")
+    pairs = [
+        (begun, ended)
+        for begun, ended in history.pairs()
+        if begun.is_client
+        and begun.time <= end_ns
+        and (ended is None or ended.time >= begin_ns)
+        and (key is None or is_key(begun.key, key))
+    ]
+    told = list(_folded(pairs))
+    if len(told) > count:
+        nearest = sorted(range(len(told)), key=lambda place: abs(_time_of(told[place]) - time_ns))[:count]
+        lines.append(f"                .. {len(told) - count:,} lines farther away are left out")
+        told = [told[place] for place in sorted(nearest)]
+    return [*lines, *(told or ["  no operation was open then"])]
+
+
+def _time_of(told: str) -> float:
+    """The time at which a line of ops begins."""
+    return float(told.split(maxsplit=1)[0]) * 1e9
+
+
+def is_key(found: Any, asked: str) -> bool:
+    """Whether a user who writes `asked` means this key: its JSON, or a text without its quotes."""
+    return value(found, 200) == asked or found == asked
 
 
 def _folded(pairs: Iterable[tuple[Op, Op | None]]) -> Iterator[str]:

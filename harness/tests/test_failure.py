@@ -31,13 +31,16 @@ from checkers.evidence import (
 from checkers.linearizability import linearizable
 from checkers.models.registry import find
 from checkers.verdict import Validity, Verdict, merge
+from harness.report.explanation import explain
 from harness.report.failure import FAULTS_MAX, Failure, failures
-from harness.report.story import story
+from harness.report.node_lives import lives
+from harness.report.story import around, story
 from harness.spec import RunSpec
 from harness.store.runs import Result
 from histories.faults import Begun, Ended, FaultResult, Lift, Onset
 from histories.history import History
 from histories.op import NEMESIS, Op, OpType, Process
+from histories.tracing import Appended, Crashed, Recovered, Role, Served, Started, TraceEvent, TraceRecord
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -224,3 +227,53 @@ def test_violations_come_first_and_what_is_valid_is_not_told() -> None:
         ("a", Validity.UNKNOWN),
     ]
     assert told[0].promise == "eventual (--consistency asks for it)"
+
+
+def test_a_story_with_traces_tells_where_the_data_was_lost_and_which_role_answered() -> None:
+    failure, _ = explained(LOST)
+    write, read = failure.ops
+    command = {"f": "write", "value": 9}
+    events: list[tuple[int, str, TraceEvent]] = [
+        (1 * MS, "n1", Started(1, 0)),
+        (2 * MS, "n1", Role("leader", 1)),
+        (801 * MS, "n1", Appended(1, 1, (command,))),
+        (802 * MS, "n1", Served(write.invoke, 1)),
+        (3 * S, "n1", Crashed(1)),
+        (6 * S, "n1", Started(2, 0)),
+        (6 * S, "n1", Recovered(0)),
+        (7 * S, "n3", Role("follower", 1)),
+        (20 * S + MS, "n3", Served(read.invoke, 0)),
+    ]
+    traces = [TraceRecord(*event) for event in events]
+    its_lives = lives(traces, SPEC.nodes)
+    told = explain(failure, traces, its_lives)
+    assert told.headline == "A read of key 5 returned 7, although write 9 had been acknowledged 19.2 s earlier."
+    assert told.is_lost
+    _, cause, faults = told.cards
+    assert cause.answer == "3.000 s: n1, the only node that had it, crashed without it on disk"
+    assert faults.question == "Which fault did it"
+    assert "took it from n1" in faults.detail
+    assert [moment.tag for moment in told.moments if moment.tag] == ["data lost", "wrong"]
+    text = "\n".join(story(failure, LOST, 12, told, its_lives))
+    assert "(n1, leader) write 9 ok" in text
+    assert "(n3, follower) read -> 7" in text
+    assert "<> n1 crashes, and its disk does not return write 9 (data lost)" in text
+    assert text.index("!! kill n1 begins") < text.index("<> n1 crashes")
+    assert all(len(row) <= 80 for row in text.partition("the last ops")[0].splitlines()), text
+
+
+def test_without_traces_the_cause_is_said_not_to_be_seen() -> None:
+    failure, _ = explained(LOST)
+    told = explain(failure, [], {})
+    assert not told.is_lost
+    assert [card.answer for card in told.cards if card.question == "Where the data was lost"] == [
+        "Not seen in the traces"
+    ]
+
+
+def test_what_happened_around_a_time_is_bounded_and_refused_runs_are_one_line() -> None:
+    rows = around(LOST, 7 * S + 200 * MS, 300 * MS, "5", 50)
+    assert any("40 ops refused until" in row for row in rows)
+    assert around(LOST, 4 * S, MS, None, 50)[1].strip().startswith("3.000000  !! kill n1, until 6.001")
+    assert around(LOST, 4 * S, MS, None, 50)[-1] == "  no operation was open then"
+    assert len(around(LOST, 10 * S, 20 * S, None, 2)) <= 6
