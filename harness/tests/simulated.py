@@ -43,6 +43,10 @@ class Scripted:
         self.seen.append((now_ns, event))
         return self.script(self, event)
 
+    def events(self, kind: type[Event]) -> list[Event]:
+        """Those of this kind that it saw, in order."""
+        return [event for _, event in self.seen if isinstance(event, kind)]
+
     def status(self) -> dict[str, Any]:
         return {"role": "follower", "term": 0, "leader": None, "commit_index": 0, "log_length": 0, "bugs": []}
 

@@ -10,7 +10,7 @@ import pytest
 
 from checkers.evidence import Findings
 from checkers.verdict import Validity
-from harness.tests.test_cli import SIM, themis
+from harness.tests.command import SIM, themis
 from harness.workloads.base import WorkloadContext
 from harness.workloads.claims import ClaimChecker, find_checker
 from histories.builder import h

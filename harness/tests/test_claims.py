@@ -17,7 +17,7 @@ from harness.run.execute import execute
 from harness.run.plan import prepare
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
-from harness.tests.test_cli import SIM, assert_refused, themis
+from harness.tests.command import SIM, assert_refused, themis
 from harness.workloads import claims
 from harness.workloads.base import WorkloadContext
 from harness.workloads.claims import ClaimChecker, choose_checkers, find_checker

@@ -33,10 +33,6 @@ MS = 1_000_000
 SECOND = 1_000_000_000
 
 
-def seen(core: Scripted, kind: type[Event]) -> list[Event]:
-    return [event for _, event in core.seen if isinstance(event, kind)]
-
-
 class Asked:
     """One client's call to n1, and how it ended."""
 
@@ -82,11 +78,11 @@ def test_a_request_that_waited_for_a_process_dies_with_it() -> None:
     environment, target = world_of(silent, slow_nodes_ms={"n1": 400}, kill_inside_step=0)
     first, second = Asked(environment), Asked(environment)
     run_for(environment, 0.1)
-    assert len(seen(target.cores["n1"][0], Request)) <= 1
+    assert len(target.cores["n1"][0].events(Request)) <= 1
     environment.cluster.processes.kill(["n1"])
     environment.cluster.processes.start(["n1"])
     run_for(environment, 2)
-    assert seen(target.cores["n1"][1], Request) == []
+    assert target.cores["n1"][1].events(Request) == []
     assert {outcome.type for asked in (first, second) for _, outcome in asked.ends} == {"info"}
 
 
@@ -119,11 +115,11 @@ def test_a_sync_that_ends_while_its_process_is_paused_is_noticed_when_it_goes_on
     environment, target = world_of(writing, fsync_ms_min=100, fsync_ms_mean=100)
     environment.cluster.processes.pause(["n1"])
     run_for(environment, 2)
-    assert (seen(target.cores["n2"][0], Received), seen(target.cores["n1"][0], SyncDone)) == ([], [])
+    assert (target.cores["n2"][0].events(Received), target.cores["n1"][0].events(SyncDone)) == ([], [])
     environment.cluster.processes.resume(["n1"])
     run_for(environment, 0.1)
-    assert len(seen(target.cores["n2"][0], Received)) == 1
-    assert seen(target.cores["n1"][0], SyncDone) == [SyncDone(1)]
+    assert len(target.cores["n2"][0].events(Received)) == 1
+    assert target.cores["n1"][0].events(SyncDone) == [SyncDone(1)]
 
 
 def one_minute(_core: Scripted, event: Event) -> Sequence[Effect]:
@@ -136,9 +132,9 @@ def test_a_jump_of_the_clock_moves_no_timer(offset_s: int) -> None:
     run_for(environment, 1)
     environment.cluster.clocks.set_offset({"n1": offset_s * SECOND})
     run_for(environment, 58.9)
-    assert [seen(target.cores[node][0], TimerFired) for node in ("n1", "n2")] == [[], []]
+    assert [target.cores[node][0].events(TimerFired) for node in ("n1", "n2")] == [[], []]
     run_for(environment, 0.2)
-    assert [seen(target.cores[node][0], TimerFired) for node in ("n1", "n2")] == [[TimerFired("late")]] * 2
+    assert [target.cores[node][0].events(TimerFired) for node in ("n1", "n2")] == [[TimerFired("late")]] * 2
 
 
 def test_a_timer_that_is_set_already_goes_by_the_rate_that_its_clock_has_now() -> None:
@@ -146,13 +142,13 @@ def test_a_timer_that_is_set_already_goes_by_the_rate_that_its_clock_has_now() -
     run_for(environment, 10)
     environment.cluster.clocks.set_rate({"n1": 2.0, "n2": 0.5})
     run_for(environment, 24.9)
-    assert seen(target.cores["n1"][0], TimerFired) == []
+    assert target.cores["n1"][0].events(TimerFired) == []
     run_for(environment, 0.2)
-    assert seen(target.cores["n1"][0], TimerFired) == [TimerFired("late")]
+    assert target.cores["n1"][0].events(TimerFired) == [TimerFired("late")]
     run_for(environment, 74.8)
-    assert seen(target.cores["n2"][0], TimerFired) == []
+    assert target.cores["n2"][0].events(TimerFired) == []
     run_for(environment, 0.2)
-    assert seen(target.cores["n2"][0], TimerFired) == [TimerFired("late")]
+    assert target.cores["n2"][0].events(TimerFired) == [TimerFired("late")]
 
 
 def test_what_was_sent_to_a_process_over_a_stream_dies_with_it() -> None:
@@ -171,7 +167,7 @@ def test_what_was_sent_to_a_process_over_a_stream_dies_with_it() -> None:
         environment.cluster.processes.start(["n2"])
         environment.cluster.processes.kill(["n1"])
         run_for(environment, 2)
-        reached[transport] = len(seen(target.cores["n2"][1], Received))
+        reached[transport] = len(target.cores["n2"][1].events(Received))
     assert reached["stream"] == 0, "its connection was to the other process"
     assert reached["datagram"] > 10
 

@@ -33,10 +33,6 @@ SECOND = 1_000_000_000
 MS = 1_000_000
 
 
-def events(core: Scripted, kind: type[Event]) -> list[Event]:
-    return [event for _, event in core.seen if isinstance(event, kind)]
-
-
 def texts(core: Scripted) -> list[str]:
     """What the core received, in order."""
     return [event.message.text for _, event in core.seen if isinstance(event, Received)]  # type: ignore[attr-defined]
@@ -72,7 +68,7 @@ def test_what_stands_behind_a_persist_waits_for_the_disk_and_so_do_later_steps()
     assert arrivals["before"] < 100 * MS
     assert arrivals["behind"] > 490 * MS
     assert arrivals["next step"] > 490 * MS
-    sync_done = events(target.cores["n1"][0], SyncDone)
+    sync_done = target.cores["n1"][0].events(SyncDone)
     assert sync_done == [SyncDone(7)]
 
 
@@ -100,7 +96,7 @@ def test_a_crash_before_the_sync_hides_what_stood_behind_the_record() -> None:
         run_for(environment, 1)
         assert texts(target.cores["n2"][0]) == ["before"]
         environment.cluster.processes.start(["n1"])
-        started = events(target.cores["n1"][1], Started)[0]
+        started = target.cores["n1"][1].events(Started)[0]
         assert isinstance(started, Started)
         survived.add(len(started.records))
     assert survived == {0, 1}
@@ -111,7 +107,7 @@ def test_what_was_synced_survives_every_crash() -> None:
     for _ in range(10):
         environment.cluster.processes.kill(["n1"])
         environment.cluster.processes.start(["n1"])
-    started = [event for core in target.cores["n1"][1:] for event in events(core, Started)]
+    started = [event for core in target.cores["n1"][1:] for event in core.events(Started)]
     assert all(isinstance(event, Started) and event.records[0] == Word("record") for event in started)
 
 
@@ -126,8 +122,8 @@ def test_a_restarted_core_is_a_new_object_and_old_timers_and_syncs_are_gone() ->
     environment.cluster.processes.kill(["n1"])
     environment.cluster.processes.start(["n1"])
     run_for(environment, 2)
-    assert events(target.cores["n1"][1], TimerFired) == []
-    assert events(target.cores["n2"][0], TimerFired) == [TimerFired("old")]
+    assert target.cores["n1"][1].events(TimerFired) == []
+    assert target.cores["n2"][0].events(TimerFired) == [TimerFired("old")]
 
 
 def chatter(core: Scripted, event: Event) -> Sequence[Effect]:
@@ -285,7 +281,7 @@ def test_a_full_disk_is_told_to_the_core_and_later_effects_of_the_step_are_not_d
     assert environment.cluster.disks.damage("full", ["n1"], {}) == {"n1": {"full": True}}
     assert environment.cluster.disks.measure() == {"in_force": {"full": ["n1"]}}
     run_for(environment, 1)
-    assert len(events(target.cores["n1"][0], DiskFailed)) == 1
+    assert len(target.cores["n1"][0].events(DiskFailed)) == 1
     assert environment.by_name["n1"].disk.position == before
     assert environment.cluster.processes.states()["n1"] == "dead"
     environment.cluster.disks.heal()

@@ -2,157 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histories.faults import FaultResult
-from histories.op import NEMESIS, Op
-from nemesis import shapes
-from nemesis.book import OpenFault
 from nemesis.capabilities import FaultError, Spans
 from nemesis.family import Window
 from nemesis.faults.disk import PARAMETERS
-from nemesis.faults.partition import NO_LINK_OPEN
-from nemesis.nemesis import Nemesis
-from nemesis.registry import chosen_families, families, final_ops, parse_nemesis
-from nemesis.tests.fake_cluster import FakeCluster
-
-NODES = ["n1", "n2", "n3", "n4", "n5"]
-EVERYTHING = parse_nemesis(list(families()))
-SPLIT = {"grudge": shapes.as_json(shapes.isolate("n1", NODES))}
-ONE_WAY = {"grudge": {"n1": ["n2"]}}
-LOSS = {"links": {"n1": ["n2"]}, "parameters": {"probability": 0.1}}
-SECOND_NS = 1_000_000_000
-
-
-class Bench:
-    """A fake cluster under a nemesis with every fault."""
-
-    def __init__(self, leader: str | None = "n3") -> None:
-        self.cluster = FakeCluster(NODES, leader)
-        self.nemesis = Nemesis(self.cluster, chosen_families(EVERYTHING))
-
-    def in_force(self) -> list[str]:
-        """The faults that are not over, with what they do to whom."""
-        found: dict[str, OpenFault] = {}
-        for name in families():
-            found.update((fault.id, fault) for fault in self.nemesis.book.open(name))
-        by_age = sorted(found.values(), key=lambda fault: int(fault.id.rpartition("-")[2]))
-        return [f"{fault.name} {fault.what or ' '.join(sorted(fault.nodes))}" for fault in by_age]
-
-    def do(self, f: str, value: Any = None) -> FaultResult:
-        result = self.nemesis.invoke(Op(0, 0, "invoke", NEMESIS, f, value=value))
-        json.dumps(msgspec.to_builtins(result))
-        return result
-
-
-def test_a_partition_is_installed_when_the_probe_equals_the_grudge() -> None:
-    bench = Bench()
-    result = bench.do("start-partition", {"shape": "one", **SPLIT})
-    assert result.status == "installed"
-    assert result.did == {"shape": "one", **SPLIT}
-    assert result.evidence == {"cut": SPLIT["grudge"], "down": {}, "answers": 12}
-    assert bench.in_force() == ["partition:one n1 | n2 n3 n4 n5"]
-    assert bench.do("stop-partition").evidence == {"cut": {}, "down": {}, "answers": 20}
-    assert bench.in_force() == []
-
-
-def test_fifty_random_grudges_are_measured_as_asked() -> None:
-    bench = Bench()
-    rng = Random(5)
-    for _ in range(50):
-        links = rng.sample(shapes.all_links(NODES), rng.randint(1, 19))
-        value = {"grudge": shapes.as_json(shapes.grudge_of(links))}
-        result = bench.do("start-partition", value)
-        assert result.status == "installed"
-        assert result.evidence["cut"] == value["grudge"]
-
-
-def test_a_partition_that_never_happened_is_not_installed() -> None:
-    bench = Bench()
-    bench.cluster.lies.add("links.drop")
-    result = bench.do("start-partition", ONE_WAY)
-    assert result.status == "indeterminate"
-    assert result.why == "1 links disagree; n2 to n1: asked cut, measured answers"
-    assert result.evidence["disagrees"] == [{"from": "n2", "to": "n1", "asked": "cut", "measured": "answers"}]
-
-
-def test_a_partition_that_cut_too_much_is_not_installed() -> None:
-    bench = Bench()
-    bench.do("start-partition", SPLIT)
-    bench.cluster.lies.add("links.drop")
-    assert bench.do("start-partition", ONE_WAY).status == "indeterminate"
-
-
-def test_a_partition_that_did_not_heal_is_said() -> None:
-    bench = Bench()
-    bench.do("start-partition", ONE_WAY)
-    bench.cluster.lies |= {"links.drop", "links.heal"}
-    assert bench.do("stop-partition").status == "indeterminate"
-    assert bench.nemesis.heal_all()["partition"].status == "indeterminate"
-
-
-def test_a_probe_that_fails_once_is_taken_again_and_one_that_always_fails_is_believed() -> None:
-    bench = Bench()
-    bench.cluster.links.flaky_probes = 2
-    assert bench.do("start-partition", ONE_WAY).status == "installed"
-    bench.cluster.links.flaky_probes = 9
-    assert bench.do("start-partition", ONE_WAY).status == "indeterminate"
-
-
-def test_a_link_that_could_not_be_measured_is_no_agreement() -> None:
-    bench = Bench()
-    bench.cluster.links.blind.add(("n2", "n1"))
-    result = bench.do("start-partition", ONE_WAY)
-    assert result.status == "indeterminate"
-    assert "measured nothing" in result.why
-
-
-def test_links_to_dead_and_paused_nodes_agree_with_either() -> None:
-    bench = Bench()
-    bench.do("kill", ["n1"])
-    bench.do("pause", ["n2"])
-    assert bench.do("start-partition", SPLIT).status == "installed"
-    assert bench.do("stop-partition").status == "installed"
-
-
-def test_a_partition_between_dead_nodes_only_is_not_seen() -> None:
-    bench = Bench()
-    bench.do("kill", ["n1"])
-    result = bench.do("start-partition", {"grudge": {"n1": ["n2"]}})
-    assert result.status == "indeterminate"
-    assert "no cut was seen" in result.why
-
-
-def test_the_primary_is_resolved_when_the_fault_fires() -> None:
-    bench = Bench(leader="n3")
-    result = bench.do("start-partition", {"shape": "primary"})
-    assert result.status == "installed"
-    assert result.did == {
-        "shape": "primary",
-        "primary": "n3",
-        "grudge": shapes.as_json(shapes.isolate("n3", NODES)),
-    }
-    assert bench.do("kill", "primary").did == {"nodes": ["n3"], "target": "primary"}
-    bench.cluster.leader = None
-    for f, value in [("start-partition", {"shape": "primary"}), ("kill", "primary"), ("pause", "primary")]:
-        result = bench.do(f, value)
-        assert (result.status, result.why) == ("skipped", "no node leads")
-
-
-def test_stopping_a_partition_leaves_disturbed_links_disturbed() -> None:
-    bench = Bench()
-    bench.do("start-loss", LOSS)
-    bench.do("start-partition", ONE_WAY)
-    bench.do("stop-partition")
-    assert bench.cluster.packets.links == {"loss": [("n2", "n1")]}
+from nemesis.registry import families, final_ops
+from nemesis.tests.bench import EVERYTHING, LOSS, NODES, ONE_WAY, SECOND_NS, Bench
 
 
 @pytest.mark.parametrize(
@@ -272,105 +134,6 @@ def test_the_disk_is_healed_where_its_node_refuses_to_run() -> None:
     assert bench.in_force() == []
 
 
-def test_clocks_are_judged_on_top_of_their_natural_offsets() -> None:
-    bench = Bench()
-    result = bench.do("start-clock", {"kind": "jump", "offset_ns": {"n1": -SECOND_NS, "n2": 0}})
-    assert result.status == "installed"
-    assert result.evidence["offsets_ns"]["n1"] == bench.cluster.clocks.natural_ns - SECOND_NS
-    stopped = bench.do("stop-clock")
-    assert stopped.status == "installed"
-    assert stopped.evidence["before_offsets_ns"]["n1"] == bench.cluster.clocks.natural_ns - SECOND_NS
-
-
-def test_a_clock_change_too_small_to_be_told_from_none_is_indeterminate() -> None:
-    bench = Bench()
-    assert "too little" in bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": 1_000_000}}).why
-    assert "too near 1" in bench.do("start-clock", {"kind": "drift", "rate": {"n1": 1.001}}).why
-
-
-def test_the_natural_offset_of_a_node_that_was_down_at_its_first_fault_is_learnt_later() -> None:
-    bench = Bench()
-    bench.do("pause", ["n1"])
-    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}})
-    bench.do("resume")
-    assert bench.do("stop-clock").status == "installed"
-    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}})
-    bench.cluster.lies.add("clocks.heal")
-    assert bench.do("stop-clock").status == "indeterminate"
-
-
-def test_clocks_of_dead_nodes_cannot_be_read() -> None:
-    bench = Bench()
-    bench.do("kill", ["n1"])
-    value = {"kind": "offset", "offset_ns": {"n1": SECOND_NS}}
-    assert bench.do("start-clock", value).why == "no clock was read: n1 dead or paused"
-    value = {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}}
-    assert bench.do("start-clock", value).status == "installed"
-    assert bench.do("stop-clock").status == "installed"
-
-
-def test_a_clock_that_nobody_read_at_the_stop_is_not_seen_to_be_right() -> None:
-    bench = Bench()
-    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}})
-    bench.do("kill", ["n1", "n2"])
-    stopped = bench.do("stop-clock")
-    assert (stopped.status, stopped.why) == ("indeterminate", "no clock was read: n1, n2 dead or paused")
-    assert "clock:offset n1 n2" in bench.in_force()
-    bench.do("start", ["n1"])
-    assert bench.do("stop-clock").status == "installed"
-    assert "clock:offset n2" in bench.in_force(), "n1 was read and n2 was not"
-    bench.do("start", ["n2"])
-    assert bench.do("stop-clock").status == "installed"
-    assert bench.in_force() == []
-
-
-def test_the_clock_of_a_node_that_never_comes_back_is_no_heal_that_failed() -> None:
-    bench = Bench()
-    bench.do("start-clock", {"kind": "drift", "rate": {"n1": 2.0}})
-    bench.do("kill", ["n1"])
-    bench.cluster.lies.add("processes.start")
-    assert bench.nemesis.heal_all()["clock"].status == "skipped"
-
-
-def test_a_stopped_clock_is_known_once_its_node_runs_again() -> None:
-    """What it shows then is its natural offset: the stop has undone what was asked of it while it was down."""
-    bench = Bench()
-    bench.do("kill", ["n1"])
-    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}})
-    bench.do("stop-clock")
-    bench.do("start", ["n1"])
-    bench.do("stop-clock")
-    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}})
-    bench.cluster.lies.add("clocks.heal")
-    assert bench.do("stop-clock").status == "indeterminate", "it is a second off"
-
-
-def test_a_clock_that_nobody_ever_read_before_its_stop_is_seen_to_be_right_later() -> None:
-    """No other node runs, so that the stop is not seen at all; what was asked for is undone for all that."""
-    bench = Bench()
-    bench.do("kill", ["n1"])
-    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}})
-    assert bench.do("stop-clock").status == "indeterminate"
-    bench.do("start", ["n1"])
-    assert bench.do("stop-clock").status == "installed"
-    assert bench.in_force() == []
-    assert bench.do("start-clock", {"kind": "offset", "offset_ns": {"n1": SECOND_NS}}).status == "installed"
-    assert bench.do("stop-clock").status == "installed"
-
-
-def test_a_partition_is_not_seen_to_end_where_no_two_nodes_run() -> None:
-    bench = Bench()
-    bench.do("start-partition", SPLIT)
-    bench.do("kill", NODES)
-    stopped = bench.do("stop-partition")
-    assert (stopped.status, stopped.why) == ("indeterminate", NO_LINK_OPEN)
-    assert "partition n1 | n2 n3 n4 n5" in bench.in_force()
-    assert bench.nemesis.heal_all()["partition"].status in ("installed", "skipped")
-    bench.do("start", NODES)
-    assert bench.do("stop-partition").status == "installed"
-    assert bench.in_force() == []
-
-
 def test_packet_kinds_add_up_and_end_one_by_one() -> None:
     bench = Bench()
     bench.do("start-loss", LOSS)
@@ -381,28 +144,12 @@ def test_packet_kinds_add_up_and_end_one_by_one() -> None:
     assert bench.do("stop-slow").evidence == {"in_force": {}}
 
 
-def test_packets_on_other_links_than_asked_are_not_installed() -> None:
-    bench = Bench()
-    bench.cluster.packets.instead = [("n1", "n2")]
-    assert bench.do("start-loss", LOSS).why == "loss is in force on 1 links, asked 1"
-
-
 @pytest.mark.parametrize(("f", "value"), [("start-loss", LOSS), ("stop-loss", None)])
 def test_packets_that_nobody_measured_prove_nothing(f: str, value: Any) -> None:
     bench = Bench()
     bench.cluster.packets.is_blind = True
     result = bench.do(f, value)
     assert (result.status, result.why) == ("indeterminate", "the environment does not say which links are disturbed")
-
-
-def test_a_running_node_whose_clock_cannot_be_read_proves_nothing() -> None:
-    bench = Bench()
-    bench.cluster.clocks.unreadable.add("n2")
-    value = {"kind": "offset", "offset_ns": {"n1": SECOND_NS, "n2": SECOND_NS}}
-    result = bench.do("start-clock", value)
-    assert (result.status, result.why) == ("indeterminate", "no clock reading from n2")
-    assert bench.do("stop-clock").status == "indeterminate"
-    assert bench.in_force() == ["clock:offset n1 n2"]
 
 
 @pytest.mark.parametrize("kind", sorted(PARAMETERS))
@@ -516,37 +263,6 @@ def test_a_kill_of_several_nodes_has_the_times_of_each() -> None:
     assert None not in times
     assert len(set(times)) == 3, "one node is dead before the next"
     assert all(onset.began_ns < (onset.in_force_ns or 0) for onset in begun.nodes.values())
-
-
-def test_a_new_partition_ends_the_old_one_and_a_lie_leaves_both_uncertain() -> None:
-    bench = Bench()
-    bench.do("start-partition", ONE_WAY)
-    replaced = bench.do("start-partition", SPLIT)
-    assert [begun.id for begun in replaced.begins] == ["partition-2"]
-    assert [(ended.id, ended.nodes["n1"].lifted_ns is not None) for ended in replaced.ends] == [("partition-1", True)]
-    bench.cluster.lies.add("links.drop")
-    lied = bench.do("start-partition", ONE_WAY)
-    assert lied.begins[0].nodes["n1"].in_force_ns is None
-    assert lied.ends[0].nodes["n1"].lifted_ns is None
-    bench.cluster.lies.clear()
-    assert {ended.id for ended in bench.do("stop-partition").ends} == {"partition-2", "partition-3"}
-
-
-def test_the_leaps_of_a_strobe_are_one_fault() -> None:
-    bench = Bench()
-    there, back = {"n1": SECOND_NS}, {"n1": 0}
-    begun = [
-        begun.name
-        for i in range(6)
-        for begun in bench.do("start-clock", {"kind": "strobe", "offset_ns": back if i % 2 else there}).begins
-    ]
-    drift = bench.do("start-clock", {"kind": "drift", "rate": {"n1": 2.0}})
-    assert [fault.name for fault in drift.begins] == ["clock:drift"]
-    assert drift.ends == (), "the offset stays while the clock drifts"
-    stopped = bench.do("stop-clock")
-    assert {ended.id for ended in stopped.ends} == {"clock-1", "clock-2"}
-    assert set(begun) == {"clock:strobe"}
-    assert bench.in_force() == []
 
 
 def test_a_restart_begins_and_ends_in_one_op() -> None:

@@ -15,7 +15,7 @@ MUTANTS = (
         "        fault = self.book.begin(name, able_nodes, holds=wanted)\n        spans = act(able_nodes)\n",
         "        spans = act(able_nodes)\n        fault = self.book.begin(name, able_nodes, holds=wanted)\n",
         "a kill that fails half way would have no window and no heal",
-        ("test_faults.py", "test_book.py"),
+        ("test_faults.py", "test_clock_faults.py", "test_partition_faults.py", "test_book.py"),
     ),
     Mutant(
         "kills-are-not-looked-at",
@@ -23,7 +23,11 @@ MUTANTS = (
         'return measured(did, {"states": after}, after, able_nodes, (wanted,))',
         'return FaultResult("installed", did=did, evidence={"states": after})',
         "a kill that killed nobody would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "starts-lift-whatever-happened",
@@ -31,7 +35,11 @@ MUTANTS = (
         "fault.lifted([node for node in nodes if after.get(node) in NOT_DEAD or node in refused], spans)",
         "fault.lifted(list(nodes), spans)",
         "a node that never came up would count as recovered",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "paused-is-no-target",
@@ -39,7 +47,11 @@ MUTANTS = (
         'NOT_DEAD: tuple[ProcessState, ...] = ("running", "paused")',
         'NOT_DEAD: tuple[ProcessState, ...] = ("running",)',
         "a kill of paused nodes would be skipped",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "dead-stays-paused",
@@ -47,7 +59,11 @@ MUTANTS = (
         '        if fault.holds == "dead":\n',
         "        if False:\n",
         "a paused node that is killed would stay paused in the book to the end",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "minority-of-half",
@@ -71,7 +87,7 @@ MUTANTS = (
         "None if value == PRIMARY else value)",
         "value)",
         "nobody would start the node that was the primary then",
-        ("test_planner.py", "test_schedule.py", "test_faults.py"),
+        ("test_planner.py", "test_schedule.py", "test_faults.py", "test_clock_faults.py", "test_partition_faults.py"),
     ),
     Mutant(
         "start-is-not-looked-at",
@@ -79,7 +95,11 @@ MUTANTS = (
         'return measured({"nodes": nodes}, evidence, after, nodes, NOT_DEAD)',
         'return FaultResult("installed", did={"nodes": nodes}, evidence=evidence)',
         "a heal that started nobody would count as done",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "restart-that-killed-nobody",
@@ -87,7 +107,11 @@ MUTANTS = (
         'went_down = measured(did, evidence, down, nodes, ("dead",))',
         'went_down = FaultResult("installed")',
         "a restart that took nobody down would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "rolling-restart-at-once",
@@ -95,7 +119,11 @@ MUTANTS = (
         '_restart(f"{RESTART_ALL}:rolling", [[node] for node in op.value])',
         '_restart(f"{RESTART_ALL}:rolling", [op.value])',
         "a rolling restart would take all nodes down at once",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "resume-is-not-looked-at",
@@ -103,7 +131,11 @@ MUTANTS = (
         'return measured({"nodes": nodes}, {"states": after}, after, nodes, NOT_PAUSED)',
         'return FaultResult("installed", did={"nodes": nodes}, evidence={"states": after})',
         "a node that stays paused would count as healed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "links-that-nobody-measured-agree",
@@ -111,7 +143,11 @@ MUTANTS = (
         'if measured not in (asked, "down"):',
         'if measured not in (asked, "down", "nothing"):',
         "a partition that no probe looked at would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "no-cut-was-seen",
@@ -119,7 +155,11 @@ MUTANTS = (
         'if grudge and "cut" not in reach.values():',
         "if False:",
         "a partition between dead nodes only would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "paused-nodes-prove-cuts",
@@ -127,7 +167,11 @@ MUTANTS = (
         'measured = "down"\n',
         "pass\n",
         "a paused node would look like a cut that nobody asked for",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "stop-partition-heals-packets",
@@ -135,7 +179,11 @@ MUTANTS = (
         "return self._lift(lambda: self.links.drop({}))",
         "return self._lift(self.links.heal)",
         "the end of a partition would silently end the packet faults as well",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "one-probe-decides",
@@ -143,7 +191,11 @@ MUTANTS = (
         "PROBES_MAX = 3",
         "PROBES_MAX = 1",
         "a lost probe would make a good partition indeterminate",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "replaced-partition-stays-open",
@@ -151,7 +203,7 @@ MUTANTS = (
         "        replaced = self.book.open(self.name)\n",
         "        replaced: list[OpenFault] = []\n",
         "a partition that another one replaced would be in force to the end",
-        ("test_faults.py", "test_book.py"),
+        ("test_faults.py", "test_clock_faults.py", "test_partition_faults.py", "test_book.py"),
     ),
     Mutant(
         "disagreeing-heal-lifts",
@@ -159,7 +211,11 @@ MUTANTS = (
         "        if wrong:\n            evidence",
         "        if wrong and begun is not None:\n            evidence",
         "a partition that did not heal would count as healed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "packet-links-are-counted",
@@ -167,7 +223,11 @@ MUTANTS = (
         "(measured := sorted((source, to) for source, to in found.get(kind, ()))) != sorted(links)",
         "len(measured := sorted((source, to) for source, to in found.get(kind, ()))) != len(links)",
         "loss on other links than those asked for would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "packets-without-evidence",
@@ -175,7 +235,11 @@ MUTANTS = (
         'found = evidence.get("in_force")',
         'found = evidence.get("in_force", {})',
         "an environment that measures nothing would confirm every stop",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "one-kind-ends-all",
@@ -183,7 +247,11 @@ MUTANTS = (
         "self.packets.disturb(kind, (), {name: least for name, (least, _) in PARAMETERS[kind].items()})",
         "self.packets.heal()",
         "stop-loss would silently end a delay as well",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "silent-clocks-agree",
@@ -191,7 +259,11 @@ MUTANTS = (
         "        if unexplained:\n",
         "        if False:\n",
         "clocks that nobody could read would count as set",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "clocks-of-dead-nodes-agree",
@@ -199,7 +271,11 @@ MUTANTS = (
         "if asked and asked == set(silent):",
         "if False:",
         "a clock fault of which not one clock was read would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "any-offset-will-do",
@@ -207,7 +283,11 @@ MUTANTS = (
         "SHARE_TOLERANCE = 0.25",
         "SHARE_TOLERANCE = 1.0",
         "clocks that never moved would count as moved",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "healed-clocks-are-not-compared",
@@ -215,7 +295,11 @@ MUTANTS = (
         "moved = dict.fromkeys(sorted(self._moved()), 0)",
         "moved: dict[NodeId, int] = {}",
         "a clock that stays wrong would count as healed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "natural-offset-counts",
@@ -223,7 +307,11 @@ MUTANTS = (
         "ns + self.natural_ns[node] for node",
         "ns for node",
         "on hosts whose clocks are not quite in step every clock fault would be indeterminate",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "rates-are-not-read",
@@ -231,7 +319,11 @@ MUTANTS = (
         "            wrong += wrong_rates\n",
         "",
         "a drift that never began would be installed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "undamaged-disks-agree",
@@ -239,7 +331,11 @@ MUTANTS = (
         'wrong += [f"{node} was not damaged" for node in nodes if node not in done]',
         "pass",
         "a node whose disk nobody touched would count as damaged",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "every-crash-damages",
@@ -247,7 +343,7 @@ MUTANTS = (
         "damages=kind not in CRASHES",
         "damages=True",
         "a node that never serves again after an ordinary crash would be excused",
-        ("test_faults.py", "test_book.py"),
+        ("test_faults.py", "test_clock_faults.py", "test_partition_faults.py", "test_book.py"),
     ),
     Mutant(
         "no-damage-lasts",
@@ -255,7 +351,7 @@ MUTANTS = (
         "damages=kind not in CRASHES",
         "damages=False",
         "a node with a wiped disk would be asked to serve, and a sound run be UNKNOWN",
-        ("test_faults.py", "test_book.py"),
+        ("test_faults.py", "test_clock_faults.py", "test_partition_faults.py", "test_book.py"),
     ),
     Mutant(
         "half-crashed-nodes-stay-dead",
@@ -263,7 +359,11 @@ MUTANTS = (
         "            self.crashed.update(nodes)\n            spans = processes.processes.kill(nodes)\n",
         "            spans = processes.processes.kill(nodes)\n            self.crashed.update(nodes)\n",
         "a disk fault that fails half way would leave its nodes dead to the end",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "full-disks-are-not-looked-at",
@@ -271,7 +371,11 @@ MUTANTS = (
         '            wrong += self._disagreements(evidence["disks"], kind, nodes)\n',
         "",
         "a disk that never was full would count as full",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
     Mutant(
         "disk-heal-is-not-looked-at",
@@ -279,6 +383,10 @@ MUTANTS = (
         'wrong = self._disagreements(evidence["disks"], None, ())',
         "wrong: list[str] = []",
         "a disk that stays full would count as healed",
-        ("test_faults.py",),
+        (
+            "test_faults.py",
+            "test_clock_faults.py",
+            "test_partition_faults.py",
+        ),
     ),
 )

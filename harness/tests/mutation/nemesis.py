@@ -70,7 +70,7 @@ MUTANTS = (
         "            self._begun.clear()\n",
         "",
         "each result would begin again what earlier ones began",
-        ("test_book.py", "test_faults.py"),
+        ("test_book.py", "test_faults.py", "test_clock_faults.py", "test_partition_faults.py"),
     ),
     Mutant(
         "half-lifted-is-over",
@@ -78,7 +78,7 @@ MUTANTS = (
         "if not fault.nodes:",
         "if True:",
         "a fault that was lifted from one of its nodes would be over, and the rest never be lifted",
-        ("test_book.py", "test_faults.py"),
+        ("test_book.py", "test_faults.py", "test_clock_faults.py", "test_partition_faults.py"),
     ),
     Mutant(
         "lifting-when-lifted",
@@ -86,7 +86,7 @@ MUTANTS = (
         "lifts[node] = Lift(self._lifting_ns.get(node, now_ns), now_ns)",
         "lifts[node] = Lift(now_ns, now_ns)",
         "a fault would count as in force while it was being lifted",
-        ("test_book.py", "test_faults.py"),
+        ("test_book.py", "test_faults.py", "test_clock_faults.py", "test_partition_faults.py"),
     ),
     Mutant(
         "begun-before-the-book-knew",
@@ -94,7 +94,7 @@ MUTANTS = (
         "Onset(max(began_ns, span.begin_ns), max(began_ns, span.end_ns))",
         "Onset(span.begin_ns, span.end_ns)",
         "a fault could be in force before it began",
-        ("test_book.py", "test_faults.py"),
+        ("test_book.py", "test_faults.py", "test_clock_faults.py", "test_partition_faults.py"),
     ),
     Mutant(
         "faults-of-other-names-open",
@@ -102,7 +102,7 @@ MUTANTS = (
         'if name in (fault.name, fault.name.partition(":")[0])]',
         "if name == fault.name]",
         "the heal of a family would not find its variants",
-        ("test_book.py", "test_faults.py"),
+        ("test_book.py", "test_faults.py", "test_clock_faults.py", "test_partition_faults.py"),
     ),
     Mutant(
         "model-that-survives-nothing",

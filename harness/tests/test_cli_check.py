@@ -1,0 +1,156 @@
+"""`themis check` as its user meets it: what it says of a history, a model and a checker, and its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checkers.models.model import Operation, State
+from checkers.models.register import Register
+from harness.tests.command import assert_refused, themis
+from histories import jsonl
+from histories.builder import h
+from histories.history import History
+from histories.op import Op
+
+
+def test_a_malformed_history_names_file_line_and_rule(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
+    assert_refused(themis("check", path, "--model", "register"), "history.jsonl", "2")
+
+
+def test_check_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    jsonl.write(good, h("p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read 1"))
+    jsonl.write(bad, h("p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read 2"))
+    assert themis("check", good, "--model", "register").returncode == 0
+    ended = themis("check", bad, "--model", "register")
+    assert ended.returncode == 1
+    assert "read" in ended.stdout
+    assert_refused(themis("check", good, "--model", "registre"), "did you mean 'register'")
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("cas-register(init=0)", ("no parameter 'init'", "it has: initial")),
+        ("cas-register(3)", ("word=JSON",)),
+        ("semaphore(permits=x)", ("word=JSON",)),
+        ("semaphore(permits=[1])", ("permits",)),
+        (":", ("--model :",)),
+        ("no.such.module:Model", ("no.such",)),
+        ("harness.tests.command:SIM", ("not a model",)),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_refused(tmp_path: Path, model: str, words: tuple[str, ...]) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    assert_refused(themis("check", path, "--model", model), *words)
+
+
+def test_check_is_told_how_the_object_begins(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke read | p0 ok read [1,2]"))
+    words = ("check", path, "--model", "list-append")
+    assert themis(*words).returncode == 1
+    assert themis(*words, "--initial", "[1, 2]").returncode == 0
+    assert_refused(themis(*words, "--initial", "1 2"), "--initial 1 2", "not JSON")
+    assert_refused(themis(*words, "--initial", "3"), "list-append", "begins as a list")
+    assert_refused(themis("check", path, "--checker", "a:b", "--initial", "3"), "--initial", "--model")
+    assert_refused(themis("check", path, "--model", "register(initial=1)", "--initial", "3"), "given twice")
+
+
+def test_check_knows_the_relaxed_checkers_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    twice = "p1 invoke dequeue | p1 ok dequeue 1 | p1 invoke dequeue | p1 ok dequeue 1"
+    jsonl.write(path, h(f"p0 invoke enqueue 1 | p0 ok enqueue 1 | {twice}"))
+    assert themis("check", path, "--checker", "total-queue").returncode == 0
+    ended = themis("check", path, "--checker", "unordered-queue")
+    assert ended.returncode == 1
+    assert "duplicated: 1" in ended.stdout
+    assert themis("check", path, "--checker", "unique-ids").returncode == 2
+    assert_refused(themis("check", path, "--checker", "totl-queue"), "did you mean 'total-queue'")
+
+
+def test_check_without_a_model_or_checker_names_the_models(tmp_path: Path) -> None:
+    assert_refused(themis("check", tmp_path / "history.jsonl"), "--model", "cas-register", "--checker")
+
+
+@pytest.mark.parametrize("text", ["", "p0 invoke write 1", "p0 invoke write 1 | p0 info write 1 | p3 invoke read"])
+def test_a_history_in_which_nothing_succeeded_is_unknown(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(text) if text else History([]))
+    ended = themis("check", path, "--model", "register")
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "nothing was checked" in ended.stdout
+
+
+class Touchy(Register):
+    """A model that raises: on the value 13 in `step`, on 14 while the shape of the values is looked at."""
+
+    name = "touchy"
+
+    def check(self, operation: Operation) -> str | None:
+        if operation.argument == 14:
+            raise ZeroDivisionError("fourteen")
+        return super().check(operation)
+
+    def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+        if operation.argument == 13:
+            raise ZeroDivisionError("thirteen")
+        return super().step(state, operation)
+
+
+@pytest.mark.parametrize(("value", "word"), [(13, "thirteen"), (14, "fourteen")])
+def test_a_model_that_raises_is_unknown_with_its_traceback(tmp_path: Path, value: int, word: str) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(f"p0 invoke write {value} | p0 ok write {value}"))
+    ended = themis("check", path, "--model", "harness.tests.test_cli_check:Touchy")
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert word in ended.stdout
+    assert "in step" in ended.stderr or "in check" in ended.stderr
+
+
+def test_checkers_of_ones_own_check_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    own = ("--checker", "harness.tests.test_claims:first_op_is_wrong")
+    assert themis("check", path, *own).returncode == 1
+    both = themis("check", path, "--model", "register", *own)
+    assert both.returncode == 1
+    assert "VALID    linearizable" in both.stdout
+    assert_refused(themis("check", path, "--checker", "first"), "unknown checker 'first'")
+
+
+def test_what_is_printed_is_short_and_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    huge = "x" * 1_000_000 + "\x1b[31m"
+    ops = [Op(0, 0, "invoke", 0, "write", None, huge), Op(1, 1, "ok", 0, "write", None, huge)]
+    ops += [Op(2, 2, "invoke", 0, "read"), Op(3, 3, "ok", 0, "read", None, "\x1b[2J")]
+    jsonl.write(path, History(ops))
+    ended = themis("check", path, "--model", "register")
+    assert ended.returncode == 1
+    assert len(ended.stdout) < 3_000
+    assert "\x1b" not in ended.stdout
+    unfit = themis("check", path, "--model", "counter")
+    assert_refused(unfit, "line 2")
+    assert len(unfit.stderr) < 9_000
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "words"),
+    [
+        ("p0 invoke write 1 | p0 ok write 1 | p0 invoke acquire | p0 ok acquire", "register", ("line 4", "acquire")),
+        ("p0 invoke cas 1 | p0 ok cas 1", "cas-register", ("line 2", "cas")),
+    ],
+)
+def test_a_history_that_does_not_fit_the_model_names_the_line(
+    tmp_path: Path, text: str, model: str, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h(text))
+    assert_refused(themis("check", path, "--model", model), "history.jsonl", *words)
