@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from checkers.bench import monitors
+from checkers.bench import monitors, transactions
 from checkers.bench.grid import GRID, GROWTH, Row
 from checkers.bench.measure import Measurement, in_child
 
@@ -37,6 +37,9 @@ def main(arguments: list[str]) -> int:
     if not options.json:
         _print("\nMonitors, distinct values, CPU seconds:")
     is_decided = monitors.table(quick=options.quick, as_json=options.json, seed=options.seed) and is_decided
+    if not options.json:
+        _print("\nTransactions:")
+    is_decided = transactions.table(quick=options.quick, as_json=options.json, seed=options.seed) and is_decided
     if not options.json and shutil.which("porcupine") is None:
         _print("\nNo `porcupine` on the PATH: its column is what its newest version took elsewhere.")
     return 0 if is_decided else 1

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
-import resource
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from random import Random
@@ -16,6 +18,7 @@ from typing import Any
 import msgspec
 
 from checkers import Validity
+from checkers.bench.measure import peak_mb
 from checkers.transactions import Inference, Wanted, Workload, transactions
 from histories.history import History
 from histories.op import Op
@@ -152,5 +155,53 @@ def measure(row: Row, seed: int) -> Measured:
     return Measured(verdict.validity.value, verdict.stats["anomalies"], median(times), before_mb, peak_mb())
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def in_child(row: Row, seed: int) -> Measured:
+    """Measure the row in a new process, so that its peak memory is its own."""
+    command = [sys.executable, "-m", "checkers.bench.transactions", "--child"]
+    done = subprocess.run(command, input=msgspec.json.encode((row, seed)), stdout=subprocess.PIPE, check=True)
+    return msgspec.json.decode(done.stdout, type=Measured)
+
+
+def table(*, quick: bool, as_json: bool, seed: int) -> bool:
+    """Measure and print every row. Whether all were decided as they should be; a wrong verdict raises CalledProcessError."""
+    before: dict[tuple[str, int], float] = {}
+    if not as_json:
+        _print(f"{'history':42} {'verdict':8} {'CPU s':>8} {'growth':>7} {'history MB':>11} {'peak MB':>8}")
+    for row in ROWS:
+        if quick and row.transactions > 100_000:
+            continue
+        measured = in_child(row, seed)
+        if as_json:
+            _print(msgspec.json.encode({"row": row, "measured": measured}).decode())
+            continue
+        smaller = None if row.is_broken else before.get((row.workload, row.transactions // 10))
+        if not row.is_broken:
+            before[row.workload, row.transactions] = measured.check_s
+        growth = f"{measured.check_s / smaller:7.1f}" if smaller else f"{'-':>7}"
+        memory = f"{measured.history_mb:11.0f} {measured.peak_mb:8.0f}"
+        _print(f"{row.name:42} {measured.validity:8} {measured.check_s:8.3f} {growth} {memory}")
+    return True
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """0 when every row was decided."""
+    parser = argparse.ArgumentParser(prog="python -m checkers.bench.transactions", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="nothing beyond 100,000 transactions")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    parser.add_argument("--seed", type=int, default=0, help="of the histories (default 0)")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        row, seed = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Row, int])
+        sys.stdout.buffer.write(msgspec.json.encode(measure(row, seed)))
+        return 0
+    return 0 if table(quick=options.quick, as_json=options.json, seed=options.seed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
