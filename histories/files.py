@@ -6,7 +6,7 @@ import re
 from os import PathLike
 from typing import Literal, get_args
 
-from histories import jepsen, jsonl, logs
+from histories import jepsen, jepsen_json, jsonl, logs
 from histories.loaded import Format, Loaded
 from histories.printing import quoted
 from histories.sources import Source, opened
@@ -16,6 +16,7 @@ _HEAD_BYTES = 1 << 16
 """Enough for the header of ours and the first op of the others, also after a page of comments or log."""
 
 _EDN_START = re.compile(r"(?:[\s,]|;[^\n]*)*(?P<wrapper>[\[(](?:[\s,]|;[^\n]*)*)?(?:#[\w.]+\s*)?\{\s*:")
+_ARRAY_START = re.compile(r"\s*\[\s*\{\s*\"")
 _KV_START = re.compile(r"\s*\{[^{}\n]*:f :(?:get|put|append), :key ")
 
 
@@ -36,6 +37,8 @@ def load(
                 return jsonl.read(source)
             case "edn":
                 return jepsen.read(source, independent=independent)
+            case "json":
+                return jepsen_json.read(source, independent=independent)
             case "jepsen-log":
                 return logs.read_jepsen_log(source)
             case "kv-log":
@@ -55,6 +58,8 @@ def detect(path: str | PathLike[str] | Source) -> Format:
         raise MalformedHistory([Problem(0, "syntax", "binary data, not a history", 1)], name)
     if f'"{jsonl.MARK}"' in text.partition("\n")[0] or text.lstrip().startswith('{"'):
         return "jsonl"
+    if _ARRAY_START.match(text):
+        return "json"
     if _KV_START.match(text):
         return "kv-log"
     if _EDN_START.match(text) or text.strip() in ("[]", "()"):

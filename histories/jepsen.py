@@ -29,7 +29,7 @@ from histories.edn import Keyword
 from histories.history import History
 from histories.jepsen_maps import read_maps
 from histories.jepsen_ops import UNKNOWN
-from histories.loaded import Loaded, paused_gc
+from histories.loaded import Format, Loaded, paused_gc
 from histories.op import NEMESIS, Op, OpType
 from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem, problems
@@ -49,13 +49,25 @@ def read(path: str | PathLike[str] | Source, *, independent: bool | None = None)
     """
     with paused_gc(), opened(path) as source:
         items, lines, truncated = _parse(read_text(source))
-        if independent or (independent is None and _is_independent(items)):
-            _split_pairs(items)
-        broken = problems(items, lines)
-    if broken:
+        return finished(source, items, lines, truncated, "edn", independent=independent)
+
+
+def finished(
+    source: Source,
+    items: list[Op | Problem],
+    lines: Sequence[int],
+    truncated: bool,
+    format: Format,
+    *,
+    independent: bool | None,
+) -> Loaded:
+    """What was read of the source, as ours. **Raises** MalformedHistory with every broken rule and its line."""
+    if independent or (independent is None and _is_independent(items)):
+        _split_pairs(items)
+    if broken := problems(items, lines):
         raise MalformedHistory(broken, source.name)
     # No problem among them: it would have been reported.
-    return Loaded(History(cast(list[Op], items)), {}, truncated, "edn", nil_reads_are_wildcards=True, lines=lines)
+    return Loaded(History(cast(list[Op], items)), {}, truncated, format, nil_reads_are_wildcards=True, lines=lines)
 
 
 def parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:

@@ -11,7 +11,7 @@ import msgspec
 
 from histories.history import History
 
-Format = Literal["jsonl", "edn", "jepsen-log", "kv-log"]
+Format = Literal["jsonl", "edn", "json", "jepsen-log", "kv-log"]
 """The file formats that histories.files reads."""
 
 

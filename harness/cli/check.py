@@ -110,7 +110,7 @@ def check(
     linearizable_keys: bool,
     wfr_keys: bool,
     checker: tuple[str, ...],
-    format_: Literal["auto", "jsonl", "edn", "jepsen-log", "kv-log"],
+    format_: Literal["auto", "jsonl", "edn", "json", "jepsen-log", "kv-log"],
     states: int | None,
     time_limit: float | None,
     jobs: int | None,

@@ -13,6 +13,7 @@ OURS = h("p0 invoke read | p0 ok read 1")
 TEXTS: dict[Format, str] = {
     "jsonl": '{"themis-history":1,"seed":3}\n{"index":0,"time":0,"type":"invoke","process":0,"f":"read"}\n',
     "edn": "{:type :invoke, :f :read, :value nil, :process 0}\n",
+    "json": '[{"type": "invoke", "f": "read", "value": null, "process": 0}]',
     "jepsen-log": "INFO  jepsen.util - 0\t:invoke\t:read\tnil\n",
     "kv-log": '{:process 0, :type :invoke, :f :get, :key "0", :value nil}\n',
 }
@@ -67,7 +68,7 @@ def test_independent_is_passed_on(tmp_path: Path) -> None:
         (b" \n\n", "the file is empty"),
         (b"\x7fELF\0\0\0", "binary data"),
         (bytes(range(128, 256)), "binary data"),
-        (b"Dear diary,\n", "none of jsonl, edn, jepsen-log, kv-log begins so: 'Dear diary,'"),
+        (b"Dear diary,\n", "none of jsonl, edn, json, jepsen-log, kv-log begins so: 'Dear diary,'"),
         (b'{"index":0,"time":0,"type":"invoke","process":0,"f":"read"}\n', 'header: {"themis-history": 1} was due'),
         (b"[]", "no op in it"),
     ],

@@ -42,6 +42,9 @@ INFO  jepsen.util - :nemesis	:info	:start	{"n1" #{"n2"}}
 INFO  jepsen.util - 1	:invoke	:cas	[4 2]
 INFO  jepsen.util - 1	:fail	:cas	[4 2]	:timed-out
 """
+_JSON = b"""[{"type": "invoke", "process": 0, "f": "txn", "value": [["append", "x", 1], ["r", "y", null]], "time": 3},
+{"type": "info", "process": "nemesis", "f": "kill", "value": ["n1"]}, {"type": "ok", "process": 0, "f": "txn",
+"value": [["append", "x", 1], ["r", "y", [1.5, "\\u00e9"]]]}]"""
 _KV = b"""{:process 0, :type :invoke, :f :put, :key "0", :value "x"}
 {:process 1, :type :invoke, :f :get, :key "0", :value nil}
 {:process 0, :type :ok, :f :put, :key "0", :value "x"}
@@ -174,9 +177,10 @@ def readers() -> Mapping[str, Reader]:
     return {
         "jsonl": Reader((ours,), lambda place, text: _history("jsonl", place, text)),
         "edn": Reader((edn, b"[" + edn + b"]"), lambda place, text: _history("edn", place, text)),
+        "json": Reader((_JSON,), lambda place, text: _history("json", place, text)),
         "jepsen-log": Reader((_LOG,), lambda place, text: _history("jepsen-log", place, text)),
         "kv-log": Reader((_KV,), lambda place, text: _history("kv-log", place, text)),
-        "auto": Reader((ours, edn, _LOG, _KV), lambda place, text: _history("auto", place, text)),
+        "auto": Reader((ours, edn, _JSON, _LOG, _KV), lambda place, text: _history("auto", place, text)),
         "gzip": Reader((ours, edn), _gzip),
         "spec": Reader((msgspec.json.encode(RunSpec(name="a", workload_options={"a": [1]})),), _spec),
         "schedule": Reader((_schedule(),), _schedules),
