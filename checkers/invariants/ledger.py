@@ -174,7 +174,7 @@ class Ledger:
             view.cut_from(index)
         elif index > length + 1:
             log.extend([None] * (index - 1 - length))
-        before = view.last_term()
+        before = view.start_term if not log else None if (last := log[-1]) is None else last[0]
         starts = view.starts
         if not starts or starts[-1][1] != term:
             starts.append((index, term))

@@ -80,13 +80,6 @@ class NodeView:
         own = self.entry_at(index)
         return own != entry if own is not None else index > self.length
 
-    def last_term(self) -> int | None:
-        """The term of the last entry, 0 for an empty log; None: not known."""
-        if not self.log:
-            return self.start_term
-        last = self.log[-1]
-        return None if last is None else last[0]
-
     def cut_from(self, index: int) -> None:
         """The log ends before `index`; what is cut off may still be on the disk."""
         log, start = self.log, self.start

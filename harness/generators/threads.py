@@ -31,7 +31,7 @@ class OnThreads(Generator, frozen=True):
     threads: int | None = None
 
     def op(self, context: Context) -> Step:
-        threads = self._threads(context)
+        threads = self._threads(context) if self.threads is None else self.threads
         if not threads & context.threads:
             return None  # No thread will ever be free, as for the nemesis' copy of each_thread(clients(...)).
         step = self.inner.op(context.restrict(threads))

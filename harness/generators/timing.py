@@ -163,13 +163,22 @@ class Lasting(Generator, frozen=True):
         cutoff, inner, also = self.cutoff_ns, self.inner, self.also
         if cutoff is not None and self.late_ns_max is not None and context.now_ns >= cutoff + self.late_ns_max:
             return None
+        now_ns = context.now_ns
+        step: Step = None
+        is_quiet = also is not None and cutoff is not None and now_ns < cutoff and also.quiet_until_ns > now_ns
+        if is_quiet:
+            # Nearly always: whatever `also` has comes later, so that an op of `inner` that is due need not be compared with it.
+            step = inner.op(context)
+            if step is not None and is_due(step, context):
+                return step[0], Lasting(self.limit_ns, step[1], also, self.late_ns_max, cutoff)
         other = None if also is None else also.op(context)
         if other is None:
-            if cutoff is not None and context.now_ns >= cutoff:
+            if cutoff is not None and now_ns >= cutoff:
                 return None
             also = None
         # An op that is due now is taken without a comparison.
-        step = None if other is not None and is_due(other, context) else inner.op(context)
+        if not is_quiet and not (other is not None and is_due(other, context)):
+            step = inner.op(context)
         if soonest(other, step):
             assert step is not None, "None is never the sooner one"
             invocation, inner = step

@@ -71,16 +71,17 @@ class KvMachine:
     def apply(self, command: KvCommand) -> Any:
         """Carry out `command`; return its result."""
         values = self._values
-        if command.__class__ is Write:  # Most are, and every node carries each of them out.
+        # Most are one of these two, and every node carries each of them out.
+        if command.__class__ is Write:
             values[command.key] = command.value
             return None
+        if command.__class__ is Cas:
+            old, new = command.value
+            if _plain(values.get(command.key)) != old:
+                return _MISMATCH
+            values[command.key] = new
+            return None
         match command:
-            case Cas():
-                old, new = command.value
-                if _plain(values.get(command.key)) != old:
-                    return _MISMATCH
-                values[command.key] = new
-                return None
             case Append():
                 longer = _longer(values.get(command.key), command.value)
                 if longer is None:

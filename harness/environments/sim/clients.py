@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappush
 from typing import Any
@@ -40,6 +41,11 @@ class Clients:
         mean_ns = int(options.client_delay_ms * NS_PER_MS)
         self._delays_ns = quantiles_ns(options.delay, min(int(options.delay_ms_min * NS_PER_MS), mean_ns), mean_ns)
         self._timeout_ns = int(timeout_s * NS_PER_S)
+        self._deadlines: deque[tuple[int, int, Callable[[Flight], None], Flight]] = deque()
+        """When the time of each flight has passed, in order, as entries of the event queue that are not in it. Most flights are
+        over before, and a queue full of entries that do nothing would cost all others time."""
+        self._queued_count = 0
+        """Deadlines in the event queue. Invariant: that of the oldest flight that is not over is among them."""
         self._names: Sequence[str] = ()
         self._nodes: Mapping[str, Node] = {}
 
@@ -56,7 +62,11 @@ class Clients:
         """
         flight = Flight(op, process, self._names[process % len(self._names)], finished)
         world = self._world
-        heappush(world.heap, (world.now_ns + self._timeout_ns, world.next_seq(), self._timed_out, flight))
+        deadline = (world.now_ns + self._timeout_ns, world.next_seq(), self._timed_out, flight)
+        if self._queued_count:
+            self._deadlines.append(deadline)
+        else:
+            self._queue(deadline)
         try:
             self._runner.begin(flight)
         except SessionFailed as error:
@@ -116,7 +126,30 @@ class Clients:
             if is_news:
                 self._go_on(flight)
 
+    def _queue(self, deadline: tuple[int, int, Callable[[Flight], None], Flight]) -> None:
+        heappush(self._world.heap, deadline)
+        self._queued_count += 1
+
+    def queue_next_deadline(self) -> None:
+        """The next deadline is in the event queue where nothing else there comes before it, also that of a flight that is over: who
+        goes on with the next thing that happens goes on then."""
+        deadlines, heap, now_ns = self._deadlines, self._world.heap, self._world.now_ns
+        while deadlines and deadlines[0][0] < now_ns:
+            deadlines.popleft()
+        if deadlines and not (heap and heap[0] < deadlines[0]):
+            self._queue(deadlines.popleft())
+
     def _timed_out(self, flight: Flight) -> None:
+        self._queued_count -= 1
+        if not self._queued_count:
+            deadlines, now_ns = self._deadlines, self._world.now_ns
+            while deadlines and deadlines[0][0] < now_ns:
+                deadlines.popleft()
+            for number, deadline in enumerate(deadlines):
+                if deadline[3].outcome is None:
+                    del deadlines[number]
+                    self._queue(deadline)
+                    break
         if flight.outcome is not None:
             return
         self._nodes[flight.node].flights.pop(flight.request_id, None)

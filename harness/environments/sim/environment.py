@@ -230,6 +230,8 @@ class SimEnvironment:
                     return
                 if world.violation is not None:
                     raise InvariantViolated(world.violation.words)
+                if self._is_poll_due:
+                    self.clients.queue_next_deadline()
             wake_ns = interpreter.wake_ns
             until_ns = FOREVER_NS if wake_ns is None else wake_ns
             while heap and heap[0][0] <= until_ns:

@@ -354,8 +354,9 @@ class Node:
     def _reply(self, effect: Reply) -> None:
         flight = self.flights.pop(effect.request_id, None)
         if flight is not None:
-            op = flight.op.index
-            self.world.trace(self.name, tracing.Served(op if op >= 0 else None, effect.index))
+            if self.world.is_read(tracing.Served):
+                op = flight.op.index
+                self.world.trace(self.name, tracing.Served(op if op >= 0 else None, effect.index))
             self._answer(flight, effect.body)
 
     def _crash(self, error: Exception) -> None:

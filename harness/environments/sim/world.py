@@ -82,6 +82,10 @@ class World:
             self.failure = error
             raise error
 
+    def is_read(self, kind: type[TraceEvent]) -> bool:
+        """Whether anyone would take an event of this kind: its files or an invariant."""
+        return self.keep_traces is not None or kind in self._watching
+
     def pass_on_traces(self) -> None:
         """What was traced so far is with `keep_traces`."""
         rows, self._rows = self._rows, []

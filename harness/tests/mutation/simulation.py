@@ -453,10 +453,10 @@ MUTANTS = (
     Mutant(
         "calls-never-time-out",
         CLIENTS,
-        "        heappush(world.heap, (world.now_ns + self._timeout_ns, world.next_seq(), self._timed_out, flight))\n",
+        "                    self._queue(deadline)\n",
         "",
         "a client of a paused node would wait to the end of the run",
-        ("test_sim_ends.py",),
+        ("test_sim_ends.py", "test_sim_deadlines.py"),
     ),
     Mutant(
         "guard-lets-time-pass",
