@@ -6,96 +6,35 @@ the traces do not show a cause, that is what is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
-
-import msgspec
+from collections.abc import Sequence
 
 from checkers import Validity
-from checkers.custody import Custody, Loss, custody
+from checkers.custody import Loss, custody
 from harness.report.failure import Failure, FailureFault, FailureOp
+from harness.report.moments import (
+    NODE_MAX,
+    Card,
+    Explanation,
+    Moment,
+    MomentKind,
+    ServedAt,
+    ago,
+    have,
+    listed,
+    operation,
+    seconds,
+)
 from harness.report.node_lives import Life
 from histories.printing import line, value
 from histories.tracing import Committed, Served, TraceRecord
-from histories.units import NS_PER_MS, NS_PER_S
 
 MOMENTS_MAX = 12
 CARD_FAULTS_MAX = 4
-NODE_MAX = 60
-"""Characters of a node's name, here and in the rows of a page: they are compared."""
-
-MomentKind = Literal["fault", "op", "role", "loss", "node", "wrong"]
-
-
-class Moment(msgspec.Struct, frozen=True):
-    """One thing that bears on the failure. head: a few words. words: a sentence or two. op: the `invoke` of the operation that it
-    is about. is_grave: it is where data was lost, or what is wrong."""
-
-    time_ns: int
-    kind: MomentKind
-    head: str
-    words: str
-    node: str | None = None
-    op: int | None = None
-    tag: str = ""
-    is_grave: bool = False
-
-
-class Card(msgspec.Struct, frozen=True):
-    """The answer to one of a newcomer's questions. time_ns, op: where to look."""
-
-    question: str
-    answer: str
-    detail: str = ""
-    time_ns: int | None = None
-    op: int | None = None
-    is_grave: bool = False
-
-
-class ServedAt(msgspec.Struct, frozen=True):
-    """Which node answered an operation, and when. op: its `invoke`."""
-
-    op: int
-    node: str
-    time_ns: int
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """What a reader sees first. headline: one sentence. moments: in order of time. write: the `invoke` of the acknowledged
-    operation that `custody` follows. is_lost: no node held it any more when the failure showed."""
-
-    headline: str
-    cards: tuple[Card, ...]
-    moments: tuple[Moment, ...]
-    write: int | None = None
-    custody: Custody | None = None
-    served: tuple[ServedAt, ...] = ()
-    is_lost: bool = False
 
 
 def explain(failure: Failure, traces: Sequence[TraceRecord], lives: dict[str, Life]) -> Explanation:
     """The explanation of one failure. traces: of all nodes, in order of time; empty where nothing traces."""
     return _Telling(failure, traces, lives).explanation()
-
-
-def seconds(time_ns: int) -> str:
-    """`2.589 s`."""
-    return f"{time_ns / 1e9:.3f} s"
-
-
-def operation(op: FailureOp) -> str:
-    """`write 43`, `read`."""
-    return line(op.f, 30) + ("" if op.argument is None else f" {value(op.argument, 40)}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """`n1`, `n1 and n2`, `n1, n2 and n3`."""
-    words = [line(name, 30) for name in names]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "no node"
-
-
-def _have(names: Sequence[str]) -> str:
-    return f"{listed(names)} {'has' if len(names) == 1 else 'have'}"
 
 
 class _Telling:
@@ -213,7 +152,7 @@ class _Telling:
             entry = f"entry {self._custody.index} of term {self._custody.term}"
             committed_ns = self._committed_ns()
             only = "Only " if len(holders) * 2 <= len(self._lives) else ""
-            words += f" {only}{_have(holders)} it on disk or in the log then ({entry})"
+            words += f" {only}{have(holders)} it on disk or in the log then ({entry})"
             if committed_ns is None:
                 words += "; no node ever traced that it was committed."
             elif committed_ns > self._custody.served_ns:
@@ -271,33 +210,58 @@ class _Telling:
                 return f"It does not have {what}."
 
     def _losses(self, losses: list[tuple[str, Loss]]) -> None:
-        for number, (node, loss) in enumerate(losses):
-            is_last = number == len(losses) - 1
-            what = operation(self._write) if self._write is not None else "it"
-            life = self._lives.get(node)
-            span = None if life is None else life.at(loss.time_ns + 1)
+        """Each loss; those before the last that one fault caused by a crash are one moment."""
+        for node, loss in losses[-1:]:
             if loss.why == "crash":
-                head = f"{line(node, 30)} crashes, and its disk does not return {what}"
-                words = "What it had was not on the disk."
-                again = None if life is None else life.next_start_ns(loss.time_ns)
-                if again is not None:
-                    words = f"It starts again at {seconds(again)} without it."
-                if (fault := self._fault_on(node, loss.time_ns)) is not None:
-                    self._fault_moment(fault)
-                    words += f" The fault was {line(fault.title, 80)}."
+                self._crash_loss([(node, loss)], is_last=True)
             else:
-                is_cut = loss.why == "truncated"
-                head = f"{line(node, 30)} {'removes' if is_cut else 'overwrites'} {what}"
-                verb = "removes it from its log" if is_cut else "writes something else in its place"
-                words = f"{line(node, 30)} {verb}."
-                if span is not None and span.term is not None:
-                    words = f"{line(node, 30)}, {line(span.state, 30)} of term {span.term}, {verb}."
-                    self._election(span.term, before_ns=loss.time_ns)
-            if is_last:
-                words += f" From now on no node has {what}."
-            self._add(
-                loss.time_ns, "loss", head, words, node=node, tag="data lost" if is_last else "", is_grave=is_last
-            )
+                self._removal(node, loss, is_last=True)
+        groups: dict[FailureFault | None, list[tuple[str, Loss]]] = {}
+        for node, loss in losses[:-1]:
+            if loss.why == "crash":
+                groups.setdefault(self._fault_on(node, loss.time_ns), []).append((node, loss))
+            else:
+                self._removal(node, loss, is_last=False)
+        for group in groups.values():
+            self._crash_loss(group, is_last=False)
+
+    def _crash_loss(self, group: list[tuple[str, Loss]], *, is_last: bool) -> None:
+        """These nodes crashed, under one fault or none, and their disks did not return the write."""
+        what, nodes = self._what(), sorted(node for node, _ in group)
+        first_node, first = group[0]
+        crash = "crashes, and its disk does" if len(group) == 1 else "crash, and their disks do"
+        words = "What they had was not on the disk." if len(group) > 1 else "What it had was not on the disk."
+        life = self._lives.get(first_node)
+        again = None if life is None else life.next_start_ns(first.time_ns)
+        if again is not None:
+            verb = "starts" if len(group) == 1 else "start"
+            words = f"{listed(nodes)} {verb} again without it, at {seconds(again)}."
+        if (fault := self._fault_on(first_node, first.time_ns)) is not None:
+            self._fault_moment(fault)
+            words += f" The fault was {line(fault.title, 80)}."
+        head = f"{listed(nodes)} {crash} not return {what}"
+        self._loss(first.time_ns, head, words, first_node, is_last=is_last)
+
+    def _removal(self, node: str, loss: Loss, *, is_last: bool) -> None:
+        """This node removed or overwrote the write itself."""
+        is_cut = loss.why == "truncated"
+        verb = "removes it from its log" if is_cut else "writes something else in its place"
+        life = self._lives.get(node)
+        span = None if life is None else life.at(loss.time_ns + 1)
+        who = line(node, 30)
+        if span is not None and span.term is not None:
+            who = f"{who}, {line(span.state, 30)} of term {span.term},"
+            self._election(span.term, before_ns=loss.time_ns)
+        head = f"{line(node, 30)} {'removes' if is_cut else 'overwrites'} {self._what()}"
+        self._loss(loss.time_ns, head, f"{who} {verb}.", node, is_last=is_last)
+
+    def _loss(self, time_ns: int, head: str, words: str, node: str, *, is_last: bool) -> None:
+        if is_last:
+            words += f" From now on no node has {self._what()}."
+        self._add(time_ns, "loss", head, words, node=node, tag="data lost" if is_last else "", is_grave=is_last)
+
+    def _what(self) -> str:
+        return operation(self._write) if self._write is not None else "it"
 
     def _election(self, term: int, before_ns: int) -> None:
         """Who began to lead in this term, where the traces tell."""
@@ -364,7 +328,10 @@ class _Telling:
         self._told_faults.add((fault.title, fault.began_ns))
         cut = ""
         if len(fault.sides) > 1:
-            cut = f" {'; '.join(listed(side) for side in fault.sides)}: no messages between them."
+            sides = sorted(fault.sides, key=len)
+            cut = f" It cuts {' and '.join(f'({listed(side)})' for side in sides)} off from each other."
+            if len(sides) == 2:
+                cut = f" It cuts {listed(sides[0])} off from {listed(sides[1])}."
         elif fault.nodes:
             left = [node for node in self._lives if node not in fault.nodes]
             cut = f" On {listed(fault.nodes)}" + (f"; not on {listed(left)}." if left else ": every node.")
@@ -416,8 +383,8 @@ class _Telling:
         )
         if write is None or write.completed_ns is None or write.completed_ns > wrong.invoked_ns:
             return f"{verb}, which no order of the operations explains."
-        ago = _ago(wrong.invoked_ns - write.completed_ns)
-        return f"{verb}, although {operation(write)} had been acknowledged {ago} earlier."
+        before = ago(wrong.invoked_ns - write.completed_ns)
+        return f"{verb}, although {operation(write)} had been acknowledged {before} earlier."
 
     def _what_card(self) -> Card | None:
         wrong = self._wrong
@@ -444,7 +411,7 @@ class _Telling:
                 loss.why
             ]
             alone = "the only node that had it" if len(self._custody.nodes) == 1 else "the last node that had it"
-            detail = f"Acknowledged at {seconds(self._custody.served_ns)}, when {_have(holders)} it."
+            detail = f"Acknowledged at {seconds(self._custody.served_ns)}, when {have(holders)} it."
             return Card(
                 "Where the data was lost",
                 f"{seconds(loss.time_ns)}: {line(node, 30)}, {alone}, {verb}",
@@ -460,7 +427,7 @@ class _Telling:
                     node = line(served.node, 30)
                     holders = self._custody.holders(served.time_ns)
                     role = self._role_words(served.node, served.time_ns)
-                    detail = f"{role} {_have(holders)} it then: the data is not lost.".strip()
+                    detail = f"{role} {have(holders)} it then: the data is not lost.".strip()
                     answer = f"{seconds(served.time_ns)}: {node} answers. {words}"
                     return Card("Why it is wrong", answer, detail, served.time_ns, is_grave=True)
         if failure.validity is not Validity.INVALID:
@@ -476,9 +443,16 @@ class _Telling:
         if self._failure.time_ns is None and not self._failure.ops:
             return None
         chosen: list[tuple[str, FailureFault]] = []
+        taken: dict[FailureFault, list[str]] = {}
         for node, loss in losses:
             if loss.why == "crash" and (fault := self._fault_on(node, loss.time_ns)) is not None:
-                chosen.append((f"took it from {line(node, 30)}", fault))
+                taken.setdefault(fault, []).append(node)
+        chosen += [(f"took it from {listed(sorted(nodes))}", fault) for fault, nodes in taken.items()]
+        for node in () if self._failure.ops else self._failure.nodes:
+            life, shown_ns = self._lives.get(node), self._failure.time_ns
+            down = None if life is None or shown_ns is None else life.last_down(shown_ns)
+            if down is not None and (fault := self._fault_on(node, down.from_ns)) is not None:
+                chosen.append((f"took {line(node, 30)} down", fault))
         times = [("when it was acknowledged", self._custody.served_ns)] if self._custody is not None else []
         times += [("when it was lost", losses[-1][1].time_ns)] if losses else []
         if self._failure.time_ns is not None:
@@ -500,7 +474,9 @@ class _Telling:
         ]
         more = f" And {len(whens) - len(told)} more." if len(whens) > len(told) else ""
         question = (
-            "Which fault did it" if any("took it" in w for each in whens.values() for w in each) else "Faults in force"
+            "Which fault did it"
+            if any(word.startswith("took ") for each in whens.values() for word in each)
+            else "Faults in force"
         )
         answer = "; ".join(line(title, 80) for title, _ in told)
         return Card(question, answer, " ".join(lines) + more, told[0][1])
@@ -508,9 +484,3 @@ class _Telling:
 
 def _until(fault: FailureFault) -> str:
     return "the end" if fault.lifted_ns is None else seconds(fault.lifted_ns)
-
-
-def _ago(span_ns: int) -> str:
-    if span_ns >= NS_PER_S:
-        return f"{span_ns / NS_PER_S:.1f} s"
-    return f"{span_ns / NS_PER_MS:.0f} ms" if span_ns >= 10 * NS_PER_MS else f"{span_ns / NS_PER_MS:.1f} ms"

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from checkers.windows import fault_windows
-from harness.report.explanation import Explanation
 from harness.report.failure import Failure, FailureEdge, FailureOp, Role, duration
+from harness.report.moments import Explanation
 from harness.report.node_lives import Life
 from histories.history import History
 from histories.op import Op, freeze

@@ -13,8 +13,9 @@ import msgspec
 from checkers import Verdict
 from checkers.evidence import Availability, ClockSeries, WindowServed
 from checkers.windows import Window, fault_windows
-from harness.report.explanation import NODE_MAX, Explanation, explain, operation
+from harness.report.explanation import explain
 from harness.report.failure import Failure, FailureOp
+from harness.report.moments import NODE_MAX, Explanation, operation
 from harness.report.node_lives import Life
 from harness.report.page.messages import MessageWindow
 from harness.report.page.node_logs import NodeLog

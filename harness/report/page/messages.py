@@ -13,7 +13,7 @@ import msgspec
 from harness.environments.sim.message_log import LogEntry
 from harness.generators import script as scripts
 from harness.report.difference import first_difference
-from harness.report.explanation import Explanation
+from harness.report.moments import Explanation
 from harness.run import plan
 from harness.run.execute import perform, prepare_stage
 from harness.run.failures import Failures

@@ -10,9 +10,9 @@ import msgspec
 
 from checkers import Validity, Verdict
 from harness.errors import UsageError
-from harness.report.explanation import Explanation
 from harness.report.failure import failures_of
 from harness.report.inspection import found_in, read_history
+from harness.report.moments import Explanation
 from harness.report.node_lives import lives
 from harness.report.page import document
 from harness.report.page.columns import pack_ops
