@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +47,6 @@ def components_pure(count: int, sources: Ints, targets: Ints) -> Ints:
     out: list[list[int]] = [[] for _ in range(count)]
     for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
         out[source].append(target)
-    return np.array(components_of_lists(out), dtype=np.int32)
-
-
-def components_of_lists(out: list[Any]) -> list[int]:
-    """The same for a graph that is given by the successors of each vertex."""
-    count = len(out)
     label, order, low, at = [-1] * count, [-1] * count, [0] * count, [0] * count
     stack: list[int] = []
     clock = number = 0
@@ -87,4 +80,4 @@ def components_of_lists(out: list[Any]) -> list[int]:
                     if other == vertex:
                         break
                 number += 1
-    return label
+    return np.array(label, dtype=np.int32)

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import msgspec
+import numpy as np
 
-from checkers.transactions.components import components_of_lists
+from checkers.transactions.components import Ints, components
 from checkers.transactions.graph import FREE, PROCESS, REALTIME, RW, WR, WW
 from checkers.transactions.models import CYCLES, VARIANTS, implied_anomalies
 
@@ -142,13 +143,14 @@ class Component:
     def _single(self, types: frozenset[int]) -> list[tuple[int, int]] | None:
         """A short cycle with one rw edge, which joins no two transactions that the other edges join as well."""
         label = self._labels(types)
+        whole = self._labels(types | {RW})
         best: list[tuple[int, int]] | None = None
         # A path leads to smaller labels only, so that nearly all edges are ruled out at once; short ways first.
         starts = [
             (label[target] - label[source], source, target)
             for source, successors in enumerate(self.out)
             for target, type in successors
-            if type == RW and label[target] >= label[source]
+            if type == RW and label[target] >= label[source] and whole[source] == whole[target]
         ]
         starts.sort()
         for tried, (_, source, target) in enumerate(starts):
@@ -169,6 +171,9 @@ class Component:
 
     def _nonadjacent(self, types: frozenset[int]) -> list[tuple[int, int]] | None:
         """A short closed walk with rw edges, none of which follows another. Source: Cerone and Gotsman, PODC 2016, §4."""
+        whole = self._labels(types | {RW})
+        if not any(type == RW and whole[a] == whole[b] for a, each in enumerate(self.out) for b, type in each):
+            return None
         count = len(self.out)
         out: list[list[int]] = [[] for _ in range(2 * count)]
         kind: list[list[int]] = [[] for _ in range(2 * count)]
@@ -185,7 +190,9 @@ class Component:
                         continue
                     out[source + count * was_rw].append(to)
                     kind[source + count * was_rw].append(type)
-        label = components_of_lists(out)
+        sources = np.repeat(np.arange(2 * count, dtype=np.int32), [len(each) for each in out])
+        targets = np.fromiter((target for each in out for target in each), dtype=np.int32, count=len(sources))
+        label: list[int] = components(2 * count, sources, targets).tolist()
         starts = [
             (source, target)
             for source in range(count)
@@ -205,9 +212,23 @@ class Component:
         return best
 
     def _labels(self, types: frozenset[int]) -> list[int]:
-        return components_of_lists(
-            [[target for target, type in successors if type == FREE or type in types] for successors in self.out]
-        )
+        """The components of the graph of these edges."""
+        if types not in self._known_labels:
+            sources, targets, kinds = self._arrays
+            keep = np.isin(kinds, [*types, FREE])
+            self._known_labels[types] = components(len(self.out), sources[keep], targets[keep]).tolist()
+        return self._known_labels[types]
+
+    @cached_property
+    def _known_labels(self) -> dict[frozenset[int], list[int]]:
+        return {}
+
+    @cached_property
+    def _arrays(self) -> tuple[Ints, Ints, Ints]:
+        """(sources, targets, types) of the edges."""
+        every = [(source, target, type) for source, each in enumerate(self.out) for target, type in each]
+        columns = np.array(every, dtype=np.int32).reshape(-1, 3)
+        return columns[:, 0].copy(), columns[:, 1].copy(), columns[:, 2].copy()
 
     def _path(
         self, start: int, goal: int, types: frozenset[int], may_visit: Callable[[int], bool]
