@@ -6,7 +6,7 @@ import re
 from os import PathLike
 from typing import Literal, get_args
 
-from histories import jepsen, jepsen_json, jsonl, logs
+from histories import jepsen, jepsen_json, jsonl, logs, session_files
 from histories.loaded import Format, Loaded
 from histories.printing import quoted
 from histories.sources import Source, opened
@@ -17,6 +17,9 @@ _HEAD_BYTES = 1 << 16
 
 _EDN_START = re.compile(r"(?:[\s,]|;[^\n]*)*(?P<wrapper>[\[(](?:[\s,]|;[^\n]*)*)?(?:#[\w.]+\s*)?\{\s*:")
 _ARRAY_START = re.compile(r"\s*\[\s*\{\s*\"")
+_SESSIONS_START = re.compile(r"(?:[-=]+\s*\n|\s)*[rw][ \t]+\S+[ \t]+\S+[ \t]*(?:\r?\n|\Z)")
+_DBCOP_START = re.compile(r"\s*(?:\{\s*\"|\[\s*\[)")
+_DBCOP_EVENT = re.compile(r"\"events\"\s*:\s*\[[^\]]*\"write\"\s*:")
 _KV_START = re.compile(r"\s*\{[^{}\n]*:f :(?:get|put|append), :key ")
 
 
@@ -39,6 +42,10 @@ def load(
                 return jepsen.read(source, independent=independent)
             case "json":
                 return jepsen_json.read(source, independent=independent)
+            case "sessions":
+                return session_files.read_sessions(source)
+            case "dbcop":
+                return session_files.read_dbcop(source)
             case "jepsen-log":
                 return logs.read_jepsen_log(source)
             case "kv-log":
@@ -56,6 +63,10 @@ def detect(path: str | PathLike[str] | Source) -> Format:
     text = head.decode(errors="replace")
     if b"\0" in head or text[: _HEAD_BYTES // 8].count("�") > 2:
         raise MalformedHistory([Problem(0, "syntax", "binary data, not a history", 1)], name)
+    if _SESSIONS_START.match(text):
+        return "sessions"
+    if f'"{jsonl.MARK}"' not in text.partition("\n")[0] and _DBCOP_START.match(text) and _DBCOP_EVENT.search(text):
+        return "dbcop"
     if f'"{jsonl.MARK}"' in text.partition("\n")[0] or text.lstrip().startswith('{"'):
         return "jsonl"
     if _ARRAY_START.match(text):

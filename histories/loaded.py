@@ -11,7 +11,7 @@ import msgspec
 
 from histories.history import History
 
-Format = Literal["jsonl", "edn", "json", "jepsen-log", "kv-log"]
+Format = Literal["jsonl", "edn", "json", "jepsen-log", "kv-log", "sessions", "dbcop"]
 """The file formats that histories.files reads."""
 
 
@@ -24,6 +24,7 @@ class Loaded(msgspec.Struct, frozen=True):
         nothing (Jepsen's and Knossos's EDN: knossos.model's registers take nil so). When it is false, None is what was
         read: the key was absent (ours, and the logs of Porcupine's etcd collection). The linearizability checker takes
         this flag as its option `nil_reads`.
+    has_real_time: which of two processes' ops came first means something. False for files of sessions that tell no times.
     lines: the line of the file, from 1, that each op came from, for messages.
     """
 
@@ -33,6 +34,7 @@ class Loaded(msgspec.Struct, frozen=True):
     format: Format = "jsonl"
     nil_reads_are_wildcards: bool = False
     lines: Sequence[int] = ()
+    has_real_time: bool = True
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def check(
     linearizable_keys: bool,
     wfr_keys: bool,
     checker: tuple[str, ...],
-    format_: Literal["auto", "jsonl", "edn", "json", "jepsen-log", "kv-log"],
+    format_: Format | Literal["auto"],
     states: int | None,
     time_limit: float | None,
     jobs: int | None,
@@ -165,6 +165,8 @@ def check(
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
         options.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
+    if not loaded.has_real_time:
+        transactions.require_no_real_time(name_of(history), of_transactions, alone=asked is None and not checkers)
     to_do: dict[str, Callable[[], Verdict]] = {}
     if asked is not None and asked.consistency != LINEARIZABLE:
         job = asked.check(loaded, states, time_limit)

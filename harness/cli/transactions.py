@@ -43,6 +43,17 @@ def _names(text: str | None) -> Iterable[str]:
     return (name.strip().removeprefix(":") for name in (text or "").split(",") if name.strip())
 
 
+def require_no_real_time(name: str, asked: Wanted | None, *, alone: bool) -> None:
+    """Nothing is asked that needs to know which of two sessions' transactions came first. Raises UsageError."""
+    if asked is None or not alone:
+        raise UsageError(f"{name} tells sessions and no times: only --workload rw-register can check it")
+    if asked.variants[-1] == "-realtime" or asked.inference.linearizable_keys:
+        raise UsageError(
+            f"{name} tells sessions and no times, so that nothing that counts real time can be checked: add "
+            "--consistency-models strong-session-serializable, serializable, or one that is weaker"
+        )
+
+
 def judge(loaded: Loaded, workload: str, asked: Wanted) -> Verdict:
     """The verdict on the history. Raises UnfitTransactions for one that is no history of this workload."""
     history = loaded.history

@@ -107,3 +107,32 @@ def test_what_cannot_be_checked_is_refused_in_words(run: Check, text: str, optio
         assert said in found.output
     else:
         assert found.exit_code == 0  # What was asked counts for less than what was told.
+
+
+SESSIONS = "w x 1\nw y 1\n---\nw x 2\n===\nr x 1\nr y 1\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--workload", "rw-register", "--consistency-models", "serializable"), 0, "VALID"),
+        (
+            ("--workload", "rw-register", "--consistency-models", "strong-session-serializable", "--sequential-keys"),
+            0,
+            "VALID",
+        ),
+        (("--workload", "rw-register"), 254, "nothing that counts real time"),
+        (
+            ("--workload", "rw-register", "--consistency-models", "serializable", "--linearizable-keys"),
+            254,
+            "real time",
+        ),
+        (("--model", "cas-register"), 254, "only --workload rw-register"),
+        (("--checker", "total-queue"), 254, "only --workload rw-register"),
+    ],
+)
+def test_sessions_without_times_are_asked_only_what_needs_none(
+    run: Check, options: tuple[str, ...], code: int, said: str
+) -> None:
+    found = run(SESSIONS, *options)
+    assert (found.exit_code, said in found.output) == (code, True), found.output

@@ -18,7 +18,8 @@ from histories import Format, load
 
 PAGE = (Path(__file__).parents[2] / "docs/histories.md").read_text()
 EXAMPLES = dict(re.findall(r"```(\S+)\n(.*?)```", PAGE, re.DOTALL))
-MODELS = {"kv-log": "kv"}
+_SERIALIZABLE = ("--workload", "rw-register", "--consistency-models", "strong-session-serializable")
+QUESTIONS = {"kv-log": ("--model", "kv"), "sessions": _SERIALIZABLE, "dbcop": _SERIALIZABLE}
 
 
 @pytest.mark.parametrize("format", get_args(Format))
@@ -30,7 +31,8 @@ def test_the_example_of_each_format_is_read_as_one_and_valid(
     loaded = load(path)
     assert loaded.format == format
     assert len(loaded.history) >= 5
-    assert run_command(["check", str(path), "--model", MODELS.get(format, "cas-register")]) == 0
+    question = QUESTIONS.get(format, ("--model", "cas-register"))
+    assert run_command(["check", str(path), *question]) == 0
     assert "VALID" in capsys.readouterr().out
 
 

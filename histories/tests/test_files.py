@@ -68,7 +68,7 @@ def test_independent_is_passed_on(tmp_path: Path) -> None:
         (b" \n\n", "the file is empty"),
         (b"\x7fELF\0\0\0", "binary data"),
         (bytes(range(128, 256)), "binary data"),
-        (b"Dear diary,\n", "none of jsonl, edn, json, jepsen-log, kv-log begins so: 'Dear diary,'"),
+        (b"Dear diary,\n", "none of jsonl, edn, json, jepsen-log, kv-log, sessions, dbcop begins so: 'Dear diary,'"),
         (b'{"index":0,"time":0,"type":"invoke","process":0,"f":"read"}\n', 'header: {"themis-history": 1} was due'),
         (b"[]", "no op in it"),
     ],

@@ -45,6 +45,9 @@ INFO  jepsen.util - 1	:fail	:cas	[4 2]	:timed-out
 _JSON = b"""[{"type": "invoke", "process": 0, "f": "txn", "value": [["append", "x", 1], ["r", "y", null]], "time": 3},
 {"type": "info", "process": "nemesis", "f": "kill", "value": ["n1"]}, {"type": "ok", "process": 0, "f": "txn",
 "value": [["append", "x", 1], ["r", "y", [1.5, "\\u00e9"]]]}]"""
+_SESSIONS = b"w x 1\nw y -2\n----\nr x 1\n====\nr y null\n"
+_DBCOP = b"""{"data": [[{"events": [{"write": true, "variable": 0, "value": 1, "success": true}], "success": true}],
+[{"events": [{"write": false, "key": 0, "version": null}], "success": false}]]}"""
 _KV = b"""{:process 0, :type :invoke, :f :put, :key "0", :value "x"}
 {:process 1, :type :invoke, :f :get, :key "0", :value nil}
 {:process 0, :type :ok, :f :put, :key "0", :value "x"}
@@ -178,9 +181,13 @@ def readers() -> Mapping[str, Reader]:
         "jsonl": Reader((ours,), lambda place, text: _history("jsonl", place, text)),
         "edn": Reader((edn, b"[" + edn + b"]"), lambda place, text: _history("edn", place, text)),
         "json": Reader((_JSON,), lambda place, text: _history("json", place, text)),
+        "sessions": Reader((_SESSIONS,), lambda place, text: _history("sessions", place, text)),
+        "dbcop": Reader((_DBCOP,), lambda place, text: _history("dbcop", place, text)),
         "jepsen-log": Reader((_LOG,), lambda place, text: _history("jepsen-log", place, text)),
         "kv-log": Reader((_KV,), lambda place, text: _history("kv-log", place, text)),
-        "auto": Reader((ours, edn, _JSON, _LOG, _KV), lambda place, text: _history("auto", place, text)),
+        "auto": Reader(
+            (ours, edn, _JSON, _SESSIONS, _DBCOP, _LOG, _KV), lambda place, text: _history("auto", place, text)
+        ),
         "gzip": Reader((ours, edn), _gzip),
         "spec": Reader((msgspec.json.encode(RunSpec(name="a", workload_options={"a": [1]})),), _spec),
         "schedule": Reader((_schedule(),), _schedules),
