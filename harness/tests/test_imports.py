@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
         "requests",
         "paramiko",
         "distributed",
+        "pytest",
     },
 }
 """Package -> what it may import beside the standard library and itself."""

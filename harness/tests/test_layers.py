@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("campaign", "cluster"),
     ("cli",),
-    ("bench", "soak", "demo", "__main__"),
+    ("bench", "soak", "demo", "__main__", "pytest_plugin"),
 )
 """From the ground up; the parts of one floor do not know each other."""
 

@@ -1,0 +1,50 @@
+"""The pytest plugin, as a project outside the tree uses it: in a pytest of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "primary_backup.py"
+TESTS = """
+import pytest
+from harness.errors import UsageError
+
+FLAGS = {"target": "primary_backup:TARGET", "nemesis": "partition", "nodes": 3, "time_limit": 5}
+
+def test_healthy(themis):
+    result = themis.run(**FLAGS)
+    assert result.counts["ok"] > 10
+
+def test_broken(themis):
+    themis.run(**FLAGS, seed=7, bug="stale-read")
+
+def test_misspelt(themis):
+    with pytest.raises(UsageError, match="did you mean 'workload'"):
+        themis.run(worklod="register")
+
+def test_that_proves_nothing(themis):
+    themis.run(**FLAGS, vacuity={"ok_min": 1_000_000})
+"""
+
+
+@pytest.mark.real
+def test_a_project_outside_the_tree_tests_its_store(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE, tmp_path)
+    (tmp_path / "test_store.py").write_text(TESTS)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--themis-seed", "5"]
+    ran = subprocess.run([*words, "--themis-store", "kept"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = ran.stdout
+    assert "2 failed, 2 passed" in said
+    assert "INVALID  linearizable: read of key" in said
+    assert "again: themis test --env sim --target primary_backup:TARGET" in said
+    assert "--bug stale-read" in said
+    assert "--seed 5" in said, "the option comes before what the test says"
+    assert "UNKNOWN  vacuity" in said
+    assert "Traceback" not in said
+    folders = sorted(path.name for path in (tmp_path / "kept").iterdir() if path.is_dir() and not path.is_symlink())
+    assert folders == ["test_broken", "test_healthy", "test_that_proves_nothing"]
