@@ -1,8 +1,8 @@
 """Our own file format: a header line {"themis-history": 1, ...}, then one op a line, written as it happens.
 
 Each op reaches the kernel before `append` returns, so a `kill -9` of the writer loses at most the line that it was
-writing; fsync is not asked for, because the controller's machine is not what is being tested. The reader forgives
-exactly that one cut line.
+writing. What a loss of power leaves is the caller's choice: ops are durable when `sync` returns. The reader forgives exactly one
+cut line, at the end.
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ LINE_BYTES_MAX = 1 << 28
 class Writer:
     """A history file under construction at `path`, where it replaces what was there; its header is in it at once.
 
-    For one thread. `append` raises OSError when the disk refuses, and TypeError when a value is not JSON-like; the file
-    then holds the ops before that one, and nothing more should be appended.
+    For one thread, but for `sync`, which any may call until `close`. `append` raises OSError when the disk refuses, and TypeError
+    when a value is not JSON-like; the file then holds the ops before that one, and nothing more should be appended.
     """
 
-    def __init__(self, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None, *, is_durable: bool = False
+    ) -> None:
+        """is_durable: also a loss of power leaves a file with its header."""
         assert MARK not in (metadata or {}), f"{MARK} is the header's own key"
         self.path = os.fspath(path)
         self.count = 0
@@ -67,11 +70,23 @@ class Writer:
             mark = self._encoder.encode({MARK: VERSION})
             about = self._encoder.encode(dict(metadata)) if metadata else b"{}"
             self._write(mark[:-1] + (b"," if metadata else b"") + about[1:] + b"\n")
+            if is_durable:
+                self.sync()
             os.replace(fresh, self.path)
         except BaseException:
             self._file.close()
             os.unlink(fresh)
             raise
+        if is_durable:
+            directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def sync(self) -> None:
+        """The ops before this call are durable. Raises OSError when the disk refuses."""
+        os.fdatasync(self._file.fileno())
 
     def append(self, op: Op) -> None:
         """The op is in the file, as far as the kernel is concerned."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from harness.spec import RunSpec
 from harness.store import modes, node_data
 from harness.store.files import regular
 from harness.store.runs import Findings, Result, RunDirectory, Store, write_atomically, write_json
+from harness.store.syncing import synced_at_intervals
 from harness.store.traces import read_traces
 from histories import jsonl
 from histories.history import History
@@ -86,6 +87,7 @@ class FolderSink:
     ) -> None:
         self.run = run
         self._script = script
+        self._is_virtual = False
         self._keep_data = keep_data
         self.directory = run.path
         self.run_id = run.run_id
@@ -107,6 +109,7 @@ class FolderSink:
 
     @contextmanager
     def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
+        self._is_virtual = environment.is_virtual
         with contextlib.ExitStack() as stack:
             try:
                 write_atomically(self.run.schedule, schedule.encode(faults))
@@ -124,9 +127,12 @@ class FolderSink:
     def recording(self) -> Iterator[Callable[[Op], None]]:
         # The spec a second time: a history can be checked again although spec.json is damaged.
         about = {"run": self.run_id, "spec": self.run.read_spec()}
-        with jsonl.Writer(self.run.history, about) as writer:
+        with jsonl.Writer(self.run.history, about, is_durable=True) as writer:
             self._store.point("latest", self.run)  # Now: a kill -9 leaves a history that can be analyzed.
-            yield writer.append
+            # A simulated run can be had again from its seed.
+            with nullcontext() if self._is_virtual else synced_at_intervals(writer.sync):
+                yield writer.append
+            writer.sync()  # Before the verdict on it is.
 
     def history(self) -> History:
         return jsonl.read(regular(self.run.history)).history
