@@ -11,6 +11,7 @@ BUILT_IN = {
     "raft": "targets.raft.target:TARGET",
     "paxos": "targets.paxos.multi.target:TARGET",
     "paxos-single": "targets.paxos.single.target:TARGET",
+    "gossip": "targets.gossip.target:TARGET",
 }
 
 

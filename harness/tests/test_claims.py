@@ -77,8 +77,8 @@ def test_a_claim_that_nothing_can_check_is_refused_before_the_run() -> None:
     with pytest.raises(
         UsageError, match=r"raft claims 'eventual', which nothing can check.*--consistency linearizable"
     ):
-        prepare(RunSpec(target_options={"reads": "local"}))
-    asked = prepare(RunSpec(target_options={"reads": "local"}, consistency="linearizable"))
+        prepare(RunSpec(target_options={"reads": "local"}, workload="queue"))
+    asked = prepare(RunSpec(target_options={"reads": "local"}, workload="queue", consistency="linearizable"))
     assert (asked.claim, asked.claimed_model) == ("linearizable", "eventual")
     assert asked.context.claim == "linearizable"
 
@@ -91,7 +91,7 @@ def test_a_claim_that_does_not_exist_is_answered_with_the_nearest() -> None:
 def test_a_plugin_adds_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     plug(monkeypatch, gossip=f"{HERE}:EVENTUAL", one_more=f"{HERE}:first_op_is_wrong")
     plan = prepare(RunSpec(target_options={"reads": "local"}, checkers=("one_more",)))
-    assert [checker.name for checker in plan.checkers] == ["converges", "one_more"]
+    assert [checker.name for checker in plan.checkers] == ["convergence", "durability", "converges", "one_more"]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_a_workload_can_bring_its_own_checkers() -> None:
 
 def test_local_reads_are_refused_and_checked_when_asked_for(tmp_path: Path) -> None:
     local = (*SIM, "-o", "reads=local", "--nemesis", "partition", "--store", tmp_path)
-    assert_refused(themis(*local), "raft claims 'eventual'", "--consistency linearizable")
-    assert not (tmp_path / "raft-register").exists()
+    assert_refused(themis(*local, "--workload", "queue"), "raft claims 'eventual'", "--consistency linearizable")
+    assert not (tmp_path / "raft-queue").exists()
     ended = themis(*local, "--consistency", "linearizable")
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "checked for linearizable (--consistency); raft claims eventual" in ended.stdout

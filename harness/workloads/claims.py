@@ -17,11 +17,15 @@ import msgspec
 
 from checkers.causal import causal
 from checkers.causal.check import Strength
+from checkers.eventual import convergence, counters_kept, registers_kept
 from checkers.linearizability import linearizable
 from checkers.models import registry as models
 from checkers.relaxed import final_set, total_queue, unique_ids, unordered_queue
 from checkers.sequential import sequential
 from checkers.sessions import GUARANTEES, Guarantee, session_guarantee
+from checkers.sets import set_full
+from checkers.staleness import staleness
+from checkers.staleness.check import bounded_staleness
 from checkers.transactions import Inference, UnfitTransactions, Wanted, transactions
 from checkers.transactions import Workload as TransactionWorkload
 from checkers.transactions.models import MODELS as TRANSACTION_MODELS
@@ -46,11 +50,15 @@ CLAIMS: Mapping[str, str] = {
     "monotonic-reads": "a client's reads never go back to an older state",
     "monotonic-writes": "a client's writes take effect in its order",
     "writes-follow-reads": "a write takes effect after what its client had read",
+    "session": "all four session guarantees, and eventual",
+    "causal+": "causal, and eventual (Lloyd and others 2011)",
+    "convergent": "once writes stop and faults are healed, all nodes answer the same",
+    "bounded-staleness": "no read returns what had been overwritten more than 10 s before",
     "exactly-once": "what was put in comes out once, in any order",
     "at-least-once": "what was put in comes out, in any order, and perhaps more than once",
     "nothing-lost": "what was acknowledged is there in the end, and nothing that was never added",
     "unique": "no two answers are equal",
-    "eventual": "once writes stop and faults are healed, all nodes answer the same",
+    "eventual": "once writes stop and faults are healed, all nodes answer the same, and nothing acknowledged is lost",
 }
 """Claim -> what it promises. What a plugin or a workload checks beside these is known as well."""
 
@@ -160,6 +168,19 @@ BUILT_IN: tuple[ClaimChecker, ...] = (
     ),
     *(ClaimChecker(strength, strength, "register", partial(check_causal, strength)) for strength in get_args(Strength)),
     *(ClaimChecker(guarantee, guarantee, "register", partial(check_session, guarantee)) for guarantee in GUARANTEES),
+    *(
+        ClaimChecker(name, claim, "register", check)
+        for claim in ("eventual", "session", "causal+")
+        for name, check in (("convergence", convergence), ("durability", registers_kept))
+    ),
+    *(ClaimChecker(guarantee, "session", "register", partial(check_session, guarantee)) for guarantee in GUARANTEES),
+    ClaimChecker("causal", "causal+", "register", partial(check_causal, "causal")),
+    ClaimChecker("bounded-staleness", "bounded-staleness", "register", bounded_staleness),
+    ClaimChecker("convergence", "convergent", "register", convergence),
+    ClaimChecker("convergence", "eventual", "counter", convergence),
+    ClaimChecker("durability", "eventual", "counter", counters_kept),
+    ClaimChecker("convergence", "eventual", "set", partial(convergence, is_set=True)),
+    ClaimChecker("set-full", "eventual", "set", set_full),
     ClaimChecker("unordered-queue", "exactly-once", "queue", unordered_queue),
     ClaimChecker("unordered-queue", "exactly-once", "priority-queue", unordered_queue),
     ClaimChecker("total-queue", "at-least-once", "queue", total_queue),
@@ -169,8 +190,16 @@ BUILT_IN: tuple[ClaimChecker, ...] = (
     *_transaction_rows(),
 )
 
+_SEVERAL = frozenset({"linearizable", "sequential", "convergence", "durability", *TRANSACTIONS.values()})
+"""Names of rows that differ from data type to data type."""
+
 STANDALONE: Mapping[str, ClaimChecker] = {
-    row.name: row for row in BUILT_IN if row.name not in ("linearizable", "sequential", *TRANSACTIONS.values())
+    **{row.name: row for row in BUILT_IN if row.name not in _SEVERAL},
+    "convergence": ClaimChecker("convergence", "eventual", "", convergence),
+    "set-convergence": ClaimChecker("set-convergence", "eventual", "set", partial(convergence, is_set=True)),
+    "durability": ClaimChecker("durability", "eventual", "register", registers_kept),
+    "counter-durability": ClaimChecker("counter-durability", "eventual", "counter", counters_kept),
+    "staleness": ClaimChecker("staleness", "", "register", staleness),
 }
 """What `--checker` knows by name: checkers that need no model."""
 

@@ -20,6 +20,9 @@ BUILT_IN = {
     "txn-append": "harness.workloads.transactions:AppendTransactions",
     "txn-register": "harness.workloads.transactions:RegisterTransactions",
     "consensus": "harness.workloads.consensus:ConsensusWorkload",
+    "shared-registers": "harness.workloads.shared:SharedRegisters",
+    "shared-counters": "harness.workloads.shared:SharedCounters",
+    "shared-sets": "harness.workloads.shared:SharedSets",
 }
 
 

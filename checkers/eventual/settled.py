@@ -1,0 +1,94 @@
+"""The end of a run: what each node answered when all updates were over and all faults were healed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import msgspec
+
+from checkers.relaxed.identity import identity
+from histories.history import History
+from histories.op import NEMESIS, Op
+
+READ = "read"
+Compared = Callable[[Any], Hashable]
+
+
+class FinalReads(msgspec.Struct, frozen=True):
+    """The reads of one key that count. last: node -> its last one. first_ns: when the first of all was invoked. agreed_ns: when the
+    first was invoked from which on all returned the same; None where they never did."""
+
+    key: Any
+    last: dict[str, Op]
+    first_ns: int
+    agreed_ns: int | None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """quiet_ns: when the last fault op ended. finals: by key, of those that were read in the end. unread: keys with updates and
+    without such a read. nodes: all that answered a client at any time, sorted. readers_count: how many processes made final
+    reads."""
+
+    quiet_ns: int
+    finals: dict[Hashable, FinalReads]
+    unread: tuple[Any, ...]
+    nodes: tuple[str, ...]
+    readers_count: int
+
+
+def settled(history: History, compared: Compared = identity) -> Settled:
+    """The final reads: those that ended ok, and were invoked when the last fault op and the key's last update had ended.
+
+    An update of unknown outcome has ended when its client gave it up. Values are compared as `compared` gives them.
+    """
+    quiet_ns = max((op.time for op in history if op.process == NEMESIS), default=0)
+    updated_ns: dict[Hashable, int] = {}
+    names: dict[Hashable, Any] = {}
+    nodes: set[str] = set()
+    pending: dict[Any, Op] = {}
+    reads: list[tuple[Op, Op]] = []
+    for op in history:
+        if op.process == NEMESIS:
+            continue
+        if op.type == "invoke":
+            pending[op.process] = op
+        invoked = op if op.type == "invoke" else pending.pop(op.process)
+        key = identity(invoked.key)
+        names.setdefault(key, invoked.key)
+        if op.node is not None and op.type == "ok":
+            nodes.add(op.node)
+        if invoked.f not in (READ, "contains"):
+            updated_ns[key] = op.time
+        elif invoked.f == READ and op.type == "ok":
+            reads.append((invoked, op))
+    of_key: dict[Hashable, list[tuple[Op, Op]]] = {}
+    for invoked, done in reads:
+        key = identity(invoked.key)
+        if invoked.time >= max(quiet_ns, updated_ns.get(key, 0)):
+            of_key.setdefault(key, []).append((invoked, done))
+    finals = {key: _final(names[key], pairs, compared) for key, pairs in of_key.items()}
+    readers = {done.process for pairs in of_key.values() for _, done in pairs}
+    unread = tuple(names[key] for key in updated_ns if key not in finals)
+    return Settled(quiet_ns, finals, unread, tuple(sorted(nodes)), len(readers))
+
+
+def _final(key: Any, pairs: list[tuple[Op, Op]], compared: Compared) -> FinalReads:
+    pairs.sort(key=lambda pair: pair[0].time)
+    last = {done.node or "": done for _, done in pairs}
+    agreed_ns: int | None = None
+    value = compared(pairs[-1][1].value)
+    for invoked, done in reversed(pairs):
+        if compared(done.value) != value:
+            break
+        agreed_ns = invoked.time
+    if len({compared(done.value) for done in last.values()}) > 1:
+        agreed_ns = None
+    return FinalReads(key, last, pairs[0][0].time, agreed_ns)
+
+
+def unordered(value: Any) -> Hashable:
+    """A set's elements, in whatever order they were returned."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return frozenset(map(identity, value))
+    return identity(value)

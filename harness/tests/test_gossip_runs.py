@@ -1,0 +1,120 @@
+"""Gossip in the simulation: healthy in every mode, and the track record of its planted bugs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.verdict import Validity
+from harness.campaign import sweep
+from harness.spec import RunSpec
+from targets.gossip.target import BUGS
+
+FAULTS = ("partition", "kill", "loss", "clock")
+MODES = ("eventual", "session", "causal")
+KINDS = ("shared-registers", "shared-counters", "shared-sets")
+
+
+def of(seed: int, mode: str = "causal", **changes: Any) -> RunSpec:
+    fields: dict[str, Any] = {
+        "target": "gossip",
+        "env": "sim",
+        "nemesis": FAULTS,
+        "workload": "shared-registers",
+        "target_options": {"mode": mode, **changes.pop("options", {})},
+        "time_limit_s": 5.0,
+        "rate_hz": 100.0,
+    }
+    return RunSpec(**{**fields, **changes}, seed=seed)
+
+
+@pytest.mark.parametrize("workload", KINDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_keeps_what_it_promises(mode: str, workload: str) -> None:
+    result = sweep.run_seed(of(1, mode, workload=workload))
+    assert result.validity is Validity.VALID, result.reason
+
+
+@pytest.mark.parametrize(
+    "options", [{"register": "multi-value"}, {"counter": "g", "mode": "eventual"}, {"sets": "grow-only"}]
+)
+def test_the_other_types_converge(options: dict[str, Any]) -> None:
+    workload, weights = {
+        "register": ("shared-registers", {}),
+        "counter": ("shared-counters", {"subtract": 0}),
+        "sets": ("shared-sets", {"remove": 0}),
+    }[next(iter(options))]
+    spec = of(2, options=options, workload=workload, workload_options=weights)
+    result = sweep.run_seed(spec)
+    assert result.validity is Validity.VALID, result.reason
+
+
+@pytest.mark.parametrize("claim", ["causal", "monotonic-reads", "read-your-writes"])
+def test_mode_eventual_breaks_what_it_does_not_promise(claim: str) -> None:
+    runs = (sweep.run_seed(of(seed, "eventual", consistency=claim, rate_hz=300.0)) for seed in range(1, 9))
+    assert any(result.validity is Validity.INVALID for result in runs)
+
+
+@pytest.mark.parametrize("claim", ["causal+", "session", "sequential", "bounded-staleness"])
+def test_raft_keeps_all_of_it(claim: str) -> None:
+    spec = of(1, consistency=claim)
+    fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
+    result = sweep.run_seed(RunSpec(**{**fields, "target": "raft", "target_options": {}}))
+    assert result.validity is Validity.VALID, result.reason
+
+
+MANY_KEYS = {"keys": 100, "final_rounds": 1}
+TRACK_RECORD: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "lww-without-tie-break": (1, "convergence", {"mode": "eventual", "nemesis": ("partition",)}),
+    "lww-by-wall-clock": (1, "durability", {"nemesis": ("clock",)}),
+    "lost-tombstone": (1, "set-full", {"workload": "shared-sets", "nemesis": ("partition",)}),
+    "tombstone-collected-early": (2, "set-full", {"workload": "shared-sets", "nemesis": ("partition", "loss")}),
+    "counter-merged-by-sum": (1, "durability", {"workload": "shared-counters", "nemesis": ("partition",)}),
+    "digest-skips-ranges": (6, "convergence", {"nemesis": ("partition", "loss"), "time_limit_s": 10.0}),
+    "delivered-before-causes": (
+        2,
+        "causal",
+        {
+            "nemesis": ("slow", "loss"),
+            "rate_hz": 400.0,
+            "options": {"gossip_ms": 1000},
+            "workload_options": {"keys": 3},
+        },
+    ),
+    "context-dropped-on-failover": (5, "read-your-writes", {"mode": "session", "nemesis": ("kill", "partition")}),
+    "own-write-hidden": (
+        12,
+        "causal",
+        {"nemesis": ("partition",), "workload_options": MANY_KEYS, "time_limit_s": 10.0},
+    ),
+    "acknowledged-before-durable": (
+        10,
+        "causal",
+        {"nemesis": ("kill", "disk:slow"), "workload_options": MANY_KEYS, "time_limit_s": 10.0, "rate_hz": 400.0},
+    ),
+    "node-never-reached": (1, "convergence", {"nemesis": ("partition",)}),
+}
+"""Bug -> a seed that finds it, who says so, and what is changed of the scenario. Found by a sweep (docs/zoo.md)."""
+
+
+def test_every_bug_has_a_seed() -> None:
+    assert TRACK_RECORD.keys() == BUGS.keys()
+
+
+@pytest.mark.parametrize("bug", sorted(TRACK_RECORD))
+def test_the_track_record(bug: str) -> None:
+    seed, checker, changes = TRACK_RECORD[bug]
+    result = sweep.run_seed(of(seed, bugs=(bug,), **changes))
+    assert result.validity is Validity.INVALID
+    assert f"{checker}: " in result.reason
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("workload", KINDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_healthy_gossip_over_many_seeds(mode: str, workload: str) -> None:
+    for seed in range(2_000):
+        result = sweep.run_seed(of(seed, mode, workload=workload, time_limit_s=10.0))
+        assert result.validity is Validity.VALID, (seed, result.reason)
