@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from checkers.evidence import Invariants
 from checkers.verdict import Validity
+from harness.bench.zoo import LEASES, RAFT, SNAPSHOTS
 from harness.campaign import sweep
 from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
@@ -85,10 +87,6 @@ def test_both_transports_and_all_faults_of_the_model_are_survived(transport: str
     assert result.validity is Validity.VALID, result.reason
 
 
-WITH_LATE: dict[str, Any] = {"nemesis": ("partition", "kill", "pause", "loss", "clock", "late")}
-"""The standard scenario, and packets that arrive seconds late."""
-
-
 @pytest.mark.parametrize("seed", [13, 22, 29])
 def test_clocks_that_jump_stop_no_election(seed: int) -> None:
     """Election timers ran on a clock that had been set back by up to a minute, and no node stood for election."""
@@ -99,46 +97,15 @@ def test_clocks_that_jump_stop_no_election(seed: int) -> None:
     assert result.validity is Validity.VALID, result.reason
 
 
-FIGURE_8: dict[str, Any] = {
-    "nodes": ("n1", "n2", "n3"),
-    "nemesis": ("partition:primary", "late", "pause"),
-    "time_limit_s": 30.0,
-    "interval_s": 0.7,
-}
-"""Leaders change all the time, and what an old one sent arrives under a later one."""
-
-SNAPSHOTS: dict[str, Any] = {
-    "nodes": ("n1", "n2", "n3"),
-    "nemesis": ("partition", "kill", "late", "duplicate", "disk:lose-unsynced"),
-    "target_options": {"snapshot_entries": 7, "snapshot_chunk_chars": 30},
-    "time_limit_s": 20.0,
-    "rate_hz": 150.0,
-    "interval_s": 2.0,
-    "fault_share": None,
-}
-"""Snapshots all the time, in many chunks, some of them late or twice."""
-
-
 @pytest.mark.parametrize("interface", ["register", "counter", "set", "queue", "lock"])
 def test_every_machine_survives_snapshots_in_the_worst_places(interface: str) -> None:
-    result = sweep.run_seed(of(1, workload=interface, **SNAPSHOTS))
+    result = sweep.run_seed(replace(SNAPSHOTS.spec(1), workload=interface))
     assert result.validity is Validity.VALID, result.reason
-
-
-LEASES: dict[str, Any] = {
-    "nodes": ("n1", "n2", "n3"),
-    "nemesis": ("partition", "pause", "clock:drift"),
-    "target_options": {"reads": "lease"},
-    "workload_options": {"read": 10, "write": 4, "cas": 1},
-    "interval_s": 2.0,
-    "time_limit_s": 30.0,
-}
-"""Reads under a lease, on clocks that run up to four times as fast as others."""
 
 
 @pytest.mark.parametrize("seed", [1, 15])
 def test_leases_bear_clocks_that_drift_within_the_bound(seed: int) -> None:
-    result = sweep.run_seed(of(seed, **LEASES))
+    result = sweep.run_seed(LEASES.spec(seed))
     assert result.validity is Validity.VALID, result.reason
 
 
@@ -148,45 +115,21 @@ def test_leases_and_clocks_that_jump_are_refused_together() -> None:
         sweep.run_seed(spec)
 
 
-SEEDS: dict[str, tuple[int, dict[str, Any]]] = {
-    "stale-read": (1, {}),
-    "reply-before-commit": (1, {}),
-    "volatile-log": (2, {}),
-    "vote-twice": (7, {}),
-    "commit-by-count": (30, FIGURE_8),
-    "stale-append-reply-counted": (1, WITH_LATE),
-    "snapshot-loses-suffix": (3, SNAPSHOTS),
-    "vote-for-stale-log": (1, {}),
-    "persist-after-send": (1, {}),
-    "no-fsync": (1, {}),
-    "truncate-committed": (1, WITH_LATE),
-    "ignore-term-in-append": (1, {}),
-    "apply-before-commit": (1, {}),
-    "heartbeat-commits-unmatched": (1, {}),
-    "read-index-without-quorum": (8, {}),
-    "read-before-own-term-commit": (4, WITH_LATE),
-    "reuse-index-after-restart": (1, {}),
-    "lease-without-drift-bound": (15, LEASES),
-}
-"""Bug -> a seed of the standard scenario that finds it, and what is changed of the scenario. Found by a sweep; a change of what
-any component draws makes another sweep necessary."""
-
-
 def test_every_bug_has_a_seed() -> None:
-    assert SEEDS.keys() == BUGS.keys()
+    assert RAFT.keys() == BUGS.keys()
 
 
-@pytest.mark.parametrize("bug", SEEDS)
+@pytest.mark.parametrize("bug", RAFT)
 def test_the_track_record(bug: str) -> None:
-    seed, changes = SEEDS[bug]
-    result = sweep.run_seed(of(seed, bugs=(bug,), **changes))
+    seed, scenario = RAFT[bug]
+    result = sweep.run_seed(scenario.spec(seed, (bug,)))
     assert result.validity is Validity.INVALID
     assert result.reason
 
 
 def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
     sink = TraceSink("violated")
-    verdict = execute(plan.prepare(of(SEEDS["vote-twice"][0], bugs=("vote-twice",))), sink).verdict
+    verdict = execute(plan.prepare(of(RAFT["vote-twice"][0], bugs=("vote-twice",))), sink).verdict
     world = cast(SimEnvironment, sink.environment).world
     invariants = verdict.parts["invariants"]
     assert invariants.validity is Validity.INVALID

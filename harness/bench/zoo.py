@@ -1,0 +1,236 @@
+"""The track record of the bug zoo: how soon the simulation finds each planted bug, and by what. One command writes docs/zoo.md.
+
+    python -m harness.bench.zoo [--seeds 20] [--hunts 7] [--healthy 300] [--bug NAME] [--write docs/zoo.md]
+
+A hunt sweeps seeds until one is INVALID; UNKNOWN ends no hunt. Each hunt begins at seeds of its own, so that hunts are independent.
+What a row says of seeds and of checkers is the same on every machine; CPU times are this machine's.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from checkers.evidence import Invariants
+from checkers.verdict import Validity, Verdict
+from harness.bench.simulation import STANDARD
+from harness.campaign import sweep
+from harness.spec import RunSpec
+from targets.raft.target import BUGS
+from targets.target import Bug
+
+HUNT_SEEDS = 1000
+"""Seeds between the beginnings of two hunts, and the most that one may take."""
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """fields: what differs from the standard scenario of the simulation. why: what it is for."""
+
+    name: str
+    why: str
+    fields: dict[str, Any] = {}
+
+    def spec(self, seed: int, bugs: Sequence[str] = ()) -> RunSpec:
+        """The run of one seed."""
+        return replace(STANDARD, **self.fields, seed=seed, bugs=tuple(bugs))
+
+
+PLAIN = Scenario(
+    "standard", "five nodes for a virtual minute, under partitions, crashes, pauses, loss and wrong clocks"
+)
+WITH_LATE = Scenario(
+    "late",
+    "the standard scenario, and packets that arrive seconds late",
+    {"nemesis": ("partition", "kill", "pause", "loss", "clock", "late")},
+)
+FIGURE_8 = Scenario(
+    "figure-8",
+    "leaders change all the time, and what an old one sent arrives under a later one",
+    {
+        "nodes": ("n1", "n2", "n3"),
+        "nemesis": ("partition:primary", "late", "pause"),
+        "time_limit_s": 30.0,
+        "interval_s": 0.7,
+    },
+)
+SNAPSHOTS = Scenario(
+    "snapshots",
+    "snapshots all the time, in many chunks, some of them late or twice",
+    {
+        "nodes": ("n1", "n2", "n3"),
+        "nemesis": ("partition", "kill", "late", "duplicate", "disk:lose-unsynced"),
+        "target_options": {"snapshot_entries": 7, "snapshot_chunk_chars": 30},
+        "time_limit_s": 20.0,
+        "rate_hz": 150.0,
+        "interval_s": 2.0,
+        "fault_share": None,
+    },
+)
+LEASES = Scenario(
+    "leases",
+    "reads under a lease, on clocks that run up to four times as fast as others",
+    {
+        "nodes": ("n1", "n2", "n3"),
+        "nemesis": ("partition", "pause", "clock:drift"),
+        "target_options": {"reads": "lease"},
+        "workload_options": {"read": 10, "write": 4, "cas": 1},
+        "interval_s": 2.0,
+        "time_limit_s": 30.0,
+    },
+)
+SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES)
+
+RAFT: dict[str, tuple[int, Scenario]] = {
+    "stale-read": (1, PLAIN),
+    "reply-before-commit": (1, PLAIN),
+    "volatile-log": (2, PLAIN),
+    "vote-twice": (7, PLAIN),
+    "commit-by-count": (30, FIGURE_8),
+    "stale-append-reply-counted": (1, WITH_LATE),
+    "snapshot-loses-suffix": (3, SNAPSHOTS),
+    "vote-for-stale-log": (1, PLAIN),
+    "persist-after-send": (1, PLAIN),
+    "no-fsync": (1, PLAIN),
+    "truncate-committed": (1, WITH_LATE),
+    "ignore-term-in-append": (1, PLAIN),
+    "apply-before-commit": (1, PLAIN),
+    "heartbeat-commits-unmatched": (1, PLAIN),
+    "read-index-without-quorum": (8, PLAIN),
+    "read-before-own-term-commit": (4, WITH_LATE),
+    "reuse-index-after-restart": (1, PLAIN),
+    "lease-without-drift-bound": (15, LEASES),
+}
+"""Bug -> a seed that finds it, and in which scenario. Found by sweeps; a change of what any component draws makes others necessary:
+harness/tests/test_sim_raft.py says which."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One bug's record. found: of `seeds` seeds. hunts_cpu_s: the CPU seconds of each hunt. by: who found it, and how often."""
+
+    bug: str
+    scenario: str
+    seed: int
+    found: int
+    seeds: int
+    hunts_cpu_s: tuple[float, ...]
+    by: tuple[tuple[str, int], ...]
+
+
+def found_by(verdict: Verdict) -> str:
+    """The invariant or the checker that says INVALID."""
+    for name, part in sorted(verdict.parts.items()):
+        if part.validity is Validity.INVALID:
+            evidence = part.evidence
+            if isinstance(evidence, Invariants) and evidence.violation is not None:
+                return evidence.violation.rule
+            return name
+    return verdict.checker
+
+
+def _results(scenario: Scenario, seeds: Iterable[int], bugs: Sequence[str] = ()) -> Iterator[sweep.SeedResult]:
+    for seed in seeds:
+        yield sweep.run_seed(scenario.spec(seed, bugs))
+
+
+def measure(bug: str, seeds: int, hunts: int) -> Row:
+    """The record of one bug: the share of the first `seeds` seeds, and `hunts` hunts behind them."""
+    seed, scenario = RAFT[bug]
+    by: Counter[str] = Counter()
+    for result in _results(scenario, range(1, seeds + 1), (bug,)):
+        if result.validity is Validity.INVALID:
+            by[found_by(result.result.verdict)] += 1
+    costs = []
+    for number in range(1, hunts + 1):
+        cpu_s = 0.0
+        first = number * HUNT_SEEDS + 1
+        for result in _results(scenario, range(first, first + HUNT_SEEDS), (bug,)):
+            cpu_s += result.cpu_s
+            if result.validity is Validity.INVALID:
+                break
+        costs.append(cpu_s)
+    return Row(bug, scenario.name, seed, by.total(), seeds, tuple(costs), tuple(by.most_common()))
+
+
+def healthy(scenario: Scenario, seeds: int) -> tuple[int, int]:
+    """(seeds that were not VALID without a bug, of how many)."""
+    results = _results(scenario, range(1, seeds + 1))
+    return sum(result.validity is not Validity.VALID for result in results), seeds
+
+
+def row_text(row: Row, bug: Bug) -> str:
+    """The row of the table."""
+    by = ", ".join(f"{name} {count}" for name, count in row.by) or "-"
+    median = f"{statistics.median(row.hunts_cpu_s):.1f}" if row.hunts_cpu_s else "-"
+    slowest = f"{max(row.hunts_cpu_s):.1f}" if row.hunts_cpu_s else "-"
+    what = bug.summary.replace("|", "\\|")
+    return f"| `{row.bug}` | {row.scenario} {row.seed} | {row.found} of {row.seeds} | {median} | {slowest} | {by} | {what} |"
+
+
+HEAD = """\
+# The bug zoo
+
+Planted bugs prove that the harness finds bugs. Each is one place in the code, off by default, and chosen by `--bug NAME`;
+`targets/raft/bugs.py` says what is wrong, which rule of which paper it breaks, what must follow, and which faults expose it. Each has
+a fixed seed that finds it, which is a test.
+"""
+
+HOW = """\
+`python -m harness.bench.zoo {arguments} --write docs/zoo.md` wrote this page. *Seed* is the scenario and the fixed seed.
+*Found* counts, of the first seeds of the scenario, those that are INVALID; *by* says which invariant or checker said so. A *hunt*
+sweeps seeds until one is INVALID, from other seeds each time; its cost is in CPU seconds of the machine that wrote the page
+(hunts for each bug: {hunts}). An invariant ends a run at the step that violates it, which is why most bugs cost so little.
+"""
+
+
+def page(rows: Sequence[Row], healthies: Sequence[tuple[Scenario, int, int]], arguments: str) -> str:
+    """The whole page."""
+    hunts = len(rows[0].hunts_cpu_s) if rows else 0
+    lines = [HEAD, HOW.format(arguments=arguments, hunts=hunts), "## raft", ""]
+    lines += [
+        "| bug | seed | found | median hunt | slowest hunt | by | what is wrong |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [row_text(row, BUGS[row.bug]) for row in rows]
+    lines += [
+        "",
+        "Without a bug:",
+        "",
+        "| scenario | seeds | not VALID | what it is for |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| {scenario.name} | {seeds} | {wrong} | {scenario.why} |" for scenario, wrong, seeds in healthies]
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("--seeds", default=20, show_default=True, help="Seeds of each bug that are counted.")
+@click.option("--hunts", default=7, show_default=True, help="Hunts for each bug.")
+@click.option(
+    "--healthy", "healthy_seeds", default=300, show_default=True, help="Seeds of each scenario without a bug."
+)
+@click.option("--bug", "bugs", multiple=True, type=click.Choice(sorted(RAFT)), help="Only these; repeatable.")
+@click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the page there.")
+def main(seeds: int, hunts: int, healthy_seeds: int, bugs: tuple[str, ...], write: Path | None) -> None:
+    """Measure the bugs of raft in the simulation."""
+    rows = []
+    for bug in bugs or RAFT:
+        rows.append(measure(bug, seeds, hunts))
+        click.echo(row_text(rows[-1], BUGS[bug]))
+    healthies = []
+    for scenario in SCENARIOS if healthy_seeds else ():
+        wrong, count = healthy(scenario, healthy_seeds)
+        healthies.append((scenario, wrong, count))
+        click.echo(f"{scenario.name}: {wrong} of {count} seeds are not VALID")
+    if write is not None:
+        write.write_text(page(rows, healthies, f"--seeds {seeds} --hunts {hunts} --healthy {healthy_seeds}"))
+
+
+if __name__ == "__main__":
+    main()
