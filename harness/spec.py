@@ -29,7 +29,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
     heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when
     planned. script_digest: of the script that replaces what the workload's clients would do; "" when they do that. vacuity:
-    thresholds below which a run proves nothing.
+    thresholds below which a run proves nothing. swarm: each seed of a sweep draws what is left at its default
+    (harness.campaign.swarm).
     """
 
     version: int = SPEC_VERSION
@@ -59,6 +60,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     vacuity: dict[str, int] = {}
     check_states: int | None = None
     check_time_limit_s: float | None = None
+    swarm: bool = False
 
     def __post_init__(self) -> None:
         if self.version != SPEC_VERSION:

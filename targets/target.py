@@ -154,6 +154,10 @@ class System(Protocol):
         """What it claims to survive under these options."""
         ...
 
+    def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
+        """Options that are worth drawing anew for each run of many (harness.campaign.swarm), all within the fault model."""
+        ...
+
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
         """Which node plays which role and holds which shard; `PLAIN` where all are alike."""
         ...
@@ -181,6 +185,10 @@ class SystemDefaults:
     def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
         """Its fault model, whatever the options are."""
         return self.fault_model
+
+    def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
+        """Always the defaults."""
+        return {}
 
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
         """All nodes are alike."""

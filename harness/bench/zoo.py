@@ -177,8 +177,8 @@ HEAD = """\
 # The bug zoo
 
 Planted bugs prove that the harness finds bugs. Each is one place in the code, off by default, and chosen by `--bug NAME`;
-`targets/raft/bugs.py` says what is wrong, which rule of which paper it breaks, what must follow, and which faults expose it. Each has
-a fixed seed that finds it, which is a test.
+`targets/raft/bugs.py` says what is wrong, which rule of which paper it breaks, what must follow, and which faults expose it. Each
+has a fixed seed that finds it, which is a test.
 """
 
 HOW = """\

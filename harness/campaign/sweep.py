@@ -19,6 +19,7 @@ from typing import Any, cast
 import msgspec
 
 from checkers.verdict import Validity
+from harness.campaign import swarm
 from harness.campaign.command_line import command_line
 from harness.campaign.workers import worker_pool
 from harness.environments.base import Environment
@@ -145,7 +146,7 @@ def digest(rows: Sequence[Any]) -> str:
 def sweep(
     spec: RunSpec, seeds: Sequence[int], jobs: int = 1, *, fail_fast: bool = False, with_digests: bool = False
 ) -> Generator[SeedResult, None, None]:
-    """The result of each seed, in order; with `fail_fast` the first result that is not VALID is the last.
+    """The result of each seed, in order; with `fail_fast` the first finding (is_finding) is the last.
 
     jobs: processes; 1 runs everything in this one. Raises UsageError when the spec cannot be run or there are no seeds.
     """
@@ -158,7 +159,7 @@ def sweep(
         for seed in seeds:
             result = run_seed(spec_of_seed(spec, seed), with_digests)
             yield result
-            if fail_fast and result.validity is not Validity.VALID:
+            if fail_fast and is_finding(result):
                 return
         return
     done = 0
@@ -174,12 +175,23 @@ def sweep(
         ) from error
 
 
+def is_finding(result: SeedResult) -> bool:
+    """Whether a hunt has found something: a seed that only proves nothing (vacuous) is none, and the next may prove much."""
+    if result.validity is not Validity.UNKNOWN or result.result.harness:
+        return result.validity is not Validity.VALID
+    parts = result.result.verdict.parts
+    return any(part.validity is not Validity.VALID for name, part in parts.items() if name != "vacuity")
+
+
 def spec_of_seed(spec: RunSpec, seed: int) -> RunSpec:
     """The spec of one seed of a sweep: with a mean fault interval of its own, from an eighth of the spec's to all of it.
 
     A sweep looks for what one configuration would not show (swarm testing: Groce et al., ISSTA 2012): long faults for slow
-    recoveries, rapid ones for races. The command line of a seed names the interval, so that it repeats the run.
+    recoveries, rapid ones for races. With `spec.swarm` much else is drawn too (harness.campaign.swarm). The command line of a
+    seed names the interval, so that it repeats the run.
     """
+    if spec.swarm:
+        spec = swarm.drawn(spec, seed)
     interval_s = round(spec.interval_s * 2 ** Random(f"{seed}/sweep").uniform(-3, 0), 3)
     return msgspec.structs.replace(spec, seed=seed, interval_s=max(0.05, interval_s))
 
@@ -204,7 +216,7 @@ def sweep_on(
                 return
             result = waiting.popleft().result()
             yield result
-            if fail_fast and result.validity is not Validity.VALID:
+            if fail_fast and is_finding(result):
                 return
     finally:
         for future in waiting:

@@ -111,8 +111,17 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
     metavar="FIRST..LAST",
     help="Sweep these seeds in memory (env sim); each draws an interval up to --nemesis-interval.",
 )
+@click.option(
+    "--swarm",
+    is_flag=True,
+    help="Each seed of --seeds draws what is left at its default: nodes, faults, rate, mix, transport, time-outs ...",
+)
 @click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes of a sweep.")
-@click.option("--fail-fast", is_flag=True, help="End a sweep, or --test-count, at the first run that is not valid.")
+@click.option(
+    "--fail-fast",
+    is_flag=True,
+    help="End a sweep, or --test-count, at the first run that is not valid (a sweep: nor merely vacuous).",
+)
 @click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")
 @click.option("--keep-data", is_flag=True, help="Keep the nodes' data directories, packed, also when the run is valid.")
 @SHARE
@@ -154,6 +163,7 @@ def test(
     seed: int | None,
     test_count: int,
     seeds: str | None,
+    swarm: bool,
     jobs: int,
     fail_fast: bool,
     name: str,
@@ -207,10 +217,13 @@ def test(
             vacuity=options.counts("--vacuity", vacuity),
             check_states=check_states,
             check_time_limit_s=check_time_limit,
+            swarm=swarm,
         )
     except ValueError as error:
         raise UsageError(f"--{error}") from error
     refuse_ignored(has_seeds=seeds is not None)
+    if swarm and seeds is None:
+        raise UsageError("--swarm draws a scenario for each seed of a sweep: add --seeds FIRST..LAST")
     if seeds is not None:
         if script is not None:
             raise UsageError("--seeds draws the ops of each seed anew; run a --script with --seed")

@@ -77,6 +77,24 @@ class RaftTarget(SystemDefaults):
         drift = {"clock/drift"} if options.lease_drift >= DRIFT_PLANNED else set()
         return FaultModel(survives=_SURVIVES - {"clock"} | drift, down_nodes_max=1.0)
 
+    def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
+        """Timers from a fast network's to a slow one's; single entries and long batches; snapshots never, seldom, all the time
+        and in many chunks; and Raft with and without what the thesis adds to the paper."""
+        heartbeat_ms, election_ms_min, election_ms_max = rng.choice(
+            ((20, 40, 80), (50, 150, 300), (50, 150, 300), (100, 300, 600))
+        )
+        return {
+            "heartbeat_ms": heartbeat_ms,
+            "election_ms_min": election_ms_min,
+            "election_ms_max": election_ms_max,
+            "entries_per_message_max": rng.choice((1, 4, 64)),
+            "pre_vote": rng.random() < 0.7,
+            "check_quorum": rng.random() < 0.7,
+            "snapshot_entries": rng.choice((0, 7, 50, 1000)),
+            "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
+            "reads": rng.choice(("read-index", "read-index", "read-index", "log")),
+        }
+
     @property
     def interfaces(self) -> frozenset[str]:
         """Every interface that there is a machine for."""

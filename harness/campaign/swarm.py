@@ -1,0 +1,100 @@
+"""Swarm testing (Groce et al., ISSTA 2012): each seed of a sweep draws a scenario of its own, because one scenario, however long,
+never shows what another shows at once.
+
+What the spec leaves at its default is drawn; what differs from the default stays as it is. The spec of a seed says all that was
+drawn, and its command line runs it again without any swarm. What each draw is for:
+
+    nodes           2 to 7: even numbers have majorities of more than half and one, and 2 nodes stop with either
+    faults          a few of the families: a fault that is always there hides what needs its absence
+    interval, share rare and long faults for slow recoveries, dense ones for races, quiet times for what only calm shows
+    rate, clients   an idle cluster has old entries and late commitments, a busy one has batches and queues
+    mix             reads find what is stale, writes make what can be lost, cas tells both; few values make equal ones meet
+    transport       datagrams are lost and overtake each other; streams hold packets back and deliver them late
+    time-out        short ones make retries and indeterminate ops, long ones keep clients waiting through an election
+    target          what the target itself says is worth drawing (`swarm_options`), such as batch sizes and timers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from harness.environments import fault_table
+from harness.run import plan
+from harness.spec import RunSpec
+from nemesis.registry import families
+from targets.target import Target
+
+NODES = (2, 3, 3, 3, 4, 5, 5, 5, 6, 7)
+RATES_HZ = (10.0, 30.0, 100.0, 100.0, 200.0)
+CONCURRENCIES = (3, 5, 10, 20)
+INTERVALS_S = (0.5, 1.0, 2.0, 4.0)
+FAULT_SHARES = (None, 0.1, 0.3, 0.5, 0.7)
+CLIENT_TIMEOUTS_S = (0.5, 1.0, 2.0, 5.0)
+MIXES: dict[str, tuple[dict[str, Any], ...]] = {
+    "register": (
+        {},
+        {"read": 10, "write": 2, "cas": 0},
+        {"read": 3, "write": 6, "cas": 1},
+        {"read": 4, "write": 1, "cas": 5},
+        {"read": 4, "write": 4, "cas": 2, "values": "small"},
+    ),
+}
+"""Workload -> options that are worth drawing together."""
+FAMILIES_MAX = 5
+"""Families of faults in one run: with many more at once nothing is served, and such a run proves nothing."""
+LASTING = frozenset({"disk/full"})
+"""Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again."""
+
+
+def drawn(spec: RunSpec, seed: int) -> RunSpec:
+    """The spec of this seed: concrete, and no swarm itself. Raises UsageError for a target that there is not."""
+    usual, rng = RunSpec(), Random(f"{seed}/swarm")
+    target = plan.find_target(spec.target)
+
+    def free(field: str, choices: Sequence[Any]) -> Any:
+        """Drawn whether it is used or not: what one field is fixed to moves no other."""
+        found, now = rng.choice(choices), getattr(spec, field)
+        return found if now == getattr(usual, field) else now
+
+    count = rng.choice(NODES)
+    nemesis = _part(spec.nemesis or _survived(target), Random(f"{seed}/swarm/faults"))
+    if any(":" in name for name in spec.nemesis):  # A shape may need a third node.
+        count = max(3, count)
+    nodes = spec.nodes if spec.nodes != usual.nodes else tuple(f"n{number}" for number in range(1, count + 1))
+    transport = {"transport": rng.choice(("datagram", "stream"))} if spec.env == "sim" else {}
+    mix = rng.choice(MIXES.get(spec.workload, ({},)))
+    return replace(
+        spec,
+        swarm=False,
+        seed=seed,
+        nodes=nodes,
+        nemesis=nemesis,
+        interval_s=free("interval_s", INTERVALS_S),
+        fault_share=free("fault_share", FAULT_SHARES),
+        rate_hz=free("rate_hz", RATES_HZ),
+        concurrency=free("concurrency", CONCURRENCIES),
+        client_timeout_s=free("client_timeout_s", CLIENT_TIMEOUTS_S),
+        env_options=transport | spec.env_options,
+        workload_options=spec.workload_options or mix,
+        target_options=dict(target.swarm_options(Random(f"{seed}/swarm/target"))) | spec.target_options,
+    )
+
+
+def _part(names: Sequence[str], rng: Random) -> tuple[str, ...]:
+    """At least one of these and at most FAMILIES_MAX, in their order."""
+    kept = set(rng.sample(range(len(names)), rng.randint(1, min(FAMILIES_MAX, len(names)))))
+    return tuple(name for number, name in enumerate(names) if number in kept)
+
+
+def _survived(target: Target) -> tuple[str, ...]:
+    """The faults that the target claims to survive and that the simulation can do, as the command line names them."""
+    found = []
+    for name in sorted(target.fault_model.survives - LASTING):
+        family, _, variant = name.partition("/")
+        if family in families() and "sim" in fault_table.environments_with(families()[family], variant):
+            found.append(name.replace("/", ":"))
+    return tuple(found)

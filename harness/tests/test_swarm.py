@@ -1,0 +1,105 @@
+"""Swarms: what each seed draws is within the model, can be run again from its own command line, and is the seed's alone."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+
+from checkers.verdict import Validity
+from harness.campaign import swarm, sweep
+from harness.campaign.command_line import command_line
+from harness.cli import run_command
+from harness.errors import USAGE
+from harness.run import plan
+from harness.spec import RunSpec
+
+SWARM = RunSpec(env="sim", swarm=True, time_limit_s=10.0)
+SEEDS = range(1, 61)
+
+
+def test_every_drawn_scenario_can_be_run_and_none_is_a_swarm() -> None:
+    drawn = [sweep.spec_of_seed(SWARM, seed) for seed in SEEDS]
+    for spec in drawn:
+        plan.prepare(spec)
+        assert not spec.swarm
+    assert drawn == [sweep.spec_of_seed(SWARM, seed) for seed in SEEDS]
+    for field in (
+        "nodes",
+        "nemesis",
+        "rate_hz",
+        "concurrency",
+        "fault_share",
+        "client_timeout_s",
+        "workload_options",
+        "env_options",
+        "target_options",
+    ):
+        values = {str(getattr(spec, field)) for spec in drawn}
+        assert len(values) > 1, f"{field} is the same for all seeds"
+    assert {len(spec.nodes) for spec in drawn} == set(range(2, 8))
+    assert {len(spec.nemesis) for spec in drawn} == set(range(1, 6))
+
+
+def test_what_differs_from_the_default_stays_and_moves_nothing_else() -> None:
+    fixed: dict[str, Any] = {
+        "nodes": ("a", "b", "c"),
+        "rate_hz": 7.0,
+        "workload_options": {"read": 1, "write": 1, "cas": 1},
+        "target_options": {"pre_vote": "true"},
+        "env_options": {"transport": "stream"},
+    }
+    for seed in SEEDS:
+        free = swarm.drawn(SWARM, seed)
+        spec = swarm.drawn(RunSpec(env="sim", swarm=True, time_limit_s=10.0, nemesis=("kill", "pause"), **fixed), seed)
+        for field, value in fixed.items():
+            if field != "target_options":
+                assert getattr(spec, field) == value
+        assert spec.target_options["pre_vote"] == "true"
+        assert set(spec.nemesis) <= {"kill", "pause"}
+        assert (spec.concurrency, spec.client_timeout_s) == (free.concurrency, free.client_timeout_s)
+        assert spec.target_options == free.target_options | {"pre_vote": "true"}
+
+
+def test_shapes_have_the_nodes_that_they_need() -> None:
+    shaped = RunSpec(env="sim", swarm=True, nemesis=("partition:bridge", "partition:ring"))
+    for seed in SEEDS:
+        assert len(swarm.drawn(shaped, seed).nodes) >= 3
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_command_line_of_a_seed_runs_it_again(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = sweep.spec_of_seed(SWARM, seed)
+    seen: list[RunSpec] = []
+
+    def prepare(given: RunSpec, *_: Any, **__: Any) -> Any:
+        seen.append(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "prepare", prepare)
+    run_command(shlex.split(command_line(spec))[1:])
+    (again,) = seen
+    assert command_line(again) == command_line(spec)
+    assert (again.nodes, again.nemesis, again.env_options) == (spec.nodes, spec.nemesis, spec.env_options)
+
+
+def test_seeds_of_a_swarm_are_valid_or_prove_nothing() -> None:
+    results = list(sweep.sweep(SWARM, range(1, 5)))
+    assert [one.reason for one in results if sweep.is_finding(one)] == []
+    assert any(one.validity is Validity.VALID for one in results)
+
+
+def test_a_hunt_goes_on_behind_a_seed_that_proves_nothing() -> None:
+    """A run of half a second has no 100,000 ok ops."""
+    vacuous = RunSpec(env="sim", rate_hz=8.0, time_limit_s=0.5, vacuity={"ok_min": 100_000})
+    results = list(sweep.sweep(vacuous, range(1, 4), fail_fast=True))
+    assert [one.validity for one in results] == [Validity.UNKNOWN] * 3
+    found = list(sweep.sweep(RunSpec(env="sim", bugs=("no-fsync",), nemesis=("kill",)), range(1, 9), fail_fast=True))
+    assert found[-1].validity is Validity.INVALID
+    assert all(one.validity is Validity.VALID for one in found[:-1])
+
+
+def test_a_swarm_without_seeds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["test", "--env", "sim", "--swarm"]) == USAGE
+    assert "add --seeds" in capsys.readouterr().err
