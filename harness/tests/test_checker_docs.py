@@ -10,7 +10,7 @@ import pytest
 
 from checkers.evidence import Findings
 from checkers.verdict import Validity
-from harness.tests.command import SIM, themis
+from harness.tests.command import SIM, themis_process
 from harness.workloads.base import WorkloadContext
 from harness.workloads.claims import ClaimChecker, find_checker
 from histories.builder import h
@@ -45,6 +45,6 @@ def test_the_pages_checker_finds_what_it_is_for(mine: Path) -> None:
 
 
 def test_the_pages_command_runs(mine: Path) -> None:
-    ended = themis(*SIM, "--checker", "mine:never_back", "--store", mine / "store", cwd=mine)
+    ended = themis_process(*SIM, "--checker", "mine:never_back", "--store", mine / "store", cwd=mine)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "VALID    never_back" in ended.stdout

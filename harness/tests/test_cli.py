@@ -1,4 +1,4 @@
-"""The command as its user meets it: exit codes, bad input, Ctrl-C. Each test runs `python -m harness` as a process."""
+"""The command as its user meets it: exit codes, bad input, stored runs, sweeps. As a process where that could make a difference."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harness.cli import run_command
 from harness.cli import themis as themis_command
 from harness.environments.leftovers import processes_of_run
 from harness.tests.broken_target import MODULE as BROKEN
-from harness.tests.command import SIM, assert_refused, themis
+from harness.tests.command import SIM, assert_refused, themis, themis_process
 
 
 def test_a_valid_run_exits_0_and_keeps_everything(tmp_path: Path) -> None:
-    ended = themis(*SIM, "--nemesis", "partition,kill", "--store", tmp_path)
+    ended = themis_process(*SIM, "--nemesis", "partition,kill", "--store", tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     run = (tmp_path / "latest").resolve()
     names = {path.name for path in run.iterdir()}
@@ -32,7 +32,7 @@ def test_a_valid_run_exits_0_and_keeps_everything(tmp_path: Path) -> None:
 
 
 def test_a_violation_exits_1_and_inspect_says_which_read_in_words(tmp_path: Path) -> None:
-    ended = themis(*SIM, "--nemesis", "partition", "--bug", "stale-read", "--store", tmp_path)
+    ended = themis_process(*SIM, "--nemesis", "partition", "--bug", "stale-read", "--store", tmp_path)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     told = themis("inspect", "latest", "--store", tmp_path)
     assert told.returncode == 0
@@ -50,7 +50,7 @@ def test_a_run_that_tested_nothing_exits_2_and_says_vacuous(tmp_path: Path) -> N
 
 @pytest.mark.real
 def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Path) -> None:
-    ended = themis("test", "--target", BROKEN, "--time-limit", "1", "--store", tmp_path)
+    ended = themis_process("test", "--target", BROKEN, "--time-limit", "1", "--store", tmp_path)
     assert ended.returncode == 255, ended.stdout + ended.stderr
     assert "harness failure" in ended.stdout
     run = (tmp_path / "latest").resolve()
@@ -262,7 +262,7 @@ def test_a_sweep_explains_the_first_invalid_seed_without_a_second_run() -> None:
 def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = themis("node", "raft", "--id", "n1", "--listen", f"127.0.0.1:{port}", "--data-dir", tmp_path)
+        ended = themis_process("node", "raft", "--id", "n1", "--listen", f"127.0.0.1:{port}", "--data-dir", tmp_path)
     assert_refused(ended, str(port), "in use")
 
 
