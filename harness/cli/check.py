@@ -165,7 +165,7 @@ def check(
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
         options.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
-    if not loaded.has_real_time:
+    if not loaded.has_real_time and not (asked is not None and asked.consistency in consistencies.OF_REGISTERS):
         transactions.require_no_real_time(name_of(history), of_transactions, alone=asked is None and not checkers)
     to_do: dict[str, Callable[[], Verdict]] = {}
     if asked is not None and asked.consistency != LINEARIZABLE:

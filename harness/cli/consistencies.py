@@ -36,21 +36,31 @@ class Question(msgspec.Struct, frozen=True):
     def check(self, loaded: Loaded, states_max: int | None, time_limit_s: float | None) -> Callable[[], Verdict]:
         """The job that gives the verdict on anything but linearizability."""
         nil_reads = loaded.nil_reads_are_wildcards
+        initial = self.initial
+        if initial is None and loaded.format == "dbcop" and _begins_with_zeros(loaded):
+            initial = 0
         if self.consistency == SEQUENTIAL:
             assert self.model is not None
             return partial(
                 sequential,
                 loaded.history,
                 self.model,
-                initial=self.initial,
+                initial=initial,
                 states_max=states_max,
                 time_limit_s=time_limit_s,
                 nil_reads=nil_reads,
             )
-        options: Mapping[str, Any] = {"initial": self.initial, "nil_reads": nil_reads}
+        options: Mapping[str, Any] = {"initial": initial, "nil_reads": nil_reads}
         if self.consistency in GUARANTEES:
             return partial(session_guarantee, loaded.history, self.consistency, **options)
         return partial(causal, loaded.history, self.consistency, time_limit_s=time_limit_s, **options)  # type: ignore[arg-type]
+
+
+def _begins_with_zeros(loaded: Loaded) -> bool:
+    """Whether 0 was read and never written, and null never read: DBCop's histories begin with 0 in every key."""
+    steps = [step for op in loaded.history if op.f == "txn" and op.type == "ok" for step in op.value]
+    reads = [value for f, _, value in steps if f == "r"]
+    return 0 in reads and None not in reads and not any(f == "w" and value == 0 for f, _, value in steps)
 
 
 def question(

@@ -54,3 +54,27 @@ def test_what_is_there_at_first(tmp_path: Path) -> None:
 def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(tmp_path, BACK, "--consistency", "causel") == 254
     assert "did you mean 'causal'" in capsys.readouterr().err
+
+
+LONG_FORK = "w 0 0\nw 1 0\n=====\nw 0 1\n-----\nr 0 1\nr 1 0\n=====\nw 1 1\n-----\nr 1 1\nr 0 0\n"
+READ_ATOMIC_ALONE = "w 0 1\n-----\nw 0 2\n=====\nr 0 2\nw 1 1\n=====\nr 0 1\nr 1 1\n"
+WRITE = '{"write": true, "variable": 0, "value": 1}'
+READ = '{"write": false, "variable": 0, "value": %d}'
+DBCOP = '[[{"events": [%s], "success": true}, {"events": [%s], "success": true}]]'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("fork.txt", LONG_FORK, 0),
+        ("atomic.txt", READ_ATOMIC_ALONE, 1),
+        ("own.json", DBCOP % (WRITE, READ % 1), 0),
+        ("first.json", DBCOP % (READ % 0, WRITE), 0),
+        ("back.json", DBCOP % (WRITE, READ % 0), 1),
+    ],
+)
+def test_sessions_without_times(tmp_path: Path, name: str, text: str, code: int) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert run_command(["check", str(path), "--model", "causal"]) == code
+    assert run_command(["check", str(path), "--consistency", "sequential"]) == 254
