@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from harness import notation
 from harness.campaign.campaign_file import Campaign, read_campaign
 from harness.campaign.campaign_report import CampaignReport, as_data, as_junit, as_markdown, as_text, report_of
+from harness.campaign.engines import engine
 from harness.campaign.findings import read_known
 from harness.campaign.runner import CampaignRunner
 from harness.campaign.starting_file import STARTING_FILE
 from harness.campaign.state import CampaignFolder
-from harness.campaign.workers import worker_pool
 from harness.cli import options
 from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
@@ -30,6 +30,12 @@ from harness.store.runs import Store, write_atomically, write_json
 from histories.printing import line
 
 FOLDER = click.argument("campaign", default="latest")
+SCHEDULER = click.option(
+    "--scheduler",
+    default=None,
+    metavar="ADDRESS",
+    help="Simulate on the workers of this Dask scheduler, such as tcp://host:8786, instead of processes of this machine.",
+)
 
 
 @click.group()
@@ -63,11 +69,19 @@ def init(file: Path) -> int:
 @click.option("--budget", default=None, metavar="TIME", help="Instead of the file's: 90s, 30m, 8h.")
 @click.option("--seeds", default=None, metavar="FIRST..LAST", help="Of each combination, instead of the file's.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Instead of the file's number of processes.")
+@SCHEDULER
 @SHARE
 @STORE
 @JSON
 def run(
-    file: Path, budget: str | None, seeds: str | None, jobs: int | None, share: bool, store: Path, as_json: bool
+    file: Path,
+    budget: str | None,
+    seeds: str | None,
+    jobs: int | None,
+    scheduler: str | None,
+    share: bool,
+    store: Path,
+    as_json: bool,
 ) -> int:
     """Run the campaign in FILE.
 
@@ -82,20 +96,29 @@ def run(
         plan = replace(plan, seeds=(chosen.start, chosen.stop - 1))
     read_known(plan.known)  # Before anything runs.
     folder = CampaignFolder.create(store, plan)
-    return go_on(folder, plan, Store(store, is_shared=share), as_json)
+    return go_on(folder, plan, Store(store, is_shared=share), scheduler, as_json)
 
 
 @campaign.command()
 @FOLDER
 @click.option("--budget", default=None, metavar="TIME", help="In all, instead of the file's: 90s, 30m, 8h.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Instead of the file's number of processes.")
+@SCHEDULER
 @SHARE
 @STORE
 @JSON
-def resume(campaign: str, budget: str | None, jobs: int | None, share: bool, store: Path, as_json: bool) -> int:
+def resume(
+    campaign: str,
+    budget: str | None,
+    jobs: int | None,
+    scheduler: str | None,
+    share: bool,
+    store: Path,
+    as_json: bool,
+) -> int:
     """Go on with a campaign that was interrupted: CAMPAIGN is its folder or its name. What was done is not done again."""
     folder = CampaignFolder.find(store, campaign)
-    return go_on(folder, with_flags(folder.read(), budget, jobs), Store(store, is_shared=share), as_json)
+    return go_on(folder, with_flags(folder.read(), budget, jobs), Store(store, is_shared=share), scheduler, as_json)
 
 
 @campaign.command()
@@ -149,7 +172,7 @@ def with_flags(plan: Campaign, budget: str | None, jobs: int | None) -> Campaign
     return replace(plan, jobs=jobs or plan.jobs or os.cpu_count() or 1)
 
 
-def go_on(folder: CampaignFolder, plan: Campaign, store: Store, as_json: bool) -> int:
+def go_on(folder: CampaignFolder, plan: Campaign, store: Store, scheduler: str | None, as_json: bool) -> int:
     """Run what is left, shrink what was found, and report, whatever ends it."""
     status = StatusLine(sys.stderr)
     codes: set[int] = set()
@@ -163,10 +186,10 @@ def go_on(folder: CampaignFolder, plan: Campaign, store: Store, as_json: bool) -
         try:
             with ExitStack() as stack:
                 stack.enter_context(raising_interrupts())
-                executor = stack.enter_context(worker_pool(plan.jobs))
+                executor, jobs = stack.enter_context(engine(plan.jobs, scheduler))
                 runner = CampaignRunner(store, folder, plan, show=lambda counts: status.show(counts.words), say=say)
-                runner.run(executor, plan.jobs)
-                runner.shrink(executor, plan.jobs)
+                runner.run(executor, jobs)
+                runner.shrink(executor, jobs)
         except UsageError:
             raise
         except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was done so far counts, and is told
