@@ -300,10 +300,10 @@ class Ledger:
     def _compare(self, view: NodeView, begin: int, end: int) -> None:
         """Note the first of the positions begin..end-1 at which the node's log is not as committed; learn what was not known."""
         committed = self.committed
-        if begin >= end or (
-            begin >= committed.start
-            and view.entries(begin, end) == committed.entries[begin - committed.start : end - committed.start]
-        ):
+        if begin >= end:
+            return
+        start = committed.start
+        if begin >= start and view.entries(begin, end) == committed.entries[begin - start : end - start]:
             return
         for position in range(begin, end):
             ours, theirs = view.entry_at(position + 1), committed[position]

@@ -61,7 +61,7 @@ class Invocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["invoke", "sleep", "log"] = "invoke"
 
 
-class Context(msgspec.Struct, frozen=True):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """What a generator may know when it is asked. Threads are bits, so that restricting a context to some of them is
     one `and`.
 

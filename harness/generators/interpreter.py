@@ -49,6 +49,8 @@ class Interpreter:
     After `poll` or `complete`:
     wake_ns: when `poll` must be called again at the latest if nothing completes; None: only a completion brings more.
     finished: the generator is exhausted and nothing is outstanding, or the run was aborted.
+    needs_poll: after `complete`: `poll` may bring something before wake_ns, or say another wake_ns. Where it is false, a `poll`
+    would change nothing: the simulation, which would pay for many, leaves it out.
     A completion may make new ops possible, so `poll` should follow it; `stop` sets wake_ns to the present for the
     same reason.
     """
@@ -69,6 +71,7 @@ class Interpreter:
             raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
         self.wake_ns: int | None = 0
         self.finished = False
+        self.needs_poll = True
         self._generator: Generator | None = lift(generator)
         self._nodes = tuple(nodes)
         self._record = record
@@ -155,7 +158,8 @@ class Interpreter:
         # A signal handler may have stopped us half-way, after the generator was asked: then it must be asked again at
         # once.
         self.wake_ns = wake_ns if self._is_stopped == was_stopped else now_ns
-        self._see_whether_finished()
+        if self._generator is None:
+            self._see_whether_finished()
         return due
 
     def complete(
@@ -198,7 +202,15 @@ class Interpreter:
                 process + self._concurrency,
                 *self._processes[thread + 1 :],
             )
-        self._see_whether_finished()
+        generator = self._generator
+        if generator is None:
+            self.needs_poll = True
+            self._see_whether_finished()
+            return
+        if generator is not self._quiet:
+            self._quiet, self._quiet_until_ns = generator, generator.quiet_until_ns
+        quiet_ns = self._quiet_until_ns
+        self.needs_poll = quiet_ns <= now_ns or quiet_ns != self.wake_ns or self._is_stopped or bool(self._sleepers)
 
     def stop(self) -> None:
         """End the main phase: no more main ops; what follows it (heal, quiet period, final reads) still runs.

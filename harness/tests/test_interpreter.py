@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +19,7 @@ from harness import generators as gen
 from harness.bench.interpreter import measure
 from harness.generators import Context, Generator, GeneratorError, Invocation, Step
 from harness.generators.interpreter import Interpreter, InvalidCompletion
-from harness.generators.simulate import Ending, simulate
+from harness.generators.simulate import Ending, imperfect, simulate
 from harness.workloads.base import WorkloadContext
 from harness.workloads.register import RegisterOptions, RegisterWorkload
 from histories.faults import FaultResult
@@ -378,3 +380,48 @@ def test_the_bench_measures_what_it_says() -> None:
     figures = measure(ops_count=2_000)
     assert figures["ops"] == 2_000 + 10 * 20  # The final reads: ten keys, twenty threads.
     assert figures["ops_per_s"] > 1_000, "far below what any machine reaches; make bench has the real figure"
+
+
+class Promising(Interpreter):
+    """Asserts that a poll that is not needed changes nothing. kept, needed: how often it was not, and was, needed."""
+
+    kept = needed = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._needs_any = True
+
+    def complete(self, now_ns: int, invocation: Op, *args: Any, **kwargs: Any) -> None:
+        super().complete(now_ns, invocation, *args, **kwargs)
+        self._needs_any = self._needs_any or self.needs_poll
+
+    def poll(self, now_ns: int) -> Sequence[Op]:
+        wake_ns, needs_any, self._needs_any = self.wake_ns, self._needs_any, False
+        due = super().poll(now_ns)
+        if needs_any or wake_ns is None or now_ns >= wake_ns:
+            Promising.needed += 1
+        else:
+            assert (list(due), self.wake_ns, has_ended(self)) == ([], wake_ns, False)
+            Promising.kept += 1
+        return due
+
+
+def test_a_poll_that_is_not_needed_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients at a rate, faults beside them, sleeps, final reads, a stop in the middle."""
+    monkeypatch.setattr("harness.generators.simulate.Interpreter", Promising)
+    monkeypatch.setattr(Promising, "kept", 0)
+    monkeypatch.setattr(Promising, "needed", 0)
+    second = 1_000_000_000
+    for seed in range(6):
+        rng = Random(seed)
+        ops = RegisterWorkload().generator(WorkloadContext(RegisterOptions(), ("n1", "n2", "n3"), 4), rng)
+        strikes = gen.timed(*((rng.random() * 3, A) for _ in range(5)), (3.0, B))
+        main = gen.main_phase(gen.lasting(3, gen.clients(gen.rate(rng, 40, ops)), gen.nemesis(strikes), 5))
+        whole = gen.phases(main, gen.clients(gen.sleep(0.1)), gen.clients(gen.each_thread(gen.limit(2, gen.repeat(A)))))
+
+        def client(op: Op, rng: Random = rng) -> Ending:
+            return Ending(imperfect(op).type, int(rng.expovariate(20) * second), op.value)
+
+        simulate(whole, client, concurrency=4, seed=seed, stop_ns=None if seed % 2 else int(1.5 * second))
+    assert Promising.kept > 100
+    assert Promising.needed > 100

@@ -278,7 +278,8 @@ class SimEnvironment:
     def _finished(self, op: Op, outcome: Outcome, node: NodeId) -> None:
         assert self._interpreter is not None
         self._interpreter.complete(self.world.now_ns, op, outcome.type, outcome.value, outcome.error, node)
-        self._is_poll_due = True
+        if self._interpreter.needs_poll:
+            self._is_poll_due = True
 
     def statuses(self) -> Mapping[NodeId, Mapping[str, Any]]:
         """What the cores of running nodes say."""
