@@ -1,4 +1,5 @@
-"""The track record of the bug zoo: how soon the simulation finds each planted bug, and by what. One command writes docs/zoo.md.
+"""The track record of the bug zoo: how soon the simulation finds each planted bug, and by what. One command writes
+its section of docs/zoo.md.
 
     python -m harness.bench.zoo [--seeds 20] [--hunts 7] [--healthy 300] [--bug NAME] [--write docs/zoo.md]
 
@@ -23,11 +24,9 @@ from checkers.verdict import Validity, Verdict
 from harness.bench.simulation import STANDARD
 from harness.campaign import sweep
 from harness.spec import RunSpec
-from targets.raft.target import BUGS
-from targets.target import Bug
 
 HUNT_SEEDS = 1000
-"""Seeds between the beginnings of two hunts, and the most that one may take."""
+"""Seeds between the beginnings of two hunts."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -112,7 +111,8 @@ harness/tests/test_sim_raft.py says which."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One bug's record. found: of `seeds` seeds. hunts_cpu_s: the CPU seconds of each hunt. by: who found it, and how often."""
+    """One bug's record. found: of `seeds` seeds. hunts_cpu_s: the CPU seconds of each hunt, inf for one that found
+    nothing. by: who found it, and how often."""
 
     bug: str
     scenario: str
@@ -139,8 +139,8 @@ def _results(scenario: Scenario, seeds: Iterable[int], bugs: Sequence[str] = ())
         yield sweep.run_seed(scenario.spec(seed, bugs))
 
 
-def measure(bug: str, seeds: int, hunts: int) -> Row:
-    """The record of one bug: the share of the first `seeds` seeds, and `hunts` hunts behind them."""
+def measure(bug: str, seeds: int, hunts: int, hunt_seeds: int = HUNT_SEEDS) -> Row:
+    """The record of one bug: the share of the first `seeds` seeds, and `hunts` hunts of up to `hunt_seeds` seeds behind them."""
     seed, scenario = RAFT[bug]
     by: Counter[str] = Counter()
     for result in _results(scenario, range(1, seeds + 1), (bug,)):
@@ -150,10 +150,12 @@ def measure(bug: str, seeds: int, hunts: int) -> Row:
     for number in range(1, hunts + 1):
         cpu_s = 0.0
         first = number * HUNT_SEEDS + 1
-        for result in _results(scenario, range(first, first + HUNT_SEEDS), (bug,)):
+        for result in _results(scenario, range(first, first + hunt_seeds), (bug,)):
             cpu_s += result.cpu_s
             if result.validity is Validity.INVALID:
                 break
+        else:
+            cpu_s = math.inf
         costs.append(cpu_s)
     return Row(bug, scenario.name, seed, by.total(), seeds, tuple(costs), tuple(by.most_common()))
 
@@ -164,40 +166,35 @@ def healthy(scenario: Scenario, seeds: int) -> tuple[int, int]:
     return sum(result.validity is not Validity.VALID for result in results), seeds
 
 
-def row_text(row: Row, bug: Bug) -> str:
+def row_text(row: Row) -> str:
     """The row of the table."""
     by = ", ".join(f"{name} {count}" for name, count in row.by) or "-"
-    median = f"{statistics.median(row.hunts_cpu_s):.1f}" if row.hunts_cpu_s else "-"
-    slowest = f"{max(row.hunts_cpu_s):.1f}" if row.hunts_cpu_s else "-"
-    what = bug.summary.replace("|", "\\|")
-    return f"| `{row.bug}` | {row.scenario} {row.seed} | {row.found} of {row.seeds} | {median} | {slowest} | {by} | {what} |"
+    median = _seconds(statistics.median(row.hunts_cpu_s)) if row.hunts_cpu_s else "-"
+    slowest = _seconds(max(row.hunts_cpu_s)) if row.hunts_cpu_s else "-"
+    return f"| `{row.bug}` | {row.scenario} {row.seed} | {row.found} of {row.seeds} | {median} | {slowest} | {by} |"
 
 
-HEAD = """\
-# The bug zoo
+def _seconds(cpu_s: float) -> str:
+    return f"{cpu_s:.1f}" if math.isfinite(cpu_s) else "nothing found"
 
-Planted bugs prove that the harness finds bugs. Each is one place in the code, off by default, and chosen by `--bug NAME`;
-`targets/raft/bugs.py` says what is wrong, which rule of which paper it breaks, what must follow, and which faults expose it. Each
-has a fixed seed that finds it, which is a test.
-"""
+
+TITLE = "## raft"
 
 HOW = """\
-`python -m harness.bench.zoo {arguments} --write docs/zoo.md` wrote this page. *Seed* is the scenario and the fixed seed.
-*Found* counts, of the first seeds of the scenario, those that are INVALID; *by* says which invariant or checker said so. A *hunt*
-sweeps seeds until one is INVALID, from other seeds each time; its cost is in CPU seconds of the machine that wrote the page
-(hunts for each bug: {hunts}). An invariant ends a run at the step that violates it, which is why most bugs cost so little.
+`python -m harness.bench.zoo {arguments} --write docs/zoo.md` wrote this section; `targets/raft/bugs.py` says what is wrong with
+each, which rule of which paper it breaks, and which faults expose it. *Seed* is the scenario and the fixed seed, which is a test. *Found*
+counts, of the first seeds of the scenario, those that are INVALID; *by* says which invariant or checker said so. A *hunt* sweeps
+seeds until one is INVALID, from other seeds each time; its cost is in CPU seconds of the machine that wrote this (hunts for each
+bug: {hunts}). An invariant ends a run at the step that violates it, which is why most bugs cost so little.
 """
 
 
-def page(rows: Sequence[Row], healthies: Sequence[tuple[Scenario, int, int]], arguments: str) -> str:
-    """The whole page."""
+def section(rows: Sequence[Row], healthies: Sequence[tuple[Scenario, int, int]], arguments: str) -> str:
+    """The section of raft."""
     hunts = len(rows[0].hunts_cpu_s) if rows else 0
-    lines = [HEAD, HOW.format(arguments=arguments, hunts=hunts), "## raft", ""]
-    lines += [
-        "| bug | seed | found | median hunt | slowest hunt | by | what is wrong |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [row_text(row, BUGS[row.bug]) for row in rows]
+    lines = [TITLE, "", HOW.format(arguments=arguments, hunts=hunts)]
+    lines += ["| bug | seed | found | median hunt | slowest hunt | by |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [row_text(row) for row in rows]
     lines += [
         "",
         "Without a bug:",
@@ -209,6 +206,15 @@ def page(rows: Sequence[Row], healthies: Sequence[tuple[Scenario, int, int]], ar
     return "\n".join(lines) + "\n"
 
 
+def with_section(page: str, text: str) -> str:
+    """The page with this section in the place of the one that it had, or at its end."""
+    head, found, rest = page.partition(TITLE + "\n")
+    if not found:
+        return page.rstrip("\n") + "\n\n" + text
+    _, following, behind = rest.partition("\n## ")
+    return head + text + (following + behind if following else "")
+
+
 @click.command()
 @click.option("--seeds", default=20, show_default=True, help="Seeds of each bug that are counted.")
 @click.option("--hunts", default=7, show_default=True, help="Hunts for each bug.")
@@ -216,20 +222,23 @@ def page(rows: Sequence[Row], healthies: Sequence[tuple[Scenario, int, int]], ar
     "--healthy", "healthy_seeds", default=300, show_default=True, help="Seeds of each scenario without a bug."
 )
 @click.option("--bug", "bugs", multiple=True, type=click.Choice(sorted(RAFT)), help="Only these; repeatable.")
-@click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the page there.")
+@click.option(
+    "--write", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Put the section into this page."
+)
 def main(seeds: int, hunts: int, healthy_seeds: int, bugs: tuple[str, ...], write: Path | None) -> None:
     """Measure the bugs of raft in the simulation."""
     rows = []
     for bug in bugs or RAFT:
         rows.append(measure(bug, seeds, hunts))
-        click.echo(row_text(rows[-1], BUGS[bug]))
+        click.echo(row_text(rows[-1]))
     healthies = []
     for scenario in SCENARIOS if healthy_seeds else ():
         wrong, count = healthy(scenario, healthy_seeds)
         healthies.append((scenario, wrong, count))
         click.echo(f"{scenario.name}: {wrong} of {count} seeds are not VALID")
     if write is not None:
-        write.write_text(page(rows, healthies, f"--seeds {seeds} --hunts {hunts} --healthy {healthy_seeds}"))
+        arguments = f"--seeds {seeds} --hunts {hunts} --healthy {healthy_seeds}"
+        write.write_text(with_section(write.read_text(), section(rows, healthies, arguments)))
 
 
 if __name__ == "__main__":
