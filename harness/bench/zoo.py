@@ -9,6 +9,7 @@ What a row says of seeds and of checkers is the same on every machine; CPU times
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -181,11 +182,12 @@ def _seconds(cpu_s: float) -> str:
 TITLE = "## raft"
 
 HOW = """\
-`python -m harness.bench.zoo {arguments} --write docs/zoo.md` wrote this section; `targets/raft/bugs.py` says what is wrong with
-each, which rule of which paper it breaks, and which faults expose it. *Seed* is the scenario and the fixed seed, which is a test. *Found*
-counts, of the first seeds of the scenario, those that are INVALID; *by* says which invariant or checker said so. A *hunt* sweeps
-seeds until one is INVALID, from other seeds each time; its cost is in CPU seconds of the machine that wrote this (hunts for each
-bug: {hunts}). An invariant ends a run at the step that violates it, which is why most bugs cost so little.
+`python -m harness.bench.zoo {arguments} --write docs/zoo.md` wrote this section.
+`targets/raft/bugs.py` says what is wrong with each bug, which rule of which paper it breaks, and which faults expose it. *Seed* is
+the scenario and the fixed seed, which is a test. *Found* counts, of the first seeds of the scenario, those that are INVALID; *by*
+says which invariant or checker said so. A *hunt* sweeps seeds until one is INVALID, from other seeds each time; its cost is in CPU
+seconds of the machine that wrote this (hunts for each bug: {hunts}). An invariant ends a run at the step that violates it, which is
+why most bugs cost so little.
 """
 
 
@@ -218,6 +220,7 @@ def with_section(page: str, text: str) -> str:
 @click.command()
 @click.option("--seeds", default=20, show_default=True, help="Seeds of each bug that are counted.")
 @click.option("--hunts", default=7, show_default=True, help="Hunts for each bug.")
+@click.option("--hunt-seeds", default=HUNT_SEEDS, show_default=True, help="The most seeds that a hunt may take.")
 @click.option(
     "--healthy", "healthy_seeds", default=300, show_default=True, help="Seeds of each scenario without a bug."
 )
@@ -225,11 +228,13 @@ def with_section(page: str, text: str) -> str:
 @click.option(
     "--write", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Put the section into this page."
 )
-def main(seeds: int, hunts: int, healthy_seeds: int, bugs: tuple[str, ...], write: Path | None) -> None:
+def main(
+    seeds: int, hunts: int, hunt_seeds: int, healthy_seeds: int, bugs: tuple[str, ...], write: Path | None
+) -> None:
     """Measure the bugs of raft in the simulation."""
     rows = []
     for bug in bugs or RAFT:
-        rows.append(measure(bug, seeds, hunts))
+        rows.append(measure(bug, seeds, hunts, hunt_seeds))
         click.echo(row_text(rows[-1]))
     healthies = []
     for scenario in SCENARIOS if healthy_seeds else ():
@@ -237,7 +242,7 @@ def main(seeds: int, hunts: int, healthy_seeds: int, bugs: tuple[str, ...], writ
         healthies.append((scenario, wrong, count))
         click.echo(f"{scenario.name}: {wrong} of {count} seeds are not VALID")
     if write is not None:
-        arguments = f"--seeds {seeds} --hunts {hunts} --healthy {healthy_seeds}"
+        arguments = f"--seeds {seeds} --hunts {hunts} --hunt-seeds {hunt_seeds} --healthy {healthy_seeds}"
         write.write_text(with_section(write.read_text(), section(rows, healthies, arguments)))
 
 
