@@ -1,4 +1,9 @@
-"""`python -m checkers.bench [--quick] [--json] [--seed N]`: the grid and the growth, as a table or as JSON."""
+"""`python -m checkers.bench [--quick] [--full] [--json] [--seed N]`: everything that is measured of the checker, in one run.
+
+The grid of registers and their growth in wall seconds; then, in CPU seconds, which do not change when others use the machine,
+objects of every type before and after the monitors, the monitors of collections, and those of registers and append-only values,
+and transactions. Medians everywhere.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from checkers.bench import monitors, transactions
+from checkers.bench import monitors, object_table, registers, transactions
 from checkers.bench.grid import GRID, GROWTH, Row
 from checkers.bench.measure import Measurement, in_child
 
@@ -20,6 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="one run a row, nothing beyond 100,000 operations")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--seed", type=int, default=0, help="of the histories (default 0)")
+    parser.add_argument("--full", action="store_true", help="1,000,000 operations of every kind: half an hour more")
     options = parser.parse_args(arguments)
     rows_max, runs = (100_000, 1) if options.quick else (10**6, 5)
     is_decided = True
@@ -35,8 +41,16 @@ def main(arguments: list[str]) -> int:
             is_decided = is_decided and measured.verdict != "unknown"
             _print(_as_json(row, measured) if options.json else " ".join(_cells(row, measured)))
     if not options.json:
-        _print("\nMonitors, distinct values, CPU seconds:")
-    is_decided = monitors.table(quick=options.quick, as_json=options.json, seed=options.seed) and is_decided
+        _print("\nObjects of every type, before and after, CPU seconds:")
+    is_decided = object_table.table(runs=runs, as_json=options.json) and is_decided
+    if not options.json:
+        _print("\nCollections, distinct values, CPU seconds:")
+    is_decided = (
+        monitors.table(quick=options.quick, as_json=options.json, seed=options.seed, full=options.full) and is_decided
+    )
+    if not options.json:
+        _print("\nRegisters and append-only values, distinct values:")
+    is_decided = registers.table(quick=options.quick, as_json=options.json, full=options.full) and is_decided
     if not options.json:
         _print("\nTransactions:")
     is_decided = transactions.table(quick=options.quick, as_json=options.json, seed=options.seed) and is_decided

@@ -1,4 +1,4 @@
-"""`python -m checkers.bench.registers [--quick] [--json]`: registers and append-only values with distinct values.
+"""`python -m checkers.bench.registers [--quick] [--full] [--json]`: registers and append-only values with distinct values.
 
 From History in memory to verdict, without the explanation. CPU seconds beside wall seconds, because the first do not change when
 others use the machine; peak memory of the process, and what of it the history took.
@@ -18,6 +18,7 @@ import msgspec
 
 from checkers.bench.distinct import MODELS, Change, Kind, distinct
 from checkers.bench.measure import TIME_LIMIT_S, peak_mb
+from checkers.bench.monitors import MIDDLE
 from checkers.linearizability import linearizable, search_keys
 from checkers.models.registry import find
 
@@ -56,13 +57,15 @@ class Measured(msgspec.Struct, frozen=True):
     peak_mb: float
 
 
-def rows(operations_max: int) -> Iterator[Row]:
-    """The table's rows."""
+def rows(operations_max: int, *, full: bool = True) -> Iterator[Row]:
+    """The table's rows; not full: 1,000,000 operations only with MIDDLE processes, valid and swapped."""
     for kind in _KINDS:
         for operations in (1_000, 100_000, 1_000_000):
             for processes in (5, 20, 100):
                 # A change 40 operations apart is within the concurrency of 100 processes and a history of 1,000.
                 changes = _CHANGES if operations > 1_000 or processes < 100 else _CHANGES[:1]
+                if operations > 100_000 and not full:
+                    changes = _CHANGES[:2] if processes == MIDDLE else ()
                 yield from (
                     Row(kind, operations, processes, change) for change in changes if operations <= operations_max
                 )
@@ -110,21 +113,25 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="one run a row, nothing beyond 100,000 operations")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--row", help=argparse.SUPPRESS)
+    parser.add_argument("--full", action="store_true", help="1,000,000 operations with 5 and 100 processes as well")
     options = parser.parse_args(arguments)
-    runs = 1 if options.quick else 3
     if options.row:
+        runs = 1 if options.quick else 3
         sys.stdout.buffer.write(msgspec.json.encode(measure(msgspec.json.decode(options.row, type=Row), runs)))
         return 0
+    return 0 if table(quick=options.quick, as_json=options.json, full=options.full) else 1
+
+
+def table(*, quick: bool, as_json: bool, full: bool = False) -> bool:
+    """Measure and print every row. Whether all were decided."""
     is_decided = True
-    for row in rows(100_000 if options.quick else 1_000_000):
-        measured = _in_child(row, quick=options.quick)
+    for row in rows(100_000 if quick else 1_000_000, full=full):
+        measured = _in_child(row, quick=quick)
         is_decided = is_decided and measured.verdict != "unknown"
-        line = (
-            msgspec.json.encode({"row": row, "measured": measured}).decode() if options.json else _line(row, measured)
-        )
+        line = msgspec.json.encode({"row": row, "measured": measured}).decode() if as_json else _line(row, measured)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    return 0 if is_decided else 1
+    return is_decided
 
 
 def _in_child(row: Row, *, quick: bool) -> Measured:

@@ -6,8 +6,6 @@ Fields are read at the offsets that Op's member descriptors give. Whatever is un
 that is no small integer) is left to the pure encoder; values that are unusual are frozen and compared in Python.
 """
 
-from array import array
-
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_AsTuple, PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_CheckExact
@@ -15,8 +13,9 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_TYPE
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.string cimport memcpy
 from libcpp.vector cimport vector
+
+from checkers.linearizability._columns cimport slice_of
 
 from checkers.models.model import Operation
 from histories.op import NEMESIS, Op, freeze
@@ -155,6 +154,7 @@ cdef class _Encoder:
     cdef tuple ops
     cdef bint refused, nil_reads
     cdef vector[int] call, end, kind, op, key, closed
+    cdef bint is_plain
     cdef Numbered numbered
     cdef list operations
     cdef dict keys
@@ -259,6 +259,7 @@ cdef class _Encoder:
                     )
                 )
             self.op.push_back(number)
+        self.is_plain = not values.odd
         return 0
 
     cdef dict parts(self, bint by_key, entries_class):
@@ -306,21 +307,13 @@ cdef class _Encoder:
             found[key] = entries_class(
                 self.ops,
                 self.operations,
-                column(op, begin[k], begin[k + 1]),
-                column(call, begin[k], begin[k + 1]),
-                column(end, begin[k], begin[k + 1]),
-                column(returns, returns_begin[k], returns_begin[k + 1]),
+                slice_of(op, begin[k], begin[k + 1]),
+                slice_of(call, begin[k], begin[k + 1]),
+                slice_of(end, begin[k], begin[k + 1]),
+                slice_of(returns, returns_begin[k], returns_begin[k + 1]),
+                self.is_plain,
             )
         return found
-
-
-cdef column(const vector[int]& values, int begin, int end):
-    found = array("i", bytes((end - begin) * sizeof(int)))
-    cdef int[::1] view
-    if end > begin:
-        view = found
-        memcpy(&view[0], values.data() + begin, (end - begin) * sizeof(int))
-    return found
 
 
 def encode(ops, bint by_key, bint refused, bint nil_reads, entries_class, malformed, types, wildcard_fs):

@@ -238,8 +238,11 @@ def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:
 
 def _told_apart(parts: dict[Any, Entries], model: Model) -> dict[Any, Entries]:
     """The same entries, with no two values of different types that are equal (typed.py)."""
-    operations = next(iter(parts.values())).operations if parts else []  # All keys share the list.
-    apart = told_apart(operations, model)
+    if not parts:
+        return parts
+    first = next(iter(parts.values()))  # All keys share the list of operations.
+    operations = first.operations
+    apart = told_apart(operations, model, is_plain=first.is_plain)
     if apart is operations:
         return parts
     return {key: Entries(part.ops, apart, part.op, part.call, part.end, part.returns) for key, part in parts.items()}

@@ -7,8 +7,10 @@ so intervals are closed at both ends wherever the history's reader put the calls
 
 from __future__ import annotations
 
+import gc
 from array import array
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, overload
 
@@ -53,9 +55,10 @@ class Entries(Sequence[Entry]):
     op: int32[n], index into operations. call: int32[n], ascending. end: int32[n], the position of the completion when
     it counts as a return, -1 when there is none, -2 - p when the completion at position p is an `info`.
     returns: int32[m], the completed entries in order of their returns.
+    is_plain: the values are known to be integers, texts, None, and lists of these: no two of different types are equal.
     """
 
-    __slots__ = ("call", "end", "op", "operations", "ops", "returns")
+    __slots__ = ("call", "end", "is_plain", "op", "operations", "ops", "returns")
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Entries(Sequence[Entry]):
         call: array[int],
         end: array[int],
         returns: array[int],
+        is_plain: bool = False,
     ) -> None:
         self.ops = ops
         self.operations = operations
@@ -72,6 +76,7 @@ class Entries(Sequence[Entry]):
         self.call = call
         self.end = end
         self.returns = returns
+        self.is_plain = is_plain
 
     def __len__(self) -> int:
         return len(self.op)
@@ -160,6 +165,24 @@ def entries_by_key(history: History, *, refused: bool = False, nil_reads: bool =
 
 
 def _encode(history: History, *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
+    with _collector_paused():
+        return _encoded(history, by_key=by_key, refused=refused, nil_reads=nil_reads)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage is looked for meanwhile: encoding makes tuples and no cycles, and each look goes through the whole history."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _encoded(history: History, *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
     if native.encoder is not None and not native.is_pure_forced():
         encoded: dict[Any, Entries] | None = native.encoder.encode(
             history.ops, by_key, refused, nil_reads, Entries, _malformed, _types, WILDCARD_FS
@@ -173,7 +196,8 @@ def _encode(history: History, *, by_key: bool, refused: bool, nil_reads: bool) -
 
 def encode_pure(ops: Sequence[Op], *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
     """The pure twin of the native encoder, and its specification."""
-    calls, ends = _intervals(ops)
+    events = ((None if op.process == NEMESIS else op.process, op.type == "invoke") for op in ops)
+    calls, ends = _intervals(events, lambda position: ops[position].f)
     known: dict[Hashable, int] = {}
     operations: list[Operation] = []
     parts: dict[Any, tuple[array[int], array[int], array[int]]] = {}
@@ -205,7 +229,11 @@ def encode_pure(ops: Sequence[Op], *, by_key: bool, refused: bool, nil_reads: bo
 
 def encode_columns(ops: OpColumns, *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Entries]:
     """As `encode_pure`, without making an op: a long history's columns already have numbers for values."""
-    calls, ends = _intervals_of(ops)
+    events = (
+        (None if process == BY_NEMESIS else process, type_ == INVOKE)
+        for process, type_ in zip(ops.process, ops.type, strict=True)
+    )
+    calls, ends = _intervals(events, lambda position: ops.things[ops.f[position]])
     things, types, fs, keys, values = ops.things, ops.type, ops.f, ops.key, ops.value
     wildcards = {number for number in set(fs) if things[number] in WILDCARD_FS} if nil_reads else set()
     operations: list[Operation] = []
@@ -251,47 +279,31 @@ def encode_columns(ops: OpColumns, *, by_key: bool, refused: bool, nil_reads: bo
     return encoded
 
 
-def _intervals_of(ops: OpColumns) -> tuple[array[int], array[int]]:
-    """As `_intervals`."""
-    calls, ends = array("i"), array("i")
-    open_: dict[int, int] = {}
-    for position, (process, type_) in enumerate(zip(ops.process, ops.type, strict=True)):
-        if process == BY_NEMESIS:
-            continue
-        if type_ == INVOKE:
-            if process in open_:
-                f = ops.things[ops.f[position]]
-                raise _malformed(position, "two-open", f"process {process} invoked {f} with an operation open")
-            open_[process] = len(calls)
-            calls.append(position)
-            ends.append(-1)
-        else:
-            opened = open_.pop(process, None)
-            if opened is None:
-                f = ops.things[ops.f[position]]
-                raise _malformed(position, "no-invocation", f"process {process} completed {f}, not invoked")
-            ends[opened] = position
-    return calls, ends
+def _intervals(
+    events: Iterable[tuple[Process | None, bool]], f_of: Callable[[int], object]
+) -> tuple[array[int], array[int]]:
+    """Positions of the clients' invocations, in order, and of their completions (-1: none).
 
-
-def _intervals(ops: Sequence[Op]) -> tuple[array[int], array[int]]:
-    """Positions of the clients' invocations, in order, and of their completions (-1: none)."""
+    events: of each op its process, None for the nemesis, and whether it is an invocation. f_of: the f at a position.
+    """
     calls, ends = array("i"), array("i")
     open_: dict[Process, int] = {}
-    for position, op in enumerate(ops):
-        process = op.process
-        if process == NEMESIS:
+    for position, (process, is_call) in enumerate(events):
+        if process is None:
             continue
-        if op.type == "invoke":
+        if is_call:
             if process in open_:
-                raise _malformed(position, "two-open", f"process {process} invoked {op.f} with an operation open")
+                detail = f"process {process} invoked {f_of(position)} with an operation open"
+                raise _malformed(position, "two-open", detail)
             open_[process] = len(calls)
             calls.append(position)
             ends.append(-1)
         else:
             opened = open_.pop(process, None)
             if opened is None:
-                raise _malformed(position, "no-invocation", f"process {process} completed {op.f}, not invoked")
+                raise _malformed(
+                    position, "no-invocation", f"process {process} completed {f_of(position)}, not invoked"
+                )
             ends[opened] = position
     return calls, ends
 

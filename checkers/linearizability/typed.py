@@ -8,7 +8,6 @@ own affair: its values stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Any
 
 from checkers.models.model import Model, Operation
@@ -43,15 +42,16 @@ class Typed:
         return repr(self.value)
 
 
-def told_apart(operations: list[Operation], model: Model) -> list[Operation]:
-    """The operations, place by place, with values that no two types share; the very list where that holds already."""
+def told_apart(operations: list[Operation], model: Model, *, is_plain: bool = False) -> list[Operation]:
+    """The operations, place by place, with values that no two types share; the very list where that holds already.
+
+    is_plain: all their values are known to be integers, texts, None, and lists of these.
+    """
     if not type(model).__module__.startswith("checkers.models."):
         return operations
     at_first: dict[Any, set[type]] = {}
     _collect(model.initial(), at_first)
-    types = set(map(type, map(attrgetter("argument"), operations)))
-    types |= set(map(type, map(attrgetter("result"), _valued(operations))))
-    if types.union(*at_first.values()) <= _PLAIN:
+    if set[type]().union(*at_first.values()) <= _PLAIN and (is_plain or _are_plain(operations)):
         return operations
     seen = {value: set(of_types) for value, of_types in at_first.items()}
     for operation in operations:
@@ -66,6 +66,17 @@ def told_apart(operations: list[Operation], model: Model) -> list[Operation]:
     if not kept:
         return operations
     return [_wrapped_operation(operation, kept) for operation in operations]
+
+
+def _are_plain(operations: list[Operation]) -> bool:
+    """Whether all values are plain, or lists of plain values: a quick look at the types alone."""
+    values = [operation.argument for operation in operations]
+    values += [operation.result for operation in _valued(operations)]
+    types = set(map(type, values))
+    if tuple in types:
+        types.discard(tuple)
+        types = types.union(*(set(map(type, value)) for value in values if type(value) is tuple))
+    return types <= _PLAIN
 
 
 def alike_keys(history: History) -> tuple[Any, Any] | None:

@@ -104,6 +104,12 @@ CASES: dict[str, Case] = {
 
 BY_HAND: dict[str, tuple[History, ...]] = {
     "queue": (
+        # 2 and 3 were gone before 1 was peeked at, although their dequeues returned later.
+        h(
+            "p0 invoke enqueue 1 | p1 invoke enqueue 2 | p1 ok enqueue 2 | p1 invoke enqueue 3 | p1 ok enqueue 3 |"
+            "p2 invoke dequeue | p3 invoke dequeue | p0 ok enqueue 1 | p0 invoke peek | p0 ok peek 1 |"
+            "p2 ok dequeue 2 | p3 ok dequeue 3 | p0 invoke dequeue | p0 ok dequeue 1"
+        ),
         # One crashed dequeue cannot take 1 before the queue is empty and 2 before 3 is at the front.
         h(
             "p0 invoke enqueue 1 | p0 ok enqueue 1 | p1 invoke dequeue | p0 invoke dequeue | p0 ok dequeue null |"
@@ -129,6 +135,12 @@ BY_HAND: dict[str, tuple[History, ...]] = {
         # 2 is above 1, so it is popped before 1 is, and no pop was called by then.
         h(
             "p0 invoke push 1 | p0 ok push 1 | p0 invoke push 2 | p0 ok push 2 | p0 invoke pop | p0 ok pop 1 | p0 invoke pop"
+        ),
+        # 3 and 4 may be pushed before 1, and then nothing need pop them; the order that is tried first has them above 1, where one
+        # crashed pop is not enough.
+        h(
+            "p0 invoke push 1 | p1 invoke push 2 | p1 ok push 2 | p1 invoke pop | p1 ok pop 2 | p1 invoke push 3 | p1 ok push 3 |"
+            "p1 invoke push 4 | p1 ok push 4 | p0 ok push 1 | p2 invoke pop | p0 invoke pop | p0 ok pop 1"
         ),
         # 1 is popped before 3 is pushed, and 2 before 1: the crashed pop comes too late. The monitor does not see it and must not
         # say that it fits.

@@ -39,7 +39,6 @@ MUTANTS: tuple[tuple[str, ModuleType, str, str], ...] = (
     ("queue", fifo, "bisect_left(ended, g) > bisect_right(self.calls, g)", "bisect_left(ended, g) > len(self.calls)"),
     ("queue", fifo, "bisect_left(ended, g) > bisect", "bisect_left(ended, g + 1) > bisect"),
     ("queue", fifo, "if at >= 0 and h[v] < values.d_lo[zones[at]]:", "if False:"),
-    ("queue", fifo, "if at >= 0 and d_lo[v] < values.d_lo[zones[at]]:", "if False:"),
     ("queue", fifo, "if values.take[v] >= 0 and h[v] < d_lo[v]:", "if False:"),
     ("queue", fifo, "values.e_lo[by_begin[at]] > values.e_hi[u]", "values.e_lo[by_begin[at]] > values.e_lo[u]"),
     ("queue", fifo, "if covered[g] or is_short", "if covered[g] and is_short"),

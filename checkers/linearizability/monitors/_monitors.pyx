@@ -11,9 +11,10 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.string cimport memcpy
 from libcpp.algorithm cimport sort
 from libcpp.vector cimport vector
+
+from checkers.linearizability._columns cimport column
 
 from checkers.linearizability.monitors import collection
 from checkers.linearizability.monitors.monitor import Decision, undecided
@@ -163,15 +164,6 @@ cdef decision(const Found& found, list values):
     return undecided(collection.PEEKED_NEVER_TAKEN)
 
 
-cdef column(const vector[int]& values):
-    found = array("i", bytes(values.size() * sizeof(int)))
-    cdef int[::1] view
-    if values.size():
-        view = found
-        memcpy(&view[0], values.data(), values.size() * sizeof(int))
-    return found
-
-
 cdef CEntries given(entries, vector[int]& kind, vector[int]& value, int value_count) except *:
     """The columns as the kernels see them; they belong to the arguments."""
     cdef const int[::1] call = entries.call if len(entries.call) else array("i", (0,))
@@ -221,7 +213,7 @@ def priority(entries, model):
     levels = collection.levels(said.values)
     if isinstance(levels, Decision):
         return levels
-    cdef const int[::1] level = array("i", levels or (0,))
+    cdef const int[::1] level = levels if len(levels) else array("i", (0,))
     cdef int level_count = max(levels, default=0) + 1
     cdef CEntries history = given(entries, said.kind, said.value, <int> len(said.values))
     cdef Found found

@@ -2,10 +2,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The native twin of blocks.arrange, with the interpreter lock released."""
 
-from array import array
-
-from libc.string cimport memcpy
 from libcpp.vector cimport vector
+
+from checkers.linearizability._columns cimport column
 
 from checkers.linearizability.monitors.blocks import Arranged
 
@@ -30,15 +29,6 @@ cdef extern from "blocks.hpp" namespace "themis" nogil:
 
 cdef const int* start(const int[::1] column):
     return &column[0] if column.shape[0] else NULL
-
-
-cdef column(const vector[int]& values):
-    found = array("i", bytes(values.size() * sizeof(int)))
-    cdef int[::1] view
-    if values.size():
-        view = found
-        memcpy(&view[0], values.data(), values.size() * sizeof(int))
-    return found
 
 
 def arrange(blocks):

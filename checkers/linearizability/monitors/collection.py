@@ -30,8 +30,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided
@@ -115,16 +117,18 @@ def put_twice(value: object) -> str:
     return f"{value!r} is put in more than once"
 
 
-def levels(values: Sequence[object]) -> list[int] | Decision:
+def levels(values: Sequence[object]) -> array[int] | Decision:
     """Value -> the rank of its priority among all."""
-    priorities: list[int] = []
-    for value in values:
-        priority = value[0] if isinstance(value, tuple) and len(value) == 2 else value
-        if type(priority) is not int:
+    priorities: list[Any] = [value[0] if isinstance(value, tuple) and len(value) == 2 else value for value in values]
+    for value, type_ in zip(values, map(type, priorities), strict=True):
+        if type_ is not int:
             return undecided(f"{value!r} has no priority that is a whole number")
-        priorities.append(priority)
-    rank = {priority: place for place, priority in enumerate(sorted(set(priorities)))}
-    return [rank[priority] for priority in priorities]
+    try:
+        ranks = np.unique(np.array(priorities, dtype=np.int64), return_inverse=True)[1]
+    except OverflowError:  # A priority beyond 64 bits.
+        rank = {priority: place for place, priority in enumerate(sorted(set(priorities)))}
+        return array("i", [rank[priority] for priority in priorities])
+    return array("i", ranks.astype(np.int32).tobytes())
 
 
 def _meaning(operation: Operation, is_crashed: bool, put: str, take: str) -> tuple[Kind | None, object]:

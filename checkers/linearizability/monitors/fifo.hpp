@@ -54,15 +54,10 @@ class Fifo {
     for (int v : zones_) begins.push_back(h_[v]);
     for (int v : taken_) {
       if (h_[v] < d_lo_[v]) continue;
-      auto at = std::lower_bound(begins.begin(), begins.end(), h_[v]) - begins.begin() - 1;
+      const auto at = std::lower_bound(begins.begin(), begins.end(), h_[v]) - begins.begin() - 1;
       if (at >= 0 && h_[v] < v_.d_lo[zones_[at]]) {
         zone_of_[v] = zones_[at];
         h_[v] = begins[at];
-      }
-      at = std::lower_bound(begins.begin(), begins.end(), d_lo_[v]) - begins.begin() - 1;
-      if (at >= 0 && d_lo_[v] < v_.d_lo[zones_[at]]) {
-        zone_of_[v] = zones_[at];
-        d_lo_[v] = v_.d_lo[zones_[at]];
       }
       if (v_.take[v] >= 0 && h_[v] < d_lo_[v]) {
         v_.AddWhole(v, core);

@@ -8,9 +8,10 @@ the front (by a peek or its take). So u *must* go before v when `e_hi(u) < e_lo(
 `h(u) < d_lo(v)`. The history without empties and crashed takes is linearizable exactly when this relation has no cycle.
 
 *Peeks normalised.* Where `h(v) < d_lo(v)`, v is at the front in all gaps between, so no other value is first seen or taken
-there: two such zones that overlap are a cycle of two, and a bound of another value inside a zone moves to its edge (`h` down
-to h(v), `d_lo` up to d_lo(v)). After that `h(w) < d_lo(v)` implies `h(w) <= h(v)`. In doubled numbers, with both bounds of v
-set to 2 h(v) + 1, the second relation is that of ordinary intervals.
+there: two such zones that overlap are a cycle of two, and the h of another value inside a zone moves down to h(v). After that
+`h(w) < d_lo(v)` implies `h(w) <= h(v)`. In doubled numbers, with both bounds of v set to 2 h(v) + 1, the second relation is
+that of ordinary intervals. (A d_lo inside a zone could move up to d_lo(v), which changes nothing: no h is left between the two,
+no empty fits there, and v, which comes before, is taken at d_lo(v) or later.)
 
 *A cycle implies a cycle of two.* Both relations are interval orders: of a -> b and c -> d in one of them, a -> d or c -> b
 holds as well, and each is transitive. A shortest cycle therefore has no two edges of one relation unless it has only two
@@ -116,10 +117,6 @@ class _Fifo:
             if at >= 0 and h[v] < values.d_lo[zones[at]]:
                 self.zone_of[v] = zones[at]
                 h[v] = begins[at]
-            at = bisect_left(begins, d_lo[v]) - 1
-            if at >= 0 and d_lo[v] < values.d_lo[zones[at]]:
-                self.zone_of[v] = zones[at]
-                d_lo[v] = values.d_lo[zones[at]]
             if values.take[v] >= 0 and h[v] < d_lo[v]:
                 return [*values.whole(v), *values.whole(self.zone_of[v])]
         return []

@@ -171,6 +171,8 @@ class _Lifo:
                 continue
             g = values.e_lo[u]
             while g <= values.e_hi[u]:
+                assert owner[g] >= 0, "a gap is not covered"
+                assert values.d_lo[owner[g]] > g, "a gap is not covered"
                 core += values.whole(owner[g])
                 g = values.d_lo[owner[g]]
         return core

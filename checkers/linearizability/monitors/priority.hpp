@@ -285,10 +285,18 @@ class Priority {
       if (ends < v_.gaps) steps.push_back({ends, 0, place, 2, v_.take[v]});
     }
     for (size_t k = 0; k < v_.empties.size(); ++k) steps.push_back({empty_gap_[k], 1, 0, 0, v_.empties[k]});
-    std::sort(steps.begin(), steps.end());
+    // Few steps share a gap: they are counted into place, and only the steps of one gap are compared.
+    std::vector<int> begin(v_.gaps + 2, 0);
+    for (const Step& each : steps) ++begin[each.gap + 2];
+    for (int gap = 2; gap <= v_.gaps + 1; ++gap) begin[gap] += begin[gap - 1];
+    std::vector<Step> sorted(steps.size());
+    for (const Step& each : steps) sorted[begin[each.gap + 1]++] = each;
     std::vector<Placed> placed;
     placed.reserve(steps.size());
-    for (const Step& each : steps) placed.emplace_back(each.gap, each.position);
+    for (int gap = 0; gap < v_.gaps; ++gap) {
+      if (begin[gap + 1] - begin[gap] > 1) std::sort(sorted.begin() + begin[gap], sorted.begin() + begin[gap + 1]);
+    }
+    for (const Step& each : sorted) placed.emplace_back(each.gap, each.position);
     return v_.Order(placed);
   }
 

@@ -1,0 +1,18 @@
+# Columns of integers as Python's arrays, for each native module that makes some. Inline: there is nothing to be linked.
+
+from cpython cimport array
+from libc.string cimport memcpy
+from libcpp.vector cimport vector
+
+
+cdef inline slice_of(const vector[int]& values, int begin, int end):
+    """The numbers in values[begin:end] as an array("i")."""
+    cdef array.array found = array.clone(array.array("i"), end - begin, zero=False)
+    if end > begin:
+        memcpy(found.data.as_ints, values.data() + begin, (end - begin) * sizeof(int))
+    return found
+
+
+cdef inline column(const vector[int]& values):
+    """All the numbers as an array("i")."""
+    return slice_of(values, 0, <int> values.size())
