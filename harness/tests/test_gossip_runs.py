@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from checkers.verdict import Validity
 from harness.campaign import sweep
+from harness.cli import run_command
 from harness.spec import RunSpec
 from targets.gossip.target import BUGS
 
@@ -108,6 +110,14 @@ def test_the_track_record(bug: str) -> None:
     result = sweep.run_seed(of(seed, bugs=(bug,), **changes))
     assert result.validity is Validity.INVALID
     assert f"{checker}: " in result.reason
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workload", KINDS)
+def test_nodes_that_are_processes_converge(workload: str, tmp_path: Path) -> None:
+    """The first such run found digests that no message could carry: each exchange was refused, and no node said so."""
+    options = ("--nemesis", "partition,kill,clock", "--time-limit", "8", "--seed", "3", "--store", str(tmp_path))
+    assert run_command(["test", "--target", "gossip", "--env", "local", "--workload", workload, *options]) == 0
 
 
 @pytest.mark.soak

@@ -1,7 +1,7 @@
 """All keys of one node, in ranges with a digest each, so that two nodes find where they differ (Demers et al. 1987, §1.3).
 
 A range is what a hash of the key says; its digest is the exclusive or of a hash of each key with its state. So a digest is kept
-up to date key by key, and equal digests mean equal ranges, but for one chance in 2^63.
+up to date key by key, and equal digests mean equal ranges, but for one chance in 2^62.
 """
 
 from __future__ import annotations
@@ -60,4 +60,4 @@ class KeyStates:
 
 def _hash(key: Key, state: AnyState) -> int:
     text = msgspec.json.encode((key, state))
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 2

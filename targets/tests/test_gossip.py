@@ -16,6 +16,7 @@ from targets.gossip.options import GossipOptions
 from targets.gossip.session import GossipSession
 from targets.gossip.target import TARGET
 from targets.session import Ask, Call, NoReply, Outcome
+from targets.wire import INTEGER_MAX
 
 MEMBERS = ("n1", "n2", "n3")
 T = TypeVar("T")
@@ -182,6 +183,14 @@ def test_a_silent_peer_is_suspected_until_it_is_heard_again() -> None:
     assert core.status()["suspected"] == ["n2", "n3"]
     core.step(0, Received("n2", Summary("n2", False, tuple(core.states.digests), Context(), {"n2": 1}, 0)))
     assert core.status()["suspected"] == ["n3"]
+
+
+def test_digests_and_stamps_fit_into_messages() -> None:
+    core = replica()
+    for value in range(200):
+        write(core, value, key=value)
+    assert max(core.states.digests) < INTEGER_MAX
+    assert core.clock.stamp(4_102_444_800_000_000_000) < INTEGER_MAX, "in the year 2100"
 
 
 # --- the session ------------------------------------------------------------------------------------------------------

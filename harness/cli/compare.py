@@ -1,0 +1,189 @@
+"""`themis compare`: the CAP trade-off of several targets and modes as one table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.campaign import comparison
+from harness.campaign.command_line import command_line
+from harness.campaign.comparison import Compared, Subject
+from harness.cli import options
+from harness.cli.progress import StatusLine
+from harness.errors import HARNESS, INVALID, VALID, UsageError, unknown_name
+from harness.run import plan
+from harness.run.execute import execute, run_into
+from harness.run.interruption import raising_interrupts
+from harness.run.sinks import MemorySink
+from harness.spec import RunSpec
+from harness.store.runs import Result, Store
+from histories import jsonl
+from histories.history import History
+from histories.printing import line
+from targets import registry as targets
+from targets.target import Target
+
+REASON_MAX = 160
+
+
+@click.command()
+@click.argument("subjects", nargs=-1, required=True, metavar="TARGET[:OPTION=VALUE,...]...")
+@click.option("--nemesis", default="partition", show_default=True, help="Faults, separated by commas.")
+@click.option("--env", type=click.Choice(("sim", "local")), default="sim", show_default=True)
+@click.option("--workload", default=comparison.WORKLOAD, show_default=True, help="One on registers.")
+@click.option("--nodes", type=click.IntRange(2, 99), default=5, show_default=True)
+@click.option("--time-limit", type=options.budget_s, default=10.0, show_default=True, help="Seconds of each run.")
+@click.option(
+    "--rate", type=click.FloatRange(1, 100_000), default=100.0, show_default=True, help="Operations a second."
+)
+@click.option(
+    "--runs", type=click.IntRange(1, 10_000), default=None, help="Seeds of each. Default: 3 in sim, 1 in local."
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The first.")
+@click.option(
+    "--store", type=click.Path(path_type=Path), default=Path("store"), show_default=True, help="For runs in local."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+def compare(
+    subjects: tuple[str, ...],
+    nemesis: str,
+    env: str,
+    workload: str,
+    nodes: int,
+    time_limit: float,
+    rate: float,
+    runs: int | None,
+    seed: int,
+    store: Path,
+    as_json: bool,
+) -> int:
+    """Compare targets, each in all of its modes, under the same faults: what does each side of a partition still serve, and how
+    consistent is it?
+
+    A target's modes are the values of its option `mode` or `reads`; behind a colon you choose options yourself. Each subject
+    runs the same workload with the same seeds, and all histories are checked for every model (docs/eventual.md).
+
+    Exit code: 0 all runs kept what their target claims, 1 one did not, 254 bad usage, 255 a run failed in the harness.
+
+    \b
+    Examples:
+      themis compare raft gossip --nemesis partition
+      themis compare raft:reads=log gossip:mode=eventual --env local --time-limit 20 --json
+    """
+    base = RunSpec(
+        workload=workload,
+        nemesis=tuple(name for name in nemesis.split(",") if name),
+        env=env,
+        nodes=tuple(f"n{number}" for number in range(1, nodes + 1)),
+        time_limit_s=time_limit,
+        rate_hz=rate,
+    )
+    chosen = [(subject, target) for text in subjects for subject, target in _subjects(text)]
+    specs = [comparison.spec_for(base, subject, target) for subject, target in chosen]
+    if plan.prepare(specs[0]).workload.data_type != "register":
+        raise UsageError(
+            f"--workload {workload}: it is not about registers, the only objects that all models can be checked for"
+        )
+    seeds = range(seed, seed + (runs or (3 if env == "sim" else 1)))
+    status = StatusLine(sys.stderr)
+    began_s = time.monotonic()
+    rows: list[Compared] = []
+    with raising_interrupts():
+        for (subject, _), spec in zip(chosen, specs, strict=True):
+            compared = Compared(subject, plan.prepare(spec).claimed_model)
+            for each in seeds:
+                status.show(f"{subject.name}, seed {each}")
+                _run(compared, _with_seed(spec, each), store)
+            rows.append(compared)
+    status.clear()
+    if as_json:
+        options.echo_json(
+            {
+                "seconds": time.monotonic() - began_s,
+                "nemesis": nemesis,
+                "env": env,
+                "subjects": [row.as_data() for row in rows],
+            }
+        )
+    else:
+        options.echo("\n".join(table(rows)))
+    if any(row.harness for row in rows):
+        return HARNESS
+    return INVALID if any(row.claims_broken for row in rows) else VALID
+
+
+def _subjects(text: str) -> list[tuple[Subject, Target]]:
+    name = text.partition(":")[0]
+    try:
+        target = targets.find(name)
+    except LookupError:
+        raise unknown_name("target", name, targets.names()) from None
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{name}: {error}") from error
+    return [(subject, target) for subject in comparison.subjects(text, target.option_type)]
+
+
+def _with_seed(spec: RunSpec, seed: int) -> RunSpec:
+    fields: dict[str, Any] = {name: getattr(spec, name) for name in spec.__struct_fields__}
+    return RunSpec(**{**fields, "seed": seed})
+
+
+def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
+    result: Result
+    history: History
+    if spec.env == "sim":
+        sink = MemorySink(f"seed-{spec.seed}")
+        result = execute(plan.prepare(spec), sink)
+        history = sink.history()
+    else:
+        run, result = run_into(Store(store), plan.prepare(spec))
+        history = jsonl.read(run.history).history
+    comparison.take(compared, spec, result, history, command_line(spec))
+
+
+def table(rows: list[Compared]) -> list[str]:
+    """The comparison as lines of text."""
+    head = ("", "served", "majority side", "minority side", "recovers in", "p50", "p99", "strongest model kept")
+    cells = [head, *(_cells(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines.append("")
+    for row in rows:
+        _, refuted, seed, why = row.strongest()
+        if seed is not None:
+            lines.append(f"{row.subject.name} is not {refuted}, by seed {seed}: {line(why, REASON_MAX)}")
+            lines.append(f"  {row.commands[seed]}")
+        for why in row.claims_broken.values():
+            lines.append(f"{row.subject.name} breaks its claim, {row.claimed}: {line(why, REASON_MAX)}")
+        for why in row.harness:
+            lines.append(f"{row.subject.name}: the harness failed: {line(why, REASON_MAX)}")
+    return lines
+
+
+def _cells(row: Compared) -> tuple[str, ...]:
+    mean_ns = sum(row.recoveries_ns) / len(row.recoveries_ns) if row.recoveries_ns else None
+    return (
+        row.subject.name,
+        _percent(row.overall.value),
+        _percent(row.sides["majority"].value),
+        _percent(row.sides["minority"].value),
+        "-" if mean_ns is None else f"{mean_ns / 1e6:.0f} ms",
+        _ms(row.latency_ns(0.5)),
+        _ms(row.latency_ns(0.99)),
+        row.strongest()[0],
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _ms(value_ns: int | None) -> str:
+    return "-" if value_ns is None else f"{value_ns / 1e6:.1f} ms"
+
+
+COMMANDS = (compare,)

@@ -1,0 +1,64 @@
+"""`themis compare`: the table says what theory says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.campaign import comparison
+from harness.cli import run_command
+from targets.gossip.options import GossipOptions
+from targets.raft.options import RaftOptions
+
+SHORT = ("--runs", "1", "--time-limit", "5")
+
+
+def test_what_each_side_serves_and_how_consistent_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["compare", "raft:reads=log", "gossip:mode=eventual", *SHORT, "--json"]) == 0
+    raft, gossip = json.loads(capsys.readouterr().out)["subjects"]
+    assert raft["ok_share_by_side"]["minority"] == 0.0
+    assert raft["ok_share_by_side"]["majority"] > 0.9
+    assert raft["strongest_model"] == "linearizable"
+    assert raft["refuted"]["model"] == ""
+    assert min(gossip["ok_share_by_side"].values()) > 0.9
+    assert gossip["models"]["linearizable"] == "invalid"
+    assert gossip["strongest_model"] != "linearizable"
+    assert gossip["refuted"]["command"].startswith("themis test --env sim --target gossip")
+    assert raft["latency_ns"]["p99"] >= raft["latency_ns"]["p50"] > gossip["latency_ns"]["p50"] > 0
+
+
+def test_the_table_names_the_run_that_refutes_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["compare", "gossip:mode=eventual", *SHORT]) == 0
+    printed = capsys.readouterr().out
+    assert "minority side" in printed
+    assert "gossip mode=eventual is not " in printed
+    assert "  themis test --env sim --target gossip" in printed
+
+
+def test_a_target_is_compared_in_all_of_its_modes() -> None:
+    assert [subject.name for subject in comparison.subjects("gossip", GossipOptions)] == [
+        "gossip mode=eventual",
+        "gossip mode=session",
+        "gossip mode=causal",
+    ]
+    assert {"reads": "local"} in [subject.options for subject in comparison.subjects("raft", RaftOptions)]
+    (one,) = comparison.subjects("gossip:mode=causal,gossip_ms=10", GossipOptions)
+    assert one.options == {"mode": "causal", "gossip_ms": "10"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gosip",), "did you mean 'gossip'"),
+        (("gossip:mod=causal",), "mod"),
+        (("gossip:mode=",), "mode"),
+        (("gossip", "--workload", "shared-sets"), "it is not about registers"),
+        (("gossip", "--workload", "queue"), "no interface 'queue'"),
+        (("gossip", "--nemesis", "partitoin"), "partition"),
+        ((), "TARGET"),
+    ],
+)
+def test_bad_input_is_one_message(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["compare", *arguments]) == 254
+    assert words in capsys.readouterr().err
