@@ -113,6 +113,7 @@ def test_the_track_record(bug: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.real
 @pytest.mark.parametrize("workload", KINDS)
 def test_nodes_that_are_processes_converge(workload: str, tmp_path: Path) -> None:
     """The first such run found digests that no message could carry: each exchange was refused, and no node said so."""
