@@ -26,6 +26,8 @@ OK, INFO, FAIL = 0, 1, 2
 
 PROBLEMS_MAX = 1_000
 
+_UNFIT_KEYS = frozenset((bool, float))
+
 
 class UnfitTransactions(ValueError):
     """A history in which something is no transaction of the workload, or an assumption of the checker is broken.
@@ -133,13 +135,21 @@ def _problems(found: Transactions) -> list[Problem]:
         try:
             for step in steps:
                 f = step[0]
+                if step[1].__class__ in _UNFIT_KEYS:
+                    break
                 if f == write:
-                    if len(step) == 3:
+                    value = step[2]
+                    if len(step) == 3 and value is not None and value == value:
                         continue
                 elif f == "r":
                     if len(step) == 3:
                         value = step[2]
-                        if not is_append or value is None or value.__class__ is list or value.__class__ is tuple:
+                        if (
+                            (not is_append and value == value)
+                            or value is None
+                            or value.__class__ is list
+                            or value.__class__ is tuple
+                        ):
                             continue
                     elif len(step) == 2:
                         continue
@@ -163,6 +173,15 @@ def _named(steps: Any, workload: Workload) -> tuple[str, str]:
     for step in steps:
         if not _is_list(step) or len(step) not in (2, 3) or (len(step) == 2 and step[0] != "r"):
             return "micro-operation", f"{quoted(step)} is not [f, key, value]"
+        if step[1].__class__ in _UNFIT_KEYS:
+            return (
+                "micro-operation",
+                f"{quoted(step[1])} in {quoted(step)} is no key: 1, 1.0 and true could not be told apart",
+            )
+        if step[0] == write and (step[2] is None or step[2] != step[2]):
+            return "micro-operation", f"{quoted(step)} writes what a read could not tell from nothing"
+        if step[0] == "r" and len(step) == 3 and step[2] != step[2]:
+            return "micro-operation", f"{quoted(step)} read what is not equal to itself"
         if step[0] not in ("r", write):
             return "micro-operation", f"{quoted(step[0])} in {quoted(step)} is neither r nor {write}, as in {workload}"
         if step[0] == "r" and len(step) == 3 and step[2] is not None and not _is_list(step[2]):

@@ -142,6 +142,10 @@ def test_who_shows_an_order_is_part_of_the_evidence() -> None:
         ([[]], "micro-operation"),
         ([["r", "x", [], 1]], "micro-operation"),
         (["rxy"], "micro-operation"),
+        ([["append", "x", None]], "micro-operation"),
+        ([["append", "x", float("nan")]], "micro-operation"),
+        ([["append", True, 1]], "micro-operation"),
+        ([["r", 1.0, []]], "micro-operation"),
         ([["append", "x", 1], ["append", "x", 1]], "duplicate-append"),
     ],
 )
