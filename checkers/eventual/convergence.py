@@ -16,7 +16,7 @@ SHOWN_CHARS = 200
 
 
 def convergence(history: History, context: object = None, *, is_set: bool = False) -> Verdict:
-    """The last read of each key on each node, after the heal and the key's last update, returned the same everywhere.
+    """The last read of each key on each node, after the heal and the last update of any key, returned the same everywhere.
 
     is_set: reads return elements in any order. How long after the heal that has to hold is the run's quiet period: reads begin
     after it. UNKNOWN where a key with updates was not read in the end, or by fewer clients than there are nodes. stats: keys,

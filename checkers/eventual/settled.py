@@ -38,7 +38,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 def settled(history: History, compared: Compared = identity) -> Settled:
-    """The final reads: those that ended ok, and were invoked when the last fault op and the key's last update had ended.
+    """The final reads: those that ended ok, and were invoked when the last fault op and the last update of any key had ended.
 
     An update of unknown outcome has ended when its client gave it up. Values are compared as `compared` gives them.
     """
@@ -62,11 +62,11 @@ def settled(history: History, compared: Compared = identity) -> Settled:
             updated_ns[key] = op.time
         elif invoked.f == READ and op.type == "ok":
             reads.append((invoked, op))
+    begin_ns = max([quiet_ns, *updated_ns.values()])
     of_key: dict[Hashable, list[tuple[Op, Op]]] = {}
     for invoked, done in reads:
-        key = identity(invoked.key)
-        if invoked.time >= max(quiet_ns, updated_ns.get(key, 0)):
-            of_key.setdefault(key, []).append((invoked, done))
+        if invoked.time >= begin_ns:
+            of_key.setdefault(identity(invoked.key), []).append((invoked, done))
     finals = {key: _final(names[key], pairs, compared) for key, pairs in of_key.items()}
     readers = {done.process for pairs in of_key.values() for _, done in pairs}
     unread = tuple(names[key] for key in updated_ns if key not in finals)

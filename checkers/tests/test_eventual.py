@@ -51,6 +51,17 @@ CONVERGENCE = {
         (op(0, "write", 1), op(0, "read", 1), op(1, "read"), op(0, "write", 2), op(0, "read", 2), op(1, "read", 2)),
         VALID,
     ),
+    "reads before another key's last update count for nothing": (
+        (
+            op(0, "write", 1),
+            op(0, "read", 1),
+            op(1, "read"),
+            op(0, "write", 2, key="y"),
+            op(0, "read", 1),
+            op(1, "read", 1),
+        ),
+        UNKNOWN,
+    ),
     "one node alone": ((op(0, "write", 1), op(0, "read", 1)), UNKNOWN),
     "a node was not read in the end": (
         (op(0, "write", 1), op(2, "write", 2), op(0, "read", 1), op(1, "read", 1)),
