@@ -186,8 +186,8 @@ HOW = """\
 `targets/raft/bugs.py` says what is wrong with each bug, which rule of which paper it breaks, and which faults expose it. *Seed* is
 the scenario and the fixed seed, which is a test. *Found* counts, of the first seeds of the scenario, those that are INVALID; *by*
 says which invariant or checker said so. A *hunt* sweeps seeds until one is INVALID, from other seeds each time, and has found
-nothing after so many (`--hunt-seeds`); its cost is in CPU seconds of the machine that wrote this (hunts for each bug: {hunts}). An invariant ends a run at the step that violates it, which is
-why most bugs cost so little.
+nothing after so many (`--hunt-seeds`); its cost is in CPU seconds of the machine that wrote this (hunts for each bug: {hunts}).
+An invariant ends a run at the step that violates it, which is why most bugs cost so little.
 """
 
 
