@@ -323,7 +323,7 @@ MUTANTS = (
         "sweeps-go-on-after-a-violation",
         SWEEP,
         "            yield result\n"
-        "            if fail_fast and result.validity is not Validity.VALID:\n"
+        "            if fail_fast and is_finding(result):\n"
         "                return\n"
         "    finally:",
         "            yield result\n    finally:",
