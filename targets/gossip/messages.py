@@ -16,6 +16,11 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 # --- the client's route -----------------------------------------------------------------------------------------------
 
 
+LATEST_MAX = 1 << 60
+"""Of a client's stamp: what the clock reads in the year 2527. A client that names a later one would leave no room for stamps
+behind it."""
+
+
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """What every request has. context: what the client has seen. via: the node that it has the context from. latest: the greatest
     stamp that it has seen."""
@@ -23,7 +28,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     key: Key = None
     context: Context = EMPTY
     via: NodeId = ""
-    latest: Natural = 0
+    latest: Annotated[int, msgspec.Meta(ge=0, le=LATEST_MAX)] = 0
 
 
 class StoreRequest(Asked, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import pytest
 from targets.core import Effect, Halt, Persist, Received, Reply, Request, Send, SetTimer, Started, TimerFired
 from targets.gossip.contexts import Context
 from targets.gossip.core import Gossip
-from targets.gossip.messages import Answer, Checkpoint, Difference, Rumor, SetRequest, StoreRequest, Summary
+from targets.gossip.messages import LATEST_MAX, Answer, Checkpoint, Difference, Rumor, SetRequest, StoreRequest, Summary
 from targets.gossip.options import GossipOptions
 from targets.gossip.session import GossipSession
 from targets.gossip.target import TARGET
@@ -191,6 +191,11 @@ def test_digests_and_stamps_fit_into_messages() -> None:
         write(core, value, key=value)
     assert max(core.states.digests) < INTEGER_MAX
     assert core.clock.stamp(4_102_444_800_000_000_000) < INTEGER_MAX, "in the year 2100"
+
+
+def test_a_client_cannot_push_the_clock_out_of_range() -> None:
+    with pytest.raises(msgspec.ValidationError, match="latest"):
+        msgspec.convert({"f": "read", "latest": LATEST_MAX + 1}, StoreRequest)
 
 
 # --- the session ------------------------------------------------------------------------------------------------------
