@@ -149,6 +149,7 @@ class Node:
             on_failure=self._disk_failed,
         )
         self.request_codec: Codec[Any] = Codec(formats.request, REQUEST_DEPTH_MAX)
+        self._reply_codec: Codec[Any] = Codec(formats.reply)
         self._body_codecs: dict[str, Codec[Any]] = {
             route.path: Codec(route.body, REQUEST_DEPTH_MAX) for route in formats.clients if route.method == "POST"
         }
@@ -295,10 +296,17 @@ class Node:
     def request_by(self, route: ClientRoute, body: bytes) -> asyncio.Future[bytes]:
         """Take a request by one of the target's own routes; the future gives the answer's body. Raises BadBody."""
         request = route.request(self._body_codecs[route.path].decode(body) if route.method == "POST" else None)
+        if self.gateway is not None:
+            return self.loop.create_task(self._carried(self.gateway, route, request))
         number, future = self._opened()
         self._answers[number] = lambda reply: route.answer(request, reply)
         self.step(Request(number, request))
         return future
+
+    async def _carried(self, gateway: Gateway, route: ClientRoute, request: msgspec.Struct) -> bytes:
+        """The answer's body, of this node or of the one that must serve the request."""
+        body = encode(request)
+        return encode(route.answer(request, self._reply_codec.decode(await gateway.carry(body, self.request(body)))))
 
     def _ask_as_client(self, peer: str, body: bytes | None) -> asyncio.Future[Response | Exception]:
         """Put a request of the client route to a peer, showing the secret, so that it is passed on no further; the question for its

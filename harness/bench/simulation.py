@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from checkers.verdict import Validity
 from harness.campaign import sweep
@@ -39,6 +41,7 @@ def measure(seeds: int = SEEDS) -> Mapping[str, float]:
         "sim_virtual_s_per_cpu_s": statistics.median(result.virtual_s / result.cpu_s for result in results),
         "sim_ok_ops_per_cpu_s": statistics.median(result.result.counts["ok"] / result.cpu_s for result in results),
     }
+    figures["sim_paxos_to_raft"] = _paxos_to_raft(results)
     jobs = os.cpu_count() or 1
     one = _seeds_per_s(seeds, 1)
     figures["sim_seeds_per_s_1_process"] = one
@@ -47,6 +50,18 @@ def measure(seeds: int = SEEDS) -> Mapping[str, float]:
         figures[f"sim_seeds_per_s_{jobs}_processes"] = many
         figures["sim_speed_up"] = many / one
     return figures
+
+
+def _paxos_to_raft(of_raft: Sequence[sweep.SeedResult]) -> float:
+    """Virtual seconds a CPU second of Multi-Paxos on the same scenario, as a share of Raft's."""
+    spec = msgspec.structs.replace(STANDARD, target="paxos", target_options={})
+    of_paxos = list(sweep.sweep(spec, [result.seed for result in of_raft]))
+    wrong = [f"seed {result.seed}: {result.reason}" for result in of_paxos if result.validity is not Validity.VALID]
+    assert not wrong, "; ".join(wrong)
+    speeds = [
+        statistics.median(result.virtual_s / result.cpu_s for result in results) for results in (of_paxos, of_raft)
+    ]
+    return speeds[0] / speeds[1]
 
 
 def _seeds_per_s(seeds: int, jobs: int) -> float:

@@ -48,7 +48,9 @@ def cluster() -> None:
 @click.option("--nodes", default="3", show_default=True, help="How many, or their names, comma separated.")
 @click.option("--env", type=click.Choice(["local"]), default="local", show_default=True, help="Where nodes run.")
 @click.option("--port", type=int, default=5000, show_default=True, help="Of the first node; the others have the next.")
-@click.option("--interface", default=None, help="What clients may ask of it. Default: kv where the target has it.")
+@click.option(
+    "--interface", default=None, help="What clients may ask of it. Default: one with routes of its own, else kv."
+)
 @click.option("--seed", type=int, default=None, help="Decides the nodes' own randomness. Default: a fresh one.")
 @NAME
 def up(
@@ -116,7 +118,9 @@ def _settings(
         if bug not in target.bugs:
             raise unknown_name(f"bug of {target_name}", bug, target.bugs)
     known = target.interfaces
-    chosen = interface or ("kv" if "kv" in known else min(known))
+    # Routes of a target's own are there for people: the interface that has them comes first.
+    spoken = [each for each in sorted(known) if target.formats(each).clients]
+    chosen = interface or (spoken[0] if spoken else "kv" if "kv" in known else min(known))
     if chosen not in known:
         raise unknown_name(f"interface of {target_name}", chosen, known)
     return Settings(

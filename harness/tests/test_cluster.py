@@ -243,12 +243,15 @@ def test_down_leaves_nothing(up: Up) -> None:
     assert up.terminal.themis("down").returncode == 254
 
 
-def test_ctrl_c_leaves_nothing_of_paxos_and_a_killed_cluster_does_not_stand_in_the_way(terminal: Terminal) -> None:
+@pytest.mark.parametrize("target", ["paxos", "paxos-single"])
+def test_ctrl_c_leaves_nothing_of_paxos_and_a_killed_cluster_does_not_stand_in_the_way(
+    terminal: Terminal, target: str
+) -> None:
     killed = Up(terminal, 8)
     killed.process.kill()
     killed.process.communicate(timeout=TIMEOUT_S)
     assert terminal.themis("status").returncode == 254
-    stopped = Up(terminal, 9, "--target", "paxos-single")
+    stopped = Up(terminal, 9, "--target", target)
     assert any("/paxos/propose" in line and "Hello Paxos" in line for line in stopped.told)
     hello = {"chosen": True, "value": "Hello Paxos"}
     assert stopped.post(1, {"value": "Hello Paxos"}, "/paxos/propose") == hello

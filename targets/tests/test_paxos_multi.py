@@ -17,7 +17,7 @@ from targets.paxos.multi.entries import Entry, Held
 from targets.paxos.multi.messages import Accept, AcceptReply, Learn, Learned, Poll, PollReply, Prepare, Promise
 from targets.paxos.multi.options import MultiOptions
 from targets.paxos.multi.proposer import Candidacy
-from targets.paxos.multi.records import Accepted, Checkpoint
+from targets.paxos.multi.records import Accepted, Checkpoint, Drawn
 from targets.paxos.multi.snapshots import Incoming, Snapshot
 from targets.paxos.multi.target import BUGS, TARGET
 from targets.tests.paxos_stage import Letter, Stage, among
@@ -556,3 +556,15 @@ def test_letters_of_catching_up_say_where_they_are() -> None:
     answer = cluster.letters.pop()[2]
     assert isinstance(answer, Learned)
     assert [entry.command for entry in answer.entries] == [Write(key="x", value=1)]
+
+
+def test_a_ballot_is_on_disk_before_anyone_is_asked_under_it() -> None:
+    """PMS §2.5: a proposer writes the number that it is about to use before it sends anything under it."""
+    cluster = stage()
+    fall_silent(cluster, "n1", "n2")
+    cluster.fire("n1", "silence")
+    (poll,) = [message for _, to, message in cluster.letters if to == "n2" and isinstance(message, Poll)]
+    effects = cluster.step("n1", Received("n2", PollReply(poll.number, True, 0)))
+    kinds = [type(effect) for effect in effects]
+    assert kinds.index(Persist) < kinds.index(Send)
+    assert isinstance(next(effect.record for effect in effects if isinstance(effect, Persist)), Drawn)

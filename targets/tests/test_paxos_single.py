@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from histories.tracing import Chosen as ChosenEvent
+from targets.core import Persist, Received, Request, Send
 from targets.machines.consensus import ConsensusMachine, Learn, Propose
 from targets.machines.machine import Answer
 from targets.paxos.quorums import chosen_sizes, in_force
@@ -108,8 +109,6 @@ def test_a_promise_and_an_acceptance_outlive_a_crash() -> None:
 @pytest.mark.parametrize("answer", [Promise, AcceptReply])
 def test_an_acceptor_writes_before_it_answers(answer: type) -> None:
     """PMS §2.3, "stable storage": the record stands before the answer in the list of effects."""
-    from targets.core import Persist, Received, Send
-
     cluster = stage()
     question = Prepare(None, (1, "n2"), "n2") if answer is Promise else Accept(None, (1, "n2"), "a", "n2")
     kinds = [type(effect) for effect in cluster.step("n1", Received("n2", question))]
@@ -343,3 +342,13 @@ def test_the_machine_of_the_same_name_decides_once() -> None:
     assert copy.apply(Learn(key=1)) == "a"
     assert copy.apply(Propose(key=2, value="c")) == "c"
     assert machine.query(Learn(key=2)) is None
+
+
+def test_a_ballot_is_on_disk_before_anyone_is_asked_under_it() -> None:
+    """PMS §2.5: a proposer writes the number that it is about to use before it sends anything under it."""
+    cluster = stage()
+    effects = cluster.step("n1", Request(1, Propose(value="x")))
+    drawn = next(
+        at for at, effect in enumerate(effects) if isinstance(effect, Persist) and isinstance(effect.record, Drawn)
+    )
+    assert drawn < next(at for at, effect in enumerate(effects) if isinstance(effect, Send))

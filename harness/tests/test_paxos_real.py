@@ -1,0 +1,36 @@
+"""Paxos as real nodes, under real faults of the kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checkers.verdict import Validity
+from harness.run import execute, plan
+from harness.spec import RunSpec
+from harness.store.runs import Store
+
+WORKLOADS = {"paxos": "register", "paxos-single": "consensus"}
+
+
+@pytest.mark.linux
+@pytest.mark.real
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("env", ["netns", "docker"])
+@pytest.mark.parametrize("target", WORKLOADS)
+def test_paxos_is_valid_under_partitions_kills_pauses_and_clocks(target: str, env: str, tmp_path: Path) -> None:
+    spec = RunSpec(
+        env=env,
+        target=target,
+        workload=WORKLOADS[target],
+        nodes=("n1", "n2", "n3"),
+        nemesis=("partition", "kill", "pause", "clock"),
+        time_limit_s=8.0,
+        interval_s=2.0,
+        rate_hz=50.0,
+        seed=5,
+    )
+    _, result = execute.run_into(Store(tmp_path), plan.prepare(spec))
+    assert result.verdict.validity is Validity.VALID, result.verdict
+    assert not result.harness
