@@ -125,6 +125,11 @@ def test_multi_paxos_is_valid_under_every_fault_of_its_model() -> None:
     assert not not_valid(range(1, 2), **MULTI)
 
 
+def test_a_trace_that_a_crash_cut_off_is_no_violation() -> None:
+    """n4's acceptance was on disk and not traced when it died; the leader asked again, and a value was chosen with it."""
+    assert not not_valid(range(154, 155), **{**MULTI, "time_limit_s": 20.0})
+
+
 @pytest.mark.parametrize("campaign", [SNAPSHOTS, LEASES], ids=["snapshots", "leases"])
 def test_multi_paxos_is_valid_where_it_hurts(campaign: dict[str, Any]) -> None:
     assert not not_valid(range(1, 2), **campaign)

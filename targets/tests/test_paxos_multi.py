@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from histories.tracing import Accepted as AcceptedEvent
 from histories.tracing import Chosen as ChosenEvent
 from histories.tracing import Role, Snapshotted
 from targets.core import Persist, Received, Send, TimerFired
@@ -568,3 +569,16 @@ def test_a_ballot_is_on_disk_before_anyone_is_asked_under_it() -> None:
     kinds = [type(effect) for effect in effects]
     assert kinds.index(Persist) < kinds.index(Send)
     assert isinstance(next(effect.record for effect in effects if isinstance(effect, Persist)), Drawn)
+
+
+def test_an_acceptance_that_no_life_traced_is_traced_when_it_is_told_again() -> None:
+    """The crash came when the record was on disk and its trace was not out. The leader asks again, and the answer counts."""
+    cluster = stage()
+    message: Accept[Any] = Accept((4, "n3"), "n3", 1, (Entry((4, "n3")), Entry((4, "n3"))), 0, 7)
+    cluster.hand_over(("n3", "n1", message))
+    cluster.traces.clear()
+    cluster.restart("n1")
+    for _ in range(2):
+        cluster.hand_over(("n3", "n1", message))
+    assert [event.slot for _, event in cluster.told(AcceptedEvent)] == [1, 2]
+    assert len([record for record in cluster.disks["n1"] if isinstance(record, Accepted)]) == 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from histories.tracing import Accepted as AcceptedEvent
 from histories.tracing import Chosen as ChosenEvent
 from targets.core import Persist, Received, Request, Send
 from targets.machines.consensus import ConsensusMachine, Learn, Propose
@@ -352,3 +353,14 @@ def test_a_ballot_is_on_disk_before_anyone_is_asked_under_it() -> None:
         at for at, effect in enumerate(effects) if isinstance(effect, Persist) and isinstance(effect.record, Drawn)
     )
     assert drawn < next(at for at, effect in enumerate(effects) if isinstance(effect, Send))
+
+
+def test_an_acceptance_that_no_life_traced_is_traced_when_it_is_told_again() -> None:
+    """The crash came when the record was on disk and its trace was not out."""
+    cluster = stage()
+    cluster.hand_over(("n2", "n1", Accept(None, (1, "n2"), "a", "n2")))
+    cluster.traces.clear()
+    cluster.restart("n1")
+    for _ in range(2):
+        cluster.hand_over(("n2", "n1", Accept(None, (1, "n2"), "a", "n2")))
+    assert [event.command for _, event in cluster.told(AcceptedEvent)] == ["a"]

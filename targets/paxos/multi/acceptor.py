@@ -20,12 +20,14 @@ class Acceptor:
     Invariant: the ballot of what is held never exceeds `promised`.
     """
 
-    __slots__ = ("_bugs", "held", "promised")
+    __slots__ = ("_bugs", "_untold", "held", "promised")
 
     def __init__(self, bugs: frozenset[str]) -> None:
         self._bugs = bugs
         self.promised: Ballot = NO_BALLOT
         self.held: dict[int, tuple[Ballot, Entry[Any]]] = {}
+        self._untold: set[int] = set()
+        """Slots whose acceptance came from the disk: a crash may have come between its record and its trace."""
 
     # --- from the disk --------------------------------------------------------------------------------------------------
 
@@ -34,12 +36,14 @@ class Acceptor:
         self.promised = max(ballot, self.promised)
         for one in held:
             self.held[one.slot] = (one.ballot, one.entry)
+            self._untold.add(one.slot)
 
     def recover_accepted(self, record: Accepted[Any]) -> None:
         """The disk holds these acceptances."""
         self.promised = max(record.ballot, self.promised)
         for slot, entry in enumerate(record.entries, record.slot):
             self.held[slot] = (record.ballot, entry)
+            self._untold.add(slot)
 
     def forget(self, index: int) -> None:
         """A snapshot stands for the slots up to `index`."""
@@ -74,6 +78,8 @@ class Acceptor:
         # What it has already under this ballot came twice, and needs no second record.
         while count and held.get(slot + count - 1) == (ballot, entries[count - 1]):
             count -= 1
+        if self._untold:
+            self._tell(ballot, slot + count, entries[count:], out)
         if not count:
             return True
         for at, entry in enumerate(entries[:count], slot):
@@ -84,3 +90,10 @@ class Acceptor:
         else:  # Before the answer: what is chosen outlives every crash.
             out.append(Persist(Accepted(ballot, slot, tuple(entries[:count]))))
         return True
+
+    def _tell(self, ballot: Ballot, slot: int, entries: Sequence[Entry[Any]], out: list[Effect]) -> None:
+        """It says again that it accepted these, and may have traced that in no life: it does so now."""
+        for at, entry in enumerate(entries, slot):
+            if at in self._untold:
+                self._untold.discard(at)
+                out.append(Trace(AcceptedEvent(at, ballot, entry.command)))

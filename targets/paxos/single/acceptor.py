@@ -25,6 +25,8 @@ class Acceptor:
         self._bugs = bugs
         self._promised: dict[Key, Ballot] = {}
         self._accepted: dict[Key, Proposal] = {}
+        self._untold: set[Key] = set()
+        """Instances whose acceptance came from the disk: a crash may have come between its record and its trace."""
 
     def promised(self, key: Key) -> Ballot:
         """It accepts nothing below this."""
@@ -44,6 +46,7 @@ class Acceptor:
         self._promised[record.key] = max(record.ballot, self.promised(record.key))
         if isinstance(record, Accepted):
             self._accepted[record.key] = Proposal(record.ballot, record.value)
+            self._untold.add(record.key)
 
     def tell_recovered(self, out: list[Effect]) -> None:
         """Trace what the disk held: a crash may have come between a trace and its record."""
@@ -75,6 +78,9 @@ class Acceptor:
             self._accepted[key] = proposal
             out.append(Trace(AcceptedEvent(slot_of(key), ballot, value)))
             self._persist_accepted(key, ballot, value, out)
+        elif key in self._untold:
+            out.append(Trace(AcceptedEvent(slot_of(key), ballot, value)))
+        self._untold.discard(key)
         return AcceptReply(key, ballot, True, max(ballot, promised))
 
     def _persist_accepted(self, key: Key, ballot: Ballot, value: Any, out: list[Effect]) -> None:
