@@ -30,7 +30,7 @@ from histories.history import History
 from histories.loaded import paused_gc
 
 COMPONENTS_MAX = 100
-"""So many components with cycles are searched, the smallest first: each of them is proof enough."""
+"""Once something forbidden was found, no more than so many components with cycles are searched, the smallest first."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -153,9 +153,13 @@ def _cycles(
     cycles: list[Cycle] = []
     undecided: list[str] = []
     span = list(zip(found.begin, found.end, strict=True))
-    for label in sorted(members, key=lambda each: len(members[each]))[:COMPONENTS_MAX]:
+    is_broken = False
+    for count, label in enumerate(sorted(members, key=lambda each: len(members[each]))):
+        if is_broken and count >= COMPONENTS_MAX:
+            break
         result = Component(members[label], graph.transactions, edges[label], span).search(variants)
         cycles += result.cycles
+        is_broken = is_broken or any(cycle.name in forbidden for cycle in result.cycles)
         if result.undecided and set(result.undecided) & forbidden:
             undecided.append("cycle-search-timeout")
     return cycles, undecided

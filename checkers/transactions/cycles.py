@@ -131,7 +131,12 @@ class Component:
         for source, target in starts[:STARTS_MAX]:
             if best is not None and self.steps < STEPS_MAX // 2:
                 break
-            path = self._path(target, source, types, _within(label, label[source], label[source]))
+            try:
+                path = self._path(target, source, types, _within(label, label[source], label[source]))
+            except OutOfSteps:
+                if best is None:
+                    raise
+                break
             if path is not None:
                 path.append((source, through))
                 if best is None or self._length(path) < self._length(best):
@@ -157,7 +162,12 @@ class Component:
             if best is not None and (tried > STARTS_MAX or self._length(best) == 2):
                 break
             low, high = label[source], label[target]
-            path = self._path(target, source, types, _within(label, low, high))
+            try:
+                path = self._path(target, source, types, _within(label, low, high))
+            except OutOfSteps:
+                if best is None:
+                    raise
+                break
             if path is None:
                 continue
             path.append((source, RW))
@@ -203,7 +213,12 @@ class Component:
         for source, target in starts[:STARTS_MAX]:
             if best is not None and self.steps < STEPS_MAX // 2:
                 break
-            path = self._walk(out, kind, target, source, _within(label, label[source], label[source]))
+            try:
+                path = self._walk(out, kind, target, source, _within(label, label[source], label[source]))
+            except OutOfSteps:
+                if best is None:
+                    raise
+                break
             if path is not None:
                 walked = [(vertex % count, type) for vertex, type in path]
                 walked.append((source, RW))

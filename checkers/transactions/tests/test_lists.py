@@ -8,7 +8,8 @@ import pytest
 
 from checkers import Validity, Verdict
 from checkers.evidence import Findings
-from checkers.transactions import UnfitTransactions, Wanted, transactions
+from checkers.transactions import UnfitTransactions, Wanted, cycles, transactions
+from checkers.transactions.check import COMPONENTS_MAX
 from checkers.transactions.models import ruled_out
 from histories.history import History
 from histories.op import Op, OpType
@@ -171,6 +172,37 @@ def test_keys_and_elements_may_be_any_json() -> None:
     steps = [["append", key, element], ["r", key, [element]]]
     ops = [Op(0, 0, "invoke", 0, "txn", None, steps), Op(1, 1, "ok", 0, "txn", None, steps)]
     assert found(transactions(History(ops), "list-append")) == set()
+
+
+def test_what_is_forbidden_is_found_behind_any_number_of_what_is_not() -> None:
+    ops: list[Op] = []
+
+    def add(*transactions: list[list[Any]]) -> None:
+        for i, steps in enumerate(transactions):
+            asked = [[f, key, None if f == "r" else value] for f, key, value in steps]
+            ops.append(Op(len(ops), len(ops), "invoke", i, "txn", None, asked))
+        for i, steps in enumerate(transactions):
+            ops.append(Op(len(ops), len(ops), "ok", i, "txn", None, steps))
+
+    for n in range(2 * COMPONENTS_MAX):
+        x, y = f"x{n}", f"y{n}"
+        add([["r", x, []], ["append", y, 1]], [["r", y, []], ["append", x, 1]])
+    add(*([["append", i, 1], ["r", (i + 1) % 3, [1]]] for i in range(3)))
+    verdict = transactions(History(ops), "list-append", Wanted(("read-committed",)))
+    assert verdict.validity is Validity.INVALID
+    assert verdict.stats["reported"] == ["G1c"]
+
+
+def test_a_cycle_that_was_found_is_kept_when_the_budget_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = at_once(*(f"{a}+1 {b}=1" for a, b in zip("abcdef", "bcdefa", strict=True)))
+    for budget in range(1, 200):
+        monkeypatch.setattr(cycles, "STEPS_MAX", budget)
+        verdict = transactions(ring, "list-append", Wanted(("serializable",)))
+        if verdict.validity is Validity.UNKNOWN:
+            assert verdict.stats["reported"] == ["cycle-search-timeout"]
+        else:
+            assert verdict.stats["reported"] == ["G1c"]
+    assert verdict.validity is Validity.INVALID
 
 
 def test_no_dependency_at_all_is_unknown() -> None:
