@@ -466,7 +466,10 @@ class _Telling:
             if when not in mine:
                 mine.append(when)
         if not whens:
-            return Card("Which fault did it", "No fault was in force", "This failure needs no fault at that time.")
+            before = (
+                "Those before it are in the whole run." if not self._failure.ops else "It needs no fault at that time."
+            )
+            return Card("Which fault did it", "No fault was in force as it showed", before)
         told = list(whens)[:CARD_FAULTS_MAX]
         lines = [
             f"{line(title, 80)}: {seconds(began_ns)} to {_until(faults[title, began_ns])}, {', '.join(whens[title, began_ns])}."

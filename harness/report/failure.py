@@ -33,6 +33,7 @@ from harness.spec import RunSpec
 from harness.store.runs import Result
 from histories.history import History
 from histories.op import Op, OpType, Process
+from histories.printing import value
 from histories.units import NS_PER_S
 
 Role = Literal["failed", "core", "possible", "would fit", "shown"]
@@ -190,7 +191,7 @@ class _Look:
                 yield from (self._refuted(plain, each) for each in refuted)
                 yield from (_undecided(plain, each) for each in undecided if not refuted)
             case Invariants(violation=violation) if violation is not None:
-                notes = tuple(f"{word}: {value}" for word, value in violation.details.items())
+                notes = tuple(f"{word}: {value(seen, 200)}" for word, seen in violation.details.items())
                 promise = f"{violation.rule} (an invariant of the protocol)"
                 yield replace(
                     plain,
