@@ -25,7 +25,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="one run a row, nothing beyond 100,000 operations")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--seed", type=int, default=0, help="of the histories (default 0)")
-    parser.add_argument("--full", action="store_true", help="1,000,000 operations of every kind: half an hour more")
+    parser.add_argument(
+        "--full", action="store_true", help="1,000,000 operations of every kind as well, which takes long"
+    )
     options = parser.parse_args(arguments)
     rows_max, runs = (100_000, 1) if options.quick else (10**6, 5)
     is_decided = True

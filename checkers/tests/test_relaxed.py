@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from random import Random
@@ -9,9 +10,14 @@ from typing import Any
 
 import pytest
 
+from checkers import brute
 from checkers.evidence import Findings
+from checkers.linearizability.encode import entries
+from checkers.models.registry import find
 from checkers.relaxed import final_set, total_queue, unique_ids, unordered_queue
 from checkers.relaxed.identity import identity
+from checkers.tests.monitor_histories import SetMix, members, set_of
+from checkers.tests.monitor_histories import history as random_set
 from checkers.verdict import Validity
 from histories.builder import h
 from histories.history import History
@@ -298,3 +304,53 @@ def test_identity_tells_types_apart_and_not_orders() -> None:
     assert len({identity(value) for value in values}) == len(values)
     assert identity({"a": 1, "b": 2}) == identity({"b": 2, "a": 1})
     assert identity({1, 2, 3}) == identity({3, 2, 1})
+
+
+def final_set_agrees_with_brute_force(seeds: range) -> Counter[Validity]:
+    """How often each verdict came. Brute force looks for an order of all adds and of the last read alone."""
+    verdicts = Counter[Validity]()
+    for seed in seeds:
+        rng = Random(seed)
+        mix = SetMix(
+            add=4,
+            remove=0,
+            contains=0,
+            read=2,
+            crashed=rng.choice((0, 0.3)),
+            wrong=rng.choice((0, 0.4)),
+            refused=0.1,
+            value_count=4,
+        )
+        made = random_set(
+            find("set"),
+            set_of(mix),
+            mix,
+            rng,
+            operations=rng.randint(2, 7),
+            processes=rng.randint(1, 4),
+            answers=members,
+        )
+        part = entries(made)[:]
+        reads = [each for each in part if each.operation.f == "read" and not each.is_crashed]
+        verdict = final_set(made)
+        verdicts[verdict.validity] += 1
+        if not reads:
+            continue
+        last = max(reads, key=lambda each: each.ret)
+        if len(set(last.operation.result)) < len(last.operation.result):
+            continue  # An element twice is one element for this checker, and no set for the model.
+        kept = [each for each in part if each.operation.f == "add" or each is last]
+        is_valid = brute.linearization(kept, find("set")) is not None
+        assert verdict.validity is (Validity.VALID if is_valid else Validity.INVALID), (seed, *made)
+    return verdicts
+
+
+def test_final_set_agrees_with_brute_force() -> None:
+    verdicts = final_set_agrees_with_brute_force(range(500))
+    assert verdicts[Validity.VALID] > 100
+    assert verdicts[Validity.INVALID] > 15
+
+
+@pytest.mark.soak
+def test_final_set_agrees_with_brute_force_on_30_000_histories() -> None:
+    final_set_agrees_with_brute_force(range(1_000_000, 1_030_000))
