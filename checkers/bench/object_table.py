@@ -110,7 +110,7 @@ def table(names: Sequence[str] = (), *, runs: int = 3, time_limit_s: float = 20.
                     "by": by,
                 }
                 line = msgspec.json.encode(
-                    {"row": row, "history": changed, "before": before, "measured": measured}
+                    {"row": row._asdict(), "history": changed, "before": before, "measured": measured}
                 ).decode()
             else:
                 line = (
