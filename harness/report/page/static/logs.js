@@ -11,6 +11,7 @@ function showLogsAt(time) {
   if (!P.logs.length) return
   $('logs-say').textContent = `at ${seconds(time)}`
   P.logs.forEach((log, number) => {
+    if (!log.times[log.times.length - 1]) return // Its lines do not tell the run's time.
     let low = 0, high = log.times.length
     while (low < high) { const middle = (low + high) >> 1; if (log.times[middle] * 1e9 <= time + 1e6) low = middle + 1; else high = middle }
     const box = $(`log-${number}`)
