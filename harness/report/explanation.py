@@ -27,9 +27,12 @@ from harness.report.moments import (
 from harness.report.node_lives import Life
 from histories.printing import line, value
 from histories.tracing import Committed, Served, TraceRecord
+from histories.units import NS_PER_S
 
 MOMENTS_MAX = 12
 CARD_FAULTS_MAX = 4
+RESTART_NS_MAX = 5 * NS_PER_S
+"""How long after a kill is lifted the restarted node tells at the latest what its disk holds."""
 
 
 def explain(failure: Failure, traces: Sequence[TraceRecord], lives: dict[str, Life]) -> Explanation:
@@ -365,8 +368,18 @@ class _Telling:
         ]
 
     def _fault_on(self, node: str, time_ns: int) -> FailureFault | None:
-        """The fault that began last before the node went down, was in force on it then, and cuts no links."""
-        found = [fault for fault in self._in_force(time_ns) if node in fault.nodes and len(fault.sides) < 2]
+        """The fault that began last before the node went down, was in force on it then, and cuts no links.
+
+        Where no trace tells of the crash, the time is that of the restart, when the fault has just been lifted.
+        """
+        found = [
+            fault
+            for fault in self._failure.faults
+            if node in fault.nodes
+            and len(fault.sides) < 2
+            and fault.began_ns <= time_ns
+            and (fault.lifted_ns is None or time_ns <= fault.lifted_ns + RESTART_NS_MAX)
+        ]
         return max(found, key=lambda fault: fault.began_ns, default=None)
 
     # --- the first screen ---------------------------------------------------------------------------------------------
