@@ -11,6 +11,7 @@ import pytest
 from checkers.evidence import EndedNodes
 from harness.environments.sim.capabilities import KILL_WAIT_NS_MAX
 from harness.environments.sim.environment import SimEnvironment
+from harness.environments.sim.world import World
 from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, run_for, world_of
 from histories.tracing import Custom
 from targets.core import (
@@ -390,6 +391,27 @@ def test_timers_follow_the_nodes_own_rate() -> None:
     assert 49 <= ticks["n2"] <= 52
     assert 99 <= ticks["n3"] <= 102
     assert environment.cluster.clocks.rates() == {"n1": 2.0, "n2": 0.5, "n3": 1.0}
+
+
+def test_a_timer_without_delay_fires_at_once_and_never_in_the_past() -> None:
+    """A slow clock reads the same for several ns, the first of which are over."""
+    times_ns: list[int] = []
+    worlds: list[World] = []
+
+    def hurry(_core: Scripted, event: Event) -> Sequence[Effect]:
+        times_ns.extend(world.now_ns for world in worlds)
+        if isinstance(event, Received):
+            return [SetTimer("now", 0)]  # At a time that is no deadline of this node.
+        if isinstance(event, TimerFired) and event.name == "now":
+            return []
+        return [Send("n1", Word("now")), SetTimer("tick", 7 * MS + 1)]
+
+    environment, _ = world_of(hurry)
+    worlds.append(environment.world)
+    environment.cluster.clocks.set_rate({"n1": 0.3, "n2": 1.7})
+    run_for(environment, 10)
+    assert len(times_ns) > 1000
+    assert times_ns == sorted(times_ns)
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.25])

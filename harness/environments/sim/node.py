@@ -446,7 +446,8 @@ class Node:
             timer.deadline_ns = true_ns + clock.drift_ns
         else:
             timer.deadline_ns = deadline_ns = clock.monotonic_ns(world.now_ns) + max(0, delay_ns)
-            true_ns = clock.true_ns(deadline_ns)
+            # A slow clock reads the same for several ns: a timer without delay would be due at the first of them, in the past.
+            true_ns = max(world.now_ns, clock.true_ns(deadline_ns))
         if timer.armed_ns is None or true_ns < timer.armed_ns:
             timer.armed_ns = true_ns
             heappush(world.heap, (true_ns, world.next_seq(), self._timer_due, (timer, true_ns)))

@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Sequence[bytes]] = {
         b'{"f":"peek","key":"a"}',
     ),
     "lock": (b'{"f":"acquire","key":"a","value":"me"}', b'{"f":"release","key":"a","value":"me"}'),
+    "consensus": (b'{"f":"propose","key":"a","value":[1,"x"]}', b'{"f":"learn","key":"a"}'),
 }
 """Interface -> requests of its client route."""
 
