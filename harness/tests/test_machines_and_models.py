@@ -61,6 +61,7 @@ PAIRS: dict[str, tuple[str, str, Draw]] = {
         one_of(with_value("enqueue", [[2, 1], [1, 2], [2, 3]]), bare("dequeue"), bare("peek")),
     ),
     "lock": ("lock", "fenced-lock", one_of(with_value("acquire"), with_value("release"))),
+    "consensus": ("consensus", "consensus", one_of(with_value("propose"), bare("learn"))),
 }
 """What is done -> (machine, model, calls)."""
 
