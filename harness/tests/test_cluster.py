@@ -102,6 +102,7 @@ class Up:
     def __init__(self, terminal: Terminal, seed: int, *words: str) -> None:
         self.terminal = terminal
         self.port = free_port()
+        seed += 100 * os.getpid()  # Other tests of this file may run beside this one, in a process of their own.
         self.run_id = f"cluster-default-{seed}"
         self.process = terminal.begin("--port", str(self.port), "--seed", str(seed), *words)
         self.told: list[str] = []
@@ -158,7 +159,7 @@ def up(terminal: Terminal) -> Iterator[Up]:
         cluster.process.communicate(timeout=TIMEOUT_S)
 
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.real]
 
 
 def test_every_line_that_it_prints_for_curl_works(up: Up) -> None:
