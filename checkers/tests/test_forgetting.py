@@ -10,6 +10,7 @@ import pytest
 from checkers.invariants import Observers, Violation
 from checkers.invariants.committed_log import CommittedLog, Forgotten
 from checkers.invariants.ledger import in_words, plain
+from checkers.invariants.node_view import NodeView
 from histories.tracing import (
     Appended,
     Applied,
@@ -254,3 +255,14 @@ def test_memory_does_not_grow_with_the_log_but_for_a_digest_each() -> None:
     wrong = observers.observe(TraceRecord(3_002, "n3", Appended(1001, 1, ("wrong",))))
     assert wrong is not None
     assert wrong.rule == "log-matching"
+
+
+def test_a_log_that_differs_from_what_is_committed_is_kept_from_there_on() -> None:
+    committed = CommittedLog()
+    committed.extend([(1, "a"), (1, "b"), (2, "c")], (2, "n1"))
+    view = NodeView("n2", committed)
+    view.log = [(1, "a"), (1, "other"), (2, "c")]
+    view.fold(3)
+    assert view.start == 1
+    assert [view.entry_at(index) for index in (1, 2, 3)] == [(1, "a"), (1, "other"), (2, "c")]
+    assert view.lacks(2, (1, "b"))

@@ -285,11 +285,7 @@ MUTANTS = (
         'if op.process != NEMESIS or op.type == "invoke":',
         'if op.type == "invoke":',
         "what a client read could be taken for a fault",
-        (
-            "test_faults.py",
-            "test_clock_faults.py",
-            "test_partition_faults.py",
-        ),
+        ("test_faults.py",),
     ),
     Mutant(
         "appends-are-not-synced",
