@@ -19,6 +19,9 @@ from harness.environments.ssh.system_clock import SystemClock
 
 SECOND_NS = 1_000_000_000
 
+RUN = f"run-{os.getpid()}"
+"""The label of this process's runs: other tests of this file may run beside it, in a process of their own."""
+
 
 class Served:
     """A guard and its channel."""
@@ -26,7 +29,7 @@ class Served:
     def __init__(self, root: Path, silence_s: float = 60) -> None:
         self.root = root
         root.mkdir(parents=True)
-        command = [sys.executable, "-m", guard.__name__, "serve", str(root), "run-1", str(silence_s)]
+        command = [sys.executable, "-m", guard.__name__, "serve", str(root), RUN, str(silence_s)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def do(self, command: str, /, **arguments: Any) -> Any:
@@ -82,7 +85,7 @@ def test_with_its_channel_end_the_node_the_rules_and_the_guard(served: Served, t
     pid = served.spawn()
     assert (served.root / guard.NODE_PID).read_text() == labelled_processes.identity(pid)
     assert (served.root / guard.GUARD_PID).read_text() == labelled_processes.identity(served.process.pid)
-    assert [(found.pid, found.is_orphan) for found in labelled_processes.labelled("run-1")] == [(pid, False)]
+    assert [(found.pid, found.is_orphan) for found in labelled_processes.labelled(RUN)] == [(pid, False)]
     served.do("signal", node="n1", name="SIGSTOP")
     served.close()
     assert served.process.returncode == 0
@@ -212,7 +215,7 @@ def test_a_clock_that_cannot_be_restored_keeps_nothing_else_from_being_taken_bac
 
     monkeypatch.setattr(SystemClock, "restore", refused)
     (tmp_path / guard.UNDO).write_text(json.dumps(undo(tmp_path)))
-    held = guard.Guard(tmp_path, "run-1")
+    held = guard.Guard(tmp_path, RUN)
     with pytest.raises(PermissionError):
         held.close()
     assert not (tmp_path / "rule").exists()
