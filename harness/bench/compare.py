@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
-from harness.bench.simulation import STANDARD
 from harness.campaign.command_line import command_line
+from harness.zoo.raft import STANDARD
 
 
 def speed(checkout: str, seeds: int, core: int | None) -> float:

@@ -11,20 +11,7 @@ import msgspec
 
 from checkers.verdict import Validity
 from harness.campaign import sweep
-from harness.spec import RunSpec
-
-STANDARD = RunSpec(
-    env="sim",
-    target="raft",
-    target_options={"heartbeat_ms": 50, "election_ms_min": 150, "election_ms_max": 300},
-    nemesis=("partition", "kill", "pause", "loss", "clock"),
-    interval_s=4.0,
-    fault_share=0.5,
-    concurrency=10,
-    rate_hz=100.0,
-    time_limit_s=60.0,
-)
-"""Five Raft nodes for a virtual minute; history, trace, invariants, liveness and linearizability check included."""
+from harness.zoo.raft import STANDARD
 
 SEEDS = 6
 LEAST_SPEED = 40.0

@@ -14,101 +14,21 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
-from msgspec.structs import replace
 
 from checkers.evidence import Invariants
 from checkers.verdict import Validity, Verdict
-from harness.bench.simulation import STANDARD
 from harness.campaign import sweep
-from harness.spec import RunSpec
+from harness.zoo import raft
+from harness.zoo.scenario import Planted, Scenario
 
 HUNT_SEEDS = 1000
 """Seeds between the beginnings of two hunts."""
 
 
-class Scenario(msgspec.Struct, frozen=True):
-    """fields: what differs from the standard scenario of the simulation. why: what it is for."""
-
-    name: str
-    why: str
-    fields: dict[str, Any] = {}
-
-    def spec(self, seed: int, bugs: Sequence[str] = ()) -> RunSpec:
-        """The run of one seed."""
-        return replace(STANDARD, **self.fields, seed=seed, bugs=tuple(bugs))
-
-
-PLAIN = Scenario(
-    "standard", "five nodes for a virtual minute, under partitions, crashes, pauses, loss and wrong clocks"
-)
-WITH_LATE = Scenario(
-    "late",
-    "the standard scenario, and packets that arrive seconds late",
-    {"nemesis": ("partition", "kill", "pause", "loss", "clock", "late")},
-)
-FIGURE_8 = Scenario(
-    "figure-8",
-    "leaders change all the time, and what an old one sent arrives under a later one",
-    {
-        "nodes": ("n1", "n2", "n3"),
-        "nemesis": ("partition:primary", "late", "pause"),
-        "time_limit_s": 30.0,
-        "interval_s": 0.7,
-    },
-)
-SNAPSHOTS = Scenario(
-    "snapshots",
-    "snapshots all the time, in many chunks, some of them late or twice",
-    {
-        "nodes": ("n1", "n2", "n3"),
-        "nemesis": ("partition", "kill", "late", "duplicate", "disk:lose-unsynced"),
-        "target_options": {"snapshot_entries": 7, "snapshot_chunk_chars": 30},
-        "time_limit_s": 20.0,
-        "rate_hz": 150.0,
-        "interval_s": 2.0,
-        "fault_share": None,
-    },
-)
-LEASES = Scenario(
-    "leases",
-    "reads under a lease, on clocks that run up to four times as fast as others",
-    {
-        "nodes": ("n1", "n2", "n3"),
-        "nemesis": ("partition", "pause", "clock:drift"),
-        "target_options": {"reads": "lease"},
-        "workload_options": {"read": 10, "write": 4, "cas": 1},
-        "interval_s": 2.0,
-        "time_limit_s": 30.0,
-    },
-)
-SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES)
-
-RAFT: dict[str, tuple[int, Scenario]] = {
-    "stale-read": (1, PLAIN),
-    "reply-before-commit": (1, PLAIN),
-    "volatile-log": (2, PLAIN),
-    "vote-twice": (7, PLAIN),
-    "commit-by-count": (30, FIGURE_8),
-    "stale-append-reply-counted": (1, WITH_LATE),
-    "snapshot-loses-suffix": (3, SNAPSHOTS),
-    "vote-for-stale-log": (1, PLAIN),
-    "persist-after-send": (1, PLAIN),
-    "no-fsync": (1, PLAIN),
-    "truncate-committed": (1, WITH_LATE),
-    "ignore-term-in-append": (1, PLAIN),
-    "apply-before-commit": (1, PLAIN),
-    "heartbeat-commits-unmatched": (1, PLAIN),
-    "read-index-without-quorum": (8, PLAIN),
-    "read-before-own-term-commit": (4, WITH_LATE),
-    "reuse-index-after-restart": (1, PLAIN),
-    "lease-without-drift-bound": (15, LEASES),
-}
-"""Bug -> a seed that finds it, and in which scenario. Found by sweeps; a change of what any component draws makes others necessary:
-harness/tests/test_sim_raft.py says which."""
+BUGS = {planted.bug: planted for planted in raft.PLANTED}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -137,12 +57,12 @@ def found_by(verdict: Verdict) -> str:
 
 def _results(scenario: Scenario, seeds: Iterable[int], bugs: Sequence[str] = ()) -> Iterator[sweep.SeedResult]:
     for seed in seeds:
-        yield sweep.run_seed(scenario.spec(seed, bugs))
+        yield sweep.run_seed(scenario.spec(seed, *bugs))
 
 
-def measure(bug: str, seeds: int, hunts: int, hunt_seeds: int = HUNT_SEEDS) -> Row:
+def measure(planted: Planted, seeds: int, hunts: int, hunt_seeds: int = HUNT_SEEDS) -> Row:
     """The record of one bug: the share of the first `seeds` seeds, and `hunts` hunts of up to `hunt_seeds` seeds behind them."""
-    seed, scenario = RAFT[bug]
+    bug, scenario = planted.bug, planted.scenario
     by: Counter[str] = Counter()
     for result in _results(scenario, range(1, seeds + 1), (bug,)):
         if result.validity is Validity.INVALID:
@@ -158,7 +78,7 @@ def measure(bug: str, seeds: int, hunts: int, hunt_seeds: int = HUNT_SEEDS) -> R
         else:
             cpu_s = math.inf
         costs.append(cpu_s)
-    return Row(bug, scenario.name, seed, by.total(), seeds, tuple(costs), tuple(by.most_common()))
+    return Row(bug, scenario.name, planted.seed, by.total(), seeds, tuple(costs), tuple(by.most_common()))
 
 
 def healthy(scenario: Scenario, seeds: int) -> tuple[int, int]:
@@ -224,7 +144,7 @@ def with_section(page: str, text: str) -> str:
 @click.option(
     "--healthy", "healthy_seeds", default=300, show_default=True, help="Seeds of each scenario without a bug."
 )
-@click.option("--bug", "bugs", multiple=True, type=click.Choice(sorted(RAFT)), help="Only these; repeatable.")
+@click.option("--bug", "bugs", multiple=True, type=click.Choice(sorted(BUGS)), help="Only these; repeatable.")
 @click.option(
     "--write", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Put the section into this page."
 )
@@ -233,11 +153,11 @@ def main(
 ) -> None:
     """Measure the bugs of raft in the simulation."""
     rows = []
-    for bug in bugs or RAFT:
-        rows.append(measure(bug, seeds, hunts, hunt_seeds))
+    for bug in bugs or BUGS:
+        rows.append(measure(BUGS[bug], seeds, hunts, hunt_seeds))
         click.echo(row_text(rows[-1]))
     healthies = []
-    for scenario in SCENARIOS if healthy_seeds else ():
+    for scenario in raft.SCENARIOS if healthy_seeds else ():
         wrong, count = healthy(scenario, healthy_seeds)
         healthies.append((scenario, wrong, count))
         click.echo(f"{scenario.name}: {wrong} of {count} seeds are not VALID")

@@ -11,6 +11,8 @@ from checkers.verdict import Validity
 from harness.campaign import sweep
 from harness.cli import run_command
 from harness.spec import RunSpec
+from harness.zoo.gossip import PLANTED
+from harness.zoo.scenario import Planted
 from targets.gossip.target import BUGS
 
 FAULTS = ("partition", "kill", "loss", "clock")
@@ -66,50 +68,15 @@ def test_raft_keeps_all_of_it(claim: str) -> None:
     assert result.validity is Validity.VALID, result.reason
 
 
-MANY_KEYS = {"keys": 100, "final_rounds": 1}
-TRACK_RECORD: dict[str, tuple[int, str, dict[str, Any]]] = {
-    "lww-without-tie-break": (1, "convergence", {"mode": "eventual", "nemesis": ("partition",)}),
-    "lww-by-wall-clock": (1, "durability", {"nemesis": ("clock",)}),
-    "lost-tombstone": (1, "set-full", {"workload": "shared-sets", "nemesis": ("partition",)}),
-    "tombstone-collected-early": (2, "set-full", {"workload": "shared-sets", "nemesis": ("partition", "loss")}),
-    "counter-merged-by-sum": (1, "durability", {"workload": "shared-counters", "nemesis": ("partition",)}),
-    "digest-skips-ranges": (6, "convergence", {"nemesis": ("partition", "loss"), "time_limit_s": 10.0}),
-    "delivered-before-causes": (
-        2,
-        "causal",
-        {
-            "nemesis": ("slow", "loss"),
-            "rate_hz": 400.0,
-            "options": {"gossip_ms": 1000},
-            "workload_options": {"keys": 3},
-        },
-    ),
-    "context-dropped-on-failover": (5, "read-your-writes", {"mode": "session", "nemesis": ("kill", "partition")}),
-    "own-write-hidden": (
-        12,
-        "causal",
-        {"nemesis": ("partition",), "workload_options": MANY_KEYS, "time_limit_s": 10.0},
-    ),
-    "acknowledged-before-durable": (
-        10,
-        "causal",
-        {"nemesis": ("kill", "disk:slow"), "workload_options": MANY_KEYS, "time_limit_s": 10.0, "rate_hz": 400.0},
-    ),
-    "node-never-reached": (1, "convergence", {"nemesis": ("partition",)}),
-}
-"""Bug -> a seed that finds it, who says so, and what is changed of the scenario. Found by a sweep (docs/zoo.md)."""
-
-
 def test_every_bug_has_a_seed() -> None:
-    assert TRACK_RECORD.keys() == BUGS.keys()
+    assert {planted.bug for planted in PLANTED} == BUGS.keys()
 
 
-@pytest.mark.parametrize("bug", sorted(TRACK_RECORD))
-def test_the_track_record(bug: str) -> None:
-    seed, checker, changes = TRACK_RECORD[bug]
-    result = sweep.run_seed(of(seed, bugs=(bug,), **changes))
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.bug)
+def test_the_track_record(planted: Planted) -> None:
+    result = sweep.run_seed(planted.spec())
     assert result.validity is Validity.INVALID
-    assert f"{checker}: " in result.reason
+    assert f"{planted.by}: " in result.reason
 
 
 @pytest.mark.long

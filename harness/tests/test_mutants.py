@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from checkers.verdict import Validity
-from harness.bench.simulation import STANDARD
 from harness.campaign import sweep
 from harness.spec import RunSpec
 from harness.tests import mutants
+from harness.zoo.raft import STANDARD
 
 PLACES = list(enumerate(mutants.places()))
 SEEDS = range(1, 201)

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from checkers.evidence import Invariants
 from checkers.verdict import Validity
-from harness.bench.zoo import LEASES, RAFT, SNAPSHOTS
 from harness.campaign import sweep
 from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
@@ -28,6 +27,8 @@ from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.store.traces import read_traces
 from harness.tests.simulated import TraceSink
+from harness.zoo.raft import LEASES, PLANTED, SNAPSHOTS
+from harness.zoo.scenario import Planted
 from nemesis.registry import families
 from targets.raft.target import BUGS, RaftTarget
 
@@ -117,20 +118,19 @@ def test_leases_and_clocks_that_jump_are_refused_together() -> None:
 
 
 def test_every_bug_has_a_seed() -> None:
-    assert RAFT.keys() == BUGS.keys()
+    assert {planted.bug for planted in PLANTED} == BUGS.keys()
 
 
-@pytest.mark.parametrize("bug", RAFT)
-def test_the_track_record(bug: str) -> None:
-    seed, scenario = RAFT[bug]
-    result = sweep.run_seed(scenario.spec(seed, (bug,)))
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.bug)
+def test_the_track_record(planted: Planted) -> None:
+    result = sweep.run_seed(planted.spec())
     assert result.validity is Validity.INVALID
     assert result.reason
 
 
 def test_a_violated_invariant_ends_the_run_at_that_step() -> None:
     sink = TraceSink("violated")
-    verdict = execute(plan.prepare(of(RAFT["vote-twice"][0], bugs=("vote-twice",))), sink).verdict
+    verdict = execute(plan.prepare(of(7, bugs=("vote-twice",))), sink).verdict
     world = cast(SimEnvironment, sink.environment).world
     invariants = verdict.parts["invariants"]
     assert invariants.validity is Validity.INVALID

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.bench import zoo
-from harness.bench.zoo import PLAIN, Row
+from harness.bench.zoo import Row
+from harness.zoo.raft import PLAIN
 
 ROWS = [Row("no-fsync", "standard", 1, 3, 3, (0.1, 0.4), (("kept-commits", 2), ("durability", 1)))]
 SECTION = zoo.section(ROWS, [(PLAIN, 0, 5)], "--seeds 3")

@@ -1,0 +1,87 @@
+"""The bugs of targets/raft/bugs.py."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from harness.spec import RunSpec
+from harness.zoo.scenario import Planted, Scenario
+
+STANDARD = RunSpec(
+    env="sim",
+    target="raft",
+    target_options={"heartbeat_ms": 50, "election_ms_min": 150, "election_ms_max": 300},
+    nemesis=("partition", "kill", "pause", "loss", "clock"),
+    interval_s=4.0,
+    fault_share=0.5,
+    concurrency=10,
+    rate_hz=100.0,
+    time_limit_s=60.0,
+)
+"""Five Raft nodes for a virtual minute; history, trace, invariants, liveness and linearizability check included. The speed of the
+simulation is measured on it too (harness.bench.simulation)."""
+
+THREE = ("n1", "n2", "n3")
+
+PLAIN = Scenario(
+    "standard", "five nodes for a virtual minute, under partitions, crashes, pauses, loss and wrong clocks", STANDARD
+)
+WITH_LATE = Scenario(
+    "late",
+    "the standard scenario, and packets that arrive seconds late",
+    replace(STANDARD, nemesis=("partition", "kill", "pause", "loss", "clock", "late")),
+)
+FIGURE_8 = Scenario(
+    "figure-8",
+    "leaders change all the time, and what an old one sent arrives under a later one",
+    replace(STANDARD, nodes=THREE, nemesis=("partition:primary", "late", "pause"), time_limit_s=30.0, interval_s=0.7),
+)
+SNAPSHOTS = Scenario(
+    "snapshots",
+    "snapshots all the time, in many chunks, some of them late or twice",
+    replace(
+        STANDARD,
+        nodes=THREE,
+        nemesis=("partition", "kill", "late", "duplicate", "disk:lose-unsynced"),
+        target_options={"snapshot_entries": 7, "snapshot_chunk_chars": 30},
+        time_limit_s=20.0,
+        rate_hz=150.0,
+        interval_s=2.0,
+        fault_share=None,
+    ),
+)
+LEASES = Scenario(
+    "leases",
+    "reads under a lease, on clocks that run up to four times as fast as others",
+    replace(
+        STANDARD,
+        nodes=THREE,
+        nemesis=("partition", "pause", "clock:drift"),
+        target_options={"reads": "lease"},
+        workload_options={"read": 10, "write": 4, "cas": 1},
+        interval_s=2.0,
+        time_limit_s=30.0,
+    ),
+)
+SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES)
+
+PLANTED = (
+    Planted("stale-read", 1, PLAIN),
+    Planted("reply-before-commit", 1, PLAIN),
+    Planted("volatile-log", 2, PLAIN),
+    Planted("vote-twice", 7, PLAIN),
+    Planted("commit-by-count", 30, FIGURE_8),
+    Planted("stale-append-reply-counted", 1, WITH_LATE),
+    Planted("snapshot-loses-suffix", 3, SNAPSHOTS),
+    Planted("vote-for-stale-log", 1, PLAIN),
+    Planted("persist-after-send", 1, PLAIN),
+    Planted("no-fsync", 1, PLAIN),
+    Planted("truncate-committed", 1, WITH_LATE),
+    Planted("ignore-term-in-append", 1, PLAIN),
+    Planted("apply-before-commit", 1, PLAIN),
+    Planted("heartbeat-commits-unmatched", 1, PLAIN),
+    Planted("read-index-without-quorum", 8, PLAIN),
+    Planted("read-before-own-term-commit", 4, WITH_LATE),
+    Planted("reuse-index-after-restart", 1, PLAIN),
+    Planted("lease-without-drift-bound", 15, LEASES),
+)
