@@ -10,6 +10,7 @@ from targets.machines.machine import Machine
 
 BUILT_IN = {
     "kv": "targets.machines.kv:KvMachine",
+    "bank": "targets.machines.bank:BankMachine",
     "counter": "targets.machines.counter:CounterMachine",
     "set": "targets.machines.sets:SetMachine",
     "queue": "targets.machines.fifo_queue:QueueMachine",

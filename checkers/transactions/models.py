@@ -170,6 +170,11 @@ def implying_anomalies(anomalies: Iterable[str]) -> frozenset[str]:
     return _closure(_inverted_anomalies(), anomalies)
 
 
+def implied_models(models: Iterable[str]) -> frozenset[str]:
+    """These, and all weaker ones."""
+    return _closure(IMPLIED_MODELS, models)
+
+
 def forbidden_by(models: Iterable[str]) -> frozenset[str]:
     """The anomalies, special cases included, that a history which keeps all of these models does not have."""
     kept = _closure(IMPLIED_MODELS, (canonical(model) for model in models))

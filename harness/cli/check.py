@@ -13,11 +13,12 @@ import msgspec
 
 from checkers import Validity, Verdict, guarded, merge
 from checkers.evidence import CheckerCrash, Linearizability
+from checkers.isolation import WORKLOADS
 from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
 from checkers.models.model import Model
 from checkers.transactions import UnfitTransactions, Wanted
-from harness.cli import consistencies, options, transactions
+from harness.cli import consistencies, isolation, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
 from harness.cli.ending import note
 from harness.cli.progress import waiting
@@ -61,9 +62,9 @@ MISFITS_SHOWN = 20
 )
 @click.option(
     "--workload",
-    type=click.Choice(transactions.WORKLOADS),
+    type=click.Choice((*transactions.WORKLOADS, *WORKLOADS)),
     default=None,
-    help="Transactions: what their micro-operations [f, key, value] do.",
+    help="Transactions: what their micro-operations [f, key, value] do, or what the workload looks for (docs/transactions.md).",
 )
 @click.option(
     "--consistency-models",
@@ -77,6 +78,13 @@ MISFITS_SHOWN = 20
 @click.option(
     "--wfr-keys", is_flag=True, help="rw-register: assume that what a transaction writes follows what it read."
 )
+@click.option(
+    "--total-amount",
+    type=int,
+    default=None,
+    help="bank: the sum of all balances. Default: what was opened, or most reads.",
+)
+@click.option("--negative-balances", is_flag=True, help="bank: balances below zero are allowed.")
 @click.option("--checker", multiple=True, help="Run this checker: a name, or package.module:function; repeatable.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
 @click.option(
@@ -109,6 +117,8 @@ def check(
     sequential_keys: bool,
     linearizable_keys: bool,
     wfr_keys: bool,
+    total_amount: int | None,
+    negative_balances: bool,
     checker: tuple[str, ...],
     format_: Format | Literal["auto"],
     states: int | None,
@@ -138,6 +148,7 @@ def check(
       themis check history.edn --model multi-register --initial '{"x": 0, "y": 0}'
       themis check history.jsonl --consistency causal
       themis check history.edn --workload list-append --consistency-models serializable
+      themis check history.edn --workload bank --total-amount 100
       themis check history.jsonl --checker mine:never_back
       themis check history.edn --model cas-register --report failure.html
     """
@@ -146,15 +157,31 @@ def check(
     if initial is not None and model is None and consistency is None:
         raise UsageError("--initial says how the object of --model begins: name the model")
     asked = consistencies.question(model, consistency, initial, find_model)
+    of_isolation: isolation.Question | None = None
+    if workload is not None and workload in WORKLOADS:
+        if anomalies is not None or sequential_keys or linearizable_keys or wfr_keys:
+            raise UsageError(
+                f"--anomalies and the assumptions about keys are for {' and '.join(transactions.WORKLOADS)}"
+            )
+        of_isolation = isolation.question(
+            workload, consistency_models, total_amount, negative_balances=negative_balances
+        )
+    elif total_amount is not None or negative_balances:
+        raise UsageError("--total-amount and --negative-balances are of --workload bank")
     of_transactions = _transactions_asked(
-        workload, consistency_models, anomalies, sequential_keys, linearizable_keys, wfr_keys
+        None if of_isolation else workload,
+        None if of_isolation else consistency_models,
+        anomalies,
+        sequential_keys,
+        linearizable_keys,
+        wfr_keys,
     )
     checkers = claims.with_extra((), [claims.find_checker(name) for name in dict.fromkeys(checker)])
-    if asked is None and of_transactions is None and not checkers:
+    if asked is None and of_transactions is None and of_isolation is None and not checkers:
         raise UsageError(
             f"say what to check for: --model, one of {', '.join(registry.names())}; --consistency, one of "
             f"{', '.join(consistencies.NAMES)}; --workload, for transactions, one of "
-            f"{', '.join(transactions.WORKLOADS)}; or --checker"
+            f"{', '.join((*transactions.WORKLOADS, *WORKLOADS))}; or --checker"
         )
     try:
         with waiting(sys.stderr, "reading the history"):
@@ -179,6 +206,8 @@ def check(
         to_do[LINEARIZABLE] = partial(judge, loaded, specification, budget, observe=observe)
     if workload is not None and of_transactions is not None:
         to_do[workload] = partial(transactions.judge, loaded, workload, of_transactions)
+    if workload is not None and of_isolation is not None:
+        to_do[workload] = partial(of_isolation.judge, loaded)
     context = run_of(loaded.history, states, time_limit)
     for each in checkers:
         to_do[each.name] = partial(guarded, each.name, partial(each.check, loaded.history, context))

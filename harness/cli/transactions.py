@@ -13,6 +13,7 @@ from histories.loaded import Loaded
 from histories.printing import line
 
 WORKLOADS: tuple[str, ...] = ("list-append", "rw-register")
+"""Whole transactions, of any shape: all anomalies are looked for."""
 PROBLEMS_SHOWN = 20
 
 

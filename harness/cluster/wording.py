@@ -19,6 +19,7 @@ EXAMPLES: Mapping[str, Sequence[Any]] = {
     "queue": ({"f": "enqueue", "value": 1}, {"f": "dequeue"}),
     "stack": ({"f": "push", "value": 1}, {"f": "pop"}),
     "priority-queue": ({"f": "enqueue", "value": [1, "first"]}, {"f": "dequeue"}),
+    "bank": ({"f": "open", "value": {"alice": 10, "bob": 5}}, {"f": "read"}),
     "lock": ({"f": "acquire", "value": 1}, {"f": "release", "value": 1}),
 }
 """Interface -> bodies of its route that show what it does."""

@@ -28,8 +28,8 @@ from targets.node import CRASHED, MACHINE_FAILED
 
 FAULTS = ("partition", "kill", "pause", "loss", "clock")
 
-WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus")
-MACHINES = ("append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus")
+WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus", "bank")
+MACHINES = ("append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus", "bank")
 """A workload of each machine."""
 OF_OTHER_MODELS = ("txn-append", "txn-register", "shared-registers", "shared-counters", "shared-sets")
 """Workloads of transactions, and of systems that promise less than Raft; they ask for machines that others ask for too."""

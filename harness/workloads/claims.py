@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from checkers import isolation
 from checkers.causal import causal
 from checkers.causal.check import Strength
 from checkers.eventual import convergence, counters_kept, registers_kept
@@ -157,6 +158,20 @@ def _transaction_rows() -> Iterable[ClaimChecker]:
         yield ClaimChecker(kind, "linearizable", data_type, check)
 
 
+def check_isolation(name: str, history: History, context: WorkloadContext) -> Verdict:
+    """Whether the workload's anomaly is absent. A history that is none of this workload is UNKNOWN."""
+    try:
+        return isolation.WORKLOADS[name].check(history)
+    except UnfitTransactions as error:
+        return Verdict.unknown(f"the history cannot be checked as {name}: {error}", name)
+
+
+def _isolation_rows() -> Iterable[ClaimChecker]:
+    for name, row in isolation.WORKLOADS.items():
+        for model in ("linearizable", *row.models):
+            yield ClaimChecker(name, model, name, partial(check_isolation, name))
+
+
 BUILT_IN: tuple[ClaimChecker, ...] = (
     *(
         ClaimChecker("linearizable", "linearizable", data_type, partial(check_linearizable, model))
@@ -188,9 +203,12 @@ BUILT_IN: tuple[ClaimChecker, ...] = (
     ClaimChecker("final-set", "nothing-lost", "set", final_set),
     ClaimChecker("unique-ids", "unique", "ids", unique_ids),
     *_transaction_rows(),
+    *_isolation_rows(),
 )
 
-_SEVERAL = frozenset({"linearizable", "sequential", "convergence", "durability", *TRANSACTIONS.values()})
+_SEVERAL = frozenset(
+    {"linearizable", "sequential", "convergence", "durability", *TRANSACTIONS.values(), *isolation.WORKLOADS}
+)
 """Names of rows that differ from data type to data type."""
 
 STANDALONE: Mapping[str, ClaimChecker] = {

@@ -19,6 +19,7 @@ BUILT_IN = {
     "append": "harness.workloads.append:AppendWorkload",
     "txn-append": "harness.workloads.transactions:AppendTransactions",
     "txn-register": "harness.workloads.transactions:RegisterTransactions",
+    "bank": "harness.workloads.bank:BankWorkload",
     "consensus": "harness.workloads.consensus:ConsensusWorkload",
     "shared-registers": "harness.workloads.shared:SharedRegisters",
     "shared-counters": "harness.workloads.shared:SharedCounters",

@@ -123,6 +123,17 @@ SCRIPTS: dict[str, list[tuple[str, Any]]] = {
         ("release x 1", None),
         ("acquire x 2", 2),
     ],
+    "bank": [
+        ("read -", {}),
+        ('transfer - {"from":0,"to":1,"amount":3}', "no-account!"),
+        ('open - {"0":5,"1":1}', None),
+        ('open - {"1":9,"b":2}', None),
+        ('transfer - {"from":0,"to":"b","amount":3}', None),
+        ('transfer - {"from":0,"to":1,"amount":3}', "insufficient-funds!"),
+        ('transfer - {"from":0,"to":2,"amount":1}', "no-account!"),
+        ('transfer - {"from":"0","to":1,"amount":2}', None),
+        ("read -", {"0": 0, "1": 3, "b": 5}),
+    ],
     "consensus": [
         ("learn x", None),
         ('propose x "a"', "a"),
@@ -207,6 +218,9 @@ def test_what_was_read_or_snapshotted_does_not_change_any_more() -> None:
         ("queue", '{"f": "enqueue", "key": "x", "value": [1]}', r"\$\.value"),
         ("queue", '{"f": "dequeue", "key": "x", "value": 1}', "value"),
         ("stack", '{"f": "push", "key": "x", "value": null}', r"\$\.value"),
+        ("bank", '{"f": "transfer", "value": {"from": 0, "to": "0", "amount": 1}}', "between two accounts"),
+        ("bank", '{"f": "transfer", "value": {"from": 0, "to": 1, "amount": 0}}', r"\$\.value\.amount"),
+        ("bank", '{"f": "open", "value": {"0": -1}}', r"\$\.value"),
         ("stack", '{"f": "pop", "key": "x", "value": 1}', "value"),
         ("priority-queue", '{"f": "enqueue", "key": "x", "value": 1}', r"\$\.value"),
         ("priority-queue", '{"f": "enqueue", "key": "x", "value": ["a", 1]}', r"\$\.value\[0\]"),
@@ -231,7 +245,7 @@ def test_an_answer_that_the_machine_cannot_give_is_refused(interface: str, body:
 def test_there_is_no_machine_of_another_name() -> None:
     with pytest.raises(
         ValueError,
-        match="no machine has the interface 'bag'; there are consensus, counter, kv, lock, priority-queue, queue, set, stack",
+        match="no machine has the interface 'bag'; there are bank, consensus, counter, kv, lock, priority-queue, queue, set, stack",
     ):
         machine_registry.find("bag")
 
@@ -250,6 +264,11 @@ def random_command(interface: str, rng: random.Random) -> Command:
             for f in rng.choices(("r", "w", "append"), k=rng.randint(1, 4))
         ],
     }
+    if interface == "bank":
+        drawn["open"] = lambda: {rng.choice("abc"): rng.choice((0, 5))}
+        drawn["transfer"] = lambda: (
+            dict(zip(("from", "to"), rng.sample("abc", 2), strict=True)) | {"amount": rng.randint(1, 3)}
+        )
     if interface == "priority-queue":
         drawn["enqueue"] = lambda: [rng.choice((0, 1, 2)), rng.choice(VALUES)]
     types: Sequence[Any] = machine_registry.find(interface).command_type.__args__

@@ -51,6 +51,11 @@ COMMANDS: Mapping[str, Sequence[bytes]] = {
         b'{"f":"peek","key":"a"}',
     ),
     "lock": (b'{"f":"acquire","key":"a","value":"me"}', b'{"f":"release","key":"a","value":"me"}'),
+    "bank": (
+        b'{"f":"open","value":{"0":5,"b":7}}',
+        b'{"f":"transfer","value":{"from":0,"to":"b","amount":3}}',
+        b'{"f":"read"}',
+    ),
     "consensus": (b'{"f":"propose","key":"a","value":[1,"x"]}', b'{"f":"learn","key":"a"}'),
 }
 """Interface -> requests of its client route."""

@@ -1,0 +1,86 @@
+"""The operations of a history, each with what it asked and what it was told, and what is none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from checkers.transactions.reading import PROBLEMS_MAX, UnfitTransactions
+from histories.history import History
+from histories.op import Op
+from histories.wellformed import Problem
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One operation. begin, end: positions in the history; end is None for one that never ended."""
+
+    begin: int
+    end: int | None
+    invoked: Op
+    completion: Op | None
+
+    @property
+    def type(self) -> str:
+        """How it ended: ok, fail or info; one that never ended counts as info."""
+        return "info" if self.completion is None else self.completion.type
+
+    @property
+    def f(self) -> str:
+        """What it did."""
+        return self.invoked.f
+
+    @property
+    def index(self) -> int:
+        """Of the op that tells most of it."""
+        return (self.completion or self.invoked).index
+
+    @property
+    def position(self) -> int:
+        """Of that op in the history."""
+        return self.begin if self.end is None else self.end
+
+    @property
+    def told(self) -> Any:
+        """The value of its completion; where it did not end ok, of its invocation."""
+        if self.completion is not None and (self.completion.type == "ok" or self.invoked.value is None):
+            return self.completion.value
+        return self.invoked.value
+
+    def is_before(self, other: Call) -> bool:
+        """Whether it had ended before the other began."""
+        return self.end is not None and self.end < other.begin
+
+
+def calls(history: History) -> list[Call]:
+    """The clients' operations in the order in which they began. Raises UnfitTransactions where a process completes what it did not
+    begin, or begins twice."""
+    open_: dict[Any, tuple[int, Op]] = {}
+    found: list[Call] = []
+    problems: list[Problem] = []
+    for position, op in enumerate(history):
+        if not op.is_client:
+            continue
+        if op.type == "invoke":
+            if op.process in open_:
+                problems.append(
+                    Problem(position, "two-open", f"process {op.process} begins while its last is still open")
+                )
+            open_[op.process] = (position, op)
+        elif op.process not in open_:
+            problems.append(
+                Problem(position, "no-invocation", f"process {op.process} ends {op.f}, but has nothing open")
+            )
+        else:
+            begin, invoked = open_.pop(op.process)
+            found.append(Call(begin, position, invoked, op))
+    refuse(problems)
+    found += [Call(begin, None, invoked, None) for begin, invoked in open_.values()]
+    return sorted(found, key=lambda call: call.begin)
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raises UnfitTransactions with the problems, in the order of the history, where there are any."""
+    if some := sorted(problems, key=lambda problem: problem.position)[:PROBLEMS_MAX]:
+        raise UnfitTransactions(some)
