@@ -5,6 +5,20 @@ registry.py says which models each of them can rule out.
 """
 
 from checkers.isolation.bank import bank
+from checkers.isolation.causal_reverse import causal_reverse
+from checkers.isolation.dirty_reads import dirty_reads
+from checkers.isolation.long_fork import long_fork
+from checkers.isolation.monotonic import monotonic
 from checkers.isolation.registry import WORKLOADS, Isolation
+from checkers.isolation.write_skew import write_skew
 
-__all__ = ["WORKLOADS", "Isolation", "bank"]
+__all__ = [
+    "WORKLOADS",
+    "Isolation",
+    "bank",
+    "causal_reverse",
+    "dirty_reads",
+    "long_fork",
+    "monotonic",
+    "write_skew",
+]

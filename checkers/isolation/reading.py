@@ -9,7 +9,8 @@ import msgspec
 
 from checkers.transactions.reading import PROBLEMS_MAX, UnfitTransactions
 from histories.history import History
-from histories.op import Op
+from histories.op import Op, freeze
+from histories.printing import quoted
 from histories.wellformed import Problem
 
 
@@ -84,3 +85,62 @@ def refuse(problems: Iterable[Problem]) -> None:
     """Raises UnfitTransactions with the problems, in the order of the history, where there are any."""
     if some := sorted(problems, key=lambda problem: problem.position)[:PROBLEMS_MAX]:
         raise UnfitTransactions(some)
+
+
+Steps = list[tuple[str, Any, Any]]
+"""Micro-operations (f, key, value), with keys and values made hashable."""
+
+
+def steps_of(call: Call, writes: tuple[str, ...] = ("w",)) -> Steps | Problem:
+    """The micro-operations of a transaction, or why it is none: r, and those of `writes`."""
+    value = call.told
+    if not isinstance(value, list | tuple):
+        return Problem(
+            call.position, "transaction", f"{quoted(value)} is not a list of micro-operations [f, key, value]"
+        )
+    steps: Steps = []
+    for step in value:
+        if not isinstance(step, list | tuple) or len(step) not in (2, 3) or (len(step) == 2 and step[0] != "r"):
+            return Problem(call.position, "micro-operation", f"{quoted(step)} is not [f, key, value]")
+        if step[0] not in ("r", *writes):
+            names = " nor ".join(writes)
+            detail = f"{quoted(step[0])} in {quoted(step)} is neither r nor {names}"
+            return Problem(call.position, "micro-operation", detail)
+        steps.append((step[0], freeze(step[1]), freeze(step[2]) if len(step) == 3 else None))
+    return steps
+
+
+def transactions_of(
+    history: History, fs: tuple[str, ...] = ("txn", "read", "write"), writes: tuple[str, ...] = ("w",)
+) -> list[tuple[Call, Steps]]:
+    """Every operation with its micro-operations. Raises UnfitTransactions for what is none of these."""
+    found: list[tuple[Call, Steps]] = []
+    problems: list[Problem] = []
+    for call in calls(history):
+        if call.f not in fs:
+            problems.append(Problem(call.begin, "f", f"{quoted(call.f)} is none of {', '.join(fs)}"))
+            continue
+        steps = steps_of(call, writes)
+        if isinstance(steps, Problem):
+            problems.append(steps)
+        else:
+            found.append((call, steps))
+    refuse(problems)
+    return found
+
+
+def written_once(transactions: list[tuple[Call, Steps]]) -> dict[Any, tuple[Call, Any]]:
+    """Key -> who wrote it, and what. Raises UnfitTransactions where a key is written twice: a read could not tell the order."""
+    writers: dict[Any, tuple[Call, Any]] = {}
+    problems: list[Problem] = []
+    for call, steps in transactions:
+        for f, key, value in steps:
+            if f == "r":
+                continue
+            if key in writers:
+                problems.append(Problem(call.begin, "written-once", f"the key {quoted(key)} is written a second time"))
+            elif value is None:
+                problems.append(Problem(call.begin, "micro-operation", f"null is written to the key {quoted(key)}"))
+            writers[key] = call, value
+    refuse(problems)
+    return writers

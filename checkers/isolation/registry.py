@@ -7,6 +7,11 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from checkers.isolation.bank import bank
+from checkers.isolation.causal_reverse import causal_reverse
+from checkers.isolation.dirty_reads import dirty_reads
+from checkers.isolation.long_fork import long_fork
+from checkers.isolation.monotonic import monotonic
+from checkers.isolation.write_skew import write_skew
 from checkers.transactions.models import MODELS, implied_models
 from checkers.verdict import Verdict
 from histories.history import History
@@ -26,5 +31,10 @@ class Isolation(msgspec.Struct, frozen=True):
 
 WORKLOADS: Mapping[str, Isolation] = {
     "bank": Isolation(bank, ("snapshot-isolation", "repeatable-read")),
+    "long-fork": Isolation(long_fork, ("snapshot-isolation", "repeatable-read")),
+    "write-skew": Isolation(write_skew, ("repeatable-read",)),
+    "monotonic": Isolation(monotonic, ("repeatable-read",)),
+    "causal-reverse": Isolation(causal_reverse, ("strict-serializable",)),
+    "dirty-reads": Isolation(dirty_reads, ("read-committed",)),
 }
 """Name of the workload and of its checker -> how it is decided."""

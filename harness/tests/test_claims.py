@@ -139,16 +139,16 @@ def test_names_that_could_not_be_told_apart_are_refused() -> None:
 class Bank(RegisterWorkload):
     """A workload whose data type nobody else knows."""
 
-    name = "bank"
-    data_type = "bank"
+    name = "ledger"
+    data_type = "ledger"
 
 
 class BankWithChecker(Bank):
-    checkers = (ClaimChecker("total", "linearizable", "bank", first_op_is_wrong),)
+    checkers = (ClaimChecker("total", "linearizable", "ledger", first_op_is_wrong),)
 
 
 def test_a_workload_can_bring_its_own_checkers() -> None:
-    with pytest.raises(UsageError, match="no checker is known for ops on 'bank'"):
+    with pytest.raises(UsageError, match="no checker is known for ops on 'ledger'"):
         choose_checkers("linearizable", Bank(), claimed_by="x claims")
     (checker,) = choose_checkers("linearizable", BankWithChecker(), claimed_by="x claims")
     assert checker.name == "total"

@@ -13,6 +13,7 @@ from harness.generators.simulate import Ending
 from harness.tests.test_workloads import Replica, history_of, invoked, judge
 from histories.op import Op
 
+ON_KV = ("long-fork", "write-skew", "causal-reverse", "dirty-reads", "monotonic")
 BANK = """
 {:process 0 :type :invoke :f :read :value nil}
 {:process 0 :type :ok :f :read :value {0 10, 1 20}}
@@ -38,6 +39,66 @@ class Splitting(Replica):
             held[str(op.value["to"])] -= op.value["amount"]
             self.machine.restore([list(item) for item in held.items()])
         return ended
+
+
+class TwoViews(Replica):
+    """Two copies of the store. A transaction takes effect in one of them at once, in the other a few operations later; whom it
+    concerns alternates."""
+
+    def __init__(self, lag: int) -> None:
+        super().__init__("kv")
+        self.views = (self, Replica("kv"))
+        self.lag = lag
+        self.waiting: list[tuple[int, Replica, Op]] = []
+        self.turn = 0
+
+    def __call__(self, op: Op) -> Ending:
+        self.turn += 1
+        while self.waiting and self.waiting[0][0] <= self.turn:
+            _, view, late = self.waiting.pop(0)
+            Replica.__call__(view, late)
+        here, there = self.views if self.turn // 2 % 2 else self.views[::-1]
+        if any(f != "r" for f, _, _ in op.value):
+            self.waiting.append((self.turn + self.lag, there, op))
+        return Replica.__call__(here, op)
+
+
+class HalfRefusing(Replica):
+    """What a transaction wrote before it was refused stays."""
+
+    def __call__(self, op: Op) -> Ending:
+        ended = super().__call__(op)
+        if ended.type == "fail":
+            kept = [step for step in op.value if step[0] == "w"]
+            super().__call__(Op(op.index, op.time, op.type, op.process, op.f, None, kept))
+        return ended
+
+
+@pytest.mark.parametrize("doubted_every", [0, 15])
+@pytest.mark.parametrize("name", ON_KV)
+def test_a_sound_store_shows_none_of_the_anomalies(name: str, doubted_every: int) -> None:
+    verdict = judge(name, history_of(name, Replica("kv", doubted_every=doubted_every), 400))
+    assert verdict.validity is Validity.VALID, verdict.reason
+
+
+@pytest.mark.parametrize("name", ON_KV)
+def test_a_careless_store_shows_the_anomaly(name: str) -> None:
+    store = HalfRefusing("kv") if name == "dirty-reads" else TwoViews(12)
+    verdict = judge(name, history_of(name, store, 400))
+    assert verdict.validity is Validity.INVALID, verdict.stats
+    words = {
+        "long-fork": "long fork",
+        "causal-reverse": "causal reverse",
+        "dirty-reads": "dirty read",
+        "monotonic": "cycle",
+    }
+    assert words.get(name, "write skew") in verdict.reason
+
+
+@pytest.mark.parametrize("name", ON_KV)
+def test_raft_shows_none_of_the_anomalies(name: str, tmp_path: Path) -> None:
+    run = ["test", "--env", "sim", "--workload", name, "--time-limit", "6", "--seed", "2", "--store", str(tmp_path)]
+    assert run_command([*run, "--nemesis", "partition,kill,pause"]) == 0
 
 
 @pytest.mark.parametrize("doubted_every", [0, 15])

@@ -96,7 +96,7 @@ def test_nodes_with_the_same_commit_index_have_converged() -> None:
 
 def test_unknown_bugs_and_interfaces_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="'heap'; there are consensus, counter, kv, lock, priority-queue, queue, set, stack"
+        ValueError, match="'heap'; there are bank, consensus, counter, kv, lock, priority-queue, queue, set, stack"
     ):
         TARGET.core("n1", ("n1",), RaftOptions(), frozenset(), random.Random(1), "heap")
     with pytest.raises(ValueError, match="stale-reed"):
