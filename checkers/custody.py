@@ -6,7 +6,7 @@ follows each node's log. What a crash took from a log is known when the restarte
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -58,13 +58,16 @@ class Custody(msgspec.Struct, frozen=True):
 
     def holders(self, time_ns: int) -> list[str]:
         """The nodes whose log or disk held it at this time, sorted."""
-        return sorted(
-            node
-            for node, part in self.nodes.items()
-            if any(
-                span.from_ns <= time_ns and (span.until_ns is None or time_ns < span.until_ns) for span in part.spans
-            )
-        )
+        return holders(self.nodes, time_ns)
+
+
+def holders(nodes: Mapping[str, NodeCustody], time_ns: int) -> list[str]:
+    """Those of the nodes that held it at this time, sorted."""
+    return sorted(
+        node
+        for node, part in nodes.items()
+        if any(span.from_ns <= time_ns and (span.until_ns is None or time_ns < span.until_ns) for span in part.spans)
+    )
 
 
 def custody(records: Iterable[TraceRecord], op: int) -> Custody | None:
@@ -77,9 +80,22 @@ def custody(records: Iterable[TraceRecord], op: int) -> Custody | None:
     if found is None:
         return None
     served_by, served_ns, index, entry = found
+    nodes = _holders(trace, index, lambda held: held == entry)
+    return Custody(op, served_by, served_ns, index, entry[0], entry[1], nodes)
+
+
+def entry_custody(records: Iterable[TraceRecord], index: int, term: int) -> dict[str, NodeCustody]:
+    """Which nodes' logs held an entry of this term at this index; each node that ever did. records: of all nodes, in order of
+    time."""
+    return _holders(records, index, lambda held: held is not None and held[0] == term)
+
+
+def _holders(
+    records: Iterable[TraceRecord], index: int, is_it: Callable[[Entry | None], bool]
+) -> dict[str, NodeCustody]:
     ledger = Ledger()
     watches: dict[str, _Watch] = {}
-    for record in trace:
+    for record in records:
         handle = ledger.handlers.get(type(record.event))
         if handle is not None:
             handle(record.time, record.node, record.event)
@@ -96,14 +112,13 @@ def custody(records: Iterable[TraceRecord], op: int) -> Custody | None:
             case Applied() if event.first <= index <= event.last:
                 watch.applied(record.time)
             case Recovered() | Appended() | Truncated() | Installed():
-                is_held = ledger.nodes[record.node].entry_at(index) == entry
+                is_held = is_it(ledger.nodes[record.node].entry_at(index))
                 why: Literal["truncated", "replaced"] = "truncated" if isinstance(event, Truncated) else "replaced"
                 watch.told(record.time, is_held, isinstance(event, Recovered), why)
                 if is_held and index <= _snapshot_index(event):
                     watch.applied(record.time)
     parts = {node: watch.part() for node, watch in sorted(watches.items())}
-    nodes = {node: part for node, part in parts.items() if part.spans}
-    return Custody(op, served_by, served_ns, index, entry[0], entry[1], nodes)
+    return {node: part for node, part in parts.items() if part.spans}
 
 
 def _snapshot_index(event: Recovered | Appended | Truncated | Installed) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from importlib import metadata
 from typing import Protocol, cast
 
@@ -38,6 +39,20 @@ class RuleClass(Protocol):
 def names() -> list[str]:
     """Every name that `find` knows without a module path, sorted."""
     return sorted(BUILT_IN | {point.name: point.value for point in metadata.entry_points(group=GROUP)})
+
+
+def statement(name: str) -> str:
+    """What the rule says in a sentence: the first of its class, or of its module where the class only says what it reads; "" where
+    that is not known."""
+    try:
+        rule = find(name)
+    except (LookupError, ImportError, AttributeError, ValueError):
+        return ""
+    for doc in (rule.__doc__, getattr(sys.modules.get(rule.__module__), "__doc__", None)):
+        first = " ".join((doc or "").split("\n\n")[0].split()).partition(" Watches ")[0]
+        if first and not first.startswith(("Watches ", "Judges ")):
+            return first.removesuffix(".")
+    return ""
 
 
 def find(name: str) -> RuleClass:

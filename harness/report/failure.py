@@ -28,6 +28,7 @@ from checkers.evidence import (
     Undecided,
     Vacuity,
 )
+from checkers.invariants.registry import statement
 from checkers.windows import Window, fault_windows
 from harness.spec import RunSpec
 from harness.store.runs import Result
@@ -40,6 +41,8 @@ Role = Literal["failed", "core", "possible", "would fit", "shown"]
 
 OPS_MAX = 60
 FAULTS_MAX = 24
+BEFORE_NS = 5 * NS_PER_S
+"""Of what no operation shows, such as a broken rule, faults are told that were in force up to so long before it."""
 
 
 class FailureOp(msgspec.Struct, frozen=True):
@@ -130,7 +133,7 @@ class Failure(msgspec.Struct, frozen=True):
     promise: what should have been true, and who says so. checker: whose verdict it is. words: one sentence. time_ns: when it
     showed, since the run began. ops: in order of time. cycle: `invoke` of operations that each come before the next one, the last
     before the first. nodes: those concerned. faults: in order of time; faults_left_out: how many more there were. notes: whatever
-    else is known, in sentences. detail: a traceback.
+    else is known, in sentences. detail: a traceback. details: what a broken rule of a protocol saw, by name.
     """
 
     validity: Validity
@@ -149,6 +152,7 @@ class Failure(msgspec.Struct, frozen=True):
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     detail: str = ""
+    details: dict[str, Any] = {}
 
 
 def failures(result: Result, history: History, spec: RunSpec) -> list[Failure]:
@@ -192,7 +196,8 @@ class _Look:
                 yield from (_undecided(plain, each) for each in undecided if not refuted)
             case Invariants(violation=violation) if violation is not None:
                 notes = tuple(f"{word}: {value(seen, 200)}" for word, seen in violation.details.items())
-                promise = f"{violation.rule} (an invariant of the protocol)"
+                says = statement(violation.rule)
+                promise = f"{violation.rule}: {says}" if says else f"{violation.rule} (an invariant of the protocol)"
                 yield replace(
                     plain,
                     promise=promise,
@@ -200,6 +205,7 @@ class _Look:
                     time_ns=violation.time,
                     nodes=violation.nodes,
                     notes=notes,
+                    details=violation.details,
                 )
             case EndedNodes(ended=ended):
                 first = ended[0] if ended else None
@@ -234,7 +240,7 @@ class _Look:
         times += [] if at_ns is None else [at_ns]
         if not times:
             return failure
-        begin_ns, end_ns = min(times), max(times)
+        begin_ns, end_ns = min(times) - (0 if failure.ops else BEFORE_NS), max(times)
         failed_ns = end_ns if at_ns is None else at_ns
         met = [
             self._fault(window, failed_ns)

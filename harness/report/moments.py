@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from checkers.custody import Custody
+from checkers.custody import Custody, NodeCustody
 from harness.report.failure import FailureOp
 from histories.printing import line, value
 from histories.units import NS_PER_MS, NS_PER_S
@@ -53,7 +53,8 @@ class ServedAt(msgspec.Struct, frozen=True):
 
 class Explanation(msgspec.Struct, frozen=True):
     """What a reader sees first. headline: one sentence. moments: in order of time. write: the `invoke` of the acknowledged
-    operation that `custody` follows. is_lost: no node held it any more when the failure showed."""
+    operation that `custody` follows. is_lost: no node held it any more when the failure showed. held, holding: what the nodes' rows
+    follow, in words, and who held it from when to when."""
 
     headline: str
     cards: tuple[Card, ...]
@@ -62,6 +63,8 @@ class Explanation(msgspec.Struct, frozen=True):
     custody: Custody | None = None
     served: tuple[ServedAt, ...] = ()
     is_lost: bool = False
+    held: str = ""
+    holding: dict[str, NodeCustody] = {}
 
 
 def seconds(time_ns: int) -> str:
@@ -90,3 +93,10 @@ def ago(span_ns: int) -> str:
     if span_ns >= NS_PER_S:
         return f"{span_ns / NS_PER_S:.1f} s"
     return f"{span_ns / NS_PER_MS:.0f} ms" if span_ns >= 10 * NS_PER_MS else f"{span_ns / NS_PER_MS:.1f} ms"
+
+
+def wrong_head(op: FailureOp) -> str:
+    """What the operation that does not fit claims, in a few words."""
+    if op.type != "ok":
+        return f"{operation(op)} does not fit"
+    return f"{operation(op)} returns {value(op.result, 40)}" if op.argument is None else f"{operation(op)} done"

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("environments",),
     ("run",),
     ("report",),
-    ("campaign", "cluster"),
+    ("campaign", "cluster", "zoo"),
     ("cli",),
     ("bench", "soak", "demo", "__main__", "pytest_plugin"),
 )

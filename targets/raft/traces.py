@@ -36,7 +36,8 @@ def recovered(log: Log) -> Trace:
     while index <= log.last_index:
         term = log.term_at(index)
         terms.append((index, term))
-        index = log.last_index_of_term(term) + 1
+        # Terms that fall along the log are a broken disk's: such a node starts and says so, and never searches for ever.
+        index = max(index, log.last_index_of_term(term)) + 1
     tail = log.entries_from(max(log.base_index + 1, log.last_index + 1 - TAIL_MAX), TAIL_MAX)
     commands = tuple([entry.command for entry in tail])
     return Trace(Recovered(log.last_index, tuple(terms), commands, log.base_index, log.base_term))

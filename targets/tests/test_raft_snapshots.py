@@ -13,7 +13,7 @@ from targets.machine_registry import find
 from targets.machines.fifo_queue import Enqueue
 from targets.machines.machine import Answer
 from targets.machines.sets import Add, SetMachine
-from targets.raft import snapshots
+from targets.raft import snapshots, traces
 from targets.raft.core import HEARTBEAT
 from targets.raft.log import Entry, Log
 from targets.raft.messages import (
@@ -229,6 +229,16 @@ def test_a_log_with_another_entry_there_is_discarded() -> None:
     subject = Subject([HardState(1, None), Append(1, tuple(entry(1, number) for number in range(1, 13)))])
     subject.hear("n2", chunk(term=3, last_term=2, digest=DIGEST))
     assert (subject.log(), subject.log_length) == ([], 9)
+
+
+def test_a_node_whose_disk_holds_terms_out_of_order_starts_all_the_same() -> None:
+    """No correct node writes such a log. One with a bug may, and must not search in it for ever."""
+    log = Log()
+    for each in (entry(3, 1), entry(1, 2), entry(3, 3)):
+        log.append([each])
+    recovered = traces.recovered(log).event
+    assert isinstance(recovered, Recovered)
+    assert (recovered.last_index, len(recovered.tail)) == (3, 3)
 
 
 def test_a_snapshot_behind_what_is_committed_changes_nothing() -> None:

@@ -31,7 +31,7 @@ from harness.environments.sim.world import InvariantViolated, TraceRow, World
 from harness.errors import HarnessError, UsageError
 from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op
-from histories.units import NS_PER_MS
+from histories.units import NS_PER_MS, NS_PER_S
 from nemesis.capabilities import NodeId
 from targets.core import Core
 from targets.session import Outcome, Session
@@ -100,6 +100,7 @@ class SimEnvironment:
         self.observers = Observers(invariants, len(names)) if invariants else None
         messages = MessageLog() if options.messages else None
         self.world = World(deployment.seed, self.observers, messages)
+        self.world.past_violation_ns = int(options.past_violation_s * NS_PER_S)
         self._files: RunFiles | None = None
         self._lives_count = 0
         self.options = options = options.drawn(self.world.rng("hardware"))
@@ -206,8 +207,9 @@ class SimEnvironment:
     def drive(self, interpreter: Interpreter, nemesis: NemesisWorker) -> None:
         """Run the interpreter to its end, or to the step that violated an invariant; then ask for liveness."""
         self._interpreter = interpreter
-        if self.world.violation is not None:
+        if self.world.is_over:
             return
+        self.world.on_past_end = self._end_main_phase
         try:
             with collecting_seldom(), suppress(InvariantViolated):
                 self._run(interpreter, nemesis)
@@ -228,8 +230,8 @@ class SimEnvironment:
                     self._is_poll_due = True
                 if interpreter.finished:
                     return
-                if world.violation is not None:
-                    raise InvariantViolated(world.violation.words)
+                if world.is_over:
+                    world.end()  # The fault op took it for an error of its own.
                 if self._is_poll_due:
                     self.clients.queue_next_deadline()
             wake_ns = interpreter.wake_ns
@@ -246,6 +248,12 @@ class SimEnvironment:
                     raise HarnessError("the interpreter waits for a completion, and nothing is left to happen")
                 world.now_ns = max(world.now_ns, wake_ns)
                 self._is_poll_due = True
+
+    def _end_main_phase(self) -> None:
+        """The run heals, waits for a while, reads for the last time, and ends."""
+        assert self._interpreter is not None
+        self._interpreter.stop()
+        self._is_poll_due = True
 
     def _poll(self, interpreter: Interpreter) -> list[Op]:
         """Start the clients' ops that are due; the nemesis' ones are left to the caller, since they may take time."""

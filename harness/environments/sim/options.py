@@ -30,6 +30,8 @@ class SimOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     kill_inside_step: probability that a kill waits some ms to land between two effects of a step.
     liveness_s: after the run, how long a healed cluster may take to serve again and converge; 0 asks for nothing.
     invariants: watch the protocol invariants while it runs. trace: keep trace.jsonl. messages: keep messages.jsonl.
+    past_violation_s: how long the run goes on after a broken invariant, before it heals and ends; 0: it ends there. It shows
+        what clients see of the damage.
     """
 
     transport: Literal["datagram", "stream"] = "datagram"
@@ -50,13 +52,16 @@ class SimOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     invariants: bool = True
     trace: bool = True
     messages: bool = False
+    past_violation_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplicate", "reorder", "corrupt", "kill_inside_step"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: {value:g} is no probability (0 to 1)")
-        times = {name: getattr(self, name) for name in ("delay_ms_min", "fsync_ms_min", "liveness_s")}
+        times = {
+            name: getattr(self, name) for name in ("delay_ms_min", "fsync_ms_min", "liveness_s", "past_violation_s")
+        }
         times |= {f"slow_nodes_ms {node}": value for node, value in self.slow_nodes_ms.items()}
         for name, value in times.items():
             if not (math.isfinite(value) and 0 <= value <= 3_600_000):

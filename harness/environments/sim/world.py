@@ -10,13 +10,14 @@ import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NoReturn
 
 from checkers.invariants import Observers, Violation
 from checkers.invariants.violation import Handler
 from harness.environments.sim.message_log import MessageLog
 from harness.errors import HarnessError
 from histories.tracing import TraceEvent
+from histories.units import NS_PER_S
 
 Entry = tuple[int, int, Callable[[Any], None], Any]
 TraceRow = tuple[int, str, TraceEvent]
@@ -26,8 +27,18 @@ TRACE_ROWS_MAX = 4096
 """So many rows are held, and then passed on together."""
 
 
+PAST_EVENTS_MAX = 2_000_000
+"""Entries of the queue after a broken invariant: what broken nodes do then may be without end."""
+
+PAST_END_NS = 20 * NS_PER_S
+"""How long after its time past a broken invariant a run may still take to heal and to read for the last time."""
+
+
 class InvariantViolated(Exception):
-    """The step that just ran broke a protocol invariant; `World.violation` holds it. Ends the run where it stands."""
+    """The step that just ran broke a protocol invariant; `World.violation` holds it. Ends the run where it stands.
+
+    Where the run goes on past it (`World.past_violation_ns`), it is raised when that time is over.
+    """
 
 
 class World:
@@ -48,6 +59,12 @@ class World:
         self._watching: Mapping[type, tuple[Handler, ...]] = {} if observers is None else observers.handlers
         self.messages = messages
         self.violation: Violation | None = None
+        self.past_violation_ns = 0
+        """How long the run goes on after a violation; 0: it ends there."""
+        self.on_past_end: Callable[[], None] = lambda: None
+        """Called when that time is over: the run is to heal and to end."""
+        self.is_over = False
+        """A violation has ended the run."""
         self.failure: HarnessError | None = None
         """What ended the run although the cluster was not to blame."""
         self.run: Callable[[int, Callable[[], bool]], None] = self.advance
@@ -82,6 +99,31 @@ class World:
             self.failure = error
             raise error
 
+    def _violated(self, violation: Violation) -> None:
+        """Keep the violation. Raises InvariantViolated unless the run goes on for a while."""
+        self.violation = violation
+        self._watching = {}  # The verdict is in: what the tear-down does is not the cluster's doing.
+        if not self.past_violation_ns:
+            self.end()
+        next_seq = self.next_seq
+        last = next_seq() + PAST_EVENTS_MAX
+
+        def counted() -> int:
+            seq = next_seq()
+            if seq > last:
+                self.end()
+            return seq
+
+        self.next_seq = counted
+        self.at(self.now_ns + self.past_violation_ns, lambda _: self.on_past_end(), None)
+        self.at(self.now_ns + self.past_violation_ns + PAST_END_NS, lambda _: self.end(), None)
+
+    def end(self) -> NoReturn:
+        """The violation ends the run now. Raises InvariantViolated."""
+        assert self.violation is not None, "only a violation ends a run early"
+        self.is_over = True
+        raise InvariantViolated(self.violation.words)
+
     def is_read(self, kind: type[TraceEvent]) -> bool:
         """Whether anyone would take an event of this kind: its files or an invariant."""
         return self.keep_traces is not None or kind in self._watching
@@ -93,7 +135,7 @@ class World:
             self.keep_traces(rows)
 
     def trace(self, node: str, event: TraceEvent) -> None:
-        """Keep what a node said about itself, and ask the invariants. Raises InvariantViolated."""
+        """Keep what a node said about itself, and ask the invariants. Raises InvariantViolated where one ends the run."""
         if self.keep_traces is not None:
             self._rows.append((self.now_ns, node, event))
             if len(self._rows) >= TRACE_ROWS_MAX:
@@ -103,6 +145,5 @@ class World:
             for handle in handlers:
                 violation = handle(self.now_ns, node, event)
                 if violation is not None:
-                    self.violation = violation
-                    self._watching = {}  # The verdict is in: what the tear-down does is not the cluster's doing.
-                    raise InvariantViolated(violation.words)
+                    self._violated(violation)
+                    return

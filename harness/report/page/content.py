@@ -39,7 +39,9 @@ class Source(msgspec.Struct, frozen=True):
     """What a page is made of.
 
     title: of the run or file. nodes: of the cluster. traces: of all nodes, in order of time. again: the command that makes the run
-    anew. about: a few words on the run each. notes: what could not be shown, in sentences.
+    anew. about: a few words on the run each. notes: what could not be shown, in sentences. ended_ns: when the run ended, where the
+    history and the traces are those of a second run that went on; None: they are its own. own_count: how many of the failures are
+    of the run itself; None: all.
     """
 
     title: str
@@ -54,6 +56,8 @@ class Source(msgspec.Struct, frozen=True):
     again: str = ""
     about: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ended_ns: int | None = None
+    own_count: int | None = None
 
 
 def page_data(source: Source, explanations: Sequence[Explanation], nodes: Sequence[str]) -> dict[str, Any]:
@@ -98,6 +102,8 @@ def page_data(source: Source, explanations: Sequence[Explanation], nodes: Sequen
             for log in source.logs
         ],
         "windows": msgspec.to_builtins(source.windows),
+        "ended": source.ended_ns,
+        "own_count": len(source.failures) if source.own_count is None else source.own_count,
     }
 
 
@@ -140,7 +146,6 @@ def _fault(window: Window, served: WindowServed | None) -> dict[str, Any]:
 
 
 def _failure(failure: Failure, told: Explanation) -> dict[str, Any]:
-    held = told.custody
     return {
         "validity": failure.validity.value,
         "checker": line(failure.checker, 80),
@@ -178,14 +183,13 @@ def _failure(failure: Failure, told: Explanation) -> dict[str, Any]:
         "write": told.write,
         "is_lost": told.is_lost,
         "served": {str(each.op): [line(each.node, NODE_MAX), each.time_ns] for each in told.served},
-        "custody": {}
-        if held is None
-        else {
+        "held": line(told.held, 60),
+        "custody": {
             line(node, NODE_MAX): {
                 "spans": [[span.from_ns, span.until_ns, span.state] for span in part.spans],
                 "losses": [[loss.time_ns, loss.why] for loss in part.losses],
             }
-            for node, part in held.nodes.items()
+            for node, part in told.holding.items()
         },
     }
 

@@ -59,9 +59,9 @@ class MessageWindow(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
-def windows_of(entries: Iterable[LogEntry], explanation: Explanation) -> tuple[MessageWindow, ...]:
-    """A window for each group of moments of the explanation that messages bear on. entries: in order of time; read once."""
-    spans = _spans(explanation)
+def windows_of(entries: Iterable[LogEntry], *explanations: Explanation) -> tuple[MessageWindow, ...]:
+    """A window for each group of moments of each explanation that messages bear on. entries: in order of time; read once."""
+    spans = [span for explanation in explanations for span in _spans(explanation)]
     if not spans:
         return ()
     kept: list[list[LogEntry]] = [[] for _ in spans]

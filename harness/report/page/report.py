@@ -10,6 +10,7 @@ import msgspec
 
 from checkers import Validity, Verdict
 from harness.errors import UsageError
+from harness.report.damage import with_damage
 from harness.report.failure import failures_of
 from harness.report.inspection import found_in, read_history
 from harness.report.moments import Explanation
@@ -19,6 +20,7 @@ from harness.report.page.columns import pack_ops
 from harness.report.page.content import Source, explained, page_data
 from harness.report.page.messages import FILE, OPS_MAX, MessageWindow, replayed_windows, stored_entries, windows_of
 from harness.report.page.node_logs import read_logs
+from harness.report.page.second_run import breaks_invariant, is_of_clients, second_run
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, write_atomically
 from harness.store.traces import read_traces
@@ -27,6 +29,9 @@ from histories.printing import line
 from histories.tracing import TraceRecord
 
 REPORT = "report.html"
+DAMAGE_MAX = 3
+"""Findings of clients that are told of a run that goes on past a broken invariant: the first ones."""
+
 NODES_MAX = 200
 """Rows of nodes; what other nodes answered is in the row without a name."""
 
@@ -75,6 +80,8 @@ def run_page(run: RunDirectory, *, with_messages: bool = True) -> bytes:
         again=f"themis replay {shlex.quote(str(run.path))}",
         about=_about(spec),
     )
+    if with_messages and (page := _gone_on(run, spec, source, notes)) is not None:
+        return page
     told = explained(source)
     windows = _messages(run, spec, history, told, notes) if with_messages else ()
     return _page(msgspec.structs.replace(source, windows=windows, notes=tuple(notes)), told)
@@ -109,6 +116,38 @@ def _traces(run: RunDirectory, notes: list[str]) -> list[TraceRecord]:
     except OSError as error:
         notes.append(f"the nodes' traces cannot be read: {error.strerror or error}")
         return []
+
+
+def _gone_on(run: RunDirectory, spec: RunSpec, source: Source, notes: list[str]) -> bytes | None:
+    """The page of a simulated run that a broken invariant ended, with what a second run shows that goes on past it; None where
+    there is none."""
+    verdict = source.result.verdict
+    if spec.env != "sim" or not breaks_invariant(verdict) or len(source.history) > OPS_MAX * 2:
+        return None
+    try:
+        with second_run(run, spec) as again:
+            has_seen = any(is_of_clients(part) for _, part in verdict.leaves())
+            damage = () if has_seen else again.damage[:DAMAGE_MAX]
+            # The same ops have the same numbers; only now it is known when a fault that was in force then was lifted.
+            own = tuple(found_in(run, source.result, again.history, spec))
+            longer = msgspec.structs.replace(
+                source,
+                history=again.history,
+                failures=own + damage,
+                own_count=len(own),
+                traces=again.traces,
+                lives=lives(again.traces, spec.nodes),
+                ended_ns=max((op.time for op in source.history), default=0),
+            )
+            told = with_damage(explained(longer), len(own), again.past_s, has_seen=has_seen)
+            found = [each for each in told if any(moment.kind != "fault" for moment in each.moments)]
+            shown = [*found[:1], *told[len(own) : len(own) + 1]]
+            windows = windows_of(stored_entries(again.run.path / FILE), *shown)
+            return _page(msgspec.structs.replace(longer, windows=windows, notes=tuple(notes)), told)
+    except Exception as error:  # noqa: BLE001 - a page without it is better than none; a target may raise anything
+        _log.exception("the second run of %s cannot be shown", run.path)
+        notes.append(f"what came after the broken rule is not shown: {line(error) or type(error).__name__}")
+        return None
 
 
 def _messages(

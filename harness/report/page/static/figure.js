@@ -85,6 +85,7 @@ function showFigure() {
   const clash = new Set(F.nodes), held = F.custody
   const nodes = P.nodes.filter(node => (P.lives[node] && P.lives[node].spans.length) || held[node] || clash.has(node))
   nodes.forEach(node => add('node', node, 19))
+  if (!ops.length && axis.folds.length) add('folds', '', 38)
   const height = y + 4
   const root = svg(el('div'), 'svg', { role: 'img', viewBox: `0 0 ${full} ${height}`, height, 'aria-label': 'The proof, told beside it: ' + F.moments.map(moment => moment.head).join('; ') })
   const defs = svg(root, 'defs', {})
@@ -92,9 +93,9 @@ function showFigure() {
   pattern(defs, 'is-down', 'down', css('down'))
   drawFolds(root, axis, left, height, rows)
   for (const row of rows) {
-    const words = { fault: row.name, none: row.name, process: small ? `p${row.name}` : `process ${row.name}`, state: row.name, node: row.name }[row.kind]
+    const words = { fault: row.name, none: row.name, process: small ? `p${row.name}` : `process ${row.name}`, state: row.name, node: row.name, folds: '' }[row.kind]
     svg(root, 'text', { x: left - 8, y: row.y + row.height / 2 + 4, 'text-anchor': 'end', class: row.kind === 'node' || row.kind === 'process' ? '' : 's' }, clipped(String(words), small ? 7 : 13))
-    if (row.kind !== 'fault') svg(root, 'line', { x1: left - 2, x2: edge, y1: row.y + row.height / 2, y2: row.y + row.height / 2, stroke: css('grid') })
+    if (row.kind !== 'fault' && row.kind !== 'folds') svg(root, 'line', { x1: left - 2, x2: edge, y1: row.y + row.height / 2, y2: row.y + row.height / 2, stroke: css('grid') })
     if (row.kind === 'none') svg(root, 'text', { x: left + 4, y: row.y + 14, class: 's' }, 'none in force')
     if (row.kind === 'fault') drawFaultRow(root, row, faults.filter(fault => fault.kind === row.name), `url(#fault-${kinds.indexOf(row.name)})`, X, left, edge)
     if (row.kind === 'node') drawNodeRow(root, row, X, axis, left, edge, small)
@@ -110,7 +111,7 @@ function showFigure() {
 }
 
 function drawFolds(root, axis, left, height, rows) {
-  const above = rows.find(row => row.kind === 'process') || rows[rows.length - 1]
+  const above = rows.find(row => row.kind === 'process' || row.kind === 'folds') || rows[rows.length - 1]
   for (const fold of axis.folds) {
     const a = left + fold.x0 + 4, b = left + fold.x1 - 4, top = 32
     svg(root, 'rect', { x: a, y: top, width: b - a, height: height - top, fill: css('fold') })
@@ -180,7 +181,8 @@ function drawNodeRow(root, row, X, axis, left, edge, small) {
       continue
     }
     svg(root, 'line', { x1: a, x2: b, y1: leads ? row.y : middle, y2: leads ? row.y : middle, stroke: css(leads ? 'leader' : what === 'up' ? 'line' : 'follower'), 'stroke-width': leads ? 4 : 1.5, ...(what === 'up' || what === 'follower' || leads ? {} : { 'stroke-dasharray': '4 2' }) })
-    if (b - a > 66 && !small && term != null && (leads || !held)) late.push([Math.max(a + 4, b - 92), row.y + (leads ? 14 : 8), `${clipped(what, 10)}, term ${term}`, leads ? 'leads' : 's'])
+    const words = b - a > 100 ? `${clipped(what, 10)}, term ${term}` : `term ${term}`
+    if (b - a > 44 && !small && term != null && (leads || !held)) late.push([Math.max(a + 4, b - 6 * words.length), row.y + (leads ? 14 : 8), words, leads ? 'leads' : 's'])
   }
   if (held) {
     for (const [from, until, what] of held.spans) {
@@ -248,7 +250,7 @@ function figureWords(axis, ops) {
   $('proof-title').replaceChildren(title, el('small', {}, says))
   const items = []
   if (Object.keys(F.custody).length) {
-    const name = F.write == null ? 'the write' : clipped(opName(F.write), 40)
+    const name = clipped(F.held || 'the write', 40)
     items.push(legendItem('held', 'held-edge', `node has ${name} in its log`), legendItem('applied', 'held-edge', '… and has applied it'), el('span', {}, '✕ no longer has it'))
   }
   items.push(legendItem('leader', 'leader', 'leads'), el('span', {}, '▨ node down'), el('span', {}, '● which node answered'))

@@ -54,10 +54,26 @@ function drawTimeline() {
   const clocks = place.clocks.length ? drawCurves(c, place.clock, 66, place.clocks, false) : null
   const commits = place.commits.length ? drawCurves(c, place.commit, 66, place.commits, true) : null
   if (isCoarse) drawCounts(c); else drawOps(c, small)
+  drawEnded(c)
   drawMarks(c, pills)
   c.restore()
   drawNames(c, small, most, clocks, commits)
   $('run-says').textContent = `${counted(O.count, 'operation')}, ${seconds(V.a)} to ${seconds(V.b)} in view` + (found.match ? `, ${counted(found.count, 'match').replace('matchs', 'matches')}` : '')
+}
+
+// Where the run ended at a broken rule: what follows is of a second run, that went on.
+function drawEnded(c) {
+  if (P.ended == null || P.ended < V.a || P.ended > V.b) return
+  const x = xOf(P.ended)
+  c.strokeStyle = css('ink')
+  c.lineWidth = 1.5
+  c.setLineDash([6, 3])
+  c.beginPath()
+  c.moveTo(x, place.axis + 14)
+  c.lineTo(x, place.height)
+  c.stroke()
+  c.setLineDash([])
+  label(c, x + 4, place.ops - 5, 'the run ended here; a second run goes on', view.left + view.width - x)
 }
 
 function drawMinimap(c) {

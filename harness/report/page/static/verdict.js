@@ -21,6 +21,7 @@ function showVerdict() {
   const promise = F ? F.promise : P.claim ? `checked for: ${P.claim}` : ''
   if (promise) children.push(el('p', { class: 'promise' }, `${F ? 'Promised: ' : ''}${promise}`, F ? `. Found by ${F.checker}.` : ''))
   if (F && F.validity !== P.validity) children.push(el('p', { class: 'promise' }, `This part is ${F.validity.toUpperCase()}.`))
+  if (F && isLater(F)) children.push(el('p', { class: 'also' }, `Seen in a second run of the same seed: the run itself ended at ${seconds(P.ended)}, at a broken rule of the protocol.`))
   if (P.interrupted) children.push(el('p', { class: 'also' }, 'The run was interrupted: the verdict is on what was recorded until then.'))
   for (const failure of P.harness) children.push(el('p', { class: 'also' }, el('b', {}, `The harness failed in ${failure.phase}: `), failure.error))
   if (P.failures.length > 1) children.push(otherFailures())
@@ -37,8 +38,11 @@ function otherFailures() {
   const more = P.failures_left_out ? ` and ${P.failures_left_out} more` : ''
   return el('p', { class: 'also' }, `${counted(P.failures.length + P.failures_left_out, 'finding')}: `,
     P.failures.map((failure, i) => el('button', { type: 'button', class: 'choice', 'aria-pressed': String(failure === F), on: { click: () => chooseFailure(i) } },
-      clipped(`${failure.validity.toUpperCase()} ${failure.checker}${failure.key == null ? '' : ` key ${failure.key}`}`, 60))), more)
+      clipped(`${failure.validity.toUpperCase()} ${failure.checker}${failure.key == null ? '' : ` key ${failure.key}`}`, 60) + (isLater(failure) ? ' (second run)' : ''))), more)
 }
+
+// Whether it showed only in the second run, which went on past the broken rule that ended the first.
+function isLater(failure) { return P.failures.indexOf(failure) >= P.own_count }
 
 function chooseFailure(i) {
   F = P.failures[i]
@@ -110,6 +114,7 @@ function showWhy() {
     if (each.left_out) parts.push(el('p', { class: 'detail' }, `${each.left_out} more rows are left out.`))
   }
   if (F.words !== F.headline) parts.push(el('h2', {}, 'In the words of the checker'), el('p', { class: 'detail' }, F.words))
+  if (F.notes.length && !F.ops.length) parts.push(el('h2', {}, 'What the checker saw'))
   if (F.notes.length) parts.push(el('ul', { class: 'notes' }, F.notes.map(note => el('li', {}, note))))
   if (F.detail) parts.push(el('details', {}, el('summary', {}, 'Traceback or last words'), el('pre', {}, F.detail)))
   $('why').replaceChildren(...parts)
