@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from harness import notation
+from harness.campaign.strategy import StrategyName
 from harness.campaign.yaml_file import Place, YamlFile
 from harness.errors import UsageError
 from harness.run import plan
@@ -23,7 +24,7 @@ CELLS_MAX = 10_000
 FLAGS = (
     "target", "target-option", "bug", "workload", "workload-option", "consistency", "checker", "nemesis", "nemesis-interval",
     "fault-share", "beyond-model", "env", "env-option", "nodes", "concurrency", "rate", "time-limit", "quiet-period",
-    "client-timeout", "vacuity", "check-states", "check-time-limit",
+    "client-timeout", "vacuity", "check-states", "check-time-limit", "swarm",
 )  # fmt: skip
 """What a run of a campaign can be told: these flags of `themis test`."""
 
@@ -51,7 +52,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     0: one a processor. seeds: FIRST..LAST, of each combination. run: flags of every run. matrix: flag -> the values it takes, each
     with each. exclude: combinations that are left out: those with all of these values. include: further combinations. shrink: time
     for each finding of the simulation, as `60s`; "": none is shrunk. keep: runs that are kept of each finding. known: a file of
-    known findings, beside this one. require: what else must hold.
+    known findings, beside this one. strategy: how the next simulated run of a combination is chosen (harness.campaign.strategy).
+    require: what else must hold.
     """
 
     name: str = "campaign"
@@ -65,6 +67,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     shrink: str = "30s"
     keep: int = 3
     known: str = ""
+    strategy: StrategyName = "random"
     require: Requirements = Requirements()
 
 
@@ -90,6 +93,7 @@ class Campaign(msgspec.Struct, frozen=True):
     keep: int
     known: str | None
     require: Requirements
+    strategy: StrategyName = "random"
 
     def tasks(self) -> Iterator[tuple[int, int]]:
         """(number of the cell, seed) of every run: each seed in every cell, then the next, so that no cell is starved."""
@@ -125,6 +129,7 @@ def read_campaign(path: Path) -> Campaign:
         keep=content.keep,
         known=str((path.parent / content.known).absolute()) if content.known else None,
         require=content.require,
+        strategy=content.strategy,
     )
 
 
@@ -199,6 +204,7 @@ def spec_of_flags(flags: dict[str, Any]) -> RunSpec:
         vacuity={name: int(value) for name, value in _mapping("vacuity", flags).items()},
         check_states=None if flags.get("check-states") is None else int(flags["check-states"]),
         check_time_limit_s=_number("check-time-limit", flags, None),
+        swarm=flags.get("swarm", False) is True,
     )
 
 

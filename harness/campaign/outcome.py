@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from checkers import Validity
-from harness.campaign.sweep import SeedResult, run_seed, spec_of_seed
+from harness.campaign.behaviour import Behaviours
+from harness.campaign.strategy import Trial, run_trial
 from harness.report.anomaly import anomaly_classes
 from harness.report.summary import first_reason
-from harness.spec import RunSpec
 from harness.store.runs import Result
+from nemesis.schedule import Schedule
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,12 +43,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.validity is Validity.VALID and not self.harness
 
 
-def outcome_of(cell: int, spec: RunSpec, result: Result, command: str) -> Outcome:
-    """The outcome that `result` of a run of `spec` is."""
+def outcome_of(cell: int, seed: int, result: Result, command: str) -> Outcome:
+    """The outcome that `result` of the cell's run of this seed is."""
     failure = result.harness[0] if result.harness else None
     return Outcome(
         cell=cell,
-        seed=spec.seed,
+        seed=seed,
         validity=result.verdict.validity,
         classes=anomaly_classes(result),
         words=first_reason(result)[:2_000],
@@ -59,18 +60,28 @@ def outcome_of(cell: int, spec: RunSpec, result: Result, command: str) -> Outcom
     )
 
 
-def simulated(cell: int, spec: RunSpec, seed: int) -> Outcome:
-    """Simulate one seed of the cell in this process, in memory. What goes wrong outside the run is a failure of the harness."""
-    seeded = spec_of_seed(spec, seed)
+class Simulated(msgspec.Struct, frozen=True):
+    """A simulated run of a campaign. faults, seen: what its strategy learns from it; None and empty where it learns nothing."""
+
+    outcome: Outcome
+    faults: Schedule | None = None
+    seen: Behaviours = {}
+
+
+def simulated(cell: int, seed: int, trial: Trial, observes: bool) -> Simulated:
+    """Simulate a run of the cell in this process, in memory. What goes wrong outside the run is a failure of the harness."""
     try:
-        done: SeedResult = run_seed(seeded)
+        done, faults, seen = run_trial(trial, observes)
     except Exception as error:  # noqa: BLE001 - one run of thousands: it counts as failed, and the others go on
-        return Outcome(
-            cell=cell,
-            seed=seed,
-            validity=Validity.UNKNOWN,
-            words=str(error),
-            harness=f"run: {type(error).__name__}: {error}",
+        return Simulated(
+            Outcome(
+                cell=cell,
+                seed=seed,
+                validity=Validity.UNKNOWN,
+                words=str(error),
+                harness=f"run: {type(error).__name__}: {error}",
+            )
         )
-    outcome = outcome_of(cell, seeded, done.result, done.command)
-    return msgspec.structs.replace(outcome, cpu_s=round(done.cpu_s, 4), virtual_s=round(done.virtual_s, 3))
+    outcome = outcome_of(cell, seed, done.result, done.command)
+    outcome = msgspec.structs.replace(outcome, cpu_s=round(done.cpu_s, 4), virtual_s=round(done.virtual_s, 3))
+    return Simulated(outcome, faults, seen) if observes else Simulated(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections import Counter
@@ -13,15 +14,17 @@ from pathlib import Path
 import msgspec
 
 from checkers import Validity
+from harness.campaign import swarm
 from harness.campaign.campaign_file import Campaign
 from harness.campaign.case import run_case
 from harness.campaign.command_line import command_line
 from harness.campaign.findings import findings_of
-from harness.campaign.outcome import Outcome, outcome_of, simulated
+from harness.campaign.outcome import Outcome, Simulated, outcome_of, simulated
 from harness.campaign.reproduction import SHRUNK, keep, read_case
 from harness.campaign.shrink import Shrinker
 from harness.campaign.state import CampaignFolder, Shrunk
-from harness.campaign.sweep import AHEAD, spec_of_seed
+from harness.campaign.strategy import STRATEGIES, Strategy, Trial
+from harness.campaign.sweep import AHEAD
 from harness.errors import Interrupted
 from harness.report.page.due import write_due
 from harness.run import plan
@@ -77,6 +80,7 @@ class CampaignRunner:
         self._spent_s = max((outcome.elapsed_s for outcome in before), default=0.0)
         self._began_s = time.monotonic()
         self._done_before = len(self._done)
+        self._strategies: dict[int, Strategy] = {}
 
     @property
     def elapsed_s(self) -> float:
@@ -90,24 +94,34 @@ class CampaignRunner:
 
     def run(self, executor: Executor, jobs: int) -> None:
         """Do every run that is left, until the budget is used up. `executor` has `jobs` workers."""
-        waiting: dict[Future[Outcome], tuple[int, int]] = {}
+        waiting: dict[Future[Simulated], Trial] = {}
         tasks = self._tasks()
         try:
             while True:
                 for cell, seed in islice(tasks, max(0, jobs * AHEAD - len(waiting))):
-                    spec = self._campaign.cells[cell].spec
-                    if spec.env == "sim":
-                        waiting[executor.submit(simulated, cell, spec, seed)] = (cell, seed)
+                    if self._campaign.cells[cell].spec.env == "sim":
+                        strategy = self._strategy(cell)
+                        trial = strategy.choose(seed)
+                        waiting[executor.submit(simulated, cell, seed, trial, strategy.observes)] = trial
                     else:
-                        self._note(self._real(cell, seed))
+                        self._note(self._real(cell, seed), None)
                 if not waiting:
                     return
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    waiting.pop(future)
-                    self._note(future.result())
+                    trial = waiting.pop(future)
+                    done = future.result()
+                    if done.faults is not None:
+                        self._strategy(done.outcome.cell).learn(trial, done.faults, done.seen)
+                    self._note(done.outcome, trial)
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _strategy(self, cell: int) -> Strategy:
+        """The one of this combination, with what it has learned since this process began."""
+        if cell not in self._strategies:
+            self._strategies[cell] = STRATEGIES[self._campaign.strategy](self._campaign.cells[cell].spec)
+        return self._strategies[cell]
 
     def _tasks(self) -> Iterator[tuple[int, int]]:
         for task in self._campaign.tasks():
@@ -118,10 +132,11 @@ class CampaignRunner:
 
     def _real(self, cell: int, seed: int) -> Outcome:
         """One run in a real environment, kept unless it is good."""
-        spec = msgspec.structs.replace(self._campaign.cells[cell].spec, seed=seed)
+        spec = self._campaign.cells[cell].spec
+        spec = swarm.drawn(spec, seed) if spec.swarm else msgspec.structs.replace(spec, seed=seed)
         began_s = time.process_time()
         run, result = run_into(self._store, plan.prepare(msgspec.structs.replace(spec, name=self._campaign.name)))
-        outcome = outcome_of(cell, spec, result, command_line(spec))
+        outcome = outcome_of(cell, seed, result, command_line(spec))
         if result.signal:
             raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
         if outcome.is_good:
@@ -132,14 +147,20 @@ class CampaignRunner:
             outcome, cpu_s=time.process_time() - began_s, run="" if outcome.is_good else str(run.path)
         )
 
-    def _note(self, outcome: Outcome) -> None:
-        """The run is done: on the disk, counted, and kept as a folder where it is one of the first of its kind to fail."""
+    def _note(self, outcome: Outcome, trial: Trial | None) -> None:
+        """The run is done: on the disk, counted, and kept as a folder where it is one of the first of its kind to fail.
+
+        trial: what was simulated; None for a run of real nodes.
+        """
+        if trial is not None and trial.faults is not None and not outcome.is_good:
+            file = self._folder.keep_schedule(outcome.cell, outcome.seed, trial.faults)
+            outcome = msgspec.structs.replace(outcome, command=f"{outcome.command} --schedule {shlex.quote(str(file))}")
         kind = self._kind(outcome)
         if outcome.validity is Validity.INVALID:
             if not self._kept[kind]:
                 self._say(f"{self._campaign.cells[outcome.cell].title}, seed {outcome.seed}: {outcome.words}")
-            if not outcome.run and self._kept[kind] < self._campaign.keep:
-                outcome = msgspec.structs.replace(outcome, run=str(self._again(outcome).path))
+            if trial is not None and self._kept[kind] < self._campaign.keep:
+                outcome = msgspec.structs.replace(outcome, run=str(self._again(trial).path))
             self._kept[kind] += bool(outcome.run)
         self._folder.add(msgspec.structs.replace(outcome, elapsed_s=round(self.elapsed_s, 3)))
         self._done.add((outcome.cell, outcome.seed))
@@ -160,10 +181,10 @@ class CampaignRunner:
     def _kind(self, outcome: Outcome) -> tuple[int, str]:
         return outcome.cell, outcome.classes[0] if outcome.classes else ""
 
-    def _again(self, outcome: Outcome) -> RunDirectory:
+    def _again(self, trial: Trial) -> RunDirectory:
         """The simulated run once more, into the store."""
-        spec = spec_of_seed(self._campaign.cells[outcome.cell].spec, outcome.seed)
-        run, result = run_into(self._store, plan.prepare(msgspec.structs.replace(spec, name=self._campaign.name)))
+        spec = msgspec.structs.replace(trial.spec, name=self._campaign.name)
+        run, result = run_into(self._store, plan.prepare(spec, saved=trial.faults))
         if result.signal:
             raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
         if problem := write_due(run, result):

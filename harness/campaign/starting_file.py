@@ -12,6 +12,7 @@ STARTING_FILE = """\
 name: nightly
 budget: 10m            # 90s, 30m, 8h; without it: until every seed is done
 seeds: 1..1000         # of each combination; the first seed of all combinations comes first, then the second
+# strategy: coverage   # go on from rare behaviour of earlier runs, instead of drawing each run afresh
 # jobs: 2              # processes that simulate; default: one a processor
 
 run:                   # flags of `themis test`, for every run
@@ -30,6 +31,7 @@ exclude:               # combinations to leave out: those with all of these valu
   - {workload: queue, nodes: 3}
 
 include:               # further combinations, beside the matrix
+  - {target: raft, swarm: true}   # each seed draws nodes, faults, rate, mix and options
   - {target: raft, target-option: {reads: log}, nemesis: "partition,clock"}
 
 shrink: 30s            # for each finding: search for a small run that shows the same

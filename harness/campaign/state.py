@@ -19,8 +19,10 @@ from harness.campaign.campaign_file import Campaign
 from harness.campaign.outcome import Outcome
 from harness.errors import UsageError
 from harness.store.modes import PRIVATE
-from harness.store.runs import TIME_FORMAT, write_json
+from harness.store.runs import TIME_FORMAT, write_atomically, write_json
 from histories.json_text import FILE_DEPTH_MAX, decoded
+from nemesis import schedule
+from nemesis.schedule import Schedule
 
 CAMPAIGNS = "campaigns"
 """The folder of campaigns below the store."""
@@ -111,6 +113,14 @@ class CampaignFolder:
     def add(self, outcome: Outcome) -> None:
         """Note how a run ended; it is on the disk when this returns."""
         _append(self.results, outcome)
+
+    def keep_schedule(self, cell: int, seed: int, faults: Schedule) -> Path:
+        """The file of the faults of a failing run that its seed alone does not give."""
+        directory = self.path / "schedules"
+        directory.mkdir(PRIVATE, exist_ok=True)
+        file = directory / f"{cell}-{seed}.json"
+        write_atomically(file, schedule.encode(faults))
+        return file
 
     def add_shrunk(self, shrunk: Shrunk) -> None:
         """Note what a run was shrunk to; it is on the disk when this returns."""

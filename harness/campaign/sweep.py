@@ -69,10 +69,19 @@ class SeedResult(msgspec.Struct, frozen=True):
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
     """Run one seed in this process. Raises UsageError, and HarnessError with the command that runs the seed again when anything
     else goes wrong that is not in its result."""
+    if not with_digests:
+        return run_in(MemorySink(f"seed-{spec.seed}"), spec)
+    sink = TracedSink(f"seed-{spec.seed}")
+    result = run_in(sink, spec)
+    return msgspec.structs.replace(result, history_digest=digest(sink.history()), trace_digest=sink.trace_digest())
+
+
+def run_in(sink: MemorySink, spec: RunSpec, faults: Schedule | None = None) -> SeedResult:
+    """As `run_seed`, into a sink of the caller's. faults: the schedule; None: the spec's own."""
     collections_count = full_collections()
     with collecting_seldom():
         try:
-            result = _run_seed(spec, with_digests)
+            result = _run_in(sink, spec, faults)
         except (UsageError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
@@ -89,12 +98,11 @@ def full_collections() -> int:
     return int(gc.get_stats()[2]["collections"])
 
 
-def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
+def _run_in(sink: MemorySink, spec: RunSpec, faults: Schedule | None) -> SeedResult:
     if spec.env != "sim":
         raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
-    sink = TracedSink(f"seed-{spec.seed}") if with_digests else MemorySink(f"seed-{spec.seed}")
     began_s = time.thread_time()
-    result = execute(plan.prepare(spec), sink)
+    result = execute(plan.prepare(spec, saved=faults), sink)
     cpu_s = time.thread_time() - began_s
     history, world = sink.history(), cast(SimEnvironment, sink.environment).world
     return SeedResult(
@@ -104,8 +112,6 @@ def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
         cpu_s=cpu_s,
         command=command_line(spec),
         history=None if result.verdict.validity is Validity.VALID else history,
-        history_digest=digest(history) if with_digests else "",
-        trace_digest=sink.trace_digest() if isinstance(sink, TracedSink) else "",
     )
 
 

@@ -20,6 +20,7 @@ from harness.campaign.findings import read_known
 from harness.campaign.runner import CampaignRunner
 from harness.campaign.starting_file import STARTING_FILE
 from harness.campaign.state import CampaignFolder
+from harness.campaign.strategy import STRATEGIES, StrategyName
 from harness.cli import options
 from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
@@ -69,6 +70,12 @@ def init(file: Path) -> int:
 @click.option("--budget", default=None, metavar="TIME", help="Instead of the file's: 90s, 30m, 8h.")
 @click.option("--seeds", default=None, metavar="FIRST..LAST", help="Of each combination, instead of the file's.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Instead of the file's number of processes.")
+@click.option(
+    "--strategy",
+    type=click.Choice(list(STRATEGIES)),
+    default=None,
+    help="Instead of the file's: each simulated run drawn afresh, or going on from rare behaviour of earlier runs.",
+)
 @SCHEDULER
 @SHARE
 @STORE
@@ -78,6 +85,7 @@ def run(
     budget: str | None,
     seeds: str | None,
     jobs: int | None,
+    strategy: StrategyName | None,
     scheduler: str | None,
     share: bool,
     store: Path,
@@ -94,6 +102,7 @@ def run(
     if seeds is not None:
         chosen = notation.seed_range(seeds)
         plan = replace(plan, seeds=(chosen.start, chosen.stop - 1))
+    plan = replace(plan, strategy=strategy or plan.strategy)
     read_known(plan.known)  # Before anything runs.
     folder = CampaignFolder.create(store, plan)
     return go_on(folder, plan, Store(store, is_shared=share), scheduler, as_json)
@@ -150,8 +159,8 @@ def bundle(campaign: str, output: Path | None, store: Path) -> int:
     }
     try:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(folder.path.iterdir()):
-                archive.write(path, f"{plan.name}/{path.name}")
+            for path in sorted(folder.path.rglob("*")):
+                archive.write(path, f"{plan.name}/{path.relative_to(folder.path)}")
             for directory in sorted(path for path in runs if path.parts and path.is_dir()):
                 for path in sorted(directory.rglob("*")):
                     if path.is_file() and not path.is_symlink():

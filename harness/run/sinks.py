@@ -157,7 +157,7 @@ class FolderSink:
 class MemorySink:
     """Implements Sink without a file: for many runs in one process.
 
-    environment: the environment that ran; a caller can look into its simulated world afterwards.
+    environment: the environment that ran; a caller can look into its simulated world afterwards. faults: the schedule that it ran.
     """
 
     is_watched = False
@@ -167,6 +167,7 @@ class MemorySink:
         self.run_id = run_id
         self.directory = directory
         self.environment: Environment | None = None
+        self.faults: Schedule | None = None
         self._ops: list[Op] = []
 
     def discard(self) -> None:
@@ -174,7 +175,7 @@ class MemorySink:
 
     @contextmanager
     def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
-        self.environment = environment
+        self.environment, self.faults = environment, faults
         yield
 
     @contextmanager

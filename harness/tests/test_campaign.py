@@ -111,7 +111,7 @@ def test_a_run_that_raises_is_one_failure_of_the_harness(
     def broken(*_: Any) -> None:
         raise RuntimeError("out of paper")
 
-    monkeypatch.setattr(outcomes, "run_seed", broken)
+    monkeypatch.setattr(outcomes, "run_trial", broken)
     folder = CampaignFolder.create(tmp_path, campaign)
     CampaignRunner(Store(tmp_path), folder, campaign).run(AtOnce(), 1)
     report = report_of(campaign, folder.outcomes(), [], (), TODAY)

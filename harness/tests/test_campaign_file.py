@@ -23,7 +23,7 @@ def test_the_starting_file_is_a_campaign(tmp_path: Path) -> None:
     assert campaign.name == "nightly"
     assert campaign.budget_s == 600
     assert campaign.seeds == (1, 1000)
-    assert len(campaign.cells) == 3 * 2 * 2 - 2 + 1
+    assert len(campaign.cells) == 3 * 2 * 2 - 2 + 2
     assert campaign.require.unknown_share == 0.02
 
 

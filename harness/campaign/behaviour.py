@@ -1,0 +1,172 @@
+"""What a simulated cluster did, as a set of abstract states and of steps between them: the coverage of a run.
+
+A state says of each node whether it runs, its role, how far its term and the term of its last entry lie behind the highest of the
+cluster, and whether its log ends with entries of an earlier term that are not decided. Names and numbers are left out: a state is
+the same whichever nodes it is about, and however long the run has lasted.
+
+That what nodes tell of themselves can steer faults is from Meng, Pirlea, Roychoudhury and Sergey, "Greybox Fuzzing of Distributed
+Systems" (CCS 2023).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+from zlib import crc32
+
+from harness.environments.base import Environment
+from harness.environments.sim.environment import SimEnvironment
+from harness.environments.sim.world import TraceRow
+from harness.run.sinks import MemorySink
+from histories.tracing import (
+    Accepted,
+    Appended,
+    Chosen,
+    Committed,
+    Crashed,
+    Installed,
+    Promised,
+    Recovered,
+    Role,
+    Started,
+    Truncated,
+)
+from nemesis.family import Entry
+from nemesis.schedule import Schedule, windows
+
+KINDS = frozenset(
+    (Accepted, Appended, Chosen, Committed, Crashed, Installed, Promised, Recovered, Role, Started, Truncated)
+)
+"""The events that change a state."""
+
+BEHIND_MAX = 2
+"""A term that is further behind counts as so far behind."""
+
+Behaviours = dict[int, int]
+"""Behaviour -> when it was first seen, in ns of virtual time. A behaviour is a state under the faults in force, or a step from one
+state to the next, as a number that is the same in every process."""
+
+_State = tuple[tuple[str, int, int, bool], ...]
+
+
+class BehaviourSink(MemorySink):
+    """Also sees what the cluster does."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self._rows: list[TraceRow] = []
+
+    @contextmanager
+    def opened(self, environment: Environment, faults: Schedule) -> Iterator[None]:
+        cast(SimEnvironment, environment).world.keep_traces = self._take
+        with super().opened(environment, faults):
+            yield
+
+    def _take(self, rows: Sequence[TraceRow]) -> None:
+        self._rows += [row for row in rows if row[2].__class__ in KINDS]
+
+    def behaviours(self) -> Behaviours:
+        """Those of the run, when it is over."""
+        assert self.environment is not None
+        assert self.faults is not None
+        cast(SimEnvironment, self.environment).world.pass_on_traces()
+        return behaviours(self._rows, self.faults.nodes, self.faults.entries)
+
+
+def behaviours(rows: Sequence[TraceRow], nodes: Sequence[str], entries: Sequence[Entry]) -> Behaviours:
+    """The behaviours of a run: of what its nodes traced, in order, under the fault ops `entries`."""
+    views = {node: _NodeView() for node in nodes}
+    in_force = _InForce(entries)
+    found: Behaviours = {}
+    before: _State = ()
+    for time_ns, node, event in rows:
+        if node not in views or not views[node].follow(event):
+            continue
+        terms = sorted({view.term for view in views.values()}, reverse=True)
+        last_terms = sorted({view.last_term for view in views.values()}, reverse=True)
+        state = tuple(sorted(view.state(terms, last_terms) for view in views.values()))
+        if state != before:
+            found.setdefault(_number((state, in_force.at(time_ns))), time_ns)
+            found.setdefault(_number((before, state)), time_ns)
+            before = state
+    return found
+
+
+def _number(behaviour: object) -> int:
+    """Equal behaviours have equal numbers, under any hash seed."""
+    return crc32(repr(behaviour).encode())
+
+
+class _NodeView:
+    """What is known of one node."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self.role = ""
+        self.term = self.last_term = self.last_index = self.decided_index = 0
+
+    def follow(self, event: Any) -> bool:
+        """Take in what the node traced; whether anything of it can show in a state."""
+        match event:
+            case Appended(index=index, term=term, commands=commands):
+                was, self.last_term = self.last_term, term
+                self.last_index = index + len(commands) - 1
+                return was != term
+            case Committed(index=index):
+                was_open, self.decided_index = self.has_open_entries, index
+                return was_open != self.has_open_entries
+            case Accepted(slot=slot, ballot=ballot):
+                was, self.last_term = self.last_term, ballot[0]
+                if isinstance(slot, int):
+                    self.last_index = max(self.last_index, slot)
+                return was != self.last_term
+            case Chosen(slot=slot):
+                return not isinstance(slot, int)  # Of a log, Committed tells.
+            case Role(role=role, term=term):
+                self.role, self.term = role, term
+            case Promised(ballot=ballot):
+                self.term = max(self.term, ballot[0])
+            case Started():
+                self.is_up = True
+            case Crashed():
+                self.is_up, self.role = False, ""
+            case Recovered():
+                self.last_index = event.last_index
+                self.last_term = event.terms[-1][1] if event.terms else event.snapshot_term
+            case Truncated(from_index=from_index):
+                self.last_index = from_index - 1
+            case Installed(index=index, term=term):
+                self.last_index = self.decided_index = index
+                self.last_term = term
+        return True
+
+    @property
+    def has_open_entries(self) -> bool:
+        return self.decided_index < self.last_index
+
+    def state(self, terms: Sequence[int], last_terms: Sequence[int]) -> tuple[str, int, int, bool]:
+        """terms, last_terms: all that nodes have, the highest first."""
+        return (
+            self.role if self.is_up else "down",
+            min(BEHIND_MAX, terms.index(self.term)),
+            min(BEHIND_MAX, last_terms.index(self.last_term)),
+            self.has_open_entries and self.last_term < self.term,
+        )
+
+
+class _InForce:
+    """Which kinds of fault are in force when."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        spans = [(entries[group[0]], entries[group[-1]].time_ns) for group in windows(entries)]
+        self._changes_ns = sorted({time_ns for start, end_ns in spans for time_ns in (start.time_ns, end_ns)})
+        self._kinds = [
+            tuple(sorted(start.f for start, end_ns in spans if start.time_ns <= time_ns < end_ns))
+            for time_ns in self._changes_ns
+        ]
+
+    def at(self, time_ns: int) -> tuple[str, ...]:
+        place = bisect_right(self._changes_ns, time_ns)
+        return self._kinds[place - 1] if place else ()

@@ -1,0 +1,168 @@
+"""How a campaign chooses its next simulated run of one combination.
+
+`random`: each seed draws its run afresh. `coverage`: the faults of a run that showed rare behaviour are kept up to that moment,
+under the same seed, so that the cluster comes to exactly the same state again; from there on, other faults follow. What the nodes
+traced says what is rare (harness.campaign.behaviour).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Literal, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.campaign.behaviour import Behaviours, BehaviourSink
+from harness.campaign.sweep import SeedResult, run_in, spec_of_seed
+from harness.run import plan
+from harness.run.execute import prepare_stage
+from harness.run.sinks import MemorySink
+from harness.spec import RunSpec
+from nemesis import schedule
+from nemesis.family import Entry
+from nemesis.registry import family_of
+from nemesis.schedule import Schedule
+
+FRESH_SHARE = 0.25
+"""Of the runs under `coverage`, so many are drawn afresh: they find the states that later ones begin at."""
+
+BRANCHED_BY = 0.85
+"""A moment later than this share of the run leaves no time for other faults."""
+
+PARENTS_MAX = 4
+"""Runs that are remembered of each behaviour: the latest."""
+
+BEHAVIOURS_MAX = 20_000
+"""More are not told apart from those that are known: the memory of a campaign of any length is bounded."""
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A run that was chosen. faults: its schedule; None: the spec's own. branch_ns: up to when it is a run that was made before."""
+
+    spec: RunSpec
+    faults: Schedule | None = None
+    branch_ns: int = 0
+
+
+class Strategy(Protocol):
+    """observes: whether it wants to learn of the behaviours of its runs."""
+
+    observes: bool
+
+    def choose(self, seed: int) -> Trial:
+        """The run of this seed."""
+        ...
+
+    def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
+        """The run is over: these were its faults, and this is what the cluster did."""
+        ...
+
+
+class RandomStrategy:
+    """Draws each run afresh."""
+
+    observes = False
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+
+    def choose(self, seed: int) -> Trial:
+        return Trial(spec_of_seed(self._spec, seed))
+
+    def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
+        pass
+
+
+class _Moment(msgspec.Struct, frozen=True):
+    """When a run showed a behaviour first."""
+
+    spec: RunSpec
+    faults: Schedule
+    time_ns: int
+
+
+class CoverageStrategy:
+    """Goes on from moments of rare behaviour. What it chooses depends on the spec, the seeds and what it has learned, in order."""
+
+    observes = True
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+        self._seen_count: Counter[int] = Counter()
+        self._moments: dict[int, list[_Moment]] = {}
+
+    def choose(self, seed: int) -> Trial:
+        rng = Random(f"{seed}/coverage")
+        if not self._moments or rng.random() < FRESH_SHARE:
+            return Trial(spec_of_seed(self._spec, seed))
+        rare = list(self._moments)
+        behaviour = rng.choices(rare, [1 / self._seen_count[each] for each in rare])[0]
+        moment = rng.choice(self._moments[behaviour])
+        faults = _branched(moment, spec_of_seed(replace(moment.spec, interval_s=self._spec.interval_s), seed))
+        if faults is None:
+            return Trial(spec_of_seed(self._spec, seed))
+        return Trial(moment.spec, faults, moment.time_ns)
+
+    def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
+        until_ns = trial.spec.time_limit_s * 1e9 * BRANCHED_BY
+        for behaviour, time_ns in seen.items():
+            if behaviour not in self._seen_count and len(self._seen_count) >= BEHAVIOURS_MAX:
+                continue
+            self._seen_count[behaviour] += 1
+            if trial.branch_ns < time_ns < until_ns:
+                moments = self._moments.setdefault(behaviour, [])
+                moments.append(_Moment(trial.spec, faults, time_ns))
+                del moments[:-PARENTS_MAX]
+
+
+def _branched(moment: _Moment, fresh: RunSpec) -> Schedule | None:
+    """The faults that had begun at the moment, and behind them those that `fresh` plans for later, where the target's fault model
+    has room for both. None when that is nothing new."""
+    kept = [group for group in _groups(moment.faults) if group[0].time_ns <= moment.time_ns]
+    free_ns: dict[str, int] = {}
+    for group in kept:
+        name = family_of(group[0].f).name
+        free_ns[name] = max(free_ns.get(name, 0), group[-1].time_ns)
+    prepared = plan.prepare(fresh)
+    model = prepared.target.fault_model_under(prepared.target_options)
+    planned = prepare_stage(prepared, MemorySink("branch")).faults
+    is_new = False
+    for group in _groups(planned):
+        if group[0].time_ns <= max(moment.time_ns, free_ns.get(family_of(group[0].f).name, 0)):
+            continue
+        longer = _schedule(moment.faults, [*kept, group])
+        if fresh.beyond_model or not schedule.outside_model(longer, model.survives, model.down_nodes_max):
+            kept.append(group)
+            is_new = True
+    return _schedule(moment.faults, kept) if is_new else None
+
+
+def _groups(faults: Schedule) -> list[list[Entry]]:
+    """The entries of each fault, from its start to its stop."""
+    return [[faults.entries[number] for number in window] for window in faults.windows()]
+
+
+def _schedule(like: Schedule, groups: list[list[Entry]]) -> Schedule:
+    entries = sorted((entry for group in groups for entry in group), key=lambda entry: entry.time_ns)
+    return replace(like, entries=tuple(entries))
+
+
+def run_trial(trial: Trial, observes: bool) -> tuple[SeedResult, Schedule, Behaviours]:
+    """Run it in this process, in memory: how it ended, its faults, and what the cluster did where that is observed."""
+    name = f"seed-{trial.spec.seed}"
+    sink = BehaviourSink(name) if observes else MemorySink(name)
+    result = run_in(sink, trial.spec, trial.faults)
+    assert sink.faults is not None
+    return result, sink.faults, sink.behaviours() if isinstance(sink, BehaviourSink) else {}
+
+
+StrategyName = Literal["random", "coverage"]
+
+STRATEGIES: Mapping[StrategyName, Callable[[RunSpec], Strategy]] = {
+    "random": RandomStrategy,
+    "coverage": CoverageStrategy,
+}
+"""Name -> how the runs of one spec are chosen."""
