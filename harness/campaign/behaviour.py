@@ -106,32 +106,33 @@ class _NodeView:
         self.is_up = True
         self.role = ""
         self.term = self.last_term = self.last_index = self.decided_index = 0
+        self.waits = False
+        """Whether its log ends with entries of an earlier term that are not decided."""
 
     def follow(self, event: Any) -> bool:
         """Take in what the node traced; whether anything of it can show in a state."""
+        last_term, waited, is_shown = self.last_term, self.waits, False
         match event:
             case Appended(index=index, term=term, commands=commands):
-                was, self.last_term = self.last_term, term
-                self.last_index = index + len(commands) - 1
-                return was != term
+                self.last_index, self.last_term = index + len(commands) - 1, term
             case Committed(index=index):
-                was_open, self.decided_index = self.has_open_entries, index
-                return was_open != self.has_open_entries
+                self.decided_index = index
             case Accepted(slot=slot, ballot=ballot):
-                was, self.last_term = self.last_term, ballot[0]
+                self.last_term = ballot[0]
                 if isinstance(slot, int):
                     self.last_index = max(self.last_index, slot)
-                return was != self.last_term
             case Chosen(slot=slot):
-                return not isinstance(slot, int)  # Of a log, Committed tells.
+                is_shown = not isinstance(slot, int)  # Of a log, Committed tells.
             case Role(role=role, term=term):
+                is_shown = (role, term) != (self.role, self.term)
                 self.role, self.term = role, term
             case Promised(ballot=ballot):
+                is_shown = ballot[0] > self.term
                 self.term = max(self.term, ballot[0])
             case Started():
-                self.is_up = True
+                self.is_up = is_shown = True
             case Crashed():
-                self.is_up, self.role = False, ""
+                self.is_up, self.role, is_shown = False, "", True
             case Recovered():
                 self.last_index = event.last_index
                 self.last_term = event.terms[-1][1] if event.terms else event.snapshot_term
@@ -140,11 +141,8 @@ class _NodeView:
             case Installed(index=index, term=term):
                 self.last_index = self.decided_index = index
                 self.last_term = term
-        return True
-
-    @property
-    def has_open_entries(self) -> bool:
-        return self.decided_index < self.last_index
+        self.waits = self.last_term < self.term and self.decided_index < self.last_index
+        return is_shown or self.last_term != last_term or self.waits != waited
 
     def state(self, terms: Sequence[int], last_terms: Sequence[int]) -> tuple[str, int, int, bool]:
         """terms, last_terms: all that nodes have, the highest first."""
@@ -152,7 +150,7 @@ class _NodeView:
             self.role if self.is_up else "down",
             min(BEHIND_MAX, terms.index(self.term)),
             min(BEHIND_MAX, last_terms.index(self.last_term)),
-            self.has_open_entries and self.last_term < self.term,
+            self.waits,
         )
 
 

@@ -119,8 +119,11 @@ class CoverageStrategy:
 
 
 def _branched(moment: _Moment, fresh: RunSpec) -> Schedule | None:
-    """The faults that had begun at the moment, and behind them those that `fresh` plans for later, where the target's fault model
-    has room for both. None when that is nothing new."""
+    """The faults that had begun at the moment, and behind them those that `fresh` plans for later. None when there are none.
+
+    Where both together would leave the target's fault model, as with too many nodes down at once, the new ones begin when all
+    the old ones have ended.
+    """
     kept = [group for group in _groups(moment.faults) if group[0].time_ns <= moment.time_ns]
     free_ns: dict[str, int] = {}
     for group in kept:
@@ -128,16 +131,15 @@ def _branched(moment: _Moment, fresh: RunSpec) -> Schedule | None:
         free_ns[name] = max(free_ns.get(name, 0), group[-1].time_ns)
     prepared = plan.prepare(fresh)
     model = prepared.target.fault_model_under(prepared.target_options)
-    planned = prepare_stage(prepared, MemorySink("branch")).faults
-    is_new = False
-    for group in _groups(planned):
-        if group[0].time_ns <= max(moment.time_ns, free_ns.get(family_of(group[0].f).name, 0)):
-            continue
-        longer = _schedule(moment.faults, [*kept, group])
+    planned = _groups(prepare_stage(prepared, MemorySink("branch")).faults)
+    for after_ns in (moment.time_ns, max(free_ns.values(), default=moment.time_ns)):
+        added = [
+            group for group in planned if group[0].time_ns > max(after_ns, free_ns.get(family_of(group[0].f).name, 0))
+        ]
+        longer = _schedule(moment.faults, [*kept, *added])
         if fresh.beyond_model or not schedule.outside_model(longer, model.survives, model.down_nodes_max):
-            kept.append(group)
-            is_new = True
-    return _schedule(moment.faults, kept) if is_new else None
+            return longer if added else None
+    return None
 
 
 def _groups(faults: Schedule) -> list[list[Entry]]:

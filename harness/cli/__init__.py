@@ -10,7 +10,21 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli import campaign, check, cluster, compare, image, lift, machine, prune, replay, run, show, shrink
+from harness.cli import (
+    bench_bugs,
+    campaign,
+    check,
+    cluster,
+    compare,
+    image,
+    lift,
+    machine,
+    prune,
+    replay,
+    run,
+    show,
+    shrink,
+)
 from harness.cli.ending import Ending, say
 from harness.cli.outlets import open_outlets
 from harness.cli.pages import COMMANDS as PAGES
@@ -62,6 +76,7 @@ for command in (
     *shrink.COMMANDS,
     *lift.COMMANDS,
     *campaign.COMMANDS,
+    *bench_bugs.COMMANDS,
     *compare.COMMANDS,
     *cluster.COMMANDS,
     *machine.COMMANDS,
