@@ -143,6 +143,8 @@ class System(Protocol):
     invariants: Sequence[str]
     """The rules of checkers.invariants that its traces must obey, by name, or a user's own as module:Name. A target that names
     none gets no verdict on invariants."""
+    modes: Sequence[Mapping[str, Any]]
+    """Options of each mode that `themis compare` sets beside the others; empty: the values of its option `mode` or `reads`."""
 
     @property
     def interfaces(self) -> frozenset[str]:
@@ -179,6 +181,7 @@ class SystemDefaults:
     """Defaults for the members of a target. Inherit from it, and write only what differs."""
 
     invariants: Sequence[str] = ()
+    modes: Sequence[Mapping[str, Any]] = ()
     durable_before_send: frozenset[str] = frozenset()
     fault_model: FaultModel
 

@@ -139,18 +139,24 @@ class Compared(msgspec.Struct):
         return int(np.quantile(self.latencies_ns, quantile, method="higher")) if self.latencies_ns else None
 
 
-def subjects(text: str, option_type: type[msgspec.Struct]) -> list[Subject]:
+def subjects(text: str, option_type: type[msgspec.Struct], modes: Sequence[Mapping[str, Any]] = ()) -> list[Subject]:
     """What `text` names: a target and, behind a colon, options ("gossip:mode=causal"). Without options, every mode of the
-    target."""
+    target: `modes`, or the values of its option."""
     target, _, options = text.partition(":")
     if options:
         given = dict(pair.partition("=")[::2] for pair in options.split(","))
         return [Subject(f"{target} {options}", target, given)]
+    if modes:
+        return [Subject(" ".join((target, *_pairs(mode))), target, mode) for mode in modes]
     hints = get_type_hints(option_type)
     for name in MODE_OPTIONS:
         if get_origin(hints.get(name)) is Literal:
             return [Subject(f"{target} {name}={value}", target, {name: value}) for value in get_args(hints[name])]
     return [Subject(target, target, {})]
+
+
+def _pairs(options: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value}" for name, value in options.items()]
 
 
 def spec_for(base: RunSpec, subject: Subject, target: System) -> RunSpec:

@@ -124,7 +124,7 @@ def _subjects(text: str) -> list[tuple[Subject, Target]]:
         raise unknown_name("target", name, targets.names()) from None
     except (ImportError, ValueError) as error:
         raise UsageError(f"{name}: {error}") from error
-    return [(subject, target) for subject in comparison.subjects(text, target.option_type)]
+    return [(subject, target) for subject in comparison.subjects(text, target.option_type, target.modes)]
 
 
 def _with_seed(spec: RunSpec, seed: int) -> RunSpec:

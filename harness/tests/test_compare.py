@@ -9,6 +9,7 @@ import pytest
 from harness.campaign import comparison
 from harness.cli import run_command
 from targets.gossip.options import GossipOptions
+from targets.gossip.target import TARGET as GOSSIP
 from targets.raft.options import RaftOptions
 
 SHORT = ("--runs", "1", "--time-limit", "5")
@@ -37,10 +38,12 @@ def test_the_table_names_the_run_that_refutes_more(capsys: pytest.CaptureFixture
 
 
 def test_a_target_is_compared_in_all_of_its_modes() -> None:
-    assert [subject.name for subject in comparison.subjects("gossip", GossipOptions)] == [
+    assert [subject.name for subject in comparison.subjects("gossip", GossipOptions, GOSSIP.modes)] == [
         "gossip mode=eventual",
         "gossip mode=session",
         "gossip mode=causal",
+        "gossip mode=quorum",
+        "gossip mode=quorum quorums=sloppy",
     ]
     assert {"reads": "local"} in [subject.options for subject in comparison.subjects("raft", RaftOptions)]
     (one,) = comparison.subjects("gossip:mode=causal,gossip_ms=10", GossipOptions)

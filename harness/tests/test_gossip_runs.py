@@ -40,6 +40,37 @@ def test_every_mode_keeps_what_it_promises(mode: str, workload: str) -> None:
     assert result.validity is Validity.VALID, result.reason
 
 
+QUORUMS: tuple[dict[str, Any], ...] = (
+    {},
+    {"read_repair": "before-answer"},
+    {"quorums": "sloppy"},
+    {"quorums": "sloppy", "read_quorum": 1, "write_quorum": 1},
+    {"read_quorum": 1, "write_quorum": 3},
+)
+
+
+@pytest.mark.parametrize("options", QUORUMS)
+def test_every_kind_of_quorum_keeps_what_it_promises(options: dict[str, Any]) -> None:
+    result = sweep.run_seed(of(1, "quorum", options=options))
+    assert result.validity is Validity.VALID, result.reason
+
+
+@pytest.mark.parametrize(
+    ("claim", "options"),
+    [
+        ("read-your-writes", {"quorums": "sloppy"}),
+        ("read-your-writes", {"read_quorum": 1, "write_quorum": 1}),
+        ("linearizable", {"read_repair": "before-answer"}),
+    ],
+)
+def test_quorums_break_what_they_do_not_promise(claim: str, options: dict[str, Any]) -> None:
+    """Sloppy quorums need not meet; and stamps of clocks that are wrong do not follow real time."""
+    runs = (
+        sweep.run_seed(of(seed, "quorum", options=options, consistency=claim, rate_hz=300.0)) for seed in range(1, 9)
+    )
+    assert any(result.validity is Validity.INVALID for result in runs)
+
+
 @pytest.mark.parametrize(
     "options", [{"register": "multi-value"}, {"counter": "g", "mode": "eventual"}, {"sets": "grow-only"}]
 )
@@ -95,4 +126,13 @@ def test_nodes_that_are_processes_converge(workload: str, tmp_path: Path) -> Non
 def test_healthy_gossip_over_many_seeds(mode: str, workload: str) -> None:
     for seed in range(2_000):
         result = sweep.run_seed(of(seed, mode, workload=workload, time_limit_s=10.0))
+        assert result.validity is Validity.VALID, (seed, result.reason)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("options", QUORUMS)
+def test_healthy_quorums_over_many_seeds(options: dict[str, Any]) -> None:
+    for seed in range(2_000):
+        result = sweep.run_seed(of(seed, "quorum", options=options, time_limit_s=10.0))
         assert result.validity is Validity.VALID, (seed, result.reason)

@@ -52,6 +52,7 @@ CLAIMS: Mapping[str, str] = {
     "monotonic-writes": "a client's writes take effect in its order",
     "writes-follow-reads": "a write takes effect after what its client had read",
     "session": "all four session guarantees, and eventual",
+    "quorum": "read-your-writes, monotonic-writes, and eventual: reads and writes whose quorums meet",
     "causal+": "causal, and eventual (Lloyd and others 2011)",
     "convergent": "once writes stop and faults are healed, all nodes answer the same",
     "bounded-staleness": "no read returns what had been overwritten more than 10 s before",
@@ -185,10 +186,14 @@ BUILT_IN: tuple[ClaimChecker, ...] = (
     *(ClaimChecker(guarantee, guarantee, "register", partial(check_session, guarantee)) for guarantee in GUARANTEES),
     *(
         ClaimChecker(name, claim, "register", check)
-        for claim in ("eventual", "session", "causal+")
+        for claim in ("eventual", "quorum", "session", "causal+")
         for name, check in (("convergence", convergence), ("durability", registers_kept))
     ),
     *(ClaimChecker(guarantee, "session", "register", partial(check_session, guarantee)) for guarantee in GUARANTEES),
+    *(
+        ClaimChecker(guarantee, "quorum", "register", partial(check_session, guarantee))
+        for guarantee in ("read-your-writes", "monotonic-writes")
+    ),
     ClaimChecker("causal", "causal+", "register", partial(check_causal, "causal")),
     ClaimChecker("bounded-staleness", "bounded-staleness", "register", bounded_staleness),
     ClaimChecker("convergence", "convergent", "register", convergence),

@@ -15,6 +15,9 @@ CONTEXT_DROPPED_ON_FAILOVER = "context-dropped-on-failover"
 OWN_WRITE_HIDDEN = "own-write-hidden"
 ACKNOWLEDGED_BEFORE_DURABLE = "acknowledged-before-durable"
 NODE_NEVER_REACHED = "node-never-reached"
+HINT_TO_WRONG_NODE = "hint-to-wrong-node"
+READ_REPAIR_OLDER = "read-repair-older"
+SLOPPY_COUNTED_AS_STRICT = "sloppy-counted-as-strict"
 
 
 class Planted(msgspec.Struct, frozen=True):
@@ -92,5 +95,23 @@ PLANTED = (
         summary="No node gossips with the last one, and that one with nobody.",
         anomaly="One node never agrees with the others.",
         exposed_by=(),
+    ),
+    Planted(
+        HINT_TO_WRONG_NODE,
+        summary="Mode quorum hands a hint to the node behind its owner, and forgets it.",
+        anomaly="A write that only stand-ins had acknowledged is in no later read.",
+        exposed_by=("partition", "kill"),
+    ),
+    Planted(
+        READ_REPAIR_OLDER,
+        summary="Read repair of mode quorum writes the oldest answer to all nodes, as a new update.",
+        anomaly="An acknowledged write is lost to one that its client had read before.",
+        exposed_by=("partition", "loss", "slow"),
+    ),
+    Planted(
+        SLOPPY_COUNTED_AS_STRICT,
+        summary="Mode quorum with strict quorums counts nodes that stand in for homes.",
+        anomaly="A client's read does not see its own write, although R + W > N.",
+        exposed_by=("partition", "kill", "pause"),
     ),
 )

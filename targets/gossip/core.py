@@ -114,6 +114,8 @@ class Gossip:
                 return self._on_summary(now_ns, summary)
             case Received(message=Difference() as difference):
                 return self._on_difference(now_ns, difference)
+            case Received():  # Of mode quorum.
+                return []
             case TimerFired(name="round"):
                 return self._on_round(now_ns)
             case Started(records=records, damage=damage):

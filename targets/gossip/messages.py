@@ -68,11 +68,12 @@ REQUESTS: dict[str, Any] = {"kv": StoreRequest, "counter": CounterRequest, "set"
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """ok: done. behind: not done, and never will be: the node lacks what the client has seen. refused: not done, for `reason`.
+    unavailable: too few nodes answered; an update may still happen.
 
     context, latest: what the client has now seen. node: who answers. ask_next: the node that the client should ask next.
     """
 
-    status: Literal["ok", "behind", "refused"]
+    status: Literal["ok", "behind", "refused", "unavailable"]
     result: Any = None
     reason: str = ""
     context: Context = EMPTY

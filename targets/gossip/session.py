@@ -52,6 +52,8 @@ class GossipSession:
         self._next = reply.ask_next
         if reply.status == "behind":
             return self._elsewhere("behind")
+        if reply.status == "unavailable":
+            return Outcome("fail" if call.f in READS else "info", call.value, reply.reason)
         if reply.status == "refused":
             return Outcome("fail", call.value, reply.reason, is_refused=True)
         self._context, self._latest, self._via = reply.context, reply.latest, reply.node
