@@ -30,6 +30,22 @@ COLLECTION_MIXES = (
     Mix(wrong=0.2, peek=0, crashed=0.2, twice=0, take=8),
 )
 
+PEEKED_MIXES = (
+    Mix(peek=6, crashed=0, twice=0, wrong=0.15, refused=0),
+    Mix(peek=3, crashed=0, twice=0, refused=0, take=5, eager=0.6),
+    Mix(peek=4, twice=0, take=5),
+    Mix(peek=3, crashed=0.25, twice=0, wrong=0.05, take=6, eager=0.6),
+)
+
+REPEATED_MIXES = tuple(
+    Mix(peek=peek, crashed=crashed, twice=twice, wrong=wrong, refused=0.02, take=take, eager=eager)
+    for peek, crashed in ((0, 0), (0, 0), (0.5, 0.1))
+    for twice in (0.5, 0.9)
+    for wrong in (0.02, 0.15)
+    for take in (4, 6)
+    for eager in (0.2, 0.6)
+)
+
 SET_MIXES = tuple(
     SetMix(crashed=crashed, wrong=wrong, add=add, remove=remove, contains=contains, read=read, value_count=value_count)
     for crashed in (0, 0.1, 0.4)
@@ -95,12 +111,17 @@ CASES: dict[str, Case] = {
     ),
     "stack": Case(
         find("lifo-stack"),
-        [msgspec.structs.replace(mix, peek=mix.peek if mix.peek == 1 else 0) for mix in COLLECTION_MIXES],
+        (*COLLECTION_MIXES, *PEEKED_MIXES),
         lambda mix: collection("push", "pop", mix),
         front("push"),
     ),
     "set": Case(find("set"), SET_MIXES, set_of, members),
 }
+
+REPEATED: dict[str, Case] = {
+    name: msgspec.structs.replace(CASES[name], mixes=REPEATED_MIXES) for name in ("queue", "priority queue")
+}
+"""Those that put values in more than once."""
 
 BY_HAND: dict[str, tuple[History, ...]] = {
     "queue": (
@@ -148,6 +169,25 @@ BY_HAND: dict[str, tuple[History, ...]] = {
             "p0 invoke push 1 | p0 ok push 1 | p0 invoke push 2 | p0 ok push 2 | p1 invoke pop | p0 invoke push 3 |"
             "p0 ok push 3 | p2 invoke pop | p1 ok pop 1 | p0 invoke pop | p0 ok pop 3"
         ),
+    ),
+    "stack, peeked at": (
+        # 1 is at the bottom, but the peek at it says that 2 is out, and 2 is in all the time.
+        h(
+            "p0 invoke push 1 | p0 ok push 1 | p0 invoke push 2 | p0 ok push 2 | p1 invoke peek | p1 ok peek 1 |"
+            "p0 invoke pop | p0 ok pop 2 | p0 invoke pop | p0 ok pop 1"
+        ),
+        # 1 and 2 may both be at the bottom; only with 2 there do both peeks fit.
+        h(
+            "p0 invoke push 1 | p1 invoke push 2 | p0 ok push 1 | p1 ok push 2 | p2 invoke peek | p2 ok peek 1 |"
+            "p0 invoke pop | p1 invoke pop | p0 ok pop 1 | p2 invoke peek | p2 ok peek 2 | p1 ok pop 2"
+        ),
+        # Each of 1 and 2 is on top once in the middle, where both are in: one of them is below the other.
+        h(
+            "p0 invoke push 1 | p1 invoke push 2 | p0 ok push 1 | p1 ok push 2 | p2 invoke peek | p2 ok peek 1 |"
+            "p2 invoke peek | p2 ok peek 2 | p0 invoke pop | p1 invoke pop | p0 ok pop 1 | p1 ok pop 2"
+        ),
+        # 3 was pushed by a crashed operation, as the peek says; what then found the stack empty came when no pop was called.
+        h("p2 invoke push 3 | p1 invoke peek | p1 ok peek 3 | p0 invoke peek | p0 ok peek null | p1 invoke pop"),
     ),
     "set": (
         # Neither read shows all that the other does.

@@ -15,14 +15,14 @@ from types import ModuleType
 import pytest
 
 from checkers.linearizability.encode import Entries, entries
-from checkers.linearizability.monitors import collection, fifo, lifo, placing, priority, sets, trees
+from checkers.linearizability.monitors import collection, copies, fifo, lifo, peeked, placing, priority, sets, trees
 from checkers.linearizability.monitors.monitor import Decision, undecided
 from checkers.models.model import Model
-from checkers.tests.monitor_cases import BY_HAND, CASES, refute
+from checkers.tests.monitor_cases import BY_HAND, CASES, REPEATED, refute
 
 HISTORIES_MAX = 30_000
 
-_USERS = {"queue": fifo, "stack": lifo, "priority queue": priority, "set": sets}
+_USERS = {"queue": fifo, "stack": lifo, "priority queue": priority, "set": sets, "repeated queue": copies}
 
 MUTANTS: tuple[tuple[str, ModuleType, str, str], ...] = (
     ("queue", collection, "if hi[i] < values.e_hi[v]:", "if False:"),
@@ -58,6 +58,37 @@ MUTANTS: tuple[tuple[str, ModuleType, str, str], ...] = (
     ("stack", lifo, "while open_ and values.d_lo[open_[0][1]] <= g:", "while open_ and values.d_lo[open_[0][1]] < g:"),
     ("stack", lifo, "            if now > hi[i]:", "            if False:"),
     ("stack", lifo, "if sum(needed) > len(values.unknown_takes):", "if False:"),
+    ("stack", lifo, "core += values.whole(u)", "core.append(values.put[u])"),
+    ("stack", lifo, "around[-1] = k", "pass"),
+    ("stack", peeked, "if self._fit(peel, k, first, last):", "if True:"),
+    (
+        "stack",
+        peeked,
+        "if begin > m1 and end < m2 and self.cover.first_free(begin, end) < 0:",
+        "if begin > m1 and end < m2:",
+    ),
+    ("stack", peeked, "if begin > m1 and end < m2 and", "if"),
+    ("stack", peeked, "self.cover.put_back(k)", "pass"),
+    ("stack", peeked, "begin if begin <= m1 else self.cover.first_free(begin, end)", "begin"),
+    ("stack", peeked, "bisect_right(self.d_lo, g)", "bisect_right(self.d_lo, g - 1)"),
+    ("stack", peeked, "sorted(chosen)", "sorted(chosen, reverse=True)"),
+    ("stack", peeked, "core.append(i)", "pass"),
+    ("repeated queue", copies, "end[i] = bound", "end[i] = bound - 2"),
+    (
+        "repeated queue",
+        copies,
+        "zip(positions, sorted(entries.end[i] for i in positions)",
+        "zip(positions, (entries.end[i] for i in positions)",
+    ),
+    ("repeated queue", copies, "if Kind.UNKNOWN_TAKE in spoken.kind:", "if False:"),
+    ("repeated queue", copies, "if any(entries.end[i] < 0 for i in own):", "if False:"),
+    ("repeated queue", copies, "found += copies.puts[v] + copies.takes[v]", "pass"),
+    (
+        "repeated queue",
+        copies,
+        "heappush(called[g], (entries.end[each], each))",
+        "heappush(called[g], (-entries.end[each], each))",
+    ),
     ("priority queue", priority, "if self.chosen[v] > values.hi[take]:", "if self.chosen[v] > values.hi[take] + 2:"),
     ("priority queue", priority, "gap = free.find(values.e_hi[v] + 1)", "gap = free.find(values.e_hi[v] + 3)"),
     ("priority queue", priority, "while gap < values.d_lo[v]:", "while gap <= values.d_lo[v]:"),
@@ -107,7 +138,8 @@ def _load(module: ModuleType, text: str, instead: str) -> ModuleType:
 def decide(monitor: ModuleType, part: Entries, model: Model) -> Decision:
     """The mutant's decision; a crash is one that decides nothing, which the healthy monitor never has."""
     try:
-        decision: Decision = monitor.decide(part, model)
+        options = {"monitor": fifo.decide} if hasattr(monitor, "CRASHED_PUT") else {}
+        decision: Decision = monitor.decide(part, model, **options)
     except Exception as error:  # noqa: BLE001 - whatever a mistake leads to
         return undecided(f"crashed: {error!r}")
     return decision
@@ -116,9 +148,10 @@ def decide(monitor: ModuleType, part: Entries, model: Model) -> Decision:
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "module", "text", "instead"), MUTANTS)
 def test_a_mistake_is_seen(name: str, module: ModuleType, text: str, instead: str) -> None:
-    case, mutant = CASES[name], mutated(name, module, text, instead)
+    case, mutant = CASES.get(name) or REPEATED[name.removeprefix("repeated ")], mutated(name, module, text, instead)
     random = (case.history(seed, 7, 5) for seed in range(HISTORIES_MAX))
-    for part in chain(map(entries, BY_HAND.get(name, ())), random):
+    by_hand = (made for key in BY_HAND if key.partition(",")[0] == name for made in BY_HAND[key])
+    for part in chain(map(entries, by_hand), random):
         decision = decide(mutant, part, case.model)
         if decision.reason.startswith("crashed") or refute(part, case.model, decision) is not None:
             return

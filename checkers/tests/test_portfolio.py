@@ -7,11 +7,13 @@ from random import Random
 import msgspec
 import pytest
 
-from checkers.linearizability import linearizable
+from checkers.linearizability import linearizable, native
 from checkers.linearizability.encode import Entries, entries
-from checkers.linearizability.monitors import portfolio
+from checkers.linearizability.monitors import confirming, portfolio
+from checkers.linearizability.monitors.confirming import NOT_CONFIRMED
 from checkers.linearizability.monitors.monitor import Decision, Monitor, Twins, invalid
-from checkers.linearizability.monitors.portfolio import NOT_CONFIRMED, decide
+from checkers.linearizability.monitors.portfolio import decide
+from checkers.linearizability.search import Core
 from checkers.models.containers import SetModel
 from checkers.models.model import Model
 from checkers.models.registry import find
@@ -59,15 +61,41 @@ def test_a_second_algorithm_that_crashes_costs_the_answer(monkeypatch: pytest.Mo
     def crash(*_: object, **__: object) -> int | None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(portfolio, "failing_return", crash)
+    monkeypatch.setattr(confirming, "failing_return", crash)
     result = decide(entries(h(WRONG)), find("fifo-queue"))
     assert result.validity is Validity.INVALID
     assert "crashed" in result.stats["monitor"]
 
 
-def test_a_long_core_says_that_nothing_confirmed_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portfolio, "CONFIRMED_MAX", 0)
-    assert decide(entries(h(WRONG)), find("fifo-queue")).stats["core_confirmed_by"].startswith("nothing else yet")
+@pytest.mark.parametrize("core", ["pure", "native"])
+def test_who_confirms_a_core_that_is_too_long_for_the_verifier(monkeypatch: pytest.MonkeyPatch, core: Core) -> None:
+    if core == "native" and native.monitors is None:
+        core = "pure"
+    part = entries(h(WRONG))
+    monkeypatch.setattr(confirming, "VERIFIER_MAX", 0)
+    assert decide(part, find("fifo-queue"), core=core).stats["core_confirmed_by"] == "search"
+    monkeypatch.setattr(confirming, "SEARCH_MAX", 0)
+    confirmed_by = decide(part, find("fifo-queue"), core=core).stats["core_confirmed_by"]
+    assert confirmed_by == ("pure twin" if core == "native" else "nothing else yet: 1 operations")
+    monkeypatch.setattr(confirming, "TWIN_MAX", 0)
+    assert decide(part, find("fifo-queue"), core=core).stats["core_confirmed_by"].startswith("nothing else yet")
+
+
+def test_the_search_contradicts_a_monitor_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirming, "VERIFIER_MAX", 0)
+    with_monitor(monkeypatch, everything)
+    assert decide(entries(h(FINE)), find("fifo-queue")).stats["monitor"] == NOT_CONFIRMED
+
+
+def test_the_core_of_a_log_is_confirmed() -> None:
+    """It holds every append that the longest read shows."""
+    ops = [f"p0 invoke append {v} | p0 ok append {v}" for v in range(300)]
+    shown = ",".join(map(str, range(300)))
+    ops += [f"p0 invoke read | p0 ok read [{shown}]", f"p0 invoke read | p0 ok read [{shown[: shown.rindex(',')]}]"]
+    result = decide(entries(h(" | ".join(ops))), find("list-append"))
+    assert result.validity is Validity.INVALID
+    assert len(result.core) > 100
+    assert result.stats["core_confirmed_by"] == "search"
 
 
 def test_the_caller_may_confirm_the_core_itself() -> None:

@@ -36,7 +36,6 @@ cdef extern from "collection.hpp" namespace "themis" nogil:
         kPeekedNeverTaken
         kCrashedTakes
         kAddedAndRemoved
-        kStackPeeks
         kInsertionFails
 
     cdef cppclass Found:
@@ -157,8 +156,6 @@ cdef decision(const Found& found, list values):
         return undecided(collection.GREEDY_FAILS)
     if found.reason == Reason.kAddedAndRemoved:
         return undecided(ADDED_AND_REMOVED)
-    if found.reason == Reason.kStackPeeks:
-        return undecided(collection.STACK_PEEKS)
     if found.reason == Reason.kInsertionFails:
         return undecided(collection.INSERTION_FAILS)
     return undecided(collection.PEEKED_NEVER_TAKEN)

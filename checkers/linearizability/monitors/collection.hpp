@@ -15,7 +15,7 @@ enum Kind { kDropped, kIdle, kPut, kTake, kPeek, kEmpty, kUnknownTake };
 enum class Answer { kUndecided, kValid, kInvalid };
 
 // Why a monitor does not decide. The wrapper has the words.
-enum class Reason { kNone, kPutTwice, kPeekedNeverTaken, kCrashedTakes, kAddedAndRemoved, kStackPeeks, kInsertionFails };
+enum class Reason { kNone, kPutTwice, kPeekedNeverTaken, kCrashedTakes, kAddedAndRemoved, kInsertionFails };
 
 // positions: of the linearization or of the core. subject: the value that the reason is about.
 struct Found {

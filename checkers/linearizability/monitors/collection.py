@@ -42,7 +42,6 @@ from checkers.models.model import Model, Operation
 NOT_EMPTY = "the collection is not empty at the start"
 PEEKED_NEVER_TAKEN = "a value was peeked at and never taken, and takes crashed"
 
-STACK_PEEKS = "a stack was peeked at"
 INSERTION_FAILS = "pops crashed, and inserting what they may have taken into an order of the rest does not work"
 GREEDY_FAILS = "takes crashed, and the earliest gaps of the others leave too few of them"
 

@@ -1,165 +1,117 @@
-// The native LIFO stack monitor; lifo.py and trees.py are the specification: same core, same order.
+// The native LIFO stack monitor; lifo.py and peeked.py are the specification: same core, same order.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <queue>
 #include <tuple>
 
 #include "collection.hpp"
+#include "trees.hpp"
 
 namespace themis {
 
-constexpr int kNever = 1 << 30;
+constexpr int kHidden = kNever - 1;
 
-inline int WidthFor(int size) {
-  int width = 1;
-  while (width < size) width *= 2;
-  return width;
-}
-
-// The values that are left, with their bounds, by place.
-class Peel {
+// The values that somebody peeked at: which of them can be outermost. By place, as in the Peel of the stack.
+class Peeked {
  public:
-  explicit Peel(int size) : size_(size), width_(WidthFor(size)), nodes_(2 * width_) {}
-
-  void Set(int k, int e_lo, int e_hi, int d_hi) { nodes_[width_ + k] = {e_lo, e_hi, d_hi}; }
-
-  void Build() {
-    for (int node = width_ - 1; node > 0; --node) Join(node);
-  }
-
-  bool IsRemoved(int k) const { return nodes_[width_ + k].d_hi < 0; }
-
-  void Remove(int k) {
-    int node = width_ + k;
-    nodes_[node] = Node();
-    for (node /= 2; node > 0; node /= 2) Join(node);
-  }
-
-  int FirstFrom(int k) const {
-    const int found = Search(1, 0, width_, k, size_ - 1, kNever - 1, 0);
-    return found < 0 ? size_ : found;
-  }
-
-  int LastUntil(int k) const {
-    while (k >= 0 && IsRemoved(k)) {
-      int node = width_ + k;
-      while (node > 1 && (node % 2 == 0 || nodes_[node - 1].d_hi < 0)) node /= 2;
-      if (node == 1) return -1;
-      for (--node; node < width_;) node = 2 * node + (nodes_[2 * node + 1].d_hi >= 0);
-      k = node - width_;
+  Peeked(const Values& values, const std::vector<int>& by_d_lo, const std::vector<int>& d_lo, const std::vector<int>& e_hi,
+         const std::vector<int>& d_hi)
+      : v_(values),
+        by_d_lo_(by_d_lo),
+        d_lo_(d_lo),
+        d_hi_(d_hi),
+        passed_(values.count, 0),
+        cover_(CoverOfGaps(values.gaps, d_lo, e_hi)),
+        roots_(static_cast<int>(by_d_lo.size())) {
+    for (size_t k = 0; k < by_d_lo.size(); ++k) {
+      if (IsPeeked(by_d_lo[k])) roots_.Set(static_cast<int>(k), v_.e_lo[by_d_lo[k]], e_hi[k], d_hi[k]);
     }
-    return k;
+    roots_.Build();
   }
 
-  int LeastEHi(int first, int last) const {
-    int least = kNever;
-    for (int low = first + width_, high = last + width_ + 1; low < high; low /= 2, high /= 2) {
-      if (low % 2) least = std::min(least, nodes_[low++].e_hi);
-      if (high % 2) least = std::min(least, nodes_[--high].e_hi);
-    }
-    return least;
-  }
+  bool IsPeeked(int v) const { return v_.peek_begin[v] < v_.peek_begin[v + 1]; }
 
-  int Find(int first, int last, int m1, int m2) const { return Search(1, 0, width_, first, last, m1, m2); }
+  void Remove(int k) { cover_.Remove(k); }
 
- private:
-  struct Node {
-    int e_lo = kNever;
-    int e_hi = kNever;
-    int d_hi = -1;
-  };
-
-  void Join(int node) {
-    const Node& left = nodes_[2 * node];
-    const Node& right = nodes_[2 * node + 1];
-    nodes_[node] = {std::min(left.e_lo, right.e_lo), std::min(left.e_hi, right.e_hi), std::max(left.d_hi, right.d_hi)};
-  }
-
-  int Search(int node, int begin, int size, int first, int last, int m1, int m2) const {
-    if (begin > last || begin + size <= first || nodes_[node].e_lo > m1 || nodes_[node].d_hi < m2) return -1;
-    if (size == 1) return begin;
-    const int half = size / 2;
-    const int found = Search(2 * node, begin, half, first, last, m1, m2);
-    return found >= 0 ? found : Search(2 * node + 1, begin + half, half, first, last, m1, m2);
-  }
-
-  int size_, width_;
-  std::vector<Node> nodes_;
-};
-
-// How many of the values that are left cover gap d_lo[k], for each place k.
-class Cover {
- public:
-  Cover(const std::vector<int>& d_lo, const std::vector<int>& e_hi)
-      : width_(WidthFor(static_cast<int>(d_lo.size()))), least_(2 * width_, 0), added_(2 * width_, 0) {
-    const int size = static_cast<int>(d_lo.size());
-    std::vector<int> change(size + 1, 0);
-    for (int j = 0; j < size; ++j) {
-      begin_.push_back(static_cast<int>(std::upper_bound(d_lo.begin(), d_lo.end(), e_hi[j]) - d_lo.begin()));
-      if (begin_[j] < j) {
-        ++change[begin_[j]];
-        --change[j];
+  int Find(const Peel& peel, int first, int last, int m1, int m2) {
+    for (int k = roots_.Find(first, last, m1, m2); k >= 0; k = roots_.Find(k + 1, last, m1, m2)) {
+      cover_.Remove(k);
+      if (Fit(peel, k, first, last)) {
+        roots_.Remove(k);
+        return k;
       }
+      cover_.PutBack(k);
     }
-    int depth = 0;
-    for (int k = 0; k < size; ++k) least_[width_ + k] = depth += change[k];
-    for (int node = width_ - 1; node > 0; --node) least_[node] = std::min(least_[2 * node], least_[2 * node + 1]);
+    return -1;
   }
 
-  void Remove(int j) {
-    if (begin_[j] < j) Add(1, 0, width_, begin_[j], j - 1);
-  }
-
-  int FirstFree(int first, int last) const { return Free(1, 0, width_, first, last, 0); }
-
- private:
-  void Add(int node, int begin, int size, int first, int last) {
-    if (begin > last || begin + size <= first) return;
-    if (first <= begin && begin + size <= last + 1) {
-      --least_[node];
-      --added_[node];
-      return;
+  // Components and, as (~position, 0), peeks.
+  std::vector<std::pair<int, int>> Parts(const Peel& peel, int k, int first, int last) const {
+    const int m1 = LeastEHi(peel, k, first, last);
+    const int v = by_d_lo_[k];
+    std::vector<Placed> chosen;
+    for (int at = v_.peek_begin[v]; at < v_.peek_begin[v + 1]; ++at) {
+      const auto [begin, end] = Interval(k, v_.peek_at[at]);
+      chosen.emplace_back(begin <= m1 ? begin : cover_.FirstFree(begin, end), v_.peek_at[at]);
     }
-    const int half = size / 2;
-    Add(2 * node, begin, half, first, last);
-    Add(2 * node + 1, begin + half, half, first, last);
-    least_[node] = std::min(least_[2 * node], least_[2 * node + 1]) + added_[node];
-  }
-
-  int Free(int node, int begin, int size, int first, int last, int above) const {
-    if (begin > last || begin + size <= first || least_[node] + above > 0) return -1;
-    if (size == 1) return begin;
-    const int half = size / 2;
-    above += added_[node];
-    const int found = Free(2 * node, begin, half, first, last, above);
-    return found >= 0 ? found : Free(2 * node + 1, begin + half, half, first, last, above);
-  }
-
-  int width_;
-  std::vector<int> begin_, least_, added_;
-};
-
-// The place of the greatest value in a range, the last of equal ones.
-class Latest {
- public:
-  explicit Latest(const std::vector<int>& values) : width_(WidthFor(static_cast<int>(values.size()))), best_(2 * width_, {-1, -1}) {
-    for (size_t k = 0; k < values.size(); ++k) best_[width_ + k] = {values[k], static_cast<int>(k)};
-    for (int node = width_ - 1; node > 0; --node) best_[node] = std::max(best_[2 * node], best_[2 * node + 1]);
-  }
-
-  int At(int first, int last) const {
-    std::pair<int, int> found = {-1, -1};
-    for (int low = first + width_, high = last + width_ + 1; low < high; low /= 2, high /= 2) {
-      if (low % 2) found = std::max(found, best_[low++]);
-      if (high % 2) found = std::max(found, best_[--high]);
+    std::sort(chosen.begin(), chosen.end());
+    std::vector<std::pair<int, int>> found;
+    for (const Placed& each : chosen) {
+      const int after = static_cast<int>(std::upper_bound(d_lo_.begin(), d_lo_.end(), each.first) - d_lo_.begin());
+      const int begin = std::max(first, std::min(after, last + 1));
+      found.emplace_back(first, begin - 1);
+      found.emplace_back(~each.second, 0);
+      first = begin;
     }
-    return found.second;
+    found.emplace_back(first, last);
+    return found;
+  }
+
+  void WhyNot(std::vector<int>& needed, const std::vector<int>& component, int m1, int m2, std::vector<int>& core) const {
+    std::vector<char> seen(v_.count, 0);
+    for (size_t at = 0; at < needed.size(); ++at) {
+      const int v = needed[at];
+      const int d_hi = v_.take[v] < 0 ? v_.gaps : v_.hi[v_.take[v]];
+      if (seen[v] || !IsPeeked(v) || v_.e_lo[v] > m1 || d_hi < m2) continue;
+      seen[v] = 1;
+      const int i = v_.peek_at[v_.peek_begin[v] + passed_[v]];
+      core.push_back(i);
+      std::vector<int> others;
+      for (int each : component) {
+        if (each != v) others.push_back(each);
+      }
+      for (int each : v_.Chain(std::max(v_.lo[i], v_.e_lo[v]), std::min(v_.hi[i], d_hi), others)) needed.push_back(each);
+    }
   }
 
  private:
-  int width_;
-  std::vector<std::pair<int, int>> best_;
+  bool Fit(const Peel& peel, int k, int first, int last) {
+    const int v = by_d_lo_[k];
+    const int m1 = LeastEHi(peel, k, first, last);
+    const int other_last = k != last ? last : peel.LastUntil(k - 1);
+    const int m2 = other_last >= first ? d_lo_[other_last] : -1;
+    for (; v_.peek_begin[v] + passed_[v] < v_.peek_begin[v + 1]; ++passed_[v]) {
+      const auto [begin, end] = Interval(k, v_.peek_at[v_.peek_begin[v] + passed_[v]]);
+      if (begin > m1 && end < m2 && cover_.FirstFree(begin, end) < 0) return false;
+    }
+    return true;
+  }
+
+  std::pair<int, int> Interval(int k, int peek) const {
+    return {std::max(v_.lo[peek], v_.e_lo[by_d_lo_[k]]), std::min(v_.hi[peek], d_hi_[k])};
+  }
+
+  static int LeastEHi(const Peel& peel, int k, int first, int last) {
+    return std::min(peel.LeastEHi(first, k - 1), peel.LeastEHi(k + 1, last));
+  }
+
+  const Values& v_;
+  const std::vector<int>& by_d_lo_;
+  std::vector<int> d_lo_, d_hi_, passed_;
+  Cover cover_;
+  Peel roots_;
 };
 
 class Lifo {
@@ -167,7 +119,6 @@ class Lifo {
   explicit Lifo(Values& values) : v_(values) {}
 
   Found Decide() {
-    if (v_.has_peeks) return Undecided(Reason::kStackPeeks);
     const bool has_crashed = !v_.unknown_takes.empty();
     std::vector<int> taken;
     for (int v : v_.alive) (v_.take[v] < 0 && has_crashed ? left_ : taken).push_back(v);
@@ -189,6 +140,9 @@ class Lifo {
     std::vector<int> core;
     if (!Nest(chosen, core)) return Invalid(std::move(core));
     if (!left_.empty() && TooFew(core)) return Invalid(std::move(core));
+    for (int u : left_) {
+      if (v_.peek_begin[u] < v_.peek_begin[u + 1]) return Undecided(Reason::kPeekedNeverTaken);
+    }
     if (!left_.empty() && !Insert()) return Undecided(Reason::kInsertionFails);
     return Valid(Linearization());
   }
@@ -196,16 +150,22 @@ class Lifo {
  private:
   bool Nest(const std::vector<Placed>& chosen, std::vector<int>& core) {
     const int size = static_cast<int>(by_d_lo_.size());
-    std::vector<int> d_lo(size), e_hi(size);
+    std::vector<int> d_lo(size), e_hi(size), d_hi(size);
     Peel peel(size);
+    bool has_peeks = false;
     for (int k = 0; k < size; ++k) {
       const int v = by_d_lo_[k];
       d_lo[k] = v_.d_lo[v];
       e_hi[k] = v_.e_hi[v];
-      peel.Set(k, v_.e_lo[v], e_hi[k], v_.take[v] < 0 ? v_.gaps : v_.hi[v_.take[v]]);
+      d_hi[k] = v_.take[v] < 0 ? v_.gaps : v_.hi[v_.take[v]];
+      const bool is_peeked = v_.peek_begin[v] < v_.peek_begin[v + 1];
+      has_peeks = has_peeks || is_peeked;
+      peel.Set(k, is_peeked ? kHidden : v_.e_lo[v], e_hi[k], d_hi[k]);
     }
     peel.Build();
-    Cover cover(d_lo, e_hi);
+    Cover cover = CoverOfEnds(d_lo, e_hi);
+    std::unique_ptr<Peeked> peeked;
+    if (has_peeks) peeked = std::make_unique<Peeked>(v_, by_d_lo_, d_lo, e_hi, d_hi);
     std::vector<std::pair<int, int>> todo;
     int begin = 0;
     for (const Placed& each : chosen) {
@@ -237,18 +197,30 @@ class Lifo {
           if (v_.take[v] >= 0) todo.emplace_back(~v_.take[v], 0);
           peel.Remove(k);
           cover.Remove(k);
+          if (peeked) peeked->Remove(k);
         } else if ((k = cover.FirstFree(first, last - 1)) >= 0) {
           todo.emplace_back(k + 1, last);
           last = k;
+        } else if (peeked && (k = peeked->Find(peel, first, last, m1, m2)) >= 0) {
+          const int v = by_d_lo_[k];
+          order_.push_back(v_.put[v]);
+          if (v_.take[v] >= 0) todo.emplace_back(~v_.take[v], 0);
+          const std::vector<std::pair<int, int>> parts = peeked->Parts(peel, k, first, last);
+          todo.insert(todo.end(), parts.rbegin(), parts.rend());
+          peel.Remove(k);
+          cover.Remove(k);
+          break;
         } else {
-          std::vector<int> component;
+          std::vector<int> component, needed;
           for (k = first; k <= last; ++k) {
             if (!peel.IsRemoved(k)) component.push_back(by_d_lo_[k]);
           }
           for (int v : component) {
-            if (v_.e_hi[v] == m1 || v_.d_lo[v] == m2) v_.AddWhole(v, core);
+            if (v_.e_hi[v] == m1 || v_.d_lo[v] == m2) needed.push_back(v);
           }
-          for (int v : v_.Chain(m1 + 1, m2 - 1, component)) v_.AddWhole(v, core);
+          for (int v : v_.Chain(m1 + 1, m2 - 1, component)) needed.push_back(v);
+          if (peeked) peeked->WhyNot(needed, component, m1, m2, core);
+          for (int v : needed) v_.AddWhole(v, core);
           return false;
         }
       }
@@ -283,7 +255,7 @@ class Lifo {
       if (v_.lo[i] <= deadlines[matched]) core.push_back(i);
     }
     for (size_t k = 0; k <= matched; ++k) {
-      core.push_back(v_.put[due[k].value]);
+      v_.AddWhole(due[k].value, core);
       if (due[k].empty >= 0) {
         core.push_back(due[k].empty);
         continue;
@@ -348,14 +320,19 @@ class Lifo {
 
   std::vector<int> Enclosing() const {
     const int size = static_cast<int>(order_.size());
-    std::vector<char> is_put(v_.lo.size(), 0), is_empty(v_.lo.size(), 0);
-    for (int v : by_d_lo_) is_put[v_.put[v]] = 1;
+    std::vector<char> is_put(v_.lo.size(), 0), is_empty(v_.lo.size(), 0), is_peek(v_.lo.size(), 0);
+    for (int v : by_d_lo_) {
+      is_put[v_.put[v]] = 1;
+      for (int at = v_.peek_begin[v]; at < v_.peek_begin[v + 1]; ++at) is_peek[v_.peek_at[at]] = 1;
+    }
     for (int i : v_.empties) is_empty[i] = 1;
     std::vector<int> due(size + 1, size);
     std::vector<int> around = {size};
     for (int k = size - 1; k >= 0; --k) {
       if (is_empty[order_[k]]) {
         around[0] = k;
+      } else if (is_peek[order_[k]]) {
+        around.back() = k;
       } else if (is_put[order_[k]]) {
         around.pop_back();
       } else {

@@ -1,19 +1,20 @@
-"""The LIFO stack: histories without peeks and crashed pops exactly, O(n log n) in practice; with crashed pops where it can.
+"""The LIFO stack: histories without crashed pops exactly, O(n log n) in practice; with crashed pops where it can.
 
 Words and bounds are those of collection.py; a value that nobody takes is taken at the very end, in gap `gaps`, where whatever
-is left can leave in order. Not decided, and left to the search: a value that is put in twice; histories with peeks; with
-crashed pops, what the insertion below cannot place.
+is left can leave in order. Not decided, and left to the search: a value that is put in twice; with
+crashed pops, what the insertion below cannot place, and values that were peeked at and that no completed pop names.
 
 **Complete histories.** An empty is explained by an uncovered gap (cut lemma); the earliest in its interval will do. The chosen
 gaps cut the history into components, and so do others, until nothing is left. In a component let m1 be the least e_hi and m2
 the greatest d_lo.
 
-1. *Peel.* If a value v has e_lo(v) <= m1 and d_hi(v) >= m2, it may be outermost: any linearization of the others can be clipped
-   to the time between e_lo(v) and d_hi(v), for every e_hi is at least m1 and every d_lo at most m2. So v is put in first and
-   taken last, and the rest is a component of its own.
+1. *Peel.* If a value v that nobody peeked at has e_lo(v) <= m1 and d_hi(v) >= m2, it may be outermost: any linearization of the
+   others can be clipped to the time between e_lo(v) and d_hi(v), for every e_hi is at least m1 and every d_lo at most m2. So v is
+   put in first and taken last, and the rest is a component of its own.
 2. *Split.* Otherwise, if a gap of the component is uncovered, values with d_lo up to the gap come wholly before it and the
    others wholly after it (cut lemma).
-3. Otherwise the component is not linearizable. The first value is in by m1 and the last is in until m2. Nothing is empty in
+3. *Peel a value that was peeked at* (peeked.py), if its peeks find the rest of the component empty.
+4. Otherwise the component is not linearizable. The first value is in by m1 and the last is in until m2. Nothing is empty in
    between, for all gaps are covered; then one value at the bottom is there from m1 to m2, and could have been peeled. (m1 + 1 is
    no less than m2 only when the value of m1 can be peeled.) The core: the values of m1 and m2, and a chain of covers between
    them. No value of the core can be peeled, and no gap is uncovered, so it is stuck by the same argument.
@@ -40,10 +41,11 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from checkers.linearizability.encode import Entries
-from checkers.linearizability.monitors.collection import INSERTION_FAILS, STACK_PEEKS, Said, Values, gather, said
+from checkers.linearizability.monitors.collection import INSERTION_FAILS, PEEKED_NEVER_TAKEN, Said, Values, gather, said
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided, valid
+from checkers.linearizability.monitors.peeked import Peeked
 from checkers.linearizability.monitors.placing import matched, merged
-from checkers.linearizability.monitors.trees import NEVER, Cover, Least, Peel, latest
+from checkers.linearizability.monitors.trees import NEVER, Least, Peel, cover_of_ends, latest
 from checkers.models.model import Model
 
 
@@ -73,8 +75,6 @@ class _Lifo:
 
     def decide(self) -> Decision:
         values = self.values
-        if any(values.peeks):
-            return undecided(STACK_PEEKS)
         chosen: list[tuple[int, int]] = []
         covered = values.is_covered(self.by_d_lo)
         free = values.gaps + 1
@@ -92,6 +92,8 @@ class _Lifo:
             return invalid(core)
         if self.left and (core := self.too_few()):
             return invalid(core)
+        if any(values.peeks[u] for u in self.left):
+            return undecided(PEEKED_NEVER_TAKEN)
         if self.left and not self.insert():
             return undecided(INSERTION_FAILS)
         return valid(self.linearization())
@@ -102,8 +104,10 @@ class _Lifo:
         d_lo = [values.d_lo[v] for v in by_d_lo]
         e_hi = [values.e_hi[v] for v in by_d_lo]
         d_hi = [values.gaps if values.take[v] < 0 else values.hi[values.take[v]] for v in by_d_lo]
-        peel = Peel([values.e_lo[v] for v in by_d_lo], e_hi, d_hi)
-        cover = Cover(d_lo, e_hi)
+        e_lo = [values.e_lo[v] for v in by_d_lo]
+        peeked = Peeked(values, by_d_lo) if any(values.peeks[v] for v in by_d_lo) else None
+        peel = Peel(e_lo if peeked is None else peeked.hidden(e_lo), e_hi, d_hi)
+        cover = cover_of_ends(d_lo, e_hi)
         # What is still to be done, the next at the end: a component (first, last), or an entry ~i to be appended.
         todo: list[tuple[int, int]] = []
         begin = 0
@@ -131,18 +135,31 @@ class _Lifo:
                         todo.append((~take, 0))
                     peel.remove(k)
                     cover.remove(k)
+                    if peeked is not None:
+                        peeked.remove(k)
                 elif (k := cover.first_free(first, last - 1)) >= 0:
                     todo.append((k + 1, last))
                     last = k
+                elif peeked is not None and (k := peeked.find(peel, first, last, m1, m2)) >= 0:
+                    self.order.append(values.put[by_d_lo[k]])
+                    if (take := values.take[by_d_lo[k]]) >= 0:
+                        todo.append((~take, 0))
+                    todo += reversed(peeked.parts(peel, k, first, last))
+                    peel.remove(k)
+                    cover.remove(k)
+                    break
                 else:
-                    return self.stuck([by_d_lo[k] for k in range(first, last + 1) if not peel.is_removed(k)], m1, m2)
+                    component = [by_d_lo[k] for k in range(first, last + 1) if not peel.is_removed(k)]
+                    return self.stuck(component, m1, m2, peeked)
         return []
 
-    def stuck(self, component: list[int], m1: int, m2: int) -> list[int]:
+    def stuck(self, component: list[int], m1: int, m2: int, peeked: Peeked | None) -> list[int]:
         """The core of a component that can be neither peeled nor split."""
         values = self.values
-        ends = [v for v in component if values.e_hi[v] == m1 or values.d_lo[v] == m2]
-        return [i for v in (*ends, *values.chain(m1 + 1, m2 - 1, component)) for i in values.whole(v)]
+        needed = [v for v in component if values.e_hi[v] == m1 or values.d_lo[v] == m2]
+        needed += values.chain(m1 + 1, m2 - 1, component)
+        core = peeked.why_not(needed, component, m1, m2) if peeked is not None else []
+        return core + [i for v in needed for i in values.whole(v)]
 
     def too_few(self) -> list[int]:
         """A core where more values must be taken in time by crashed pops than were called; empty: there is none."""
@@ -165,7 +182,7 @@ class _Lifo:
             return []
         core = [i for i in values.unknown_takes if values.lo[i] <= due[short][0]]
         for _, u, empty in due[: short + 1]:
-            core.append(values.put[u])
+            core += values.whole(u)
             if empty >= 0:
                 core.append(empty)
                 continue
@@ -237,7 +254,8 @@ class _Lifo:
         return True
 
     def enclosing(self) -> list[int]:
-        """Slot -> the place in order of the take of the innermost value around it, outside all of the next empty.
+        """Slot -> the place in order of the next peek at, or the take of, the innermost value around it, outside all of the next
+        empty.
 
         The order's length where there is neither.
         """
@@ -246,11 +264,14 @@ class _Lifo:
         for v in self.by_d_lo:
             is_put[values.put[v]] = True
         is_empty = set(values.empties)
+        is_peek = {i for v in self.by_d_lo for i in values.peeks[v]}
         due = [len(order)] * (len(order) + 1)
         around: list[int] = [len(order)]  # From the back: the takes of the values around, the outermost first.
         for k in range(len(order) - 1, -1, -1):
             if order[k] in is_empty:
                 around[0] = k
+            elif order[k] in is_peek:
+                around[-1] = k
             elif is_put[order[k]]:
                 around.pop()
             else:

@@ -35,17 +35,23 @@ Parts = Callable[[Entries, Model], list[list[int]]]
 """Positions of independent parts of one object's entries, all of them, each ascending. One part: nothing to tell apart."""
 
 
+Copies = Callable[[Entries, Model, Monitor], Decision]
+"""What the monitor says of a history in which values are put in more than once, when their copies are told apart."""
+
+
 class Twins(msgspec.Struct, frozen=True):
     """A monitor twice. pure: the specification. native: the same answers, faster; None where it was not built.
 
     name: what the stats call it when it decides, such as "queue monitor". parts: how the entries that it does not decide as a whole
-    fall into parts that are linearizable exactly when the whole is; None: they do not.
+    fall into parts that are linearizable exactly when the whole is; None: they do not. copies: asked where the monitor does not
+    decide; None: copies of a value cannot be told apart.
     """
 
     name: str
     pure: Monitor
     native: Monitor | None = None
     parts: Parts | None = None
+    copies: Copies | None = None
 
 
 def valid(linearization: Sequence[int]) -> Decision:

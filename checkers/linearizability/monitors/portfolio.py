@@ -1,9 +1,9 @@
 """One key's verdict: from the model's monitor where its conditions hold, else from the search.
 
 A monitor's VALID is replayed by the independent verifier up to VERIFIED_MAX operations, and the core of its INVALID is refuted
-once more by an algorithm that shares nothing with it (refutation.py), where a small budget is enough for that. What a monitor
-gets wrong, or what makes it crash, costs its answer and not the verdict: the search decides, and the stats say why. Where the
-object falls into parts, the monitor and the search are asked for each part.
+once more (confirming.py). What a monitor gets wrong, or what makes it crash, costs its answer and not the verdict: the search
+decides, and the stats say why. Where values are put in more than once, the monitor is asked about their copies; where the object
+falls into parts, the monitor and the search are asked for each part.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from msgspec.structs import replace
 
 from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entries, part
-from checkers.linearizability.monitors.monitor import Decision, Monitor, undecided
+from checkers.linearizability.monitors.confirming import NOT_CONFIRMED, confirmed
+from checkers.linearizability.monitors.copies import NO_COPIES
+from checkers.linearizability.monitors.monitor import Copies, Decision, Monitor, undecided
 from checkers.linearizability.monitors.registry import monitor_of
-from checkers.linearizability.refutation import TooMany, failing_return
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core, chosen_core, search
 from checkers.linearizability.table import Table
@@ -31,18 +32,6 @@ from checkers.verdict import Validity
 VERIFIED_MAX = 500
 """Linearizations of so many operations are replayed: a few ms. Longer ones cost more than finding them did; tests replay
 those."""
-
-CONFIRMED_MAX = 100
-"""Cores of more operations are not refuted twice here: the explanation does that for the shorter core that it finds."""
-
-CONFIRMED_CONFIGURATIONS_MAX = 1_000
-"""What the second refutation of a core may explore: some ms at most, and far less for a core of four operations."""
-
-
-LOOKS_AHEAD_MIN = 20
-"""A core of up to so many operations is refuted without asking the model for dead ends: nothing of them is taken for granted."""
-
-NOT_CONFIRMED = "the monitor refuted operations that a second algorithm linearizes: one of the two is wrong"
 
 
 def decide(
@@ -69,15 +58,25 @@ def decide(
         )
     began_ns = time.perf_counter_ns()
     is_pure = twins.native is None or chosen_core(core) == "pure"
-    decision = _decision(twins.pure if is_pure or twins.native is None else twins.native, entries, model)
+    monitor = twins.pure if is_pure or twins.native is None else twins.native
+    decision = _decision(monitor, entries, model)
+    decided_by, pure = twins.name, twins.pure
+    if decision.validity is Validity.UNKNOWN and twins.copies is not None:
+        of_copies = _decision(_asking(twins.copies, monitor), entries, model)
+        if of_copies.validity is Validity.UNKNOWN:
+            decision = decision if of_copies.reason == NO_COPIES else of_copies
+        else:
+            decision, decided_by = of_copies, f"{twins.name}, of copies"
+            pure = _asking(twins.copies, pure)
     confirmed_by = ""
     if decision.validity is Validity.INVALID and confirms_core:
-        decision, confirmed_by = _confirmed(decision, entries, model)
+        twin, deadline = None if is_pure else pure, Deadline(time_limit_s).share(0.5)
+        decision, confirmed_by = confirmed(decision, entries, model, twin, deadline)
     spent_ns = time.perf_counter_ns() - began_ns
     if decision.validity is not Validity.UNKNOWN:
         stats: dict[str, Any] = {
             "core": "pure" if is_pure else "native",
-            "decided_by": twins.name,
+            "decided_by": decided_by,
             "configurations": 0,
             "ns": spent_ns,
         }
@@ -102,6 +101,11 @@ def decide(
     if result.validity is Validity.UNKNOWN and decision.reason == NOT_CONFIRMED:
         return replace(result, reason=f"{NOT_CONFIRMED}; the search then: {result.reason}")
     return result
+
+
+def _asking(copies: Copies, monitor: Monitor) -> Monitor:
+    """The monitor of copies as one of entries."""
+    return lambda entries, model: copies(entries, model, monitor)
 
 
 def _in_parts(
@@ -163,22 +167,6 @@ def _refuted_part(
         core=tuple(positions[i] for i in core),
         stats=stats,
     )
-
-
-def _confirmed(decision: Decision, entries: Entries, model: Model) -> tuple[Decision, str]:
-    """The decision, and what else refutes its core or why nothing was asked; UNKNOWN where the second algorithm does not."""
-    if len(decision.core) > CONFIRMED_MAX:
-        return decision, f"nothing else yet: more than {CONFIRMED_MAX} operations"
-    core = [entries[position] for position in decision.core]
-    try:
-        failing = failing_return(
-            core, model, configurations_max=CONFIRMED_CONFIGURATIONS_MAX, looks_ahead=len(core) > LOOKS_AHEAD_MIN
-        )
-    except TooMany as error:
-        return decision, f"nothing else yet: {error}"
-    except Exception:  # noqa: BLE001 - the search can still decide, or say what is wrong with the model
-        return undecided(f"the confirmation of the monitor's core crashed: {traceback.format_exc()}"), ""
-    return (undecided(NOT_CONFIRMED), "") if failing is None else (decision, "second algorithm")
 
 
 def _decision(monitor: Monitor, entries: Entries, model: Model) -> Decision:

@@ -91,22 +91,21 @@ class Peel:
 
 
 class Cover:
-    """How many of the values that are left cover gap d_lo[k], for each place k.
+    """How many of the values that are left cover each of the places 0 .. size - 1.
 
-    The value at place j covers those of the places from the first d_lo above its e_hi to j - 1.
+    The value j covers the places begin[j] .. end[j] - 1.
     """
 
-    def __init__(self, d_lo: Sequence[int], e_hi: Sequence[int]) -> None:
-        size = len(d_lo)
-        self.begin = [bisect_right(d_lo, each) for each in e_hi]
+    def __init__(self, size: int, begin: Sequence[int], end: Sequence[int]) -> None:
+        self.begin, self.end = begin, end
         self.width = 1
         while self.width < size:
             self.width *= 2
         change = [0] * (size + 1)
-        for j, begin in enumerate(self.begin):
-            if begin < j:
-                change[begin] += 1
-                change[j] -= 1
+        for first, after in zip(begin, end, strict=True):
+            if first < after:
+                change[first] += 1
+                change[after] -= 1
         self.least = [0] * (2 * self.width)  # Of the node's places, without what is added at the nodes above.
         self.added = [0] * (2 * self.width)
         depth = 0
@@ -117,20 +116,25 @@ class Cover:
             self.least[node] = min(self.least[2 * node], self.least[2 * node + 1])
 
     def remove(self, j: int) -> None:
-        """The value at place j no longer covers anything."""
-        if self.begin[j] < j:
-            self._add(1, 0, self.width, self.begin[j], j - 1)
+        """The value j no longer covers anything."""
+        if self.begin[j] < self.end[j]:
+            self._add(1, 0, self.width, self.begin[j], self.end[j] - 1, -1)
 
-    def _add(self, node: int, begin: int, size: int, first: int, last: int) -> None:
+    def put_back(self, j: int) -> None:
+        """The value j covers again what it did."""
+        if self.begin[j] < self.end[j]:
+            self._add(1, 0, self.width, self.begin[j], self.end[j] - 1, 1)
+
+    def _add(self, node: int, begin: int, size: int, first: int, last: int, change: int) -> None:
         if begin > last or begin + size <= first:
             return
         if first <= begin and begin + size <= last + 1:
-            self.least[node] -= 1
-            self.added[node] -= 1
+            self.least[node] += change
+            self.added[node] += change
             return
         half = size // 2
-        self._add(2 * node, begin, half, first, last)
-        self._add(2 * node + 1, begin + half, half, first, last)
+        self._add(2 * node, begin, half, first, last, change)
+        self._add(2 * node + 1, begin + half, half, first, last, change)
         self.least[node] = min(self.least[2 * node], self.least[2 * node + 1]) + self.added[node]
 
     def first_free(self, first: int, last: int) -> int:
@@ -145,6 +149,16 @@ class Cover:
         half, above = size // 2, above + self.added[node]
         found = self._free(2 * node, begin, half, first, last, above)
         return found if found >= 0 else self._free(2 * node + 1, begin + half, half, first, last, above)
+
+
+def cover_of_ends(d_lo: Sequence[int], e_hi: Sequence[int]) -> Cover:
+    """The cover of the gaps d_lo[k], by place k: the value at place j covers those from the first d_lo above its e_hi to j - 1."""
+    return Cover(len(d_lo), [bisect_right(d_lo, each) for each in e_hi], range(len(d_lo)))
+
+
+def cover_of_gaps(gaps: int, d_lo: Sequence[int], e_hi: Sequence[int]) -> Cover:
+    """The cover of all gaps: the value at place j covers those from e_hi[j] + 1 to d_lo[j] - 1."""
+    return Cover(gaps, [each + 1 for each in e_hi], d_lo)
 
 
 def latest(values: Sequence[int]) -> Callable[[int, int], int]:
