@@ -9,6 +9,7 @@ the log holds, None for an entry that commands nothing. On disk an event is tagg
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,25 @@ import msgspec
 TAIL_MAX = 64
 """How many of its last commands a node tells after a restart: more than one message brings, so that what was on disk before it was
 traced is told then."""
+
+TRACE_FILE = "trace.jsonl"
+"""What a node traces, one record a line; or the end of it, where that was split into segments."""
+SEGMENTS = "trace-*.jsonl"
+"""The closed segments of a trace, which stand beside its end; sorted by name they are in order."""
+_SEGMENT = re.compile(r"trace-(\d{6,12})-(\d{6,12})\.jsonl", re.ASCII)
+
+
+def segment_name(number: int, incarnation: int) -> str:
+    """The name of segment `number`, from 1, which process number `incarnation` of the node closed. Segment 0 is what is kept of
+    segments that were removed."""
+    return f"trace-{number:06}-{incarnation:06}.jsonl"
+
+
+def segment_of(name: str) -> tuple[int, int] | None:
+    """(number, incarnation) of the segment of this name; None where it is not the name of one."""
+    found = _SEGMENT.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2]))
+
 
 Ballot = tuple[int, str]
 """A number, and who drew it."""

@@ -2,38 +2,55 @@
 
 Lines are written at the end of the loop's turn in one `write`, so that a `kill -9` loses at most the turn it interrupts. While
 the run's beginning is not known yet, lines are kept; they are written when it is.
+
+Where the harness reads along (harness/run/live_traces.py), it asks for segments: a file that has become as long as SEGMENT_VARIABLE
+says gets a name of its own (histories.tracing.segment_name) and changes no more, so that it can be removed once it is checked. The
+process holds a lock on the file that it writes, so that who reads along can tell whether more may come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
 
 import msgspec
 
-from histories.tracing import TraceEvent, TraceRecord
+from histories.tracing import SEGMENTS, TraceEvent, TraceRecord, segment_name, segment_of
 from targets.timekeeping import NodeClock
 
+SEGMENT_VARIABLE = "THEMIS_TRACE_SEGMENT_BYTES"
+"""How long a file of the trace becomes; without it there is one file."""
+
 _KEPT_MAX = 100_000
+_BLOCK_BYTES = 1 << 20
 _STARTED = b'"event":{"kind":"started"'
 
 
 class Journal:
     """Appends to `path`. `epoch_ns` is the beginning of the run in true time; None when it will be told later.
 
-    incarnation: which process of this node this is, counted from 1 by those that wrote to the file before.
+    incarnation: which process of this node this is, counted from 1 by those that wrote before. segment_bytes: about how long a file
+    becomes before the next one is begun; None: there is one.
     """
 
-    def __init__(self, path: Path, node: str, clock: NodeClock, epoch_ns: int | None) -> None:
+    def __init__(
+        self, path: Path, node: str, clock: NodeClock, epoch_ns: int | None, segment_bytes: int | None = None
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.read_bytes() if path.exists() else b""
-        self.incarnation = before.count(_STARTED) + 1
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        if before and not before.endswith(b"\n"):
+        closed = (segment_of(each.name) for each in path.parent.glob(SEGMENTS))
+        self._segment, earlier = max(filter(None, closed), default=(0, 0))
+        self._path = path
+        self._segment_bytes = segment_bytes
+        starts, is_cut = _counted(path)
+        self.incarnation = earlier + starts + 1
+        self._file = _open_locked(path)
+        if is_cut:
             os.write(
                 self._file, b"\n"
             )  # The last process was killed within a line, which must not swallow the first of this one.
+        self._size = os.fstat(self._file).st_size
         self._node = node
         self._clock = clock
         self._epoch_ns = epoch_ns
@@ -75,5 +92,38 @@ class Journal:
             lines, self._lines = self._lines, []
             lines.append(b"")
             data = b"\n".join(lines)
+            self._size += len(data)
             while data:
                 data = data[os.write(self._file, data) :]
+            if self._segment_bytes is not None and self._size >= self._segment_bytes:
+                self._close_segment()
+
+    def _close_segment(self) -> None:
+        """The file has a segment's name, and the next one is begun: it is locked before it has the trace's name."""
+        new = self._path.with_suffix(".new")
+        file = _open_locked(new, os.O_TRUNC)
+        self._segment += 1
+        os.rename(self._path, self._path.with_name(segment_name(self._segment, self.incarnation)))
+        os.rename(new, self._path)
+        os.close(self._file)
+        self._file, self._size = file, 0
+
+
+def _open_locked(path: Path, flags: int = 0) -> int:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _counted(path: Path) -> tuple[int, bool]:
+    """How many processes began in the file, and whether its last line is cut off."""
+    count, last = 0, b"\n"
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                held = last[-len(_STARTED) + 1 :] + block
+                count += held.count(_STARTED)
+                last = held[-len(_STARTED) :]
+    except FileNotFoundError:
+        pass
+    return count, not last.endswith(b"\n")

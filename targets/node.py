@@ -15,6 +15,7 @@ THEMIS_SECRET_FILE names (targets/secret.py).
 
 Environment, set by the harness: THEMIS_CLOCK, "wall_ns@monotonic_ns" as the controller on the same machine read them;
 THEMIS_EPOCH_NS, when the run began, or "pending"; THEMIS_CLOCK_SKEW, "offset_ns@rate" of the clock at start;
+THEMIS_TRACE_SEGMENT_BYTES: how long one file of its trace becomes (targets/journal.py);
 THEMIS_GATEWAY=1: requests that another node must serve are passed on to it (targets/gateway.py).
 """
 
@@ -60,7 +61,7 @@ from targets.core import (
 )
 from targets.gateway import VARIABLE as GATEWAY
 from targets.gateway import Gateway
-from targets.journal import Journal
+from targets.journal import SEGMENT_VARIABLE, Journal
 from targets.machines.machine import MachineFailed
 from targets.outbox import Answer, Outbox, Performed
 from targets.serving import serve
@@ -130,7 +131,9 @@ class Node:
         self.journal: Journal | None = None
         if settings.log_dir is not None:
             epoch_ns = None if epoch == "pending" else int(epoch)
-            self.journal = Journal(settings.log_dir / "trace.jsonl", settings.node, self.clock, epoch_ns)
+            segment_bytes = int(os.environ.get(SEGMENT_VARIABLE, "0")) or None
+            trace = settings.log_dir / tracing.TRACE_FILE
+            self.journal = Journal(trace, settings.node, self.clock, epoch_ns, segment_bytes)
         self.timers = Timers(self.clock, lambda name: self.step(TimerFired(name)))
         self.pools = {peer: Pool(address, timeout_s=PEER_TIMEOUT_S) for peer, address in settings.peers.items()}
         self.gateway: Gateway | None = None

@@ -12,6 +12,7 @@ from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.local.environment import HOST, LocalEnvironment
 from harness.environments.local.supervisor import reserve
 from harness.errors import HarnessError, UsageError, unknown_name
+from harness.run.live_traces import KEPT_BYTES, LiveInvariants
 from harness.run.plan import check_interface
 from nemesis.capabilities import FaultError, Grudge
 from targets.target import CORE_PORT, CoreTarget
@@ -67,13 +68,17 @@ class Standing:
         except EnvironmentUnavailable as error:
             raise UsageError(str(error)) from error
         self._ended_count = 0
+        # Nobody checks its traces; what is old of them is removed.
+        self._traces = LiveInvariants((), directory / "nodes", nodes, KEPT_BYTES)
 
     def up(self) -> None:
         """Every node answers. Raises HarnessError with the end of the log of one that does not."""
         self._environment.up()
+        self._traces.start()
 
     def down(self) -> None:
         """No process of it is left."""
+        self._traces.end(lambda: True)
         self._environment.down()
 
     def serve(self, listener: Listener, say: Say) -> Callable[[], None]:

@@ -66,6 +66,8 @@ class Environment(Protocol):
     name: str
     is_virtual: bool
     """Whether its time is virtual: nothing in it takes real time, and the same seed gives the same run. A fact of the class."""
+    writes_segments: bool
+    """Whether its nodes write their traces in segments, to nodes/<n>/ of the run's folder (harness.run.live_traces)."""
     cluster: Cluster
 
     def check(self) -> None:

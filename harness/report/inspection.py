@@ -16,16 +16,15 @@ from harness.report import summary
 from harness.report.explanation import explain
 from harness.report.failure import Failure, failures
 from harness.report.node_lives import lives
+from harness.report.run_traces import RunTraces, traces_of
 from harness.report.space_time import diagram
 from harness.report.story import around, is_key, story
 from harness.spec import RunSpec
 from harness.store.files import regular
 from harness.store.runs import Result, RunDirectory
-from harness.store.traces import read_traces
 from histories import jsonl
 from histories.history import History
 from histories.printing import line
-from histories.tracing import TraceRecord
 from histories.wellformed import MalformedHistory
 
 EXPLAINED_MAX = 50
@@ -50,8 +49,8 @@ def as_data(run: RunDirectory, asked: Asked) -> dict[str, Any]:
     order."""
     result, spec = run.read_result(), run.read_spec()
     found = None if result is None else _asked_for(found_in(run, result, read_history(run), spec), asked)
-    traces = _traces(run) if found else []
-    explanations = [explain(failure, traces, lives(traces, spec.nodes)) for failure in (found or [])[:EXPLAINED_MAX]]
+    traces = _traces(run, spec) if found else RunTraces()
+    explanations = [explain(failure, traces.of(failure), traces.lives) for failure in (found or [])[:EXPLAINED_MAX]]
     return {
         "run": str(run.path),
         "spec": msgspec.to_builtins(spec),
@@ -65,12 +64,12 @@ def _asked_for(found: list[Failure], asked: Asked) -> list[Failure]:
     return [failure for failure in found if asked.key is None or is_key(failure.key, asked.key)]
 
 
-def _traces(run: RunDirectory) -> list[TraceRecord]:
+def _traces(run: RunDirectory, spec: RunSpec) -> RunTraces:
     """The nodes' traces; none where they cannot be read: a failure is told without them, too."""
     try:
-        return list(read_traces(run.nodes))
+        return traces_of(run, spec.nodes)
     except OSError:
-        return []
+        return RunTraces((), lives((), spec.nodes))
 
 
 def as_text(run: RunDirectory, asked: Asked) -> str:
@@ -87,10 +86,16 @@ def as_text(run: RunDirectory, asked: Asked) -> str:
         lines.append(f"  planted bugs: {line(', '.join(spec.bugs))}")
     lines += fault_lines(history)
     found = _asked_for(found_in(run, result, history, spec), asked)
-    traces = _traces(run) if found else []
-    its_lives = lives(traces, spec.nodes)
+    traces = _traces(run, spec) if found else RunTraces()
+    if traces.note:
+        lines += ["", line(traces.note)]
     for failure in found[:SHOWN_MAX]:
-        lines += ["", *story(failure, history, asked.neighbours, explain(failure, traces, its_lives), its_lives)]
+        lines += [
+            "",
+            *story(
+                failure, history, asked.neighbours, explain(failure, traces.of(failure), traces.lives), traces.lives
+            ),
+        ]
     if len(found) > SHOWN_MAX:
         lines += ["", f"... and {len(found) - SHOWN_MAX} more failures: themis inspect --json has them all"]
     if asked.key is not None and not found:

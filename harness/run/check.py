@@ -22,9 +22,10 @@ from harness.run import clock_series, phases
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
-from harness.run.sinks import FolderSink, Record
+from harness.run.sinks import FolderSink, Record, TracesRemoved
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_json
+from harness.store.traces import whole_span_ns
 from histories.history import History
 from histories.printing import line
 from histories.tracing import TraceRecord
@@ -92,7 +93,10 @@ def check(
     if "invariants" not in parts and rules:
         traces: Iterable[TraceRecord] | None = None
         with failures.noted("check"):
-            traces = record.traces()
+            try:
+                traces = record.traces()
+            except TracesRemoved as error:
+                parts["invariants"] = Verdict.unknown(str(error), "invariants")
         if traces is not None:
             to_do["invariants"] = partial(check_stream, rules, traces, len(plan.spec.nodes))
     try:
@@ -132,10 +136,12 @@ def analyze(
     findings = directory.read_findings()
     was_interrupted = True  # A run without a verdict was killed.
     kept = findings.verdicts if findings is not None else {}
+    live = kept.get("invariants")
     try:
         if (old := directory.read_result()) is not None:
             was_interrupted = old.interrupted
             kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS}
+            live = live or old.verdict.parts.get("invariants")
             # Whether the check fails is decided anew; what failed before it nobody can make good.
             failures.found += [failure for failure in old.harness if failure.phase not in AFTER_THE_RUN]
     except UnusableResult as error:
@@ -145,6 +151,8 @@ def analyze(
         else:
             was_interrupted = findings.interrupted
     plan = prepare(spec, saved=read_schedule(directory, history, spec, say))
+    if live is not None and whole_span_ns(directory.nodes) is not None:
+        kept["invariants"] = live
     result = check(plan, sink, directory.run_id, kept, failures, faults=plan.saved, was_interrupted=was_interrupted)
     if directory.verdict.is_dir():  # No file can take its place.
         directory.verdict.replace(directory.verdict.with_name(f"{directory.verdict.name}.damaged"))

@@ -17,15 +17,17 @@ from msgspec.structs import replace
 
 from checkers import Verdict
 from checkers.evidence import ClockSample
+from checkers.invariants.observers import CHECKER as INVARIANTS
 from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.environments.leftovers import remove_before
 from harness.errors import UsageError
-from harness.run import clock_series, phases
+from harness.run import clock_series, live_traces, phases
 from harness.run.check import check
 from harness.run.clock_series import sampling
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.live import MAIN, Progress, watched
+from harness.run.live_traces import LiveInvariants
 from harness.run.plan import Plan
 from harness.run.sinks import FolderSink, Sink
 from harness.store.modes import created_by
@@ -184,6 +186,12 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
             for problem in remove_before(environment.name):
                 _log.warning("could not be removed: %s", problem)
     findings: dict[str, Verdict] = {}
+    live = None
+    if sink.keeps_files and environment.writes_segments:
+        live = LiveInvariants(
+            stage.plan.target.invariants, sink.directory / "nodes", stage.plan.spec.nodes, live_traces.KEPT_BYTES
+        )
+        live.start()
     try:
         with failures.noted("run"), sink.recording() as record:
             samples = drive(stage, record, interruption, is_watched=sink.is_watched)
@@ -205,6 +213,11 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
             with failures.noted("tear down"):
                 stage.progress.enter("tear down")
                 environment.down()
+            if live is not None:
+                stage.progress.enter("check the traces")
+                verdict = live.end(lambda: interruption.is_aborted)
+                if verdict is not None:
+                    findings[INVARIANTS] = verdict
     return findings
 
 

@@ -18,7 +18,7 @@ from harness.store import modes, node_data
 from harness.store.files import regular
 from harness.store.runs import Findings, Result, RunDirectory, Store, write_atomically, write_json
 from harness.store.syncing import synced_at_intervals
-from harness.store.traces import read_traces
+from harness.store.traces import read_traces, whole_span_ns
 from histories import jsonl
 from histories.history import History
 from histories.op import Op
@@ -27,6 +27,10 @@ from nemesis import schedule
 from nemesis.schedule import Schedule
 
 _log = logging.getLogger("themis")
+
+
+class TracesRemoved(Exception):
+    """Part of the traces was removed (harness.run.live_traces): they cannot be checked again."""
 
 
 class Record(Protocol):
@@ -38,7 +42,7 @@ class Record(Protocol):
 
     def traces(self) -> Iterable[TraceRecord] | None:
         """What the nodes traced, in order of time; None where the run keeps no traces, because the rules check them while it goes
-        on."""
+        on. Raises TracesRemoved."""
         ...
 
 
@@ -138,6 +142,10 @@ class FolderSink:
         return jsonl.read(regular(self.run.history)).history
 
     def traces(self) -> Iterable[TraceRecord]:
+        if whole_span_ns(self.run.nodes) is not None:
+            raise TracesRemoved(
+                "the run ended before all its traces were checked, and those of its beginning had been removed as it went on"
+            )
         return read_traces(self.run.nodes)
 
     def note_findings(self, findings: Findings) -> None:

@@ -4,12 +4,13 @@
     python -m harness.soak.memory local --hours 0.5 --rate 1000 [--csv FILE]
 
 It starts `themis test` and looks at its processes from outside. `sim` counts virtual hours. One row of the series (CSV) comes for
-each look: real and virtual time, the bytes of the history, and the resident memory of each process in MB. At the end it says by how
-much each process grew from a quarter of the main phase to its end, and what the check took at most.
+each look: real and virtual time, the size of the history and of the nodes' traces, and the resident memory of each process in MB.
+At the end it says by how much each process grew from a quarter of the main phase to its end, and what the check took at most.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import subprocess
@@ -25,6 +26,7 @@ import msgspec
 
 from harness.environments.real import labelled_processes
 from harness.store.runs import RunDirectory
+from harness.store.traces import directories, files_of
 
 CONTROLLER = "controller"
 LAST_BYTES = 1 << 16
@@ -34,11 +36,15 @@ EARLY = 0.25
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What was there at one time. rss_mb: process -> resident memory. run_s: time of the run, virtual in the simulation."""
+    """What was there at one time.
+
+    run_s: time of the run, virtual in the simulation. trace_mb: of all nodes, on the disk. rss_mb: process -> resident memory.
+    """
 
     wall_s: float
     run_s: float
     history_mb: float
+    trace_mb: float
     rss_mb: dict[str, float]
 
 
@@ -91,7 +97,17 @@ def look(controller: int, run: Path, began_s: float) -> Look:
     pids = {CONTROLLER: controller, **dict(named(RunDirectory(run).run_id))}
     found = {name: mb for name, pid in pids.items() if (mb := rss_mb(pid)) is not None}
     size = history.stat().st_size / 2**20 if history.exists() else 0.0
-    return Look(time.monotonic() - began_s, last_time_s(history), size, found)
+    return Look(time.monotonic() - began_s, last_time_s(history), size, traces_mb(run / "nodes"), found)
+
+
+def traces_mb(nodes: Path) -> float:
+    """What the nodes' traces take on the disk."""
+    total = 0
+    for directory in directories(nodes):
+        for path in files_of(directory):
+            with contextlib.suppress(FileNotFoundError):  # Removed since.
+                total += path.stat().st_size
+    return total / 2**20
 
 
 def command(env: str, hours: float, rate_hz: float, interval_s: float, seed: int, store: Path) -> list[str]:
@@ -116,11 +132,15 @@ def watch(argv: list[str], store: Path, every_s: float, output: TextIO, log: Pat
                 found = look(process.pid, (store / "current").resolve(), began_s)
                 peak = max(peak, peak_mb(process.pid))
                 if not looks:
-                    rows.writerow(["wall_s", "run_s", "history_mb", "process", "rss_mb"])
+                    rows.writerow(["wall_s", "run_s", "history_mb", "trace_mb", "process", "rss_mb"])
                 looks.append(found)
                 for name, mb in found.rss_mb.items():
                     rows.writerow(
-                        [*(f"{x:.1f}" for x in (found.wall_s, found.run_s, found.history_mb)), name, f"{mb:.1f}"]
+                        [
+                            *(f"{x:.1f}" for x in (found.wall_s, found.run_s, found.history_mb, found.trace_mb)),
+                            name,
+                            f"{mb:.1f}",
+                        ]
                     )
                 output.flush()
             time.sleep(every_s)
@@ -165,6 +185,7 @@ def memory(env: str, hours: float, rate: float, interval: float, seed: int, ever
             with path.open("w") as output:
                 looks, peak, status = watch(argv, store, every, output, log)
         click.echo(log.read_text(errors="replace")[-2000:], err=True)
+    click.echo(f"traces on the disk: at most {max((found.trace_mb for found in looks), default=0):.0f} MB", err=True)
     for name, (early, late) in growth(looks, hours * 3600).items():
         click.echo(f"{name}: {early:.0f} MB at a quarter, {late:.0f} MB at the end", err=True)
     click.echo(f"{CONTROLLER}, checks included: at most {peak:.0f} MB; exit code {status}", err=True)

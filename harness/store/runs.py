@@ -24,6 +24,7 @@ from harness.errors import UsageError
 from harness.spec import RunSpec, UnreadableSpec, decode_spec
 from harness.store.files import regular
 from harness.store.modes import PRIVATE, SHARED, file_mode
+from harness.store.traces import directories, files_of
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from nemesis.schedule import BadSchedule, Schedule
 from nemesis.schedule import load as load_schedule
@@ -218,8 +219,9 @@ class RunDirectory:
             found += _damage_of_lines(self.history, "the first line is no header")
         elif self.verdict.exists():
             found.append(f"{self.history}: missing")
-        for trace in sorted(self.nodes.glob("*/trace.jsonl")):
-            found += _damage_of_lines(trace, "the first line is no record")
+        for directory in directories(self.nodes):
+            for trace in files_of(directory):
+                found += _damage_of_lines(trace, "the first line is no record")
         return found
 
     def read_schedule(self) -> Schedule:

@@ -1,9 +1,15 @@
-"""The trace files of a run's nodes, merged into one stream by time."""
+"""The trace files of a run's nodes, merged into one stream by time.
+
+A node's trace is trace.jsonl; that of a long run in `local` or `netns` is in segments beside it, of which the oldest are removed
+once they are checked (harness/run/live_traces.py).
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 
@@ -11,30 +17,82 @@ import msgspec
 
 from harness.store.files import regular
 from histories.json_text import FILE_DEPTH_MAX, decoded
-from histories.tracing import TraceRecord
+from histories.tracing import SEGMENTS, TRACE_FILE, TraceRecord, segment_of
 
-FILE = "trace.jsonl"
+FILE = TRACE_FILE
+SEGMENT_BYTES = 4 << 20
+"""About how long a segment is."""
+_END_BYTES = 1 << 16
 
 
 def read_traces(nodes: Path) -> Iterator[TraceRecord]:
-    """Every record of `nodes`/<n>/trace.jsonl, by time; a node's own order is kept. One record of each node is held at a time.
+    """Every record of the traces below `nodes`/<n>, by time; a node's own order is kept. One record of each is held at a time.
 
     Leaves out lines that a kill cut off, and events of kinds that this version does not know.
     """
-    streams = [_in_own_order(path) for path in sorted(nodes.glob(f"*/{FILE}"))]
+    streams = [_in_own_order(files_of(directory)) for directory in directories(nodes)]
     for _, record in heapq.merge(*streams, key=itemgetter(0)):
         yield record
 
 
-def _in_own_order(path: Path) -> Iterator[tuple[int, TraceRecord]]:
+def directories(nodes: Path) -> list[Path]:
+    """The folders of nodes that have a trace, sorted."""
+    return sorted({path.parent for pattern in (FILE, SEGMENTS) for path in nodes.glob(f"*/{pattern}")})
+
+
+def segments_of(directory: Path) -> dict[int, Path]:
+    """The closed segments of a node's trace by number, in order; number 0 is what is left of those that were removed."""
+    found = {numbers[0]: path for path in directory.glob(SEGMENTS) if (numbers := segment_of(path.name)) is not None}
+    return dict(sorted(found.items()))
+
+
+def files_of(directory: Path) -> list[Path]:
+    """The files of a node's trace, in order."""
+    return [*segments_of(directory).values(), *directory.glob(FILE)]
+
+
+def whole_span_ns(nodes: Path) -> tuple[int, int | None] | None:
+    """From when to when no record of any node is missing, in ns; None for the end: until the run's. None where none was removed.
+
+    Outside that span there may be only the records that tell when nodes started and led.
+    """
+    starts, ends = [], []
+    for directory in directories(nodes):
+        segments = segments_of(directory)
+        if 0 not in segments:
+            continue
+        numbers = [number for number in segments if number > 0]
+        # What was there when a rule was broken stays, and what came long after it goes on to be removed.
+        gap = next((i for i, (a, b) in enumerate(itertools.pairwise(numbers)) if b != a + 1), None)
+        kept = [segments[number] for number in (numbers if gap is None else numbers[: gap + 1])]
+        files = kept if gap is not None else [*kept, *directory.glob(FILE)]
+        starts.append(next((time_ns for time_ns, _ in _in_own_order(files)), 0))
+        if gap is not None:
+            ends.append(last_ns(files[-1]))
+    return (max(starts), min(ends, default=None)) if starts else None
+
+
+def last_ns(path: Path) -> int:
+    """The time of the last whole record in the file; 0 where it has none, or where it cannot be found near the end."""
+    try:
+        with regular(path).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            lines = file.read().split(b"\n")
+        return decoded(msgspec.json.Decoder(TraceRecord).decode, lines[-2], FILE_DEPTH_MAX).time
+    except (FileNotFoundError, IndexError, msgspec.DecodeError):
+        return 0
+
+
+def _in_own_order(paths: Iterable[Path]) -> Iterator[tuple[int, TraceRecord]]:
     """(when it counts, record) of one node. A record never counts as earlier than the one before it, whatever its clock said."""
     decode = msgspec.json.Decoder(TraceRecord).decode
     latest_ns = 0
-    with regular(path).open("rb") as file:
-        for line in file:
-            try:
-                record = decoded(decode, line, FILE_DEPTH_MAX)
-            except msgspec.DecodeError:
-                continue
-            latest_ns = max(latest_ns, record.time)
-            yield latest_ns, record
+    for path in paths:
+        with regular(path).open("rb") as file:
+            for line in file:
+                try:
+                    record = decoded(decode, line, FILE_DEPTH_MAX)
+                except msgspec.DecodeError:
+                    continue
+                latest_ns = max(latest_ns, record.time)
+                yield latest_ns, record

@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from histories.tracing import Role, Served, Started, TraceEvent, TraceRecord
+from histories.tracing import Role, Served, Started, TraceEvent, TraceRecord, segment_of
 from targets.journal import Journal
 from targets.timekeeping import NodeClock, Reading
 
@@ -47,3 +48,36 @@ def test_a_line_cut_off_by_a_kill_does_not_swallow_the_next(tmp_path: Path) -> N
     lines = path.read_bytes().splitlines()
     assert msgspec.json.decode(lines[-1], type=TraceRecord).event == Started(2, 0)
     assert lines[0] == whole.rstrip()
+
+
+def test_a_long_trace_is_in_segments_and_incarnations_go_on(tmp_path: Path) -> None:
+    async def life(count: int) -> int:
+        journal = Journal(tmp_path / "trace.jsonl", "n1", NodeClock(Reading.now()), 0, segment_bytes=400)
+        journal.write(Started(journal.incarnation, 0))
+        for number in range(count):
+            journal.write(Role("follower", number))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        journal.close()
+        return journal.incarnation
+
+    assert [asyncio.run(life(count)) for count in (30, 1, 30)] == [1, 2, 3]
+    segments = sorted(tmp_path.glob("trace-*.jsonl"))
+    numbers = [segment_of(path.name) for path in segments]
+    assert [found[0] for found in numbers if found is not None] == list(range(1, len(segments) + 1))
+    assert {found[1] for found in numbers if found is not None} == {1, 3}
+    for path in segments[:-1]:
+        path.unlink()  # They were checked.
+    assert asyncio.run(life(1)) == 4
+    assert 400 <= segments[-1].stat().st_size < 700
+    text = b"".join(path.read_bytes() for path in [segments[-1], tmp_path / "trace.jsonl"])
+    assert [msgspec.json.decode(line, type=TraceRecord).node for line in text.splitlines()]
+
+
+def test_starts_are_counted_over_the_blocks_of_a_long_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("targets.journal._BLOCK_BYTES", 7)
+    path = tmp_path / "trace.jsonl"
+    assert [process(path, Role("follower", 1)) for _ in range(4)] == [1, 2, 3, 4]
+    path.write_bytes(path.read_bytes() + b'{"time":1')
+    assert process(path) == 5
+    assert b'{"time":1\n' in path.read_bytes()

@@ -55,6 +55,7 @@ class LocalEnvironment(RealEnvironment):
     """Nodes on this machine. Raises UsageError for options that do not fit."""
 
     name = "local"
+    writes_segments = True
     up_timeout_s = 20.0
     cluster: LocalCluster
 

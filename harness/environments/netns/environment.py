@@ -48,6 +48,7 @@ class NetnsEnvironment(LinuxEnvironment):
     """Nodes in namespaces. Raises UsageError for options that do not fit."""
 
     name = "netns"
+    writes_segments = True
 
     def __init__(self, deployment: Deployment) -> None:
         self.options = typed_options(deployment, self.name, NetnsOptions)

@@ -27,7 +27,9 @@ from harness.environments.real.labelled_processes import Ended, MonotonicSpan
 from harness.environments.real.node_access import ProgramAccess
 from harness.environments.real.node_clocks import HookClocks, NodeClocks
 from harness.errors import HarnessError, UsageError
+from harness.store import traces
 from nemesis.capabilities import FaultError, NodeId
+from targets.journal import SEGMENT_VARIABLE
 from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports
 from targets.timekeeping import Reading
 
@@ -103,6 +105,7 @@ class RealEnvironment(ABC):
 
     name: str
     is_virtual = False
+    writes_segments = False
     cluster: RealCluster
     up_timeout_s = 30.0
 
@@ -221,6 +224,7 @@ class RealEnvironment(ABC):
             environment = {
                 **self.node_environment(node),
                 **self.access.variables(place),
+                **({SEGMENT_VARIABLE: str(traces.SEGMENT_BYTES)} if self.writes_segments else {}),
                 **({} if self.cluster.clocks is None else self.cluster.clocks.variables(node)),
             }
             log = f"{place.log_dir}/node.log"

@@ -91,6 +91,7 @@ class SimEnvironment:
 
     name = "sim"
     is_virtual = True
+    writes_segments = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

@@ -19,10 +19,10 @@ from harness.report.moments import NODE_MAX, Explanation, operation
 from harness.report.node_lives import Life
 from harness.report.page.messages import MessageWindow
 from harness.report.page.node_logs import NodeLog
+from harness.report.run_traces import RunTraces
 from harness.store.runs import Result
 from histories.history import History
 from histories.printing import block, line, value
-from histories.tracing import TraceRecord
 
 FAILURES_MAX = 12
 """Failures that are explained in full; most of a hundred refuted keys are the same one."""
@@ -38,10 +38,9 @@ TEXT_MAX = 400
 class Source(msgspec.Struct, frozen=True):
     """What a page is made of.
 
-    title: of the run or file. nodes: of the cluster. traces: of all nodes, in order of time. again: the command that makes the run
-    anew. about: a few words on the run each. notes: what could not be shown, in sentences. ended_ns: when the run ended, where the
-    history and the traces are those of a second run that went on; None: they are its own. own_count: how many of the failures are
-    of the run itself; None: all.
+    title: of the run or file. nodes: of the cluster. again: the command that makes the run anew. about: a few words each.
+    notes: what could not be shown, in sentences. ended_ns: when the run ended, where the history and the traces are those of a
+    second run that went on; None: they are its own. own_count: how many of the failures are of the run itself; None: all.
     """
 
     title: str
@@ -49,8 +48,7 @@ class Source(msgspec.Struct, frozen=True):
     result: Result
     history: History
     failures: tuple[Failure, ...] = ()
-    traces: tuple[TraceRecord, ...] = ()
-    lives: dict[str, Life] = {}
+    traces: RunTraces = RunTraces()
     logs: tuple[NodeLog, ...] = ()
     windows: tuple[MessageWindow, ...] = ()
     again: str = ""
@@ -89,7 +87,7 @@ def page_data(source: Source, explanations: Sequence[Explanation], nodes: Sequen
             _fault(window, served)
             for window, served in _windows(source.history, (part for _, part in leaves))[:FAULTS_MAX]
         ],
-        "lives": {line(node, NODE_MAX): _life(life) for node, life in source.lives.items()},
+        "lives": {line(node, NODE_MAX): _life(life) for node, life in source.traces.lives.items()},
         "clocks": _clocks(part for _, part in leaves),
         "logs": [
             {
@@ -109,7 +107,9 @@ def page_data(source: Source, explanations: Sequence[Explanation], nodes: Sequen
 
 def explained(source: Source) -> list[Explanation]:
     """The explanations of the first failures, the violations first."""
-    return [explain(failure, source.traces, source.lives) for failure in source.failures[:FAILURES_MAX]]
+    return [
+        explain(failure, source.traces.of(failure), source.traces.lives) for failure in source.failures[:FAILURES_MAX]
+    ]
 
 
 def _windows(history: History, parts: Iterator[Verdict]) -> list[tuple[Window, WindowServed | None]]:

@@ -21,12 +21,11 @@ from harness.report.page.content import Source, explained, page_data
 from harness.report.page.messages import FILE, OPS_MAX, MessageWindow, replayed_windows, stored_entries, windows_of
 from harness.report.page.node_logs import read_logs
 from harness.report.page.second_run import breaks_invariant, is_of_clients, second_run
+from harness.report.run_traces import RunTraces, traces_of
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, write_atomically
-from harness.store.traces import read_traces
 from histories.history import History
 from histories.printing import line
-from histories.tracing import TraceRecord
 
 REPORT = "report.html"
 DAMAGE_MAX = 3
@@ -65,7 +64,7 @@ def run_page(run: RunDirectory, *, with_messages: bool = True) -> bytes:
     history = read_history(run)
     found = found_in(run, result, history, spec)
     notes: list[str] = []
-    traces = _traces(run, notes)
+    traces = _traces(run, spec, notes)
     first_ns = next((failure.time_ns for failure in found if failure.time_ns is not None), None)
     logs = read_logs(run.nodes, spec.nodes, first_ns)
     source = Source(
@@ -74,8 +73,7 @@ def run_page(run: RunDirectory, *, with_messages: bool = True) -> bytes:
         result,
         history,
         tuple(found),
-        tuple(traces),
-        lives(traces, spec.nodes),
+        traces,
         tuple(logs),
         again=f"themis replay {shlex.quote(str(run.path))}",
         about=_about(spec),
@@ -110,12 +108,15 @@ def _about(spec: RunSpec) -> tuple[str, ...]:
     return (spec.target, spec.workload, f"env {spec.env}", f"seed {spec.seed}", faults, *bugs)
 
 
-def _traces(run: RunDirectory, notes: list[str]) -> list[TraceRecord]:
+def _traces(run: RunDirectory, spec: RunSpec, notes: list[str]) -> RunTraces:
     try:
-        return list(read_traces(run.nodes))
+        traces = traces_of(run, spec.nodes)
     except OSError as error:
         notes.append(f"the nodes' traces cannot be read: {error.strerror or error}")
-        return []
+        return RunTraces((), lives((), spec.nodes))
+    if traces.note:
+        notes.append(traces.note)
+    return traces
 
 
 def _gone_on(run: RunDirectory, spec: RunSpec, source: Source, notes: list[str]) -> bytes | None:
@@ -135,8 +136,7 @@ def _gone_on(run: RunDirectory, spec: RunSpec, source: Source, notes: list[str])
                 history=again.history,
                 failures=own + damage,
                 own_count=len(own),
-                traces=again.traces,
-                lives=lives(again.traces, spec.nodes),
+                traces=RunTraces(again.traces, lives(again.traces, spec.nodes)),
                 ended_ns=max((op.time for op in source.history), default=0),
             )
             told = with_damage(explained(longer), len(own), again.past_s, has_seen=has_seen)

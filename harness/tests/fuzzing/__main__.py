@@ -24,8 +24,13 @@ HANG_S = 10
 MEMORY_BYTES_MAX = 1 << 30
 
 
-def main(name: str, cpu_seconds: float, first_seed: int = 0) -> int:
+def main(name: str, cpu_seconds: float = 0, first_seed: int = 0) -> int:
     """Fuzz the reader of this name; returns the exit status."""
+    if name == "--names":
+        from harness.tests.fuzzing.route_kinds import kinds
+
+        print("\n".join([*(f"route:{kind}" for kind in kinds()), *readers()]))
+        return 0
     if name.startswith("route:"):
         from harness.tests.fuzzing.routes import main as fuzz_routes
 
@@ -60,4 +65,6 @@ def main(name: str, cpu_seconds: float, first_seed: int = 0) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0))
+    sys.exit(
+        main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0, int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    )

@@ -8,109 +8,42 @@ import contextlib
 import logging
 import random
 import resource
+import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from harness.tests.fuzzing.mutation import mutated
-from targets import machine_registry, registry, secret
+from harness.tests.fuzzing.route_kinds import SECRET, Kind, kinds, request
+from targets import registry
 from targets.http_server import Server
 from targets.node import Node, Settings
-from targets.raft.log import Entry
-from targets.raft.messages import AppendEntries, PreVote, RequestVote
 from targets.serving import serve
 from targets.target import Address, CoreTarget
 from targets.wal import WriteAheadLog
-from targets.wire import encode
 
-SECRET = "the-secret-under-fuzz"
 ANSWER_TIMEOUT_S = 20.0
-COMMANDS: Mapping[str, Sequence[bytes]] = {
-    "kv": (
-        b'{"f":"write","key":"a","value":[1,{"b":[2.5,null]}]}',
-        b'{"f":"read","key":"a"}',
-        b'{"f":"cas","key":1,"value":[[1],{"b":2}]}',
-        b'{"f":"append","key":"a","value":"x"}',
-        b'{"f":"txn","value":[["r","a",null],["append","b",3],["w",null,{}]]}',
-    ),
-    "counter": (b'{"f":"add","key":"a","value":3}', b'{"f":"read","key":"a"}'),
-    "set": (b'{"f":"add","key":"a","value":3}', b'{"f":"read","key":"a"}'),
-    "queue": (b'{"f":"enqueue","key":"a","value":3}', b'{"f":"dequeue","key":"a"}'),
-    "stack": (
-        b'{"f":"push","key":"a","value":"x"}',
-        b'{"f":"pop","key":"a"}',
-        b'{"f":"peek","key":"a"}',
-    ),
-    "priority-queue": (
-        b'{"f":"enqueue","key":"a","value":[3,"x"]}',
-        b'{"f":"enqueue","key":"a","value":[-15,1]}',
-        b'{"f":"dequeue","key":"a"}',
-        b'{"f":"peek","key":"a"}',
-    ),
-    "lock": (b'{"f":"acquire","key":"a","value":"me"}', b'{"f":"release","key":"a","value":"me"}'),
-    "bank": (
-        b'{"f":"open","value":{"0":5,"b":7}}',
-        b'{"f":"transfer","value":{"from":0,"to":"b","amount":3}}',
-        b'{"f":"read"}',
-    ),
-    "consensus": (b'{"f":"propose","key":"a","value":[1,"x"]}', b'{"f":"learn","key":"a"}'),
-}
-"""Interface -> requests of its client route."""
-
-
-def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
-    """The bytes of a request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: n1", *headers, f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def names() -> list[str]:
-    """Every kind of route under fuzz."""
-    return [*COMMANDS, "peers", "control", "status"]
-
-
-def examples(kind: str) -> Sequence[bytes]:
-    """Whole requests of this kind."""
-    shown = f"{secret.HEADER}: {SECRET}"
-    if kind in COMMANDS:
-        return [request("POST", f"/{kind}", body, f"Themis-Op: {n}") for n, body in enumerate(COMMANDS[kind])]
-    if kind == "control":
-        bodies = (("/clock", b'{"offset_ns":5,"rate":1.5}'), ("/clock", b"{}"), ("/epoch", b'{"epoch_ns":1}'))
-        return [request("POST", path, body, shown) for path, body in bodies]
-    if kind == "status":
-        return [
-            request("GET", "/status"),
-            request("GET", "/status?x=1", b"", "Connection: close", "Expect: 100-continue"),
-        ]
-    command = msgspec.json.decode(COMMANDS["kv"][0], type=machine_registry.find("kv").command_type)
-    messages: Sequence[tuple[str, msgspec.Struct]] = (
-        ("/raft/append_entries", AppendEntries(1, "n2", 0, 0, (Entry(1, command), Entry(1, None)), 1, 1)),
-        ("/raft/append_entries", AppendEntries(3, "n2", 1, 1, (Entry(3, command),), 2, 2)),
-        ("/raft/request_vote", RequestVote(2, "n2", 9, 1)),
-        ("/raft/pre_vote", PreVote(2, "n2", 9, 1)),
-    )
-    return [request("POST", path, encode(message), "Themis-Node: n2", shown) for path, message in messages]
 
 
 @contextlib.asynccontextmanager
-async def serving(kind: str, directory: Path) -> AsyncIterator[tuple[Node, Server, int]]:
-    """A Raft node that serves on a port of its own: alone, and so its own leader; with two silent peers for their routes."""
-    target = registry.find("raft")
+async def serving(kind: Kind, directory: Path) -> AsyncIterator[tuple[Node, Server, int]]:
+    """A node of this kind that serves on a port of its own."""
+    target = registry.find(kind.target)
     assert isinstance(target, CoreTarget)
     settings = Settings(
         target=target,
         node="n1",
         listen=Address("127.0.0.1", 0),
-        peers={"n2": Address("127.0.0.1", 1), "n3": Address("127.0.0.1", 1)} if kind == "peers" else {},
+        peers={"n2": Address("127.0.0.1", 1), "n3": Address("127.0.0.1", 1)} if kind.has_peers else {},
         data_dir=directory,
         log_dir=directory,
-        options=target.option_type(),
+        options=msgspec.convert(kind.options, target.option_type),
         bugs=frozenset(),
         seed="0",
-        interface=kind if kind in COMMANDS else "kv",
+        interface=kind.interface,
         secret=SECRET,
     )
     log = WriteAheadLog(directory / "wal.log", target.formats(settings.interface).record)
@@ -149,12 +82,17 @@ class Traceback(logging.Handler):
         self.found.append(self.format(record))
 
 
-async def fuzz(kind: str, seeds: Sequence[int] | range, directory: Path, until_s: float | None = None) -> int:
-    """How many inputs were sent. Raises AssertionError at the first that broke the node: it ended, logged an error, gave a 500,
-    hung, or does not answer the next honest request."""
+async def fuzz(name: str, seeds: Sequence[int], directory: Path, until_s: float | None = None) -> tuple[int, float]:
+    """How many inputs were sent to routes of the kind of this name, and the seconds that the slowest answer took.
+
+    Raises AssertionError at the first that broke the node: it ended, logged an error, gave a 500, hung, or does not answer the next
+    honest request.
+    """
+    kind = kinds()[name]
     watch = Traceback()
     logging.getLogger().addHandler(watch)
     sent = 0
+    slowest_s = 0.0
     failures: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(str(context)))
     try:
@@ -162,8 +100,10 @@ async def fuzz(kind: str, seeds: Sequence[int] | range, directory: Path, until_s
             for seed in seeds:
                 if until_s is not None and time.process_time() > until_s:
                     break
-                text = mutated(random.Random(f"{kind}/{seed}"), examples(kind))
+                text = mutated(random.Random(f"{name}/{seed}"), kind.examples)
+                began_s = time.monotonic()
                 said = await exchange(port, text)
+                slowest_s = max(slowest_s, time.monotonic() - began_s)
                 sent += 1
                 assert not said or said.startswith(b"HTTP/1.1 "), (seed, text[:300], said[:300])
                 assert b"HTTP/1.1 500" not in said, (seed, text[:300], said[:300])
@@ -175,21 +115,24 @@ async def fuzz(kind: str, seeds: Sequence[int] | range, directory: Path, until_s
             assert server.body_bytes == 0
     finally:
         logging.getLogger().removeHandler(watch)
-    return sent
+    return sent, slowest_s
 
 
-def main(kind: str, cpu_seconds: float, first_seed: int) -> int:
+def main(name: str, cpu_seconds: float, first_seed: int) -> int:
     """Fuzz routes of this kind for so much CPU time; returns the exit status."""
     import uvloop
 
     resource.setrlimit(resource.RLIMIT_AS, (2 << 30,) * 2)
     sent = 0
+    slowest_s = 0.0
     with tempfile.TemporaryDirectory() as directory, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         while time.process_time() < cpu_seconds:
-            seeds = range(
-                first_seed + sent, first_seed + sent + 20_000
-            )  # Then a new node: the log of one would fill the disk.
-            sent += runner.run(fuzz(kind, seeds, Path(directory, str(sent)), cpu_seconds))
+            # Then a new node: the log of one would fill the disk.
+            seeds = range(first_seed + sent, first_seed + sent + 20_000)
+            place = Path(directory, str(sent))
+            more, slow_s = runner.run(fuzz(name, seeds, place, cpu_seconds))
+            sent, slowest_s = sent + more, max(slowest_s, slow_s)
+            shutil.rmtree(place)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"route {kind}: {sent:,} inputs, peak {peak} MiB, {cpu_seconds:g} s CPU: nothing")
+    print(f"route {name}: {sent:,} inputs, peak {peak} MiB, slowest {slowest_s:.2f} s, {cpu_seconds:g} s CPU: nothing")
     return 0
