@@ -1,8 +1,10 @@
-"""What a simulated cluster did, as a set of abstract states and of steps between them: the coverage of a run.
+"""What a simulated cluster did, as a set of behaviours: the coverage of a run.
 
-A state says of each node whether it runs, its role, how far its term and the term of its last entry lie behind the highest of the
-cluster, and whether its log ends with entries of an earlier term that are not decided. Names and numbers are left out: a state is
-the same whichever nodes it is about, and however long the run has lasted.
+A behaviour is two nodes that are in certain abstract states at the same moment. The state of a node: whether it runs, its role, how
+far its term and the term of its last entry lie behind the highest of the cluster, and whether its log ends with entries of an
+earlier term that are not decided. Names and numbers are left out, so that it does not matter which nodes it is about, and how long
+the run has lasted. Pairs tell more than nodes alone (two leaders, a leader whose log lags behind a follower's), and there are few
+enough of them that a rare one means something; states of the whole cluster are too many, and nearly all of them rare.
 
 That what nodes tell of themselves can steer faults is from Meng, Pirlea, Roychoudhury and Sergey, "Greybox Fuzzing of Distributed
 Systems" (CCS 2023).
@@ -10,9 +12,9 @@ Systems" (CCS 2023).
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from typing import Any, cast
 from zlib import crc32
 
@@ -33,8 +35,7 @@ from histories.tracing import (
     Started,
     Truncated,
 )
-from nemesis.family import Entry
-from nemesis.schedule import Schedule, windows
+from nemesis.schedule import Schedule
 
 KINDS = frozenset(
     (Accepted, Appended, Chosen, Committed, Crashed, Installed, Promised, Recovered, Role, Started, Truncated)
@@ -45,10 +46,7 @@ BEHIND_MAX = 2
 """A term that is further behind counts as so far behind."""
 
 Behaviours = dict[int, int]
-"""Behaviour -> when it was first seen, in ns of virtual time. A behaviour is a state under the faults in force, or a step from one
-state to the next, as a number that is the same in every process."""
-
-_State = tuple[tuple[str, int, int, bool], ...]
+"""Behaviour, as a number that is the same in every process -> when it was first seen, in ns of virtual time."""
 
 
 class BehaviourSink(MemorySink):
@@ -72,25 +70,21 @@ class BehaviourSink(MemorySink):
         assert self.environment is not None
         assert self.faults is not None
         cast(SimEnvironment, self.environment).world.pass_on_traces()
-        return behaviours(self._rows, self.faults.nodes, self.faults.entries)
+        return behaviours(self._rows, self.faults.nodes)
 
 
-def behaviours(rows: Sequence[TraceRow], nodes: Sequence[str], entries: Sequence[Entry]) -> Behaviours:
-    """The behaviours of a run: of what its nodes traced, in order, under the fault ops `entries`."""
+def behaviours(rows: Sequence[TraceRow], nodes: Sequence[str]) -> Behaviours:
+    """The behaviours of a run, of what its nodes traced, in order."""
     views = {node: _NodeView() for node in nodes}
-    in_force = _InForce(entries)
     found: Behaviours = {}
-    before: _State = ()
     for time_ns, node, event in rows:
         if node not in views or not views[node].follow(event):
             continue
         terms = sorted({view.term for view in views.values()}, reverse=True)
         last_terms = sorted({view.last_term for view in views.values()}, reverse=True)
-        state = tuple(sorted(view.state(terms, last_terms) for view in views.values()))
-        if state != before:
-            found.setdefault(_number((state, in_force.at(time_ns))), time_ns)
-            found.setdefault(_number((before, state)), time_ns)
-            before = state
+        states = sorted(view.state(terms, last_terms) for view in views.values())
+        for pair in combinations(states, 2):
+            found.setdefault(_number(pair), time_ns)
     return found
 
 
@@ -152,19 +146,3 @@ class _NodeView:
             min(BEHIND_MAX, last_terms.index(self.last_term)),
             self.waits,
         )
-
-
-class _InForce:
-    """Which kinds of fault are in force when."""
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        spans = [(entries[group[0]], entries[group[-1]].time_ns) for group in windows(entries)]
-        self._changes_ns = sorted({time_ns for start, end_ns in spans for time_ns in (start.time_ns, end_ns)})
-        self._kinds = [
-            tuple(sorted(start.f for start, end_ns in spans if start.time_ns <= time_ns < end_ns))
-            for time_ns in self._changes_ns
-        ]
-
-    def at(self, time_ns: int) -> tuple[str, ...]:
-        place = bisect_right(self._changes_ns, time_ns)
-        return self._kinds[place - 1] if place else ()

@@ -18,6 +18,7 @@ import msgspec
 from checkers.evidence import Invariants
 from checkers.verdict import Validity, Verdict
 from harness.campaign.case import Case, run_case
+from harness.campaign.real_nodes import OnRealNodes
 from harness.campaign.shrink import Shrinker
 from harness.campaign.strategy import STRATEGIES, StrategyName, run_trial
 from harness.campaign.sweep import run_in, run_seed
@@ -49,7 +50,8 @@ class Shrinking(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One bug's record. found: of the first `seeds` seeds. by: which checkers or invariants found it there, and how often."""
+    """One bug's record. found: of the first `seeds` seeds. by: which checkers or invariants found it there, and how often. real: on
+    real nodes; None: not tried."""
 
     planted: Planted
     found: int
@@ -57,10 +59,12 @@ class Row(msgspec.Struct, frozen=True):
     by: tuple[tuple[str, int], ...]
     hunts: tuple[Hunt, ...]
     shrinking: Shrinking | None
+    real: OnRealNodes | None = None
 
     @property
     def is_found(self) -> bool:
-        return bool(self.found) or any(hunt.is_found for hunt in self.hunts)
+        on_real_nodes = self.real is not None and self.real.is_found
+        return bool(self.found) or on_real_nodes or any(hunt.is_found for hunt in self.hunts)
 
     def of(self, strategy: StrategyName) -> tuple[Hunt, ...]:
         """The hunts under this strategy."""

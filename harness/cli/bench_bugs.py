@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,7 @@ from typing import get_args
 import click
 import msgspec
 
+from harness.campaign.real_nodes import on_real_nodes
 from harness.campaign.strategy import StrategyName
 from harness.campaign.track_record import HUNT_SEEDS, Healthy, Measurement, Row, healthy
 from harness.campaign.workers import worker_pool
@@ -20,7 +22,7 @@ from harness.cli.progress import StatusLine
 from harness.errors import INVALID, UNKNOWN, VALID, UsageError, unknown_name
 from harness.report import track_record
 from harness.run.interruption import raising_interrupts
-from harness.store.runs import write_atomically
+from harness.store.runs import Store, write_atomically
 from harness.zoo import registry
 from harness.zoo.scenario import Planted, Scenario
 
@@ -57,6 +59,15 @@ from harness.zoo.scenario import Planted, Scenario
     show_default=True,
     help="Seeds of each scenario without a bug.",
 )
+@click.option(
+    "--local",
+    "real_runs",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Runs of real nodes of each bug, until one shows it; that one is lifted into the simulation.",
+)
+@click.option("--lift", "lift_s", default=300.0, show_default=True, help="Seconds to lift one.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Processes. Default: one a processor.")
 @click.option(
     "--write",
@@ -74,6 +85,8 @@ def bench_bugs(
     strategies: tuple[StrategyName, ...],
     shrink: float,
     healthy_seeds: int,
+    real_runs: int,
+    lift_s: float,
     jobs: int | None,
     write: Path | None,
     as_json: bool,
@@ -93,7 +106,9 @@ def bench_bugs(
     healthies: list[Healthy] = []
     with ExitStack() as stack:
         stack.enter_context(raising_interrupts())
-        executor = stack.enter_context(worker_pool(jobs or os.cpu_count() or 1))
+        jobs = jobs or os.cpu_count() or 1
+        executor = stack.enter_context(worker_pool(jobs))
+        store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="themis-bench-bugs-"))))
         measurements = [
             Measurement(
                 executor,
@@ -110,7 +125,11 @@ def bench_bugs(
             options.echo(track_record.heading(strategies))
         for number, measurement in enumerate(measurements):
             status.show(f"{number} of {len(chosen)} bugs: {chosen[number].target} {chosen[number].bug}")
-            rows.append(measurement.row())
+            row = measurement.row()
+            if real_runs:
+                real = on_real_nodes(row.planted, real_runs, lift_s, store, executor, jobs)
+                row = msgspec.structs.replace(row, real=real)
+            rows.append(row)
             status.clear()
             if not as_json:
                 options.echo(track_record.row_text(rows[-1], strategies))

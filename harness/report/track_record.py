@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from harness.campaign.real_nodes import OnRealNodes
 from harness.campaign.strategy import StrategyName
 from harness.campaign.track_record import Healthy, Row, ratios
 
@@ -14,7 +15,7 @@ HOW = """\
 of the first seeds of the scenario, those that are INVALID; *by* says which invariant or checker said so. A *hunt* makes runs
 until one is INVALID, from other seeds each time; its median runs and CPU seconds (of the machine that wrote this) stand under
 each strategy, of {hunts} hunts a bug. *Shrunk* is what `themis shrink` leaves of the run of the seed: client ops / fault ops /
-nodes.
+nodes. *Real nodes*: which run of `--env local` showed it, and after how many simulated runs `themis lift` had it.
 """
 
 
@@ -32,13 +33,24 @@ def row_text(row: Row, strategies: Sequence[StrategyName]) -> str:
         by,
         *hunts,
         shrunk,
+        _real_text(row.real),
     ]
     return f"| {' | '.join(cells)} |"
 
 
+def _real_text(real: OnRealNodes | None) -> str:
+    if real is None:
+        return "-"
+    if not real.is_found:
+        return f"not in {real.runs_count} runs"
+    lifted = f"lifted in {real.lift_tries} tries" if real.lift_tries is not None else "not lifted"
+    other = ", fails in another way" if real.other and real.lift_tries is None else ""
+    return f"run {real.runs_count}, {lifted}{other}"
+
+
 def heading(strategies: Sequence[StrategyName]) -> str:
     """The head of the table."""
-    names = ["bug", "seed", "found", "by", *(f"hunt, {name}" for name in strategies), "shrunk"]
+    names = ["bug", "seed", "found", "by", *(f"hunt, {name}" for name in strategies), "shrunk", "real nodes"]
     return f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
 
 
@@ -64,6 +76,9 @@ def summary(rows: Sequence[Row]) -> list[str]:
         said.append(
             f"Shrunk, the median run has {ops:g} client ops, {faults:g} fault ops and {nodes:g} nodes, after {cpu_s:.0f} CPU s."
         )
+    if real := [row.real for row in rows if row.real is not None and row.real.is_found]:
+        lifted = sum(one.lift_tries is not None for one in real)
+        said.append(f"Real nodes showed {len(real)} bugs, of which {lifted} were lifted into the simulation.")
     return said
 
 

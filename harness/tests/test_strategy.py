@@ -19,7 +19,6 @@ from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.tests.test_campaign import AtOnce
 from histories.tracing import Appended, Committed, Crashed, Role, TraceEvent
-from nemesis.family import Entry
 from nemesis.schedule import outside_model
 from targets import registry as targets
 
@@ -33,9 +32,9 @@ SPEC = RunSpec(
 )
 
 
-def seen(*rows: tuple[str, TraceEvent], entries: tuple[Entry, ...] = ()) -> set[int]:
+def seen(*rows: tuple[str, TraceEvent]) -> set[int]:
     timed = [(number, node, event) for number, (node, event) in enumerate(rows)]
-    return set(behaviours(timed, ("n1", "n2", "n3"), entries))
+    return set(behaviours(timed, ("n1", "n2", "n3")))
 
 
 def test_which_node_it_is_and_how_high_the_terms_are_is_no_behaviour() -> None:
@@ -49,11 +48,6 @@ def test_an_entry_that_waits_for_an_old_term_is_one_and_how_many_entries_there_a
     waits = seen(*begun, ("n1", Role("leader", 2)))
     assert waits != seen(*begun, ("n1", Committed(1)), ("n1", Role("leader", 2)))
     assert seen(*begun) == seen(*begun, ("n1", Appended(2, 1, ("y", "z"))))
-
-
-def test_the_faults_in_force_belong_to_a_state() -> None:
-    kill = (Entry(0, "kill", ["n3"]), Entry(10**9, "start", ["n3"]))
-    assert seen(("n1", Role("leader", 1))) != seen(("n1", Role("leader", 1)), entries=kill)
 
 
 def learned(strategy: CoverageStrategy, seeds: range) -> None:

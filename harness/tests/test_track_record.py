@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from harness.campaign.real_nodes import OnRealNodes, real_spec
 from harness.campaign.strategy import StrategyName
 from harness.campaign.track_record import Healthy, Hunt, Row, Shrinking, ratios
 from harness.cli import run_command, themis
 from harness.errors import USAGE
 from harness.report import track_record
 from harness.report.track_record import with_section
+from harness.run import plan
 from harness.zoo.registry import PLANTED, of_target
 from harness.zoo.scenario import Planted
 
@@ -32,8 +35,25 @@ def row(random: list[int | None], coverage: list[int | None], planted: Planted =
 
 def test_a_row_has_what_was_measured() -> None:
     text = track_record.row_text(row([1, 3, 8], [2, 2, None]), BOTH)
-    assert "| 3 of 20 | kept-commits 2, durability 1 | 3 runs, 1.5 s | 2 runs, 1.0 s | 4 / 2 / 3, 7 s |" in text
+    assert "| 3 of 20 | kept-commits 2, durability 1 | 3 runs, 1.5 s | 2 runs, 1.0 s | 4 / 2 / 3, 7 s | - |" in text
     assert "nothing found runs" in track_record.row_text(row([None, None, 1], [1, 1, 1]), BOTH)
+
+
+def test_real_nodes_have_a_column() -> None:
+    said = {
+        "not in 5 runs": OnRealNodes(5, is_found=False),
+        "run 2, lifted in 9 tries": OnRealNodes(2, is_found=True, lift_tries=9),
+        "run 1, not lifted, fails in another way": OnRealNodes(1, is_found=True, other=True),
+    }
+    for words, real in said.items():
+        assert f"| {words} |" in track_record.row_text(msgspec.structs.replace(row([1], [1]), real=real), BOTH)
+    found = [msgspec.structs.replace(row([1], [1]), real=real) for real in said.values()]
+    assert "Real nodes showed 2 bugs, of which 1 were lifted" in track_record.summary(found)[-1]
+
+
+def test_every_scenario_runs_on_real_nodes_too() -> None:
+    for planted in PLANTED:
+        plan.prepare(real_spec(planted, 1))
 
 
 def test_strategies_are_compared_on_bugs_that_random_runs_seldom_find() -> None:
