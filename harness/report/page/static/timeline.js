@@ -2,7 +2,7 @@
 
 const place = {} // Where each strip begins, in CSS pixels from the top.
 const pixelsCanvas = document.createElement('canvas')
-const IN_VIEW_MAX = 9000 // More operations than that are drawn as pixels of counts.
+const IN_VIEW_MAX = 6000 // More operations than that are drawn as pixels of counts.
 const shown = { more: false }
 let frame = 0
 function soon() { if (!frame) frame = requestAnimationFrame(() => { frame = 0; drawTimeline() }) }
@@ -76,11 +76,25 @@ function drawEnded(c) {
   label(c, x + 4, place.ops - 5, 'the run ended here; a second run goes on', view.left + view.width - x)
 }
 
-function drawMinimap(c) {
-  const x = time => view.left + (time - V.a0) / (V.b0 - V.a0) * view.width, each = 22 / Math.max(1, place.kinds.length)
+// All faults of the run, small; drawn again only when the page's width or colours change.
+const minimap = { canvas: document.createElement('canvas'), drawn: '' }
+function minimapOf(x, each) {
+  const ratio = devicePixelRatio || 1, wanted = `${view.left} ${view.width} ${ratio} ${css('bg')}`
+  if (minimap.drawn === wanted) return minimap.canvas
+  minimap.drawn = wanted
+  minimap.canvas.width = Math.ceil((view.left + view.width + 8) * ratio)
+  minimap.canvas.height = 24 * ratio
+  const c = minimap.canvas.getContext('2d')
+  c.scale(ratio, ratio)
   c.fillStyle = css('panel')
   c.fillRect(view.left, 2, view.width, 22)
   for (const fault of P.faults) drawBand(c, fault, x(fault.began), x(faultEnd(fault)), 2 + each * place.kinds.indexOf(fault.kind), each)
+  return minimap.canvas
+}
+
+function drawMinimap(c) {
+  const x = time => view.left + (time - V.a0) / (V.b0 - V.a0) * view.width, each = 22 / Math.max(1, place.kinds.length)
+  c.drawImage(minimapOf(x, each), 0, 0, view.left + view.width + 8, 24)
   c.strokeStyle = css('ink')
   c.lineWidth = 1.5
   c.strokeRect(x(V.a) + 0.5, 2.5, Math.max(x(V.b) - x(V.a) - 1, 3), 21)
@@ -115,39 +129,62 @@ function drawCounts(c) {
   c.drawImage(pixelsCanvas, view.left, place.ops, view.width, lanes.names.length * place.lane)
 }
 
+// Each operation singly. A path for each outcome, not a call for each operation: thousands are in view while it is panned.
 function drawOps(c, small) {
-  const isDark = document.documentElement.dataset.theme === 'dark', inside = place.lane - (place.lane > 6 ? 2 : 1)
+  const inside = place.lane - (place.lane > 6 ? 2 : 1), groups = new Map(), labels = []
+  const group = (type, isDim) => {
+    const key = type * 2 + isDim
+    if (!groups.has(key)) groups.set(key, { type, isDim, thin: [], bars: [], strokes: [] })
+    return groups.get(key)
+  }
   lanes.by.forEach((mine, lane) => {
     const y = place.ops + lane * place.lane
     for (let k = firstEnding(mine, V.a); k < mine.length; k++) {
       const i = mine[k]
       if (O.begin[i] > V.b) break
-      const x = xOf(O.begin[i]), wide = Math.max(xOf(O.end[i]) - x, 1.2), name = TYPES[O.type[i]], isDim = found.match && !found.match[i]
-      c.globalAlpha = (isDim ? 0.1 : 1) * (name === 'fail' ? 0.7 : 1)
-      if (wide < 3) { c.fillStyle = css(name + '-edge'); c.fillRect(x, y, Math.max(wide, name === 'info' ? 2 : 1.5), inside); continue }
-      c.fillStyle = css(name)
-      c.fillRect(x, y, wide, inside)
-      c.globalAlpha = isDim ? 0.1 : 1
-      c.strokeStyle = css(name + '-edge')
-      c.lineWidth = 1
-      if (name === 'info') c.setLineDash([3, 2])
-      c.strokeRect(x + 0.5, y + 0.5, wide - 1, inside - 1)
-      c.setLineDash([])
-      if (name === 'fail' && wide > 7) { c.beginPath(); c.moveTo(x + 1, y + inside - 1); c.lineTo(x + wide - 1, y + 1); c.stroke() }
-      if (wide > 46 && place.lane > 8) {
-        c.save()
-        c.beginPath()
-        c.rect(x, y, wide - 2, inside)
-        c.clip()
-        c.fillStyle = isDark ? '#fff' : '#000'
-        c.textAlign = 'left'
-        c.font = '9.5px system-ui,"DejaVu Sans",sans-serif'
-        c.fillText(opText(i), Math.max(x, view.left) + 4, y + inside / 2 + 0.5)
-        c.restore()
-      }
+      const from = Math.max(xOf(O.begin[i]), view.left - 4), wide = Math.min(Math.max(xOf(O.end[i]) - from, 1.2), view.width + 16), type = O.type[i], mineGroup = group(type, found.match && !found.match[i] ? 1 : 0)
+      if (wide < 3) { mineGroup.thin.push(from, y, Math.max(wide, type === 2 ? 2 : 1.5)); continue }
+      mineGroup.bars.push(from, y, wide)
+      if (type === 1 && wide > 7) mineGroup.strokes.push(from, y, wide)
+      if (wide > 46 && place.lane > 8) labels.push([i, from, y, wide])
     }
   })
+  for (const { type, isDim, thin, bars, strokes } of groups.values()) {
+    const name = TYPES[type]
+    c.globalAlpha = (isDim ? 0.1 : 1) * (type === 1 ? 0.7 : 1)
+    c.fillStyle = css(name + '-edge')
+    c.beginPath()
+    for (let k = 0; k < thin.length; k += 3) c.rect(thin[k], thin[k + 1], thin[k + 2], inside)
+    c.fill()
+    c.fillStyle = css(name)
+    c.beginPath()
+    for (let k = 0; k < bars.length; k += 3) c.rect(bars[k], bars[k + 1], bars[k + 2], inside)
+    c.fill()
+    c.globalAlpha = isDim ? 0.1 : 1
+    c.strokeStyle = css(name + '-edge')
+    c.lineWidth = 1
+    c.setLineDash(type === 2 ? [3, 2] : [])
+    c.beginPath()
+    for (let k = 0; k < bars.length; k += 3) c.rect(bars[k] + 0.5, bars[k + 1] + 0.5, bars[k + 2] - 1, inside - 1)
+    for (let k = 0; k < strokes.length; k += 3) { c.moveTo(strokes[k] + 1, strokes[k + 1] + inside - 1); c.lineTo(strokes[k] + strokes[k + 2] - 1, strokes[k + 1] + 1) }
+    c.stroke()
+    c.setLineDash([])
+  }
   c.globalAlpha = 1
+  c.fillStyle = document.documentElement.dataset.theme === 'dark' ? '#fff' : '#000'
+  c.textAlign = 'left'
+  c.font = '9.5px system-ui,"DejaVu Sans",sans-serif'
+  for (const [i, x, y, wide] of labels) {
+    c.globalAlpha = found.match && !found.match[i] ? 0.1 : 1
+    c.save()
+    c.beginPath()
+    c.rect(x, y, wide - 2, inside)
+    c.clip()
+    c.fillText(opText(i), Math.max(x, view.left) + 4, y + inside / 2 + 0.5)
+    c.restore()
+  }
+  c.globalAlpha = 1
+  c.font = FONT
 }
 
 // The first of a row's operations that ends at or after this time.
