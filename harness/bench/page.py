@@ -20,8 +20,8 @@ import click
 
 from checkers.linearizability import linearizable
 from checkers.models.registry import find
+from harness.bench.browser import Browser, chromium
 from harness.report.page.report import history_page
-from harness.tests.browser import Browser, chromium
 from histories.history import History
 from histories.op import NEMESIS, Op
 

@@ -50,9 +50,9 @@ def report(run: str, output: Path | None, store: Path) -> int:
 )
 @STORE
 def serve(port: int, host: str, store: Path) -> int:
-    """The runs of the store in a browser: search, sort, open, compare two, download. Read only; until Ctrl-C.
+    """The runs and campaigns of the store in a browser: search, sort, open, compare two, download. Read only; until Ctrl-C.
 
-    A running test shows its counts so far, and new runs appear by themselves.
+    A running test shows its counts so far, and new runs appear by themselves. A campaign shows its findings and their runs.
 
     \b
     Example:
@@ -60,13 +60,14 @@ def serve(port: int, host: str, store: Path) -> int:
     """
     from aiohttp import web  # Here: the import takes a while, and other commands do without it.
 
+    from harness.campaign.pages import CampaignPages
     from harness.report.serve.server import Server, is_loopback
 
     if store.exists() and not store.is_dir():
         raise UsageError(f"--store {store}: this is no folder")
 
     async def application() -> web.Application:
-        return Server(Store(store), host).application()
+        return Server(Store(store), host, CampaignPages(store)).application()
 
     if not is_loopback(host):
         say(f"everybody who reaches {host} can read the runs in {store}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,11 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from checkers.evidence import Finding, Findings
-from checkers.verdict import Verdict
+from checkers.verdict import Validity, Verdict
+from harness.campaign.campaign_file import Campaign, Cell, Requirements
+from harness.campaign.outcome import Outcome
+from harness.campaign.pages import CampaignPages
+from harness.campaign.state import CampaignFolder, Shrunk
 from harness.cli import run_command
 from harness.report.page.report import write_report
 from harness.report.serve.server import Server, is_loopback
@@ -45,7 +50,7 @@ def made(
 
 @asynccontextmanager
 async def served(root: Path, host: str = "127.0.0.1") -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(Server(Store(root), host).application())) as client:
+    async with TestClient(TestServer(Server(Store(root), host, CampaignPages(root)).application())) as client:
         yield client
 
 
@@ -109,6 +114,61 @@ def test_counts_of_a_running_test_grow_with_its_history(tmp_path: Path) -> None:
     first, all_of_them = asyncio.run(counts())
     assert first < all_of_them == sum(op.type != "invoke" and op.is_client for op in LOST)
     run.release()
+
+
+def a_campaign(root: Path, run: RunDirectory, title: str = "nemesis kill") -> CampaignFolder:
+    """Two of its ten runs are done: one lost a write, and is kept."""
+    spec = msgspec.structs.replace(SPEC, nemesis=("kill",), bugs=("no-fsync",))
+    plan = Campaign("nightly", (Cell(title, spec),), (1, 10), 1, None, None, 3, None, Requirements())
+    folder = CampaignFolder.create(root, plan)
+    lost = Outcome(
+        cell=0, seed=1, validity=Validity.INVALID, classes=("lost",), words=title, ops=9, ok=5, run=str(run.path)
+    )
+    folder.add(lost)
+    folder.add(Outcome(cell=0, seed=2, validity=Validity.VALID, ops=9, ok=9, elapsed_s=3.0))
+    folder.add_shrunk(Shrunk(cell=0, seed=1, run=str(run.path), size="3 ops"))
+    return folder
+
+
+def test_campaigns_are_rows_and_open_to_their_findings_and_runs(tmp_path: Path) -> None:
+    run = made(tmp_path, "bad", LOST_ONE)
+    folder = a_campaign(tmp_path, run)
+    of = f"of=nightly/{folder.path.name}"
+    data = table(tmp_path)
+    assert (data["total"], data["campaigns"], data["found"]) == (1, 1, 2)
+    (row,) = table(tmp_path, "kind=campaign")["rows"]
+    assert (row["name"], row["verdict"], row["runs"], row["planned"]) == ("nightly", "invalid", 2, 10)
+    assert (row["ok"], row["fail"], row["duration_s"], row["faults"]) == (14, 4, 3.0, "kill")
+    assert row["anomaly"] == "raft+no-fsync: lost (1 runs)"
+    assert [row["kind"] for row in table(tmp_path, "kind=run&q=bad")["rows"]] == ["run"]
+    [(status, _, body)] = answers(tmp_path, f"/api/campaign?{of}")
+    found = msgspec.json.decode(body)
+    assert status == 200
+    (finding,) = found["findings"]
+    assert finding["shrunk"] == finding["runs"][0]["run"] == f"bad/{run.path.name}"
+    assert found["cells"] == [["nemesis kill", 2, 1, 0, 1, 0, "78%"]]
+    with folder.held():
+        assert table(tmp_path, "kind=campaign")["rows"][0]["verdict"] == "running"
+    folder.add(Outcome(cell=0, seed=3, validity=Validity.VALID))
+    assert table(tmp_path, "kind=campaign")["rows"][0]["runs"] == 3
+
+
+def test_what_a_campaign_holds_is_text_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    run = made(tmp_path, "bad", LOST_ONE)
+    elsewhere = made(tmp_path / "other", "bad", LOST_ONE)
+    of = a_campaign(tmp_path, elsewhere, EVIL).path.name
+    broken = a_campaign(tmp_path, run)
+    broken.plan.write_text("{")
+    newer = a_campaign(tmp_path, run)
+    newer.plan.write_bytes(re.sub(rb'"version": ?1', b'"version": 99', newer.plan.read_bytes()))
+    rows = table(tmp_path, "kind=campaign&verdict=unreadable")["rows"]
+    assert sorted("version 99" in row["anomaly"] for row in rows) == [False, True]
+    paths = [f"/api/campaign?of={each}" for each in (f"nightly/{of}", f"nightly/{broken.path.name}", "../x", "", "a/b")]
+    good, *bad = answers(tmp_path, *paths)
+    assert good[0] == 200
+    assert b"\x1b" not in good[2]
+    assert msgspec.json.decode(good[2])["findings"][0]["runs"][0]["run"] == "", "a run outside the store is not linked"
+    assert [status for status, _, _ in bad] == [404] * 4
 
 
 def test_search_sort_filter_and_pages(tmp_path: Path) -> None:

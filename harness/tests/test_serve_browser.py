@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from checkers.verdict import Verdict
+from harness.bench.browser import Browser, chromium
 from harness.spec import RunSpec
 from harness.store.runs import Result, write_json
-from harness.tests.browser import Browser, chromium
 from harness.tests.test_failure import LOST
 from harness.tests.test_report_page import EVIL
-from harness.tests.test_serve import LOST_ONE, made
+from harness.tests.test_serve import LOST_ONE, a_campaign, made
 from histories import jsonl
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -48,6 +48,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evil = made(root, "evil", Verdict.invalid(EVIL, EVIL), spec=RunSpec(target=EVIL, nodes=("n1",)))
     write_json(evil.verdict, Result(Verdict.invalid(EVIL, EVIL)))
     jsonl.write(evil.history, LOST)
+    a_campaign(root, evil, EVIL)
     return root
 
 
@@ -85,7 +86,7 @@ def assert_quiet(browser: Browser, address: str) -> None:
 
 def test_a_thousand_runs_search_and_pages(browser: Browser, address: str) -> None:
     opened(browser, address)
-    assert "1002 runs" in browser.value("document.getElementById('says').textContent")
+    assert "1002 runs and 1 campaigns" in browser.value("document.getElementById('says').textContent")
     assert browser.value("document.querySelectorAll('#rows tr').length") == 50
     browser.run("document.getElementById('after').click()")
     browser.wait("document.getElementById('page').textContent.startsWith('51 to 100')")
@@ -102,6 +103,21 @@ def test_hostile_runs_are_text_and_new_ones_appear(browser: Browser, address: st
     made(store, "just-now", LOST_ONE)
     browser.wait("document.getElementById('rows').textContent.includes('just-now')")
     assert_quiet(browser, address)
+
+
+def test_a_campaign_opens_to_its_findings_and_one_of_its_runs(browser: Browser, address: str) -> None:
+    opened(browser, f"{address}#kind=campaign")
+    assert browser.value("document.querySelectorAll('#rows tr').length") == 1
+    browser.run("document.querySelector('#rows button').click()")
+    browser.wait("document.getElementById('campaign').textContent.includes('2 of 10 runs')")
+    assert "<img" in browser.value("document.getElementById('campaign').textContent")
+    assert browser.value("document.querySelectorAll('img, #campaign script').length") == 0
+    href = browser.value("document.querySelector('#campaign a').href")
+    assert_quiet(browser, address)
+    opened(browser, f"{address}{browser.value('location.hash')}")
+    browser.wait("!document.getElementById('campaign').hidden")
+    browser.open(href)
+    assert "INVALID" in browser.value("document.querySelector('h1').textContent")
 
 
 def test_two_runs_compared_and_one_opened(browser: Browser, address: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -50,32 +50,48 @@ class _Result(msgspec.Struct):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One run.
+    """One run, or one campaign.
 
     time: as its folder is called. verdict: valid, invalid, unknown, running, unfinished or unreadable. anomaly: its first reason.
-    duration_s: from its beginning until its history was last written; None when that is not known.
+    ok, fail, info: how its client ops ended. duration_s: from its beginning until its history was last written; None when that is
+    not known. runs, planned: of a campaign, whose seed is its first one.
     """
 
     name: str
     time: str
-    target: str
-    workload: str
-    env: str
-    faults: str
-    bugs: str
-    seed: int
-    verdict: str
-    anomaly: str
-    ok: int
-    fail: int
-    info: int
-    duration_s: float | None
-    has_report: bool
+    target: str = ""
+    workload: str = ""
+    env: str = ""
+    faults: str = ""
+    bugs: str = ""
+    seed: int = 0
+    verdict: str = ""
+    anomaly: str = ""
+    ok: int = 0
+    fail: int = 0
+    info: int = 0
+    duration_s: float | None = None
+    has_report: bool = False
+    kind: Literal["run", "campaign"] = "run"
+    runs: int = 1
+    planned: int = 1
 
     @property
     def ops(self) -> int:
         """All that ended."""
         return self.ok + self.fail + self.info
+
+
+class Campaigns(Protocol):
+    """The campaigns of a store, which are made above this floor (harness.campaign.pages)."""
+
+    def rows(self) -> list[Row]:
+        """A row for each."""
+        ...
+
+    def details(self, name: str, time: str) -> dict[str, Any] | None:
+        """What one found; None when there is none of that name and time."""
+        ...
 
 
 class _Counter:
@@ -163,16 +179,29 @@ class Listing:
         )
 
 
-def selected(rows: Iterable[Row], query: str, verdict: str, sort: str, *, descending: bool) -> list[Row]:
-    """The rows that hold every word of the query and have the verdict, if one is given, in this order."""
+def selected(
+    rows: Iterable[Row], query: str, verdict: str, sort: str, *, descending: bool, kind: str = ""
+) -> list[Row]:
+    """The rows that hold every word of the query and have the verdict and the kind, if any is given, in this order."""
     words = query.lower().split()
 
     def fits(row: Row) -> bool:
-        names = (row.name, row.time, row.target, row.workload, row.env, row.faults, row.bugs, row.verdict, row.anomaly)
+        names = (
+            row.name,
+            row.time,
+            row.target,
+            row.workload,
+            row.env,
+            row.faults,
+            row.bugs,
+            row.verdict,
+            row.anomaly,
+            row.kind,
+        )
         text = f"{' '.join(names)} seed:{row.seed}"
         return (not verdict or row.verdict == verdict) and all(word in text.lower() for word in words)
 
-    found = [row for row in rows if fits(row)]
+    found = [row for row in rows if fits(row) and kind in ("", row.kind)]
     key = {"ops": lambda row: row.ops, "duration": lambda row: row.duration_s or 0.0}.get(
         sort, lambda row: getattr(row, sort)
     )

@@ -21,7 +21,7 @@ from aiohttp import web
 from harness.errors import UsageError
 from harness.report.page.document import asset
 from harness.report.page.report import REPORT, run_page
-from harness.report.serve.listing import ROWS_MAX, SORTS, Listing, Row, selected
+from harness.report.serve.listing import ROWS_MAX, SORTS, Campaigns, Listing, Row, selected
 from harness.store.runs import RunDirectory, Store
 from histories.printing import line, value
 
@@ -46,10 +46,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """Answers for one store. host: what it is bound to, which requests must name."""
+    """Answers for one store. host: what it is bound to, which requests must name. campaigns: of the store; None: none is shown."""
 
-    def __init__(self, store: Store, host: str) -> None:
+    def __init__(self, store: Store, host: str, campaigns: Campaigns | None = None) -> None:
         self.listing = Listing(store)
+        self._campaigns = campaigns
         self._store = store
         self._host = host
         self._reading = asyncio.Lock()
@@ -65,6 +66,7 @@ class Server:
                 web.get("/static/{file}", self._static),
                 web.get("/api/runs", self._runs),
                 web.get("/api/compare", self._compare),
+                web.get("/api/campaign", self._campaign),
                 web.get(f"{run}/{REPORT}", self._report),
                 web.get(f"{run}/run.zip", self._zip),
                 web.get(f"{run}/{{file}}", self._file),
@@ -107,7 +109,8 @@ class Server:
 
     async def _rows(self) -> list[Row]:
         async with self._reading:
-            return await asyncio.to_thread(self.listing.rows)
+            runs = await asyncio.to_thread(self.listing.rows)
+            return runs if self._campaigns is None else runs + await asyncio.to_thread(self._campaigns.rows)
 
     async def _runs(self, request: web.Request) -> web.Response:
         """One page of the table."""
@@ -118,12 +121,37 @@ class Server:
         first, count = _number(asked.get("first", "0")), min(ROWS_MAX, max(1, _number(asked.get("count", "50"))))
         rows = await self._rows()
         found = selected(
-            rows, asked.get("q", ""), asked.get("verdict", ""), sort, descending=asked.get("down", "1") == "1"
+            rows,
+            asked.get("q", ""),
+            asked.get("verdict", ""),
+            sort,
+            descending=asked.get("down", "1") == "1",
+            kind=asked.get("kind", ""),
         )
         totals: dict[str, int] = {}
         for row in rows:
-            totals[row.verdict] = totals.get(row.verdict, 0) + 1
-        return _json({"total": len(rows), "found": len(found), "totals": totals, "rows": found[first : first + count]})
+            if row.kind == "run":
+                totals[row.verdict] = totals.get(row.verdict, 0) + 1
+        total = sum(totals.values())
+        return _json(
+            {
+                "total": total,
+                "campaigns": len(rows) - total,
+                "found": len(found),
+                "totals": totals,
+                "rows": found[first : first + count],
+            }
+        )
+
+    async def _campaign(self, request: web.Request) -> web.Response:
+        """What one campaign found."""
+        name, _, time = request.query.get("of", "").partition("/")
+        if self._campaigns is not None and NAME.fullmatch(name) and NAME.fullmatch(time):
+            async with self._reading:
+                found = await asyncio.to_thread(self._campaigns.details, name, time)
+            if found is not None:
+                return _json(found)
+        raise web.HTTPNotFound(text="no such campaign in this store")
 
     async def _compare(self, request: web.Request) -> web.Response:
         """Two runs: their rows, and every field of their specs in which they differ."""

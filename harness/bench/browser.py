@@ -1,4 +1,4 @@
-"""A headless Chromium for tests: what it logs and what it asks of the network can be read back.
+"""A headless Chromium for tests, benches and screenshots: what it logs and what it asks of the network can be read back.
 
 Needs Debian's packages chromium and chromium-driver, which .ci/run installs; the tests that use it are marked `browser`.
 """
