@@ -11,11 +11,11 @@ import base64
 import tempfile
 from pathlib import Path
 
-from harness.bench.browser import Browser, chromium
 from harness.report.page.report import write_report
 from harness.run import execute, plan
 from harness.spec import RunSpec
 from harness.store.runs import Store
+from harness.tests.browser import Browser, chromium
 
 HERE = Path(__file__).parent
 EXAMPLE = RunSpec(

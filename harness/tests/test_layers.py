@@ -21,7 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("environments",),
     ("run",),
     ("report",),
-    ("campaign", "cluster", "zoo"),
+    ("zoo",),
+    ("campaign", "cluster"),
     ("cli",),
     ("bench", "soak", "demo", "__main__", "pytest_plugin"),
 )

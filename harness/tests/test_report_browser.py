@@ -10,10 +10,10 @@ import pytest
 
 from checkers.evidence import Finding, Findings, OpNote
 from checkers.verdict import Validity, Verdict
-from harness.bench.browser import Browser, chromium
 from harness.report.page.report import history_page, write_report
 from harness.run import execute, plan
 from harness.store.runs import Store
+from harness.tests.browser import Browser, chromium
 from harness.tests.test_failure import LOST
 from harness.tests.test_report_page import EMPTY, EVIDENCE, EVIL, SIM
 from histories.history import History

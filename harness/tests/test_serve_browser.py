@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from checkers.verdict import Verdict
-from harness.bench.browser import Browser, chromium
 from harness.spec import RunSpec
 from harness.store.runs import Result, write_json
+from harness.tests.browser import Browser, chromium
 from harness.tests.test_failure import LOST
 from harness.tests.test_report_page import EVIL
 from harness.tests.test_serve import LOST_ONE, a_campaign, made

@@ -1,6 +1,6 @@
 """What the page of a long run costs: to write, and to open, zoom and pan in a real browser.
 
-    python -m harness.bench.page [--ops 200000]
+    python -m harness.tests.page_cost [--ops 200000]
 
 The page is panned over the whole run, from its beginning to its end, at three zooms, one step a frame. A frame's time is from one
 requestAnimationFrame to the next; on a busy machine it is what others leave, so the
@@ -20,8 +20,8 @@ import click
 
 from checkers.linearizability import linearizable
 from checkers.models.registry import find
-from harness.bench.browser import Browser, chromium
 from harness.report.page.report import history_page
+from harness.tests.browser import Browser, chromium
 from histories.history import History
 from histories.op import NEMESIS, Op
 
