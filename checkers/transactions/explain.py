@@ -125,6 +125,11 @@ def _why(
     return f"{a} read {before_text} in {key}, and {b} wrote {after_text}, which is later{by}"
 
 
+def table(found: Transactions, numbers: Sequence[int]) -> Table:
+    """The transactions in full, as T1, T2, ... in this order."""
+    return _table(found, numbers, ())
+
+
 def _table(found: Transactions, numbers: Sequence[int], witnesses: Sequence[int]) -> Table:
     rows: list[tuple[str, str, str, str]] = []
     for i, number in enumerate([*dict.fromkeys(numbers), *witnesses], 1):

@@ -18,6 +18,7 @@ from checkers.linearizability import UnfitHistory, linearizable
 from checkers.models import registry
 from checkers.models.model import Model
 from checkers.transactions import UnfitTransactions, Wanted
+from checkers.transactions.exact.check import CHECKER as EXACT
 from harness.cli import consistencies, isolation, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
 from harness.cli.ending import note
@@ -85,6 +86,11 @@ MISFITS_SHOWN = 20
     help="bank: the sum of all balances. Default: what was opened, or most reads.",
 )
 @click.option("--negative-balances", is_flag=True, help="bank: balances below zero are allowed.")
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="rw-register: look for an order that explains it all, with nothing assumed (docs/transactions.md).",
+)
 @click.option("--checker", multiple=True, help="Run this checker: a name, or package.module:function; repeatable.")
 @click.option("--format", "format_", type=click.Choice(("auto", *get_args(Format))), default="auto", show_default=True)
 @click.option(
@@ -119,6 +125,7 @@ def check(
     wfr_keys: bool,
     total_amount: int | None,
     negative_balances: bool,
+    exact: bool,
     checker: tuple[str, ...],
     format_: Format | Literal["auto"],
     states: int | None,
@@ -176,6 +183,8 @@ def check(
         linearizable_keys,
         wfr_keys,
     )
+    if exact:
+        transactions.require_exact(workload, of_transactions, has_anomalies=anomalies is not None)
     checkers = claims.with_extra((), [claims.find_checker(name) for name in dict.fromkeys(checker)])
     if asked is None and of_transactions is None and of_isolation is None and not checkers:
         raise UsageError(
@@ -204,7 +213,9 @@ def check(
         observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
         budget = Budget(states, time_limit, jobs)
         to_do[LINEARIZABLE] = partial(judge, loaded, specification, budget, observe=observe)
-    if workload is not None and of_transactions is not None:
+    if workload is not None and of_transactions is not None and exact:
+        to_do[EXACT] = partial(transactions.judge_exactly, loaded, of_transactions, time_limit)
+    elif workload is not None and of_transactions is not None:
         to_do[workload] = partial(transactions.judge, loaded, workload, of_transactions)
     if workload is not None and of_isolation is not None:
         to_do[workload] = partial(of_isolation.judge, loaded)

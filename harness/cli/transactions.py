@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import cast
 
 from checkers import Verdict, guarded
 from checkers.transactions import Inference, UnfitTransactions, Wanted, Workload, transactions
+from checkers.transactions.exact import EXACT_MODELS, exact
 from checkers.transactions.models import ANOMALIES, MODELS, OTHER_NAMES, canonical
 from harness.errors import UsageError, unknown_name
 from histories.loaded import Loaded
@@ -63,6 +65,27 @@ def judge(loaded: Loaded, workload: str, asked: Wanted) -> Verdict:
     return guarded(
         workload, lambda: transactions(history, cast(Workload, workload), asked), lets_pass=(UnfitTransactions,)
     )
+
+
+def require_exact(workload: str | None, asked: Wanted | None, *, has_anomalies: bool) -> None:
+    """The options ask for what an exact check can decide: one model of registers, without assumptions. Raises UsageError."""
+    if workload == "list-append":
+        raise UsageError(
+            "lists show their order themselves: without --exact they are decided as well; it is for rw-register"
+        )
+    if workload != "rw-register" or asked is None:
+        raise UsageError("--exact is for --workload rw-register")
+    if asked.inference.names:
+        raise UsageError(f"--exact assumes nothing: leave out --{' --'.join(asked.inference.names)}")
+    if has_anomalies or len(asked.models) != 1 or asked.models[0] not in EXACT_MODELS:
+        raise UsageError(f"--exact decides one of --consistency-models {', '.join(EXACT_MODELS)}")
+
+
+def judge_exactly(loaded: Loaded, asked: Wanted, time_limit_s: float | None) -> Verdict:
+    """The verdict of an exact check. Raises UnfitTransactions."""
+    (model,) = asked.models
+    job = partial(exact, loaded.history, model, time_limit_s=time_limit_s)
+    return guarded("exact", job, lets_pass=(UnfitTransactions,))
 
 
 def unfit(name: str, loaded: Loaded, workload: str, error: UnfitTransactions) -> str:

@@ -136,3 +136,43 @@ def test_sessions_without_times_are_asked_only_what_needs_none(
 ) -> None:
     found = run(SESSIONS, *options)
     assert (found.exit_code, said in found.output) == (code, True), found.output
+
+
+CROSSED = """
+{:process 0 :type :invoke :f :txn :value [[:w :x 1] [:w :y 1]]}
+{:process 1 :type :invoke :f :txn :value [[:w :x 2] [:w :y 2]]}
+{:process 0 :type :ok :f :txn :value [[:w :x 1] [:w :y 1]]}
+{:process 1 :type :ok :f :txn :value [[:w :x 2] [:w :y 2]]}
+{:process 2 :type :invoke :f :txn :value [[:r :x nil] [:r :y nil]]}
+{:process 2 :type :ok :f :txn :value [[:r :x 1] [:r :y 2]]}
+"""
+
+
+def test_an_exact_check_finds_what_no_inference_shows(run: Check) -> None:
+    plain = run(CROSSED, "--workload", "rw-register", "--consistency-models", "serializable")
+    assert plain.exit_code == 0
+    found = run(CROSSED, "--workload", "rw-register", "--consistency-models", "serializable", "--exact")
+    assert found.exit_code == 1
+    assert (
+        "not serializable: no order of these 3 transactions explains what they read: each is needed for that"
+        in found.output
+    )
+    assert run(REGISTERS, "--workload", "rw-register", "--exact").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--workload", "list-append"), "lists show their order themselves"),
+        (("--workload", "bank"), "--exact is for --workload rw-register"),
+        (("--model", "register"), "--exact is for --workload rw-register"),
+        (("--workload", "rw-register", "--wfr-keys"), "leave out --wfr-keys"),
+        (("--workload", "rw-register", "--consistency-models", "read-committed"), "--exact decides one of"),
+        (("--workload", "rw-register", "--consistency-models", "serializable,si"), "--exact decides one of"),
+        (("--workload", "rw-register", "--anomalies", "G1a"), "--exact decides one of"),
+    ],
+)
+def test_what_an_exact_check_cannot_do_is_refused(run: Check, options: tuple[str, ...], told: str) -> None:
+    found = run(CROSSED, "--exact", *options)
+    assert found.exit_code == 254
+    assert told in found.output

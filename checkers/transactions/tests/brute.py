@@ -136,3 +136,57 @@ def _run(rng: Random, workload: str) -> History:
         else:
             names[process] += processes  # It never ends.
     return History(ops)
+
+
+SNAPSHOT_MODELS = ("snapshot-isolation", "strong-session-snapshot-isolation", "strong-snapshot-isolation")
+
+
+def holding_snapshots(history: History) -> set[str]:
+    """Which of SNAPSHOT_MODELS some order of begins and commits shows to hold, of registers. All orders are tried."""
+    txns = transactions_of(history)
+    sure = [txn for txn in txns if txn.type == "ok"]
+    doubtful = [txn for txn in txns if txn.type == "info"]
+    return {
+        model
+        for model in SNAPSHOT_MODELS
+        if any(
+            _snapshots([*sure, *chosen], model, [], [], {}, {})
+            for count in range(len(doubtful) + 1)
+            for chosen in combinations(doubtful, count)
+        )
+    }
+
+
+def _snapshots(
+    txns: list[Txn], model: str, begun: list[Txn], done: list[Txn], state: dict[Any, Any], since: dict[int, set[Any]]
+) -> bool:
+    """since: for each running transaction, by its begin, the keys that others committed since it began."""
+    if len(done) == len(txns):
+        return True
+    for txn in txns:
+        if txn not in begun:
+            if any(_must_precede(other, txn, model) for other in txns if other not in done):
+                continue
+            own: dict[Any, Any] = {}
+            fits = True
+            for f, key, value in txn.steps:
+                if f == "w":
+                    own[key] = value
+                elif txn.type == "ok":
+                    fits = fits and own.get(key, state.get(key)) == value
+            if fits and _snapshots(txns, model, [*begun, txn], done, state, {**since, txn.begin: set()}):
+                return True
+        elif txn not in done:
+            writes = {key: value for f, key, value in txn.steps if f == "w"}
+            if since[txn.begin] & writes.keys():
+                continue
+            later = {begin: keys | writes.keys() for begin, keys in since.items()}
+            if _snapshots(txns, model, begun, [*done, txn], {**state, **writes}, later):
+                return True
+    return False
+
+
+def _must_precede(earlier: Txn, later: Txn, model: str) -> bool:
+    if model == "snapshot-isolation" or earlier.type != "ok" or earlier.end is None or earlier.end >= later.begin:
+        return False
+    return model == "strong-snapshot-isolation" or earlier.process == later.process
