@@ -1,8 +1,8 @@
 """How a campaign chooses its next simulated run of one combination.
 
-`random`: each seed draws its run afresh. `coverage`: the faults of a run that showed rare behaviour are kept up to that moment,
-under the same seed, so that the cluster comes to exactly the same state again; from there on, other faults follow. What the nodes
-traced says what is rare (harness.campaign.behaviour).
+`random`: each seed draws its run afresh. `coverage`: faults come at the pace at which rare behaviour shows; and in half of the runs
+the faults of an earlier run that showed some are kept up to that moment, under the same seed, so that the cluster comes to exactly
+the same state again, and from there on other faults follow. What the nodes traced says what is rare (harness.campaign.behaviour).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
+from statistics import fmean
 from typing import Literal, Protocol
 
 import msgspec
@@ -26,7 +27,13 @@ from nemesis.family import Entry
 from nemesis.registry import family_of
 from nemesis.schedule import Schedule
 
-FRESH_SHARE = 0.25
+PACES = ((-3.0, -2.25), (-2.25, -1.5), (-1.5, -0.75), (-0.75, 0.0))
+"""Powers of two of the interval between faults, as a share of the spec's: a sweep draws from all of them alike."""
+
+WORTHS_MAX = 8
+"""So many runs say what a pace is worth: what was rare once may be common now."""
+
+FRESH_SHARE = 0.5
 """Of the runs under `coverage`, so many are drawn afresh: they find the states that later ones begin at."""
 
 BRANCHED_BY = 0.85
@@ -40,11 +47,13 @@ BEHAVIOURS_MAX = 20_000
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A run that was chosen. faults: its schedule; None: the spec's own. branch_ns: up to when it is a run that was made before."""
+    """A run that was chosen. faults: its schedule; None: the spec's own. branch_ns: up to when it is a run that was made before.
+    pace: number of its pace, where there is one."""
 
     spec: RunSpec
     faults: Schedule | None = None
     branch_ns: int = 0
+    pace: int = 0
 
 
 class Strategy(Protocol):
@@ -85,7 +94,10 @@ class _Moment(msgspec.Struct, frozen=True):
 
 
 class CoverageStrategy:
-    """Goes on from moments of rare behaviour. What it chooses depends on the spec, the seeds and what it has learned, in order."""
+    """Takes the pace of faults that shows rare behaviour, and goes on from moments of such.
+
+    What it chooses depends on the spec, the seeds and what it has learned, in order.
+    """
 
     observes = True
 
@@ -93,29 +105,46 @@ class CoverageStrategy:
         self._spec = spec
         self._seen_count: Counter[int] = Counter()
         self._moments: dict[int, list[_Moment]] = {}
+        self._worth: list[list[float]] = [[] for _ in PACES]
+        """Of the latest runs at each pace: how rare what they showed was at that time."""
 
     def choose(self, seed: int) -> Trial:
         rng = Random(f"{seed}/coverage")
+        pace = self._pace(rng)
+        interval_s = max(0.05, round(self._spec.interval_s * 2 ** rng.uniform(*PACES[pace]), 3))
         if not self._moments or rng.random() < FRESH_SHARE:
-            return Trial(spec_of_seed(self._spec, seed))
+            return Trial(replace(spec_of_seed(self._spec, seed), interval_s=interval_s), pace=pace)
         rare = list(self._moments)
         behaviour = rng.choices(rare, [1 / self._seen_count[each] for each in rare])[0]
         moment = rng.choice(self._moments[behaviour])
-        faults = _branched(moment, spec_of_seed(replace(moment.spec, interval_s=self._spec.interval_s), seed))
+        faults = _branched(moment, replace(moment.spec, seed=seed, interval_s=interval_s))
         if faults is None:
-            return Trial(spec_of_seed(self._spec, seed))
-        return Trial(moment.spec, faults, moment.time_ns)
+            return Trial(replace(spec_of_seed(self._spec, seed), interval_s=interval_s), pace=pace)
+        return Trial(moment.spec, faults, moment.time_ns, pace)
+
+    def _pace(self, rng: Random) -> int:
+        """One that has not been tried yet; otherwise the more likely the rarer what it showed lately."""
+        if untried := [pace for pace, worth in enumerate(self._worth) if not worth]:
+            return rng.choice(untried)
+        return rng.choices(range(len(PACES)), [fmean(worth) ** 2 for worth in self._worth])[0]
 
     def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
         until_ns = trial.spec.time_limit_s * 1e9 * BRANCHED_BY
+        worth = 0.0
         for behaviour, time_ns in seen.items():
             if behaviour not in self._seen_count and len(self._seen_count) >= BEHAVIOURS_MAX:
                 continue
             self._seen_count[behaviour] += 1
-            if trial.branch_ns < time_ns < until_ns:
+            if time_ns <= trial.branch_ns:
+                continue
+            worth += 1 / self._seen_count[behaviour]
+            if time_ns < until_ns:
                 moments = self._moments.setdefault(behaviour, [])
                 moments.append(_Moment(trial.spec, faults, time_ns))
                 del moments[:-PARENTS_MAX]
+        its = self._worth[trial.pace]
+        its.append(worth)
+        del its[:-WORTHS_MAX]
 
 
 def _branched(moment: _Moment, fresh: RunSpec) -> Schedule | None:
