@@ -161,7 +161,10 @@ class System(Protocol):
         ...
 
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
-        """Which node plays which role and holds which shard; `PLAIN` where all are alike."""
+        """Which node plays which role and holds which shard; `PLAIN` where all are alike.
+
+        Raises ValueError, which names the option, for options that do not fit the cluster. The run is then refused.
+        """
         ...
 
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
@@ -278,6 +281,15 @@ class Program(System, Protocol):
     """How a machine comes to have it, such as "apt-get install etcd-server": told where `installed` fails."""
     packages: Sequence[str]
     """The Debian packages that hold it: `docker` makes an image with them."""
+    version: str
+    """A regular expression with a group for each part of the version in what `installed` prints; "": any version will do."""
+    version_min: Sequence[int]
+    """The oldest version that will do, part by part."""
+    library: Sequence[str]
+    """The Python module that its client imports and what pip installs for it, such as ("redis", "themis-consistency[redis]");
+    empty: nothing beyond what Themis itself needs."""
+    log_alarms: Sequence[str]
+    """Regular expressions that no line of a node's log may match, such as "panic". One that does makes the run INVALID."""
     asks_libc_for_time: bool
     """libfaketime can move its clock. Not so for what is linked statically or asks the kernel, such as Go programs."""
     reads: frozenset[str]
@@ -316,8 +328,8 @@ class Program(System, Protocol):
         """
         ...
 
-    def client(self, interface: str) -> Connect:
-        """A function that makes a client for one of `interfaces`."""
+    def client(self, interface: str, options: msgspec.Struct) -> Connect:
+        """A function that makes a client for one of `interfaces`, under these options."""
         ...
 
 
@@ -329,6 +341,10 @@ class ProgramDefaults(SystemDefaults):
     installed: Sequence[str] = ()
     install = ""
     packages: Sequence[str] = ()
+    version = ""
+    version_min: Sequence[int] = ()
+    library: Sequence[str] = ()
+    log_alarms: Sequence[str] = ()
     reads = frozenset({"read"})
     lost_by_wipe: Sequence[str] = ("*",)
     after_up_timeout_s = 20.0

@@ -15,9 +15,11 @@ import msgspec
 from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.real import faketime
+from harness.environments.real import faketime, requirements
 from harness.environments.real.executor import run_here
 from harness.run.plan import find_target
+from targets import registry as targets
+from targets.target import Program
 
 NEEDS_HOSTS = frozenset({"ssh"})
 """Environments whose nodes are machines that only a run names."""
@@ -35,7 +37,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def examine() -> list[Finding]:
     """Do every check; nothing is started or changed."""
-    return [python(), cores(), native_core(), faked_clocks(), *map(environment, environments.names())]
+    return [python(), cores(), native_core(), faked_clocks(), *programs(), *map(environment, environments.names())]
 
 
 def python() -> Finding:
@@ -75,6 +77,24 @@ def faked_clocks() -> Finding:
     except EnvironmentUnavailable:
         return Finding("libfaketime", False, "clock faults of programs outside the project need it", faketime.INSTALL)
     return Finding("libfaketime", True, library)
+
+
+def programs() -> list[Finding]:
+    """Whether the built-in targets that are programs outside the project are here, with what their clients need; runs in `docker`
+    and `ssh` look for the program on the nodes instead."""
+    found = []
+    for name in targets.BUILT_IN:
+        target = find_target(name)
+        if not isinstance(target, Program):
+            continue
+        try:
+            requirements.check_library(target)
+            version = requirements.find_program(target, run_here, "this machine")
+        except EnvironmentUnavailable as error:
+            found.append(Finding(f"target {name}", False, str(error)))
+        else:
+            found.append(Finding(f"target {name}", True, f"version {version}"))
+    return found
 
 
 def environment(name: str) -> Finding:

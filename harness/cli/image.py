@@ -17,24 +17,33 @@ def image() -> None:
 
 @image.command()
 @click.option("--again", is_flag=True, help="Build it although it is there.")
-def build(again: bool) -> int:
+@click.option(
+    "--target", default="", help="With the packages of this target, where it is a program outside the project."
+)
+def build(again: bool, target: str) -> int:
     """Build the image of the nodes, which the first run with --env docker would do otherwise.
 
     Its base is pulled where a registry answers, and made by debootstrap (as root) elsewhere.
 
     \b
-    Example:
+    Examples:
       themis image build
+      themis image build --target etcd
     """
     from harness.environments.docker import image as images
     from harness.environments.docker.engine import reach
+    from harness.run.plan import find_target
+    from targets.target import Program
+
+    found = find_target(target) if target else None
+    packages = found.packages if isinstance(found, Program) else ()
 
     def say(text: str) -> None:
         options.echo(f"themis: {block(text)}", err=True)
 
     try:
         client = reach()
-        name = images.build(client, say) if again else images.ensure(client, say)
+        name = (images.build if again else images.ensure)(client, say, packages)
     except EnvironmentUnavailable as error:
         raise UsageError(str(error)) from error
     options.echo(name)

@@ -21,7 +21,7 @@ from checkers.invariants.observers import CHECKER as INVARIANTS
 from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.environments.leftovers import remove_before
 from harness.errors import UsageError
-from harness.run import clock_series, live_traces, phases
+from harness.run import clock_series, live_traces, node_logs, phases
 from harness.run.check import check
 from harness.run.clock_series import sampling
 from harness.run.failures import Failures
@@ -218,6 +218,9 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
                 verdict = live.end(lambda: interruption.is_aborted)
                 if verdict is not None:
                     findings[INVARIANTS] = verdict
+    if sink.keeps_files:
+        with failures.noted("look at the logs"):
+            findings |= node_logs.verdicts(stage.plan.target, sink.directory, stage.plan.spec.nodes)
     return findings
 
 

@@ -158,8 +158,12 @@ def prepare(
     if saved is None and schedule_file is not None:
         saved = load_schedule(schedule_file, spec)
     outside: list[str] = []
+    try:
+        topology = target.topology(spec.nodes, target_options)
+    except ValueError as error:
+        raise UsageError(f"options of {spec.target} that do not fit the cluster: {error}") from error
     if saved is None:
-        choices = parse_faults(spec, target.topology(spec.nodes, target_options))
+        choices = parse_faults(spec, topology)
     else:
         choices = saved.fault_choices()
         model = target.fault_model_under(target_options)

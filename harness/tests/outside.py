@@ -103,7 +103,7 @@ class OutsideTarget(ProgramDefaults):
         status: dict[str, Any] = json.loads(answer.removeprefix("VALUE "))
         return status
 
-    def client(self, interface: str) -> Connect:
+    def client(self, interface: str, options: msgspec.Struct) -> Connect:
         assert interface in self.interfaces
         return OutsideClient
 

@@ -24,7 +24,7 @@ from harness.environments.real.executor import ExecutorFailed, Ran
 from harness.environments.real.labelled_processes import Ended
 from harness.environments.real.node_access import ProgramAccess, ProgramCaller
 from harness.errors import HarnessError, UsageError
-from harness.run import execute, plan
+from harness.run import execute, node_logs, plan
 from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.tests.outside import TARGET, OutsideTarget
@@ -308,6 +308,56 @@ def test_a_program_that_is_not_there_is_refused_with_how_it_is_had() -> None:
     broken = Machine(python3=(127, "no such thing\nreally"))
     with pytest.raises(EnvironmentUnavailable, match=r"`python3 --version` ends with status 127: really"):
         requirements.admit(deployment(), broken.run, "n1")
+
+
+class Versioned(OutsideTarget):
+    """It must be new, and its client needs a package."""
+
+    install = "apt-get install outside"
+    version = r"outside v(\d+)\.(\d+)"
+    version_min: Sequence[int] = (3, 4)
+    library: Sequence[str] = ("no_such_package", "themis-consistency[outside]")
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("outside v3.3\n", r"n1: outside 3\.3 is too old, it must be 3\.4 or newer: apt-get install outside"),
+        ("inside\n", r"n1: `python3 --version` printed no version of outside: 'inside'; apt-get install outside"),
+    ],
+)
+def test_a_program_of_a_wrong_version_is_refused(printed: str, said: str) -> None:
+    with pytest.raises(EnvironmentUnavailable, match=said):
+        requirements.find_program(Versioned(), Machine(python3=(0, printed)).run, "n1")
+
+
+def test_versions_are_compared_part_by_part() -> None:
+    assert requirements.find_program(Versioned(), Machine(python3=(0, "outside v3.10")).run, "n1") == "3.10"
+
+
+def test_a_client_whose_library_is_missing_is_refused_with_the_command_that_installs_it() -> None:
+    with pytest.raises(
+        EnvironmentUnavailable, match=r"no_such_package, .*: pip install 'themis-consistency\[outside\]'"
+    ):
+        requirements.admit(deployment(Versioned()), Machine(python3=(0, "outside v3.5")).run, "n1")
+
+
+class Logging(OutsideTarget):
+    log_alarms: Sequence[str] = ("^panic: ",)
+
+
+def test_the_logs_of_a_program_are_looked_at_and_no_link_is_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "nodes" / "n1"
+    folder.mkdir(parents=True)
+    (folder / "node.log").write_text("started\n")
+    (tmp_path / "else.log").write_text("panic: not of the node\n")
+    (folder / "link.log").symlink_to(tmp_path / "else.log")
+    assert node_logs.verdicts(Logging(), tmp_path, NODES)["logs"].validity is Validity.VALID
+    (folder / "server.log").write_bytes(b"\xff\npanic: gone\n")
+    assert node_logs.verdicts(Logging(), tmp_path, NODES)["logs"].reason == "n1 logged: panic: gone"
+    (folder / "core.12").touch()
+    assert "core dump" in node_logs.verdicts(Logging(), tmp_path, NODES)["logs"].reason
+    assert node_logs.verdicts(TARGET, tmp_path, NODES) == {}
 
 
 def test_libfaketime_is_looked_for_only_where_clocks_are_moved() -> None:

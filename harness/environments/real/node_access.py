@@ -347,7 +347,7 @@ class ProgramAccess(NodeAccess):
         """Nothing happens: a program is not told."""
 
     def _caller(self) -> driver.Caller:
-        connect = self.program.client(self.deployment.interface)
+        connect = self.program.client(self.deployment.interface, self.deployment.options)
         return ProgramCaller(self.program, connect(dict(self._addresses)), self.deployment.client_timeout_s)
 
     def _ask(self, nodes: Collection[NodeId], timeout_s: float) -> dict[NodeId, TimedStatus]:

@@ -1,6 +1,11 @@
-"""What a machine must have to run a program outside the project: the program itself, and libfaketime where clocks are moved."""
+"""What a machine must have to run a program outside the project: the program itself, in a version that will do, and libfaketime
+where clocks are moved; and what this process must have to talk to it: the program's client library."""
 
 from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -26,7 +31,8 @@ def admit(deployment: Deployment, run: Run, where: str) -> Admission:
     program = deployment.target
     if not isinstance(program, Program):
         return Admission()
-    _check_installed(program, run, where)
+    check_library(program)
+    find_program(program, run, where)
     if not deployment.moves_clocks:
         return Admission()
     try:
@@ -35,17 +41,51 @@ def admit(deployment: Deployment, run: Run, where: str) -> Admission:
         return Admission(lacking=str(error))
 
 
-def _check_installed(program: Program, run: Run, where: str) -> None:
+def check_library(program: Program) -> None:
+    """This process can import what the program's client needs. Raises EnvironmentUnavailable with the command that installs it."""
+    if not program.library:
+        return
+    module, distribution = program.library
+    if importlib.util.find_spec(module) is None:
+        raise EnvironmentUnavailable(
+            f"the client of {program.name} needs the Python package {module}, which is not installed: "
+            f"pip install '{distribution}'"
+        )
+
+
+def find_program(program: Program, run: Run, where: str) -> str:
+    """The version of the program there, "" where it does not tell. Raises EnvironmentUnavailable with what to do where it is not
+    installed, or too old."""
     argv = list(program.installed)
     if not argv:
-        return
+        return ""
     try:
         ran = run(argv)
     except ExecutorFailed as error:
-        said = str(error)
-    else:
-        if ran.exit_code == 0:
-            return
+        raise _not_installed(program, where, str(error)) from error
+    if ran.exit_code:
         words = (ran.stderr or ran.stdout).decode(errors="replace").strip().splitlines()
         said = f"`{' '.join(argv)}` ends with status {ran.exit_code}{f': {words[-1][:300]}' if words else ''}"
-    raise EnvironmentUnavailable(f"{where}: {program.name} is not installed ({said}): {program.install}")
+        raise _not_installed(program, where, said)
+    if not program.version:
+        return ""
+    printed = (ran.stdout + ran.stderr).decode(errors="replace")
+    if (found := re.search(program.version, printed)) is None:
+        raise EnvironmentUnavailable(
+            f"{where}: `{' '.join(argv)}` printed no version of {program.name}: {printed.strip()[:300]!r}; {program.install}"
+        )
+    version = tuple(int(part) for part in found.groups())
+    if version < tuple(program.version_min):
+        raise EnvironmentUnavailable(
+            f"{where}: {program.name} {_dotted(version)} is too old, it must be {_dotted(program.version_min)} or newer: "
+            f"{program.install}"
+        )
+    return _dotted(version)
+
+
+def _not_installed(program: Program, where: str, said: str) -> EnvironmentUnavailable:
+    return EnvironmentUnavailable(f"{where}: {program.name} is not installed ({said}): {program.install}")
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))
