@@ -97,12 +97,15 @@ class Cards:
             down = None if life is None or shown_ns is None else life.last_down(shown_ns)
             if down is not None and (fault := self._facts.fault_on(node, down.from_ns)) is not None:
                 chosen.append((f"took {line(node, 30)} down", fault))
-        times = [("when it was acknowledged", self._facts.custody.served_ns)] if self._facts.custody is not None else []
+        acknowledged_ns = self._facts.acknowledged_ns()
+        times = [("when it was acknowledged", acknowledged_ns)] if acknowledged_ns is not None else []
         times += [("when it was lost", self._facts.losses[-1][1].time_ns)] if self._facts.losses else []
         if self._facts.failure.time_ns is not None:
             times.append(("when the failure showed", self._facts.failure.time_ns))
         for when, time_ns in times:
             chosen += [(f"in force {when}", fault) for fault in self._facts.in_force(time_ns)]
+        if not chosen and self._facts.custody is None and acknowledged_ns is not None:
+            chosen += [("in force between the two", fault) for fault in self._facts.begun_after(acknowledged_ns)]
         whens: dict[tuple[str, int], list[str]] = {}
         faults = {(fault.title, fault.began_ns): fault for _, fault in chosen}
         for when, fault in chosen:

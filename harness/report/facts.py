@@ -117,6 +117,19 @@ class Facts:
     def what(self) -> str:
         return operation(self.write) if self.write is not None else "it"
 
+    def acknowledged_ns(self) -> int | None:
+        """When the node answered the write, as its trace tells, or, where nothing traces, when the client had the answer."""
+        if self.custody is not None:
+            return self.custody.served_ns
+        return self.write.completed_ns if self.write is not None and not self.traces else None
+
+    def begun_after(self, time_ns: int) -> list[FailureFault]:
+        """The last fault that began after that and before the failure showed; none where nobody knows when it showed."""
+        end_ns = self.failure.time_ns
+        if end_ns is None:
+            return []
+        return [fault for fault in self.failure.faults if time_ns < fault.began_ns <= end_ns][-1:]
+
     def in_force(self, time_ns: int) -> list[FailureFault]:
         return [
             fault
