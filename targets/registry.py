@@ -12,6 +12,8 @@ BUILT_IN = {
     "paxos": "targets.paxos.multi.target:TARGET",
     "paxos-single": "targets.paxos.single.target:TARGET",
     "gossip": "targets.gossip.target:TARGET",
+    "etcd": "targets.etcd.target:TARGET",
+    "redis": "targets.redis.target:TARGET",
 }
 
 
