@@ -85,6 +85,8 @@ def _fifo() -> Apply:
     def apply(f: str, key: Any, argument: Any) -> Any:
         if f == "enqueue":
             return queue.append(argument)
+        if f == "peek":
+            return queue[0] if queue else None
         return queue.popleft() if queue else None
 
     return apply
@@ -96,6 +98,8 @@ def _lifo() -> Apply:
     def apply(f: str, key: Any, argument: Any) -> Any:
         if f == "push":
             return stack.append(argument)
+        if f == "peek":
+            return stack[-1] if stack else None
         return stack.pop() if stack else None
 
     return apply
@@ -121,6 +125,8 @@ def _set() -> Apply:
                 return held.add(argument)
             case "contains":
                 return argument in held
+            case "remove":
+                return held.discard(argument)
         return sorted(held)
 
     return apply
@@ -223,3 +229,8 @@ KINDS: dict[str, Kind] = {
     "counter": Kind("counter", _counter_ops, _counter, frozenset({"read"})),
 }
 """By the name that the table uses."""
+
+
+def making(name: str) -> Callable[[], Apply]:
+    """How the object of the kind is made."""
+    return KINDS[name].make

@@ -7,8 +7,10 @@ and which operations are the same in all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, overload
 
+from checkers.models.compact import Compact
 from checkers.models.model import Model, Operation, State, speaks_for
 
 STEPS_MIN, STEPS_MAX = 1 << 6, 1 << 16
@@ -23,19 +25,21 @@ def steps_for(count: int) -> int:
 class Table:
     """Transitions between interned states.
 
-    states: by number, the initial one first. is_pure[o]: the operation never changes a state. group[o]: equal for
-    operations with the same effect in every state. is_complete: every transition is known; nothing changes any more.
+    states: by number, the initial one first, in the model's own form, made when somebody looks. is_pure[o]: the operation
+    never changes a state. group[o]: equal for operations with the same effect in every state. is_complete: every transition
+    is known; nothing changes any more.
     Raises, on construction and when it is asked, whatever the model raises.
     """
 
     def __init__(self, model: Model, operations: Sequence[Operation], steps_max: int = STEPS_MIN) -> None:
         self.model = model
         self.operations = operations
-        self.states: list[State] = []
-        self._numbers: dict[State, int] = {}
+        self._compact: Compact | None = model.compact(operations) if speaks_for(model, "compact") else None
+        self._states: list[Any] = []
+        self._numbers: dict[Hashable, int] = {}
         self._known: dict[int, tuple[int, ...]] = {}
         self._reached: dict[int, bool] = {}
-        self._intern(model.initial())
+        self._intern(model.initial() if self._compact is None else self._compact.initial())
         self.is_complete = self._complete(steps_max)
         self.is_pure = [model.is_pure(operation) for operation in operations]
         self.group = list(range(len(operations)))
@@ -52,7 +56,14 @@ class Table:
 
     def step(self, state: int, op: int) -> tuple[int, ...]:
         """The same, asking the model each time: for a core that remembers the answer itself."""
-        return tuple(dict.fromkeys(map(self._intern, self.model.step(self.states[state], self.operations[op]))))
+        held = self._states[state]
+        after = self.model.step(held, self.operations[op]) if self._compact is None else self._compact.step(held, op)
+        return tuple(dict.fromkeys(map(self._intern, after)))
+
+    @property
+    def states(self) -> Sequence[State]:
+        """The states by number."""
+        return self._states if self._compact is None else _Plain(self._states, self._compact)
 
     @property
     def is_guiding(self) -> bool:
@@ -69,11 +80,14 @@ class Table:
 
     def ask_reach(self, state: int, op: int) -> bool:
         """The same, asking the model each time."""
-        return bool(self.model.can_reach(self.states[state], self.operations[op]))
+        held = self._states[state]
+        if self._compact is not None:
+            return self._compact.can_reach(held, op)
+        return bool(self.model.can_reach(held, self.operations[op]))
 
     def landings(self) -> list[int]:
         """By operation, the state that it leads to wherever it is possible; -1 where it depends."""
-        if not speaks_for(self.model, "leads_to"):
+        if self._compact is not None or not speaks_for(self.model, "leads_to"):
             return [-1] * len(self.operations)
         named = map(self.model.leads_to, self.operations)
         return [-1 if states is None else self._intern(states[0]) for states in named]
@@ -90,17 +104,17 @@ class Table:
         possible = {op for _, op, following in self.known() if following}
         return frozenset(range(len(self.operations))) - possible
 
-    def _intern(self, state: State) -> int:
-        number = self._numbers.setdefault(state, len(self.states))
-        if number == len(self.states):
-            self.states.append(state)
+    def _intern(self, state: Hashable) -> int:
+        number = self._numbers.setdefault(state, len(self._states))
+        if number == len(self._states):
+            self._states.append(state)
         return number
 
     def _complete(self, steps_max: int) -> bool:
         """Whether all rows could be filled within the budget. A model may refuse what no history would ask of it."""
         reached = 0
-        while reached < len(self.states):
-            if len(self.states) * len(self.operations) > steps_max:
+        while reached < len(self._states):
+            if len(self._states) * len(self.operations) > steps_max:
                 return False
             try:
                 for op in range(len(self.operations)):
@@ -113,7 +127,26 @@ class Table:
     def _compare_columns(self) -> None:
         first: dict[tuple[tuple[int, ...], ...], int] = {}
         for op in range(len(self.operations)):
-            column = tuple(self.following(state, op) for state in range(len(self.states)))
+            column = tuple(self.following(state, op) for state in range(len(self._states)))
             self.group[op] = first.setdefault(column, op)
             if all(following in ((), (state,)) for state, following in enumerate(column)):
                 self.is_pure[op] = True
+
+
+class _Plain(Sequence[State]):
+    """Compact states as the model has them."""
+
+    def __init__(self, states: list[Any], compact: Compact) -> None:
+        self._states, self._compact = states, compact
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @overload
+    def __getitem__(self, number: int) -> State: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[State]: ...
+    def __getitem__(self, number: int | slice) -> State | list[State]:
+        if isinstance(number, slice):
+            return [self._compact.plain(state) for state in self._states[number]]
+        return self._compact.plain(self._states[number])

@@ -8,9 +8,10 @@ A read or peek that was invoked with the value that its client expected is still
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
+from checkers.models.compact import BitSet, ChainedList, ChainedStack, Compact, CountedQueue, PackedQueue
 from checkers.models.model import Model, Operation, State
 from checkers.models.shape import is_integer, is_observed, items, list_result, no_argument
 
@@ -62,6 +63,9 @@ class SetModel(Model):
 
     def is_pure(self, operation: Operation) -> bool:
         return operation.is_refused or operation.f in ("contains", "read")
+
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        return BitSet(self._initial, operations) if type(self) is SetModel else None
 
 
 class _Sequence(Model):
@@ -137,6 +141,9 @@ class FifoQueue(_Sequence):
     name = "fifo-queue"
     fs = frozenset({"enqueue", "dequeue", "peek"})
 
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        return PackedQueue(self._initial, operations) if type(self) is FifoQueue else None
+
 
 class LifoStack(_Sequence):
     """Last in, first out.
@@ -152,6 +159,9 @@ class LifoStack(_Sequence):
 
     def with_value(self, state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
         return (value, *state)
+
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        return ChainedStack(self._initial, operations) if type(self) is LifoStack else None
 
 
 class PriorityQueue(_Sequence):
@@ -182,6 +192,9 @@ class PriorityQueue(_Sequence):
         if is_integer(value) or (isinstance(value, tuple) and len(value) == 2 and is_integer(value[0])):
             return None
         return f"enqueue takes a whole number or [priority, item], not {value!r}"
+
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        return CountedQueue(self._initial, operations) if type(self) is PriorityQueue else None
 
 
 class ListAppend(Model):
@@ -223,6 +236,9 @@ class ListAppend(Model):
         assert isinstance(state, tuple)
         seen: tuple[Any, ...] = operation.result or ()
         return len(state) <= len(seen) and seen[: len(state)] == state
+
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        return ChainedList(self._initial, operations) if type(self) is ListAppend else None
 
 
 def _priority(value: Any) -> int:

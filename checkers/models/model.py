@@ -6,10 +6,13 @@ fills in what it leaves out of the other members. docs/models.md shows one from 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
+
+if TYPE_CHECKING:
+    from checkers.models.compact import Compact
 
 State = Hashable
 
@@ -45,7 +48,8 @@ def speaks_for(model: object, hook: str) -> bool:
 class Model(Protocol):
     """A sequential specification. Pure: `step` must give the same answer for equal arguments, and change nothing.
 
-    A derived model that has a `step` of its own does not inherit `can_reach`, `leads_to` and `touches`: see `speaks_for`.
+    A derived model that has a `step` of its own does not inherit `can_reach`, `leads_to`, `touches` and `compact`: see
+    `speaks_for`.
 
     Laws, which the checkers rely on (checkers/tests/test_models.py tests them for every built-in model):
 
@@ -60,6 +64,7 @@ class Model(Protocol):
        `can_reach(s, o)` is false, no sequence of other operations from `s` on makes `o` possible.
     6. A sequence is legal exactly when, for every set of parts that no operation connects with the others (`touches`),
        the operations on that set are legal by themselves.
+    7. What `compact` gives has equal states exactly where the model has, and the same steps between them.
     """
 
     name: str
@@ -141,3 +146,10 @@ class Model(Protocol):
     def within(self, operation: Operation) -> Operation:
         """The operation on one part, as the model `of_one` sees it."""
         return operation
+
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        """Its states in a form that is cheaper to step and to hash, for these operations; None: its own are cheap enough.
+
+        Only the search uses it; whoever explains or verifies asks the model itself.
+        """
+        return None

@@ -6,12 +6,13 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, get_type_hints
 
 import msgspec
 
+from checkers.models.compact import Compact
 from checkers.models.model import Model, Operation, State
 from histories.op import freeze
 
@@ -142,6 +143,10 @@ class _Completed(Model):
     def within(self, operation: Operation) -> Operation:
         own = getattr(self.inner, "within", None)
         return own(operation) if own else super().within(operation)
+
+    def compact(self, operations: Sequence[Operation]) -> Compact | None:
+        own = getattr(self.inner, "compact", None)
+        return own(operations) if own else super().compact(operations)
 
 
 def _typed(name: str, model: type, parameters: dict[str, Any]) -> dict[str, Any]:
