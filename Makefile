@@ -13,7 +13,7 @@ SPREAD = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
 .PHONY: demo test lint bench long long-compute long-real linux browser soak clean
 
-$(READY): setup.cfg setup.py pyproject.toml $(wildcard $(foreach kind,pyx pxd hpp,checkers/linearizability/*.$(kind) checkers/linearizability/*/*.$(kind) checkers/transactions/*.$(kind)))
+$(READY): setup.cfg setup.py pyproject.toml $(wildcard $(foreach kind,pyx pxd hpp,checkers/linearizability/*.$(kind) checkers/linearizability/*/*.$(kind) checkers/transactions/*.$(kind) checkers/causal/*.$(kind)))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "themis needs Python 3.11 or newer; PYTHON=$(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

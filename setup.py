@@ -14,6 +14,7 @@ from setuptools import Extension, setup
 
 SOURCE = Path("checkers")
 MODULES = (
+    "causal/_patterns",
     "linearizability/_core",
     "linearizability/_encode",
     "linearizability/monitors/_monitors",

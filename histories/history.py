@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar, overload
 
@@ -51,6 +51,17 @@ class History(Sequence[Op]):
 
     def __init__(self, ops: Iterable[Op]) -> None:
         self.ops: tuple[Op, ...] | OpColumns = ops if isinstance(ops, OpColumns) else tuple(ops)
+        self._remembered: dict[Hashable, Any] = {}
+
+    def remembered(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """What `make` gives, made once for each key while the history lives: what several checkers derive from it.
+
+        It must depend on the history and the key alone, and nobody may change it. An exception of `make` passes, and is not kept.
+        """
+        if key not in self._remembered:
+            self._remembered[key] = make()
+        found: _T = self._remembered[key]
+        return found
 
     def __len__(self) -> int:
         return len(self.ops)

@@ -2,7 +2,7 @@
 
 The grid of registers and their growth in wall seconds; then, in CPU seconds, which do not change when others use the machine,
 objects of every type before and after the monitors, the monitors of collections, and those of registers and append-only values,
-and transactions. Medians everywhere.
+transactions, and what is weaker than linearizable. Medians everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from checkers.bench import monitors, object_table, registers, transactions
+from checkers.bench import monitors, object_table, registers, transactions, weak
 from checkers.bench.grid import GRID, GROWTH, Row
 from checkers.bench.measure import Measurement, in_child
 
@@ -56,6 +56,9 @@ def main(arguments: list[str]) -> int:
     if not options.json:
         _print("\nTransactions:")
     is_decided = transactions.table(quick=options.quick, as_json=options.json, seed=options.seed) and is_decided
+    if not options.json:
+        _print("\nWeaker than linearizable, all checkers of a run together:")
+    is_decided = weak.table(quick=options.quick, as_json=options.json) and is_decided
     if not options.json and shutil.which("porcupine") is None:
         _print("\nNo `porcupine` on the PATH: its column is what its newest version took elsewhere.")
     return 0 if is_decided else 1

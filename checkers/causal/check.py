@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from checkers.causal.order import CausalCycle, Clock, Writes, clocks, topological
+from checkers.causal.columns import core
+from checkers.causal.order import CausalCycle, Clock, Writes, clocks, precedes, topological
+from checkers.causal.patterns import overwritten, unordered
 from checkers.causal.reads_from import INITIAL, Trace, trace_of
 from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.linearizability.deadline import Deadline, OutOfTime
@@ -41,14 +43,20 @@ def causal(
     """Whether reads, writes, cas and txn keep causal consistency of that strength.
 
     initial: what each key holds at first. nil_reads: reads of None say nothing. UNKNOWN where a value that was read has several
-    writers, where no read succeeded, and beyond the budget. stats: sessions, transactions, reads.
+    writers, where no read succeeded, and beyond the budget. stats: sessions, transactions, reads, core ("native" or
+    "pure": which twin looked for overwritten reads).
     """
     deadline = Deadline(time_limit_s)
     try:
         trace = trace_of(history, initial, nil_reads=nil_reads)
     except Misfit as misfit:
         return Verdict.unknown(str(misfit), strength)
-    stats: dict[str, Any] = {"sessions": len(trace.sessions), "transactions": len(trace), "reads": trace.reads_count}
+    stats: dict[str, Any] = {
+        "sessions": len(trace.sessions),
+        "transactions": len(trace),
+        "reads": trace.reads_count,
+        "core": core(trace),
+    }
     if reason := out_of_reach(trace):
         return Verdict.unknown(reason, strength, stats=stats)
     try:
@@ -87,35 +95,19 @@ def violations(trace: Trace, strength: Strength, deadline: Deadline | None = Non
     except CausalCycle as cycle:
         return [_cycle_found(trace, cycle.nodes, {})]
     deadline.require()
-    writes = Writes(trace)
-    found = _overwritten_reads(trace, clock, writes)
+    found = _overwritten_reads(trace, clock)
     if not found and strength == "causal":
-        found = _diverging(trace, clock, writes)
+        found = _diverging(trace, clock)
     elif not found and strength == "causal-memory":
+        writes = Writes(trace)
         for session in range(len(trace.sessions)):
             found += _disordered_for(trace, clock, writes, session, deadline)
     return found[:FINDINGS_MAX]
 
 
-def _overwritten_reads(trace: Trace, clock: list[Clock], writes: Writes) -> list[Finding]:
+def _overwritten_reads(trace: Trace, clock: list[Clock]) -> list[Finding]:
     """The patterns WriteCOInitRead and WriteCORead: a read of what a cause of the read had overwritten."""
-    found = []
-    for node, reads in enumerate(trace.reads):
-        for key, writer in reads:
-            for other in writes.latest(key, clock[node], trace.session[node], trace.seq[node]):
-                if other == writer:
-                    continue
-                if writer == INITIAL or precedes(trace, clock, writer, other):
-                    found.append(_overwritten(trace, node, key, writer, other))
-                    break
-        if len(found) >= FINDINGS_MAX:
-            break
-    return found
-
-
-def precedes(trace: Trace, clock: list[Clock], a: int, b: int) -> bool:
-    """Whether `a` is another transaction than `b` and a cause of it."""
-    return a != b and clock[b][trace.session[a]] >= trace.seq[a]
+    return [_overwritten(trace, *each) for each in overwritten(trace, clock, FINDINGS_MAX)]
 
 
 def _overwritten(trace: Trace, node: int, key: int, writer: int, other: int) -> Finding:
@@ -132,19 +124,13 @@ def _overwritten(trace: Trace, node: int, key: int, writer: int, other: int) -> 
     return Finding(words, key=name, ops=tuple(ops), edges=tuple(edges))
 
 
-def _diverging(trace: Trace, clock: list[Clock], writes: Writes) -> list[Finding]:
+def _diverging(trace: Trace, clock: list[Clock]) -> list[Finding]:
     """The pattern CyclicCF: what the readers saw overwritten by what cannot be one order."""
     before: dict[int, list[int]] = {}
     readers: dict[tuple[int, int], tuple[int, int]] = {}
-    for node, reads in enumerate(trace.reads):
-        for key, writer in reads:
-            if writer == INITIAL:
-                continue
-            for other in writes.latest(key, clock[node], trace.session[node], trace.seq[node]):
-                if other != writer and (other, writer) not in readers:
-                    readers[other, writer] = node, key
-                    if not precedes(trace, clock, other, writer):
-                        before.setdefault(writer, []).append(other)
+    for other, writer, node, key in unordered(trace, clock):
+        readers[other, writer] = node, key
+        before.setdefault(writer, []).append(other)
     try:
         topological(trace, before)
     except CausalCycle as cycle:
@@ -220,4 +206,4 @@ def _disordered_for(
             return [_cycle_found(trace, cycle.nodes, readers)]
 
 
-__all__ = ["Strength", "causal", "described", "out_of_reach", "precedes", "violations"]
+__all__ = ["Strength", "causal", "described", "out_of_reach", "violations"]

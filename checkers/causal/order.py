@@ -28,9 +28,16 @@ class CausalCycle(Exception):
 def clocks(trace: Trace, extra: Edges | None = None, among: Sequence[int] | None = None) -> list[Clock]:
     """The clock of every transaction. among: how many of each session's take part; the rest have empty clocks.
 
-    Raises CausalCycle.
+    The clocks of the causal order itself are worked out once for a trace. Raises CausalCycle.
     """
-    extra = extra or {}
+    if extra is None and among is None:
+        if not trace.clock:
+            trace.clock = _clocks(trace, {}, None)
+        return trace.clock
+    return _clocks(trace, extra or {}, among)
+
+
+def _clocks(trace: Trace, extra: Edges, among: Sequence[int] | None) -> list[Clock]:
     found: list[Clock] = [[] for _ in range(len(trace))]
     for node in topological(trace, extra, among):
         session = trace.session[node]
@@ -44,6 +51,11 @@ def clocks(trace: Trace, extra: Edges | None = None, among: Sequence[int] | None
         clock[session] = place + 1
         found[node] = clock
     return found
+
+
+def precedes(trace: Trace, clock: list[Clock], a: int, b: int) -> bool:
+    """Whether `a` is another transaction than `b` and a cause of it."""
+    return a != b and clock[b][trace.session[a]] >= trace.seq[a]
 
 
 def later(a: Clock, b: Clock) -> Clock:

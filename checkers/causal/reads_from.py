@@ -48,6 +48,8 @@ class Trace(msgspec.Struct, gc=False):
     session, seq: of each transaction; seq counts its session's from 1. reads: the keys that it read from others, and who wrote what
     it saw (INITIAL: nobody). writes: the keys that it wrote. sessions: the transactions of each, in order. keys: their names, by
     number. op_index: of one op of each transaction in the history. process: of each session. baseless: reads that nothing explains.
+    clock: of each transaction, once somebody asked for it (checkers.causal.order). columns: the same as arrays
+        (checkers.causal.columns). Readers share a trace: nobody changes it.
     """
 
     session: list[int] = msgspec.field(default_factory=list)
@@ -60,6 +62,8 @@ class Trace(msgspec.Struct, gc=False):
     process: list[Any] = msgspec.field(default_factory=list)
     steps: list[tuple[Step, ...]] = msgspec.field(default_factory=list)
     baseless: list[Baseless] = msgspec.field(default_factory=list)
+    clock: list[list[int]] = msgspec.field(default_factory=list)
+    columns: Any = None
 
     def __len__(self) -> int:
         return len(self.session)
@@ -83,12 +87,13 @@ class Trace(msgspec.Struct, gc=False):
 
 
 def trace_of(history: History, initial: Any = None, *, nil_reads: bool = False) -> Trace:
-    """The history's sessions.
+    """The history's sessions, read once for all checkers that ask.
 
     initial: what every key holds at first. nil_reads: a read of None says nothing. Raises Misfit for an op of another kind, a
     value of another shape, or a value that was read and that several wrote.
     """
-    return _Reader(identity(initial), nil_reads).read(history)
+    first = identity(initial)
+    return history.remembered(("trace", first, nil_reads), lambda: _Reader(first, nil_reads).read(history))
 
 
 class _Reader:

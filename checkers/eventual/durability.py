@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from checkers.causal.check import described, out_of_reach, precedes
-from checkers.causal.order import CausalCycle, Clock, Writes, clocks
+from checkers.causal.check import described, out_of_reach
+from checkers.causal.order import CausalCycle, Clock, Writes, clocks, precedes
 from checkers.causal.reads_from import INITIAL, Trace, trace_of
 from checkers.eventual.convergence import unfinished
 from checkers.eventual.settled import Settled, settled

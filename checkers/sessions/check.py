@@ -22,8 +22,9 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from checkers.causal.check import described, out_of_reach, precedes
-from checkers.causal.order import CausalCycle, Clock, clocks
+from checkers.causal import columns
+from checkers.causal.check import described, out_of_reach
+from checkers.causal.order import CausalCycle, Clock, clocks, precedes
 from checkers.causal.reads_from import INITIAL, Trace, trace_of
 from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.relaxed.identity import Misfit
@@ -102,6 +103,21 @@ Bound = tuple[int, int, int, int]
 
 def breaches(trace: Trace, clock: list[Clock], guarantee: Guarantee) -> Iterator[Breach]:
     """The reads that break it, session by session; of each read and key the first reason."""
+    if guarantee == "monotonic-reads" or columns.core(trace) == "pure":
+        yield from breaches_pure(trace, clock, guarantee)
+        return
+    c = columns.columns(trace, clock)
+    assert columns.native is not None
+    rows = columns.native.breaches(
+        GUARANTEES.index(guarantee), len(trace.keys), c.session, c.seq, c.first_read, c.read_key, c.read_writer,
+        c.first_write, c.write_key, c.first_placed, c.placed, c.clock,
+    )  # fmt: skip
+    for row in rows.tolist():
+        yield Breach(*row)
+
+
+def breaches_pure(trace: Trace, clock: list[Clock], guarantee: Guarantee) -> Iterator[Breach]:
+    """See `breaches`: the specification of the native twin, and the only one for monotonic reads."""
     for session, of_session in enumerate(trace.sessions):
         session_bounds = _Bounds(trace, session, guarantee)
         for node in of_session:
@@ -118,7 +134,7 @@ def breaches(trace: Trace, clock: list[Clock], guarantee: Guarantee) -> Iterator
 
 
 def _older(trace: Trace, clock: list[Clock], bounds: _Bounds, node: int, key: int, writer: int) -> Breach | None:
-    for newer, via, behind, seen in bounds.of_key.get(key, {}).values():
+    for _, (newer, via, behind, seen) in sorted(bounds.of_key.get(key, {}).items()):
         if newer != writer and (writer == INITIAL or precedes(trace, clock, writer, newer)):
             return Breach(node, key, writer, newer, via, behind, seen)
     if bounds.guarantee == "monotonic-reads":

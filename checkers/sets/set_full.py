@@ -13,6 +13,7 @@ others only "unexpected" and "duplicated" can be told. Stale reads are told and 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -64,17 +65,19 @@ def set_full(history: History, context: object = None) -> Verdict:
 
 
 class _Sets:
-    """The elements of all keys, by key and name."""
+    """The elements of all keys, by key and name. reads: of each key, when each was invoked, and its completion."""
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.of_key: dict[Hashable, dict[Hashable, _Element]] = {}
+        self.reads: dict[Hashable, list[tuple[int, Op]]] = {}
         self.wrong: dict[str, list[tuple[Any, Any, Op]]] = {
             name: [] for name in ("lost", "resurrected", "unexpected", "duplicated")
         }
 
     def judge(self) -> Verdict:
         self._walk()
+        self._find_absences()
         end = settled(self.history, unordered)
         for key, final in end.finals.items():
             for done in final.last.values():
@@ -177,10 +180,26 @@ class _Sets:
             element.first_seen.setdefault(op.node or "", op.time)
             if element.is_single and element.remover == op.node and element.removed_ns < invoked.time:
                 self.wrong["resurrected"].append((invoked.key, value, op))
-        if len(seen) < len(of_key):
-            for name, element in of_key.items():
-                if name not in seen and element.acknowledged_ns < invoked.time:
-                    element.absent_ns = max(element.absent_ns, invoked.time)
+        self.reads.setdefault(key, []).append((invoked.time, op))
+
+    def _find_absences(self) -> None:
+        """Set `absent_ns` of every element, in time linear in what the reads returned.
+
+        Backwards from the latest read of a key: an element that one lacks is done with, and those that are left are no more than
+        what the read returned.
+        """
+        for key, reads in self.reads.items():
+            of_key = self.of_key.get(key, {})
+            reads.sort(key=itemgetter(0), reverse=True)
+            left = set(of_key)
+            for invoked_ns, op in reads:
+                if not left:
+                    break
+                seen = {identity(value) for value in elements(op)}
+                for name in left - seen:
+                    if of_key[name].acknowledged_ns < invoked_ns:
+                        of_key[name].absent_ns = invoked_ns
+                left &= seen
 
 
 _WORDS = {
