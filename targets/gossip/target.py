@@ -10,6 +10,7 @@ import msgspec
 
 from targets.command import node_argv
 from targets.core import NodeId
+from targets.fault_model import CRASHES_AND_NETWORK
 from targets.gossip.bugs import PLANTED
 from targets.gossip.core import Gossip
 from targets.gossip.messages import REQUESTS, Answer, Difference, GossipRecord, Rumor, Summary
@@ -18,32 +19,11 @@ from targets.gossip.quorum import QuorumReplica
 from targets.gossip.quorum_messages import Get, Held, Put, QuorumRecord, Stored
 from targets.gossip.session import GossipSession
 from targets.session import Session
-from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
+from targets.target import Bug, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
 ROLE = "replica"
-_SURVIVES = frozenset(
-    {
-        "partition",
-        "kill",
-        "pause",
-        "restart-all",
-        "clock",
-        "slow",
-        "loss",
-        "duplicate",
-        "reorder",
-        "late",
-        "corrupt",
-        "rate",
-        "disk/lose-unsynced",
-        "disk/torn-write",
-        "disk/full",
-        "disk/slow",
-    }
-)
-
-BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in PLANTED}
+BUGS = {bug.name: bug for bug in PLANTED}
 
 
 class GossipTarget(SystemDefaults):
@@ -61,7 +41,7 @@ class GossipTarget(SystemDefaults):
         {"mode": "quorum"},
         {"mode": "quorum", "quorums": "sloppy"},
     )
-    fault_model = FaultModel(survives=_SURVIVES, down_nodes_max=1.0)
+    fault_model = CRASHES_AND_NETWORK
     """Safe under any crashes, any network and any clocks, as long as what was synced is kept; each node serves alone."""
 
     def core(

@@ -5,7 +5,7 @@ A summary says what is wrong, and which rule of which paper it breaks.
 
 from __future__ import annotations
 
-import msgspec
+from targets.target import Bug
 
 STALE_READ = "stale-read"
 REPLY_BEFORE_COMMIT = "reply-before-commit"
@@ -26,24 +26,14 @@ READ_BEFORE_OWN_TERM_COMMIT = "read-before-own-term-commit"
 REUSE_INDEX_AFTER_RESTART = "reuse-index-after-restart"
 LEASE_WITHOUT_DRIFT_BOUND = "lease-without-drift-bound"
 
-
-class Planted(msgspec.Struct, frozen=True):
-    """The fields of targets.target.Bug, which the target makes of it: a core does not import what describes targets."""
-
-    name: str
-    summary: str
-    anomaly: str
-    exposed_by: tuple[str, ...]
-
-
 PLANTED = (
-    Planted(
+    Bug(
         STALE_READ,
         summary="Whichever node is asked answers a read from its own state, without asking who leads (Raft §8).",
         anomaly="A read returns a value that an acknowledged write had replaced before the read began.",
         exposed_by=("partition", "pause", "kill"),
     ),
-    Planted(
+    Bug(
         REPLY_BEFORE_COMMIT,
         summary="A command that is no read is answered when the leader has appended it, before a majority has (Raft §5.3), "
         "with the result that it would have if the log were committed as it stands.",
@@ -51,26 +41,26 @@ PLANTED = (
         "dequeued twice, a lock has two owners.",
         exposed_by=("partition", "kill"),
     ),
-    Planted(
+    Bug(
         VOLATILE_LOG,
         summary="Term, vote and log are kept in memory only (Raft figure 2, persistent state).",
         anomaly="Acknowledged writes are lost; terms begin again from 1, so that one term has two leaders.",
         exposed_by=("kill", "restart-all"),
     ),
-    Planted(
+    Bug(
         VOTE_TWICE,
         summary="A vote, and the term it was given in, is not on disk when it is sent (Raft figure 2, votedFor).",
         anomaly="A restarted node votes again in one term: it gets two leaders, and acknowledged writes are lost.",
         exposed_by=("kill", "restart-all", "partition"),
     ),
-    Planted(
+    Bug(
         COMMIT_BY_COUNT,
         summary="A leader opens its term without a no-op, and commits an entry of an earlier term once a majority "
         "holds it (Raft §5.4.2, figure 8).",
         anomaly="A committed, acknowledged write is overwritten by a later leader that never had it.",
         exposed_by=("partition", "kill"),
     ),
-    Planted(
+    Bug(
         STALE_APPEND_REPLY_COUNTED,
         summary="Who refuses an AppendEntries of an old term repeats its sequence beside the new term. A sender that leads in "
         "that term meanwhile takes the refusal for an answer to its own messages (thesis §6.4, step 3).",
@@ -78,21 +68,21 @@ PLANTED = (
         "acknowledged write had replaced.",
         exposed_by=("late", "partition"),
     ),
-    Planted(
+    Bug(
         SNAPSHOT_LOSES_SUFFIX,
         summary="A follower installs every snapshot that it is sent, also a late one, and drops the log behind it (Raft figure 13, "
         "rule 6: retain what follows the snapshot's last entry).",
         anomaly="A follower loses entries that it had acknowledged. Leaders that count on it lose committed writes.",
         exposed_by=("late", "duplicate", "reorder", "loss", "kill"),
     ),
-    Planted(
+    Bug(
         VOTE_FOR_STALE_LOG,
         summary="A voter does not compare logs: whoever asks first gets the vote of the term (Raft §5.4.1: a candidate's log must "
         "be at least as up-to-date).",
         anomaly="A leader lacks committed entries (leader-completeness), and overwrites them: acknowledged writes are lost.",
         exposed_by=("partition", "kill", "pause"),
     ),
-    Planted(
+    Bug(
         PERSIST_AFTER_SEND,
         summary="A follower acknowledges entries, and writes them to disk behind the message (Raft figure 2: updated on stable "
         "storage before responding to RPCs).",
@@ -100,7 +90,7 @@ PLANTED = (
         "(durability), and acknowledged writes are lost.",
         exposed_by=("kill", "restart-all"),
     ),
-    Planted(
+    Bug(
         NO_FSYNC,
         summary="Nobody waits for the disk: terms, votes and entries count at once, and are written when the next timer fires, as "
         "by an operating system that is never told to (Raft figure 2: updated on stable storage before responding to RPCs).",
@@ -108,14 +98,14 @@ PLANTED = (
         "lost.",
         exposed_by=("kill", "restart-all"),
     ),
-    Planted(
+    Bug(
         TRUNCATE_COMMITTED,
         summary="A follower cuts its log off behind the entries of every message, also where they conflict with nothing (Raft "
         "figure 2, AppendEntries 3: only an existing entry that conflicts is deleted).",
         anomaly="A late or repeated message shortens a log by entries that were acknowledged, and may be committed (kept-commits).",
         exposed_by=("late", "reorder", "duplicate", "loss", "partition"),
     ),
-    Planted(
+    Bug(
         IGNORE_TERM_IN_APPEND,
         summary="A follower stores the entries of every leader, also of one whose term is over (Raft figure 2, AppendEntries 1: "
         "reply false if term < currentTerm).",
@@ -123,33 +113,33 @@ PLANTED = (
         "(kept-commits, log-matching).",
         exposed_by=("partition", "pause", "late"),
     ),
-    Planted(
+    Bug(
         APPLY_BEFORE_COMMIT,
         summary="A follower applies an entry when it stores it (Raft §5.3: an entry is applied when it is committed).",
         anomaly="Entries that a later leader replaces stay applied: states differ (state-machine-safety), and reads return what "
         "was never committed.",
         exposed_by=("partition", "kill", "pause"),
     ),
-    Planted(
+    Bug(
         HEARTBEAT_COMMITS_UNMATCHED,
         summary="A follower commits up to the leader's commit index as far as its log goes, not as far as the message shows that "
         "the logs agree (Raft figure 2, AppendEntries 5: the index of the last new entry).",
         anomaly="A follower commits and applies old entries of its own that no majority has (state-machine-safety).",
         exposed_by=("partition", "kill", "pause", "loss", "late"),
     ),
-    Planted(
+    Bug(
         READ_INDEX_WITHOUT_QUORUM,
         summary="A leader answers a read without asking whether it still leads (thesis §6.4, step 3: a round of heartbeats).",
         anomaly="A leader that was replaced without knowing it returns a value that an acknowledged write had replaced.",
         exposed_by=("partition", "pause"),
     ),
-    Planted(
+    Bug(
         READ_BEFORE_OWN_TERM_COMMIT,
         summary="A new leader answers reads before an entry of its own term is committed (thesis §6.4, step 1).",
         anomaly="It does not know yet what its predecessor had committed: a read misses an acknowledged write.",
         exposed_by=("kill", "partition", "pause"),
     ),
-    Planted(
+    Bug(
         REUSE_INDEX_AFTER_RESTART,
         summary="A node that restarts takes the last entry of its log for torn, and gives its index away again (Raft figure 2, "
         "persistent state: log[]).",
@@ -157,7 +147,7 @@ PLANTED = (
         "durability).",
         exposed_by=("kill", "restart-all"),
     ),
-    Planted(
+    Bug(
         LEASE_WITHOUT_DRIFT_BOUND,
         summary="With reads=lease, a leader takes its lease to last for the whole of the least election time-out on its own clock, "
         "as if no clock ran faster or slower than another (thesis §6.4.1: divided by the bound on clock drift).",

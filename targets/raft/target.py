@@ -11,6 +11,7 @@ import msgspec
 from targets import machine_registry
 from targets.command import node_argv
 from targets.core import NodeId
+from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
 from targets.machines.machine import answer_type
 from targets.raft.bugs import PLANTED
@@ -31,31 +32,10 @@ from targets.session import Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
-_SURVIVES = frozenset(
-    {
-        "partition",
-        "kill",
-        "pause",
-        "restart-all",
-        "clock",
-        "slow",
-        "loss",
-        "duplicate",
-        "reorder",
-        "late",
-        "corrupt",
-        "rate",
-        "disk/lose-unsynced",
-        "disk/torn-write",
-        "disk/full",
-        "disk/slow",
-    }
-)
-
 DRIFT_PLANNED = 4.0
 """The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""
 
-BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in PLANTED}
+BUGS = {bug.name: bug for bug in PLANTED}
 
 
 class RaftTarget(SystemDefaults):
@@ -65,7 +45,7 @@ class RaftTarget(SystemDefaults):
     summary = "Raft: a replicated state machine with one leader at a time"
     option_type: type[msgspec.Struct] = RaftOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = FaultModel(survives=_SURVIVES, down_nodes_max=1.0)
+    fault_model = CRASHES_AND_NETWORK
     """Safe under any crashes and any network as long as what was synced is kept; serves while a majority is up and connected.
     A voter that lost what it had synced may vote twice, which is outside the model."""
 
@@ -75,7 +55,7 @@ class RaftTarget(SystemDefaults):
         if options.reads != "lease":
             return self.fault_model
         drift = {"clock/drift"} if options.lease_drift >= DRIFT_PLANNED else set()
-        return FaultModel(survives=_SURVIVES - {"clock"} | drift, down_nodes_max=1.0)
+        return FaultModel(survives=CRASHES_AND_NETWORK.survives - {"clock"} | drift, down_nodes_max=1.0)
 
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
         """Timers from a fast network's to a slow one's; single entries and long batches; snapshots never, seldom, all the time

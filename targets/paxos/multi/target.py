@@ -11,12 +11,12 @@ import msgspec
 from targets import machine_registry
 from targets.command import node_argv
 from targets.core import NodeId
+from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
 from targets.machines.consensus import ConsensusMachine
 from targets.machines.machine import answer_type
 from targets.paxos.bugs import MULTI_BUGS
 from targets.paxos.client_routes import PROPOSE_AND_LEARN
-from targets.paxos.fault_model import FAULT_MODEL
 from targets.paxos.multi.core import MultiPaxos
 from targets.paxos.multi.messages import Accept, AcceptReply, Learn, Learned, Poll, PollReply, Prepare, Promise
 from targets.paxos.multi.options import MultiOptions
@@ -25,7 +25,7 @@ from targets.session import Session
 from targets.target import Bug, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
-BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in MULTI_BUGS.values()}
+BUGS = MULTI_BUGS
 
 
 class MultiPaxosTarget(SystemDefaults):
@@ -35,7 +35,7 @@ class MultiPaxosTarget(SystemDefaults):
     summary = "Multi-Paxos: a replicated state machine, each slot of its log decided by Paxos"
     option_type: type[msgspec.Struct] = MultiOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = FAULT_MODEL
+    fault_model = CRASHES_AND_NETWORK
     """With reads=lease, clocks may drift within clock_drift_max; how far they jump does not matter."""
     invariants: Sequence[str] = (
         "one-value-per-slot",

@@ -10,12 +10,12 @@ import msgspec
 
 from targets.command import node_argv
 from targets.core import NodeId
+from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
 from targets.machines.consensus import ConsensusMachine
 from targets.machines.machine import answer_type
 from targets.paxos.bugs import SINGLE_BUGS
 from targets.paxos.client_routes import PROPOSE_AND_LEARN
-from targets.paxos.fault_model import FAULT_MODEL
 from targets.paxos.single.core import SingleDecree
 from targets.paxos.single.messages import Accept, AcceptReply, Chosen, Prepare, Promise
 from targets.paxos.single.options import SingleOptions
@@ -24,7 +24,7 @@ from targets.session import Session
 from targets.target import Bug, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
-BUGS = {bug.name: Bug(bug.name, bug.summary, bug.anomaly, bug.exposed_by) for bug in SINGLE_BUGS.values()}
+BUGS = SINGLE_BUGS
 
 
 class SingleDecreeTarget(SystemDefaults):
@@ -34,7 +34,7 @@ class SingleDecreeTarget(SystemDefaults):
     summary = "Paxos, the single decree: one decision for each key, without a leader"
     option_type: type[msgspec.Struct] = SingleOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = FAULT_MODEL
+    fault_model = CRASHES_AND_NETWORK
     interfaces = frozenset({ConsensusMachine.name})
     invariants: Sequence[str] = (
         "one-value-per-slot",

@@ -1,14 +1,10 @@
-"""What Paxos claims to survive, of one decree or many: any crashes and any network, as long as what was synced is kept.
-
-It serves while a quorum of each phase is up and connected. An acceptor that lost what it had synced may break a promise, which is
-outside the model.
-"""
+"""What a system survives that keeps all it has to keep on disk, and trusts no clock: any crashes and any network."""
 
 from __future__ import annotations
 
 from targets.target import FaultModel
 
-FAULT_MODEL = FaultModel(
+CRASHES_AND_NETWORK = FaultModel(
     survives=frozenset(
         {
             "partition",
@@ -31,3 +27,4 @@ FAULT_MODEL = FaultModel(
     ),
     down_nodes_max=1.0,
 )
+"""Safe however many nodes are down, as long as what was synced is kept. When it serves is another matter."""
