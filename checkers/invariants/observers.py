@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from checkers.evidence import Invariants
 from checkers.invariants import registry
 from checkers.invariants.ledger import Ledger
-from checkers.invariants.violation import Handler, Rule, Violation
+from checkers.invariants.violation import Handler, Measures, Rule, Violation
 from checkers.verdict import Verdict
 from histories.tracing import CORE_EVENTS, TraceEvent, TraceRecord
 
@@ -28,12 +29,14 @@ class Observers:
     def __init__(self, names: Sequence[str], node_count: int, kept_max: int | None = KEPT_MAX) -> None:
         self.names = tuple(names)
         self.ledger = Ledger(kept_max)
-        rules: list[Rule] = [registry.find(name)(self.ledger, node_count) for name in names]
-        self._reads = {name: frozenset(rule.handlers) & {*CORE_EVENTS} for name, rule in zip(names, rules, strict=True)}
+        self._rules: list[Rule] = [registry.find(name)(self.ledger, node_count) for name in names]
+        self._reads = {
+            name: frozenset(rule.handlers) & {*CORE_EVENTS} for name, rule in zip(names, self._rules, strict=True)
+        }
         """What each rule reads of what the cores themselves say."""
         self._seen: set[type] = set()
         by_type: dict[type, list[Handler]] = {}
-        for table in (self.ledger.handlers, *(rule.handlers for rule in rules)):
+        for table in (self.ledger.handlers, *(rule.handlers for rule in self._rules)):
             for kind, handle in table.items():
                 by_type.setdefault(kind, []).append(handle)
         self.handlers: dict[type, tuple[Handler, ...]] = {
@@ -57,7 +60,12 @@ class Observers:
     def verdict(self, violation: Violation | None) -> Verdict:
         """INVALID with this violation; VALID without, or UNKNOWN when a rule found nothing in the traces that it reads."""
         ledger = self.ledger
-        stats = {"nodes": len(ledger.nodes), "committed": len(ledger.committed), "rules": len(self.names)}
+        stats: dict[str, Any] = {
+            "nodes": len(ledger.nodes),
+            "committed": len(ledger.committed),
+            "rules": len(self.names),
+        }
+        stats |= {rule.name: rule.stats() for rule in self._rules if isinstance(rule, Measures)}
         if violation is not None:
             evidence = Invariants(self.names, violation)
             reason = f"{violation.rule}: {violation.words} (at {violation.time / 1e9:.6f} s)"

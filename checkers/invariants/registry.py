@@ -27,6 +27,9 @@ BUILT_IN = {
     "chosen-stays-chosen": _HERE + "chosen_values:ChosenStaysChosen",
     "learned-was-chosen": _HERE + "chosen_values:LearnedWasChosen",
     "promises-kept": _HERE + "promises_kept:PromisesKept",
+    "atomic-commitment": _HERE + "atomic_commitment:AtomicCommitment",
+    "durable-decisions": _HERE + "durable_decisions:DurableDecisions",
+    "blocking": _HERE + "blocking:Blocking",
 }
 
 

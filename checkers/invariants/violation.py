@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from checkers.evidence import Violation
 
-__all__ = ["Handler", "Rule", "Violation"]
+__all__ = ["Handler", "Measures", "Rule", "Violation"]
 
 Handler = Callable[[int, str, Any], Violation | None]
 """(time ns, node, event) of one trace record, the event of the type it is registered for -> what is wrong now, if anything."""
@@ -20,3 +20,12 @@ class Rule(Protocol):
 
     @property
     def handlers(self) -> Mapping[type, Handler]: ...
+
+
+@runtime_checkable
+class Measures(Rule, Protocol):
+    """A rule that also measures: `stats` stands in the verdict under the rule's name."""
+
+    def stats(self) -> Mapping[str, int]:
+        """Figures by name, units last."""
+        ...

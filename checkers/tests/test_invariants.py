@@ -36,7 +36,9 @@ OF_PAXOS = {
     "promises-kept",
 }
 """These have a file of their own: test_paxos_invariants.py."""
-ALL = tuple(name for name in registry.BUILT_IN if name not in OF_PAXOS)
+OF_COMMIT = {"atomic-commitment", "durable-decisions", "blocking"}
+"""And these: test_commit_invariants.py."""
+ALL = tuple(name for name in registry.BUILT_IN if name not in OF_PAXOS | OF_COMMIT)
 AMONG_NODES = tuple(name for name in ALL if name != "kept-commits")
 """Without the rule that one node breaks alone when its disk loses what it had committed."""
 
