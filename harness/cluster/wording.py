@@ -24,7 +24,10 @@ EXAMPLES: Mapping[str, Sequence[Any]] = {
 }
 """Interface -> bodies of its route that show what it does."""
 
-ROUTE_EXAMPLES: Mapping[str, Any] = {"/paxos/propose": {"value": "Hello Paxos"}}
+ROUTE_EXAMPLES: Mapping[str, Any] = {
+    "/paxos/propose": {"value": "Hello Paxos"},
+    "/2pc/transaction": {"steps": [["w", "alice", 90], ["w", "bob", 110], ["r", "bob", None]]},
+}
 """The same for routes that are a target's own."""
 
 COLUMNS = ("node", "address", "process", "role", "term", "leader", "log", "commit", "applied", "does not hear")

@@ -11,6 +11,7 @@ from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, code_of_signal
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory
 from histories.printing import block, line
+from histories.units import NS_PER_S
 
 REASON_MAX = 2_000
 """Characters of a reason that a summary shows; verdict.json has it whole."""
@@ -69,6 +70,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
         lines.append(
             f"  {counts.get('invoke', 0)} operations ({told}), {counted(counts.get('faults', 0), 'fault')} installed"
         )
+    lines += _blocking(result.verdict)
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
             f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
@@ -92,6 +94,21 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
             lines.append(f"  or open {line(page)}")
     lines.append(f"  seed {spec.seed}")
     return "\n".join(lines)
+
+
+def _blocking(verdict: Verdict) -> list[str]:
+    """How long participants of an atomic commitment protocol were in doubt (checkers.invariants.blocking), where that was told."""
+    invariants = verdict.parts.get("invariants")
+    told = None if invariants is None else invariants.stats.get("blocking")
+    if not told:
+        return []
+    if not told["blocked"]:
+        return [f"  no transaction was blocked, of {counted(told['votes'], 'yes vote')}"]
+    unresolved = f", {told['unresolved']} of them to the end" if told["unresolved"] else ""
+    return [
+        f"  blocked: {told['blocked']} of {counted(told['votes'], 'yes vote')} waited too long for the decision{unresolved}; "
+        f"{told['longest_ns'] / NS_PER_S:.1f} s at most, {told['blocked_ns'] / NS_PER_S:.1f} s of all participants' time"
+    ]
 
 
 def tally(results: Sequence[Result]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from harness.zoo import gossip, paxos, raft
+from harness.zoo import gossip, paxos, raft, twopc
 from harness.zoo.scenario import Planted, Scenario
 
-PLANTED: tuple[Planted, ...] = (*raft.PLANTED, *paxos.PLANTED, *gossip.PLANTED)
-SCENARIOS: tuple[Scenario, ...] = (*raft.SCENARIOS, *paxos.SCENARIOS)
+PLANTED: tuple[Planted, ...] = (*raft.PLANTED, *paxos.PLANTED, *gossip.PLANTED, *twopc.PLANTED)
+SCENARIOS: tuple[Scenario, ...] = (*raft.SCENARIOS, *paxos.SCENARIOS, *twopc.SCENARIOS)
 """Those that several bugs share."""
 
 

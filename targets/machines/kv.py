@@ -77,16 +77,16 @@ class KvMachine:
             return None
         if command.__class__ is Cas:
             old, new = command.value
-            if _plain(values.get(command.key)) != old:
+            if plain(values.get(command.key)) != old:
                 return _MISMATCH
             values[command.key] = new
             return None
         match command:
             case Append():
-                longer = _longer(values.get(command.key), command.value)
-                if longer is None:
+                grown = longer(values.get(command.key), command.value)
+                if grown is None:
                     return _NO_LIST
-                values[command.key] = longer
+                values[command.key] = grown
                 return None
             case Txn():
                 result, written = self._run(command)
@@ -100,11 +100,11 @@ class KvMachine:
         """What a read or a transaction of reads sees."""
         if isinstance(command, Txn):
             return self._run(command)[0]
-        return _plain(self._values.get(command.key))
+        return plain(self._values.get(command.key))
 
     def snapshot(self) -> list[list[Any]]:
         """Pairs [key, value]."""
-        return [[key, _plain(value)] for key, value in self._values.items()]
+        return [[key, plain(value)] for key, value in self._values.items()]
 
     def restore(self, snapshot: Any) -> None:
         """Exactly these keys hold these values."""
@@ -117,9 +117,9 @@ class KvMachine:
         for f, key, value in txn.value:
             held = written[key] if key in written else self._values.get(key)
             if f == "r":
-                result.append([f, key, _plain(held)])
+                result.append([f, key, plain(held)])
                 continue
-            after = value if f == "w" else _longer(held, value)
+            after = value if f == "w" else longer(held, value)
             if f == "append" and after is None:
                 return None, {}
             written[key] = after
@@ -127,11 +127,12 @@ class KvMachine:
         return result, written
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as clients are told it."""
     return list(value) if value.__class__ is tuple else value
 
 
-def _longer(held: Any, value: Any) -> tuple[Any, ...] | None:
+def longer(held: Any, value: Any) -> tuple[Any, ...] | None:
     """The list with `value` at its end; None when there is no list."""
     if held is None:
         return (value,)

@@ -1,0 +1,108 @@
+"""The commit protocols in the simulation: the healthy ones under every fault of their model, what they do outside it, and the track
+record of the bug zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from checkers.verdict import Validity
+from harness.campaign import sweep
+from harness.errors import UsageError
+from harness.report.summary import summary
+from harness.spec import RunSpec
+from harness.store.runs import RunDirectory
+from harness.zoo import twopc as zoo
+from harness.zoo.scenario import Planted, Scenario
+from targets.twopc.bugs import BUGS
+
+STANDARD = zoo.STANDARD.base
+
+
+def not_valid(base: RunSpec, seeds: range, **fields: Any) -> list[tuple[int, str, str]]:
+    """The seeds that are not VALID, with the reason."""
+    results = sweep.sweep(replace(base, **fields), seeds)
+    return [(one.seed, one.validity.name, one.reason) for one in results if one.validity is not Validity.VALID]
+
+
+@pytest.mark.parametrize("scenario", zoo.SCENARIOS, ids=lambda scenario: scenario.name)
+def test_it_is_valid_under_the_faults_of_its_model(scenario: Scenario) -> None:
+    assert not not_valid(scenario.base, range(1, 2), time_limit_s=8.0)
+
+
+def test_every_fault_of_the_model_and_a_log_that_is_replaced_all_the_time() -> None:
+    faults = (*STANDARD.nemesis, "late", "duplicate", "reorder", "restart-all", "disk:lose-unsynced", "disk:torn-write")
+    options = {"locks": "timeout", "termination": "coordinator", "checkpoint_records": 20}
+    assert not not_valid(STANDARD, range(1, 2), nemesis=faults, target_options=options, time_limit_s=8.0)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_clusters_of_any_size_commit(nodes: int) -> None:
+    names = tuple(f"n{number + 1}" for number in range(nodes))
+    faults = ("kill", "clock") if nodes == 1 else STANDARD.nemesis
+    assert not not_valid(STANDARD, range(1, 2), nodes=names, nemesis=faults, time_limit_s=8.0)
+
+
+def test_a_dead_coordinator_blocks_two_phase_commit_and_the_run_says_for_how_long(tmp_path: Path) -> None:
+    result = sweep.run_seed(replace(STANDARD, seed=1, nemesis=("kill:coordinator",), time_limit_s=10.0))
+    assert result.validity is Validity.VALID, result.reason
+    blocking = result.result.verdict.parts["invariants"].stats["blocking"]
+    assert blocking["blocked"] > 0
+    assert blocking["longest_ns"] > 300_000_000, "it is in doubt for longer than doubt_ms"
+    assert blocking["unresolved"] == 0
+    assert f"  blocked: {blocking['blocked']} of {blocking['votes']} yes votes waited too long" in summary(
+        RunDirectory(tmp_path), result.result, STANDARD
+    )
+
+
+def test_three_phase_commit_does_not_survive_partitions_and_says_so() -> None:
+    with pytest.raises(UsageError, match="partition is outside the target's fault model"):
+        sweep.run_seed(replace(zoo.PARTITIONS_3PC.base, beyond_model=False))
+    result = sweep.run_seed(zoo.PARTITIONS_3PC.spec(SEED_OF_3PC))
+    assert result.validity is Validity.INVALID
+    assert "atomic-commitment" in result.reason
+
+
+SEED_OF_3PC = 2
+"""In it both sides of a partition decide."""
+
+
+@pytest.mark.parametrize(
+    ("claimed", "kept"), [("snapshot", "snapshot-isolation"), ("read-committed", "read-committed")]
+)
+def test_a_weaker_level_keeps_what_it_claims_and_not_serializability(claimed: str, kept: str) -> None:
+    base = replace(STANDARD, target_options={"isolation": claimed}, seed=1)
+    assert sweep.run_seed(base).result.claim == kept
+    result = sweep.run_seed(replace(base, consistency="serializable"))
+    assert result.validity is Validity.INVALID
+    assert set(result.result.verdict.parts["list-append"].stats["anomalies"]) & {"G2-item", "G-single", "G-nonadjacent"}
+
+
+@pytest.mark.parametrize("planted", zoo.PLANTED, ids=lambda planted: planted.bug)
+def test_the_track_record(planted: Planted) -> None:
+    result = sweep.run_seed(planted.spec())
+    assert result.validity is Validity.INVALID
+    parts = result.result.verdict.parts
+    assert planted.by in result.reason or parts[planted.by].validity is Validity.INVALID
+
+
+def test_every_bug_has_a_seed() -> None:
+    assert {planted.bug for planted in zoo.PLANTED} == {*BUGS}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("scenario", zoo.SCENARIOS, ids=lambda scenario: scenario.name)
+def test_50_seeds_are_valid(scenario: Scenario) -> None:
+    assert not not_valid(scenario.base, range(1, 51))
+
+
+@pytest.mark.long
+@pytest.mark.soak
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("scenario", [zoo.STANDARD, zoo.REGISTERS], ids=lambda scenario: scenario.name)
+def test_1000_seeds_are_strict_serializable(scenario: Scenario) -> None:
+    assert not not_valid(scenario.base, range(1, 1001))
