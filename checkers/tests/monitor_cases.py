@@ -186,6 +186,11 @@ BY_HAND: dict[str, tuple[History, ...]] = {
             "p0 invoke push 1 | p1 invoke push 2 | p0 ok push 1 | p1 ok push 2 | p2 invoke peek | p2 ok peek 1 |"
             "p2 invoke peek | p2 ok peek 2 | p0 invoke pop | p1 invoke pop | p0 ok pop 1 | p1 ok pop 2"
         ),
+        # 2 was gone before 1 was peeked at, and the crashed pop took it.
+        h(
+            "p0 invoke push 1 | p0 ok push 1 | p0 invoke push 2 | p0 ok push 2 | p1 invoke pop | p0 invoke peek | p0 ok peek 1 |"
+            "p0 invoke pop | p0 ok pop 1"
+        ),
         # 3 was pushed by a crashed operation, as the peek says; what then found the stack empty came when no pop was called.
         h("p2 invoke push 3 | p1 invoke peek | p1 ok peek 3 | p0 invoke peek | p0 ok peek null | p1 invoke pop"),
     ),
@@ -201,7 +206,21 @@ BY_HAND: dict[str, tuple[History, ...]] = {
         ),
     ),
 }
-"""Histories that chance does not find soon enough."""
+"""Histories that chance does not find soon enough. What stands behind a comma only tells them apart."""
+
+REPEATED_BY_HAND = (
+    # The crashed dequeue took the first 1, so 2 came out before the second one.
+    h(
+        "p0 invoke enqueue 1 | p0 ok enqueue 1 | p0 invoke enqueue 2 | p0 ok enqueue 2 | p0 invoke enqueue 1 | p0 ok enqueue 1 |"
+        "p1 invoke dequeue | p0 invoke dequeue | p0 ok dequeue 2 | p0 invoke dequeue | p0 ok dequeue 1"
+    ),
+    # The crashed enqueue of 1 came before that of 2, and the completed one behind it.
+    h(
+        "p1 invoke enqueue 1 | p0 invoke enqueue 2 | p0 ok enqueue 2 | p0 invoke enqueue 1 | p0 ok enqueue 1 |"
+        "p0 invoke dequeue | p0 ok dequeue 1 | p0 invoke dequeue | p0 ok dequeue 2 | p0 invoke dequeue | p0 ok dequeue 1"
+    ),
+)
+"""The same of REPEATED["queue"]."""
 
 
 def refute(part: Entries, model: Model, decision: Decision) -> str | None:

@@ -10,7 +10,7 @@ from checkers.linearizability import linearizable
 from checkers.linearizability.encode import Entries, entries
 from checkers.linearizability.monitors import copies
 from checkers.models.registry import find
-from checkers.tests.monitor_cases import REPEATED, in_words, refute
+from checkers.tests.monitor_cases import REPEATED, REPEATED_BY_HAND, in_words, refute
 from checkers.verdict import Validity
 from histories.builder import h
 
@@ -47,6 +47,12 @@ def test_copies_agree_with_brute_force(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(REPEATED))
 def test_copies_agree_with_brute_force_on_50_000_histories(name: str) -> None:
     agrees_with_brute_force(name, range(1_000_000, 1_050_000))
+
+
+def test_histories_by_hand_agree_with_brute_force() -> None:
+    for made in REPEATED_BY_HAND:
+        case, part = REPEATED["queue"], entries(made)
+        assert refute(part, case.model, copies.decide(part, case.model, case.twins.pure)) is None
 
 
 CASES = {
