@@ -20,6 +20,9 @@ from histories.history import History
 from histories.op import Op, OpType
 
 CHECKER = "availability"
+WAITED_NS = 100_000_000
+"""An op that was answered only when the fault was being lifted was not served under it, if it had waited for so long: a multiple
+of what an op takes on a healthy cluster. One that was asked later tells nothing of the side."""
 ENDS: tuple[OpType, ...] = ("ok", "fail", "info")
 """How an op may end; one that never completed counts as info."""
 BLOCK = 1024
@@ -34,7 +37,8 @@ def availability(history: History) -> Verdict:
     it.
 
     A window counts the ops invoked while its fault was certainly in force on all its nodes (of one that was not measured,
-    from when it may have been). `recovery_ns` is the time from the heal to the first ok of an op invoked after it.
+    from when it may have been). Of the sides of a partition, each counts what it answered while it was cut off (WAITED_NS).
+    `recovery_ns` is the time from the heal to the first ok of an op invoked after it.
     stats: the whole run's shares, and `mttr_ns`, the mean recovery over the windows that were healed and recovered
         from.
     """
@@ -55,8 +59,9 @@ def availability(history: History) -> Verdict:
 class _Ops:
     """The clients' ops by node ("" where the op names none) and by how they ended.
 
-    starts[node][end]: when they were invoked, sorted. first_ok[node]: beside starts[node]["ok"], the earliest completion of
-    that op and of those invoked after it. oks: when any op ended ok, sorted. end_ns: of the last op.
+    starts[node][end]: when they were invoked, sorted. ok_ends[node]: beside starts[node]["ok"], when each completed.
+    first_ok[node]: beside it as well, the earliest completion of that op and of those invoked after it. oks: when any op ended
+    ok, sorted. end_ns: of the last op.
     """
 
     def __init__(self, history: History) -> None:
@@ -73,6 +78,7 @@ class _Ops:
                 ended.append(-1 if completion is None else completion.time)
         self.starts: dict[str, dict[OpType, Times]] = {}
         self.first_ok: dict[str, Times] = {}
+        self.ok_ends: dict[str, Times] = {}
         for node in sorted(rows):
             self.starts[node] = {}
             for end in ENDS:
@@ -81,11 +87,22 @@ class _Ops:
                 order = np.argsort(begun_ns, kind="stable")
                 self.starts[node][end] = begun_ns[order]
                 if end == "ok":
+                    self.ok_ends[node] = ended_ns[order]
                     self.first_ok[node] = np.minimum.accumulate(ended_ns[order][::-1])[::-1]
         self.oks = np.sort(np.concatenate([np.array(rows[node]["ok"][1], dtype=np.int64) for node in rows] or [_NONE]))
         self.gaps = np.diff(self.oks)
         self.block_gaps = np.maximum.reduceat(self.gaps, range(0, len(self.gaps), BLOCK)) if len(self.gaps) else _NONE
         self.end_ns = max((op.time for op in history), default=0)
+
+    def under(self, node: str, row: Sequence[int], begin_ns: int, end_ns: int) -> tuple[int, int, int]:
+        """`row`, how the ops ended that were invoked at the node in the interval, without the ok ones that were answered only
+        behind it: of these, those that had waited for long count as info."""
+        ok, fail, info = row
+        begins, ends = self.starts[node]["ok"], self.ok_ends[node]
+        first, last = np.searchsorted(begins, begin_ns, "left"), np.searchsorted(begins, end_ns, "right")
+        is_late = ends[first:last] > end_ns
+        waited_count = int((is_late & (begins[first:last] <= end_ns - WAITED_NS)).sum())
+        return ok - int(is_late.sum()), fail, info + waited_count
 
     def longest_gap_ns(self, begin_ns: int, end_ns: int) -> int:
         """The longest time within the interval in which no op ended ok."""
@@ -116,12 +133,15 @@ _NONE: Times = np.array([], dtype=np.int64)
 def sides(did: Any, nodes: Iterable[str]) -> list[list[str]]:
     """The groups of nodes that a recorded grudge leaves connected: in both directions, directly or through others of the group.
 
-    The largest first. Empty when `did` holds no grudge.
+    The largest first. Empty when `did` holds no grudge. A bridge leaves all together: the node that joins the halves is in no
+    grudge, and perhaps answered no op.
     """
     grudge = did.get("grudge") if isinstance(did, Mapping) else None
     if not isinstance(grudge, Mapping):
         return []
     members = set(nodes) | set(grudge) | {node for refused in grudge.values() for node in refused}
+    if did.get("shape") == "bridge":
+        return [sorted(members)]
     groups: list[list[str]] = []
     unseen = sorted(members)
     while unseen:
@@ -163,7 +183,10 @@ def _windows(windows: Sequence[Window], ops: _Ops) -> list[WindowServed]:
                 served=_total(rows[i] for rows in counts.values()),
                 by_node={node: Served(*row) for node, row in by_node.items()},
                 sides=tuple(
-                    SideServed(tuple(side), _total(by_node[node] for node in side if node in by_node))
+                    SideServed(
+                        tuple(side),
+                        _total(ops.under(node, by_node[node], begins[i], ends[i]) for node in side if node in by_node),
+                    )
                     for side in sides(window.did, nodes)
                 ),
                 longest_gap_ns=ops.longest_gap_ns(begins[i], ends[i]),

@@ -58,6 +58,21 @@ def test_shares_under_a_partition() -> None:
     assert window.longest_gap_ns == 16  # From the ok at 20 to the one at 36.
 
 
+def test_what_a_side_answered_only_when_it_was_joined_again_it_did_not_serve_alone() -> None:
+    """The node of the minority kept the op, and carried it out behind the heal."""
+    second = 1_000_000_000
+    history = timed(
+        *begins(10, "partition-1", ["n1", "n2", "n3"], took=2, did=GRUDGE),
+        *op(20, 30, 1, "ok", "n2"),
+        *op(25, 2 * second, 2, "ok", "n1"),
+        *op(second - 60_000_000, second + 10, 3, "ok", "n2"),
+        *ends(second, {"partition-1": ["n1", "n2", "n3"]}, took=2),
+    )
+    (window,) = availability(history).evidence_of(Availability).windows
+    assert window.served == Served(ok_count=3, fail_count=0, info_count=0)
+    assert [side.served for side in window.sides] == [Served(1, 0, 0), Served(0, 0, 1)]
+
+
 def test_recovery_is_of_ops_invoked_after_the_heal() -> None:
     (window,) = availability(PARTITIONED).evidence_of(Availability).windows
     assert window.recovery_ns == 8  # Healed at 52; the op invoked at 51 does not count.
@@ -105,6 +120,9 @@ def test_sides_of_a_bridge_and_of_no_partition() -> None:
     bridge = {"grudge": {"n1": ["n4", "n5"], "n2": ["n4", "n5"], "n4": ["n1", "n2"], "n5": ["n1", "n2"]}}
     assert sides(bridge, ["n1", "n2", "n3", "n4", "n5"]) == [["n1", "n2", "n3", "n4", "n5"]]
     assert sides(bridge, ["n1", "n2", "n4", "n5"]) == [["n1", "n2"], ["n4", "n5"]]
+    assert sides({**bridge, "shape": "bridge"}, ["n1"]) == [
+        ["n1", "n2", "n4", "n5"]
+    ]  # The one between them answered nothing.
     assert sides({"grudge": {"n1": ["n2"]}}, ["n1", "n2"]) == [["n1"], ["n2"]]  # One direction is not enough.
     assert sides({"nodes": ["n1"]}, ["n1", "n2"]) == []
 

@@ -183,12 +183,13 @@ def take(compared: Compared, spec: RunSpec, result: Result, history: History, co
         for invoked, done in history.pairs()
         if invoked.is_client and done is not None and done.type == "ok"
     ]
-    _count_served(compared, availability(history))
+    _count_served(compared, availability(history), len(spec.nodes))
     for model, check in models_of(spec, history):
         compared.verdicts.setdefault(model, {})[spec.seed] = guarded(model, check)
 
 
-def _count_served(compared: Compared, verdict: Verdict) -> None:
+def _count_served(compared: Compared, verdict: Verdict, nodes_count: int) -> None:
+    """A side is the majority where it holds more than half of all nodes; partitions without such a side are passed over."""
     found = verdict.evidence_of(Availability)
     compared.overall.ok += found.overall.ok_count
     compared.overall.total += found.overall.total_count
@@ -198,7 +199,7 @@ def _count_served(compared: Compared, verdict: Verdict) -> None:
                 compared.unrecovered += 1
             else:
                 compared.recoveries_ns.append(window.recovery_ns)
-        if len(window.sides) < 2 or len(window.sides[0].nodes) == len(window.sides[1].nodes):
+        if len(window.sides) < 2 or 2 * len(window.sides[0].nodes) <= nodes_count:
             continue
         for number, side in enumerate(window.sides):
             share = compared.sides["minority" if number else "majority"]
