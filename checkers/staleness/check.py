@@ -75,6 +75,19 @@ def bounded_staleness(history: History, context: object = None) -> Verdict:
     return staleness(history, bound_ns=BOUND_NS)
 
 
+def read_ages(history: History) -> list[tuple[int, int]] | None:
+    """(when it was invoked, its age in ns) of each read that succeeded; None where a read is explained by no write.
+
+    Raises Misfit where the ops are none of registers, or a value has several writers.
+    """
+    trace = trace_of(history)
+    if trace.baseless:
+        return None
+    ages, _, readers = _measured(history, trace)
+    invoked, _, _ = _times(history)
+    return [(invoked[trace.op_index[node]], int(age)) for node, age in zip(readers, ages, strict=True)]
+
+
 def _quantiles(values: np.ndarray[Any, Any]) -> dict[str, int]:
     points = np.quantile(values, QUANTILES, method="higher")
     return {str(share): int(point) for share, point in zip(QUANTILES, points, strict=True)}
@@ -123,6 +136,8 @@ def _times(history: History) -> tuple[dict[int, int], dict[int, int], set[int]]:
     acknowledged: set[int] = set()
     pending: dict[Hashable, tuple[int, int]] = {}
     for op in history:
+        if not op.is_client:
+            continue
         if op.type == "invoke":
             pending[op.process] = op.index, op.time
             invoked[op.index] = ended[op.index] = op.time

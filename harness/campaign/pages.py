@@ -119,7 +119,10 @@ class CampaignPages:
         specs = [cell.spec for cell in campaign.cells]
         ok = sum(outcome.ok for outcome in report.outcomes)
         is_running = RunDirectory(path).is_held()
-        told = [f"{finding.title} ({len(finding.outcomes)} runs)" for finding in report.findings]
+        told = [
+            f"{finding.title} ({len(finding.outcomes)} {'run' if len(finding.outcomes) == 1 else 'runs'})"
+            for finding in report.findings
+        ]
         return Row(
             name,
             time,

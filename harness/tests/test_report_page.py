@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from checkers.evidence import Edge, Evidence, Finding, Findings, OpNote
+from checkers.evidence import ClockSample, ClockSeries, Edge, Evidence, Finding, Findings, OpNote
 from checkers.linearizability import linearizable
 from checkers.models.registry import find
 from checkers.verdict import Validity, Verdict
@@ -21,6 +21,7 @@ from harness.cli import run_command
 from harness.report.page import columns, document, report
 from harness.report.page.columns import Column, pack_ops
 from harness.report.page.report import history_page, run_page
+from harness.report.page.series import clock_offsets, stale_reads
 from harness.run import execute, plan
 from harness.spec import RunSpec
 from harness.store.runs import HarnessFailure, Result, RunDirectory, Store, write_json
@@ -320,3 +321,41 @@ def test_check_writes_the_page_of_any_history(tmp_path: Path, capsys: pytest.Cap
     assert [fault["title"] for fault in data["faults"]] == ["kill n1", "kill n2"]
     assert run_command([*arguments, str(tmp_path / "nowhere" / "failure.html")]) == 254
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_clock_offsets_come_from_fault_results_where_nobody_sampled_them() -> None:
+    def moved(index: int, time_ns: int, offsets: dict[str, int | None]) -> Op:
+        value = {"status": "installed", "did": None, "evidence": {"offsets_ns": offsets}}
+        return Op(index, time_ns, "info", "nemesis", "start-clock", None, value)
+
+    history = History([moved(0, 10, {"n1": 0, "n2": 7}), moved(1, 20, {"n1": 5, "n2": None})])
+    assert clock_offsets(history, []) == {"n1": [(10, 0), (20, 0), (20, 5)], "n2": [(10, 7)]}
+    assert clock_offsets(History([moved(0, 10, {"n1": 0})]), []) == {}
+    sampled = Verdict.valid("clocks", evidence=ClockSeries((ClockSample(3, {"n1": 9, "n2": None}),)))
+    assert clock_offsets(history, [sampled]) == {"n1": [(3, 9)]}
+
+
+def test_stale_reads_are_plotted_with_their_age() -> None:
+    calls = [(0, "write", 1), (10, "write", 2), (30, "read", 1), (50, "read", 2)]
+    ops = []
+    for number, (time_ns, f, value) in enumerate(calls):
+        ops.append(Op(2 * number, time_ns, "invoke", 0, f, None, value if f == "write" else None))
+        ops.append(Op(2 * number + 1, time_ns + 5, "ok", 0, f, None, value))
+    assert stale_reads(History(ops)) == [(30, 15)]
+    assert stale_reads(History([])) == []
+    twice = [*ops, Op(8, 60, "invoke", 0, "write", None, 1), Op(9, 61, "ok", 0, "write", None, 1)]
+    assert stale_reads(History(twice)) is None
+    assert stale_reads(History([Op(0, 0, "invoke", 0, "enqueue", None, 1)])) is None
+
+
+def test_the_sides_of_a_cut_are_there_also_where_nobody_measured_what_they_served() -> None:
+    cut = {"grudge": {"n1": ["n2", "n3"], "n2": ["n1"], "n3": ["n1"]}}
+    result = {
+        "status": "installed",
+        "did": cut,
+        "begins": [{"id": "p-1", "name": "partition", "nodes": {"n1": {"began_ns": 5}}}],
+    }
+    ops = [Op(0, 5, "info", "nemesis", "start-partition", None, result)]
+    ops += [Op(i + 1, 6 + i, "invoke", i, "read", None, None, node=f"n{i + 1}") for i in range(3)]
+    data = data_of(history_page("cut", History(ops), Verdict.valid("mine")))
+    assert sorted(len(side["nodes"]) for side in data["faults"][0]["sides"]) == [1, 2]

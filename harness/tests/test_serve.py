@@ -139,7 +139,7 @@ def test_campaigns_are_rows_and_open_to_their_findings_and_runs(tmp_path: Path) 
     (row,) = table(tmp_path, "kind=campaign")["rows"]
     assert (row["name"], row["verdict"], row["runs"], row["planned"]) == ("nightly", "invalid", 2, 10)
     assert (row["ok"], row["fail"], row["duration_s"], row["faults"]) == (14, 4, 3.0, "kill")
-    assert row["anomaly"] == "raft+no-fsync: lost (1 runs)"
+    assert row["anomaly"] == "raft+no-fsync: lost (1 run)"
     assert [row["kind"] for row in table(tmp_path, "kind=run&q=bad")["rows"]] == ["run"]
     [(status, _, body)] = answers(tmp_path, f"/api/campaign?{of}")
     found = msgspec.json.decode(body)

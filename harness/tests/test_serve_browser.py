@@ -86,7 +86,7 @@ def assert_quiet(browser: Browser, address: str) -> None:
 
 def test_a_thousand_runs_search_and_pages(browser: Browser, address: str) -> None:
     opened(browser, address)
-    assert "1002 runs and 1 campaigns" in browser.value("document.getElementById('says').textContent")
+    assert "1002 runs and 1 campaign:" in browser.value("document.getElementById('says').textContent")
     assert browser.value("document.querySelectorAll('#rows tr').length") == 50
     browser.run("document.getElementById('after').click()")
     browser.wait("document.getElementById('page').textContent.startsWith('51 to 100')")
@@ -110,7 +110,9 @@ def test_a_campaign_opens_to_its_findings_and_one_of_its_runs(browser: Browser, 
     assert browser.value("document.querySelectorAll('#rows tr').length") == 1
     browser.run("document.querySelector('#rows button').click()")
     browser.wait("document.getElementById('campaign').textContent.includes('2 of 10 runs')")
-    assert "<img" in browser.value("document.getElementById('campaign').textContent")
+    shown = browser.value("document.getElementById('campaign').textContent")
+    assert "<img" in shown
+    assert "null" not in shown
     assert browser.value("document.querySelectorAll('img, #campaign script').length") == 0
     href = browser.value("document.querySelector('#campaign a').href")
     assert_quiet(browser, address)

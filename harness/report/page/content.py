@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from checkers import Verdict
-from checkers.evidence import Availability, ClockSeries, WindowServed
+from checkers.availability import sides
+from checkers.evidence import Availability, WindowServed
 from checkers.windows import Window, fault_windows
 from harness.report.explanation import explain
 from harness.report.failure import Failure, FailureOp
@@ -19,6 +20,7 @@ from harness.report.moments import NODE_MAX, Explanation, operation
 from harness.report.node_lives import Life
 from harness.report.page.messages import MessageWindow
 from harness.report.page.node_logs import NodeLog
+from harness.report.page.series import agreed_ns, clock_offsets, stale_reads
 from harness.report.run_traces import RunTraces
 from harness.store.runs import Result
 from histories.history import History
@@ -29,7 +31,6 @@ FAILURES_MAX = 12
 
 STATES_MAX = 12
 ROWS_MAX = 100
-CLOCK_SAMPLES_MAX = 2_000
 DETAIL_MAX = 20_000
 FAULTS_MAX = 20_000
 TEXT_MAX = 400
@@ -63,6 +64,9 @@ def page_data(source: Source, explanations: Sequence[Explanation], nodes: Sequen
     of the page's rows."""
     result = source.result
     leaves = list(result.verdict.leaves())
+    parts = [part for _, part in leaves]
+    windows = _windows(source.history, parts)
+    clocks = clock_offsets(source.history, parts)
     return {
         "title": line(source.title, 200),
         "about": [line(text, 200) for text in source.about],
@@ -83,12 +87,11 @@ def page_data(source: Source, explanations: Sequence[Explanation], nodes: Sequen
         "nodes": [line(node, NODE_MAX) for node in nodes],
         "failures": [_failure(failure, told) for failure, told in zip(source.failures, explanations, strict=False)],
         "failures_left_out": max(0, len(source.failures) - len(explanations)),
-        "faults": [
-            _fault(window, served)
-            for window, served in _windows(source.history, (part for _, part in leaves))[:FAULTS_MAX]
-        ],
+        "faults": [_fault(window, served, nodes) for window, served in windows[:FAULTS_MAX]],
         "lives": {line(node, NODE_MAX): _life(life) for node, life in source.traces.lives.items()},
-        "clocks": _clocks(part for _, part in leaves),
+        "clocks": {line(node, NODE_MAX): points for node, points in clocks.items()},
+        "stale": stale_reads(source.history),
+        "agreed": agreed_ns([window for window, _ in windows], parts),
         "logs": [
             {
                 "node": line(log.node, NODE_MAX),
@@ -112,7 +115,7 @@ def explained(source: Source) -> list[Explanation]:
     ]
 
 
-def _windows(history: History, parts: Iterator[Verdict]) -> list[tuple[Window, WindowServed | None]]:
+def _windows(history: History, parts: Sequence[Verdict]) -> list[tuple[Window, WindowServed | None]]:
     """Each fault of the history, with what was served in it where that was measured."""
     served: dict[int, WindowServed] = {}
     for part in parts:
@@ -121,7 +124,7 @@ def _windows(history: History, parts: Iterator[Verdict]) -> list[tuple[Window, W
     return [(window, served.get(window.index)) for window in fault_windows(history)]
 
 
-def _fault(window: Window, served: WindowServed | None) -> dict[str, Any]:
+def _fault(window: Window, served: WindowServed | None, nodes: Sequence[str]) -> dict[str, Any]:
     return {
         "name": line(window.name, 60),
         "kind": line(window.name.partition(":")[0], 40),
@@ -140,7 +143,7 @@ def _fault(window: Window, served: WindowServed | None) -> dict[str, Any]:
             for side in served.sides
         ]
         if served
-        else [],
+        else [{"nodes": [line(node, NODE_MAX) for node in side], "served": None} for side in sides(window.did, nodes)],
         "recovery": None if served is None else served.recovery_ns,
     }
 
@@ -226,16 +229,3 @@ def _life(life: Life) -> dict[str, Any]:
         "committed": life.committed,
         "applied": life.applied,
     }
-
-
-def _clocks(parts: Iterator[Verdict]) -> dict[str, list[tuple[int, int]]]:
-    """node -> (ns, offset in ns), where clocks were measured."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    for part in parts:
-        if isinstance(part.evidence, ClockSeries):
-            samples = part.evidence.samples
-            for sample in samples[:: max(1, len(samples) // CLOCK_SAMPLES_MAX)]:
-                for node, offset in sample.offset_ns.items():
-                    if offset is not None:
-                        found.setdefault(line(node, NODE_MAX), []).append((sample.time, offset))
-    return found

@@ -1,7 +1,7 @@
 // Puts each operation into a row: one for a process (crashed ones share a row with their successors), or a few for a node.
 
 const lanes = { names: [], of: null, by: [], levels: null }
-const strips = { nodes: null, latency: null } // Levels of detail that do not depend on the rows.
+const strips = { nodes: null, latency: null, fs: null } // Levels of detail that do not depend on the rows.
 const found = { match: null, count: 0 }
 const LANES_MAX = 200
 
@@ -17,8 +17,20 @@ function makeLanes() {
   lanes.levels = levels(i => of[i], Math.max(1, lanes.names.length), 3, i => O.type[i], O.begin)
   if (!strips.nodes) {
     strips.nodes = levels(i => O.node[i], P.nodes.length + 1, 3, i => O.type[i], O.begin)
+    strips.fs = levelsByF()
     strips.latency = levels(i => O.type[i], 3, LATENCY_BINS, i => latencyBin(O.took[i]), O.end)
   }
+}
+
+// Counts of the commonest kinds of operation; all others are one.
+const FS_MAX = 6
+function levelsByF() {
+  const counts = new Map()
+  for (let i = 0; i < O.count; i++) counts.set(O.f[i], (counts.get(O.f[i]) || 0) + 1)
+  const common = [...counts.keys()].sort((x, y) => counts.get(y) - counts.get(x)).slice(0, counts.size > FS_MAX ? FS_MAX - 1 : FS_MAX), rows = new Map(common.map((f, row) => [f, row]))
+  const names = common.map(text), rest = common.length
+  if (counts.size > rest) names.push('others')
+  return { names, ...levels(i => rows.has(O.f[i]) ? rows.get(O.f[i]) : rest, Math.max(1, names.length), 3, i => O.type[i], O.begin) }
 }
 
 function lanesByProcess(of) {

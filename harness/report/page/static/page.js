@@ -4,6 +4,8 @@ function showAll() {
   showHead()
   showVerdict()
   $('anomaly').hidden = !F
+  // What has neither a time nor operations has nothing to draw.
+  $('anomaly').classList.toggle('in-words', Boolean(F && !F.ops.length && !F.moments.length && !F.nodes.length))
   if (F) { showFigure(); showStory(); showWhy() }
   showBar()
   showDetails()

@@ -202,6 +202,69 @@ function drawRate(c, top) {
   return Math.round(most / (width / 1e9))
 }
 
+// Operations a second of one kind, by outcome; returns the greatest rate.
+function drawRateOf(c, top, row) {
+  const bars = Math.max(20, Math.min(160, view.width / 7 | 0)), width = (V.b - V.a) / bars, counts = new Float64Array(bars * 3), level = strips.fs.at(width / 4), [first, last] = visible(level)
+  for (let b = first; b < last; b++) {
+    const bar = ((V.a0 + (b + 0.5) * level.width - V.a) / width) | 0
+    if (bar >= 0 && bar < bars) for (let type = 0; type < 3; type++) counts[bar * 3 + type] += level.counts[(row * level.buckets + b) * 3 + type]
+  }
+  let most = 1
+  for (let bar = 0; bar < bars; bar++) most = Math.max(most, counts[bar * 3] + counts[bar * 3 + 1] + counts[bar * 3 + 2])
+  for (let bar = 0; bar < bars; bar++) {
+    let base = top + 29
+    for (const type of [0, 2, 1]) {
+      const height = counts[bar * 3 + type] / most * 26
+      c.fillStyle = css(TYPES[type])
+      c.fillRect(view.left + bar * view.width / bars, base - height, view.width / bars - 0.6, height)
+      if (type && height > 1) { c.fillStyle = css(TYPES[type] + '-edge'); c.fillRect(view.left + bar * view.width / bars, base - height, view.width / bars - 0.6, 1) }
+      base -= height
+    }
+  }
+  return Math.round(most / (width / 1e9))
+}
+
+// While a partition cuts the nodes into sides: what each side's nodes answered, a row for each side, the largest first.
+function drawSides(c, top) {
+  const perPixel = (V.b - V.a) / view.width, level = strips.nodes.at(perPixel * 5), group = Math.max(1, Math.ceil(5 * perPixel / level.width))
+  for (const fault of place.sides) {
+    const end = faultEnd(fault)
+    if (end < V.a || fault.began > V.b) continue
+    const sides = [...fault.sides].sort((x, y) => y.nodes.length - x.nodes.length), a = Math.max(xOf(fault.began), view.left), b = Math.min(xOf(end), view.left + view.width)
+    sides.forEach((side, i) => {
+      const y = top + i * 17, rows = side.nodes.map(node => P.nodes.indexOf(node) + 1).filter(row => row > 0)
+      const first = Math.max(0, ((Math.max(fault.began, V.a) - V.a0) / level.width) | 0), last = Math.min(level.buckets, Math.ceil((Math.min(end, V.b) - V.a0) / level.width))
+      for (let from = first; from < last; from += group) {
+        let ok = 0, all = 0
+        for (let k = from; k < Math.min(from + group, last); k++) for (const row of rows) { const at = (row * level.buckets + k) * 3; ok += level.counts[at]; all += level.counts[at] + level.counts[at + 1] + level.counts[at + 2] }
+        if (!all) continue
+        const x = Math.max(a, xOf(V.a0 + from * level.width)), wide = Math.min(b, xOf(V.a0 + (from + group) * level.width)) - x, high = 13 * ok / all
+        c.fillStyle = css('fail')
+        c.fillRect(x, y, wide, 13)
+        c.fillStyle = css('ok-edge')
+        c.fillRect(x, y + 13 - high, wide, high)
+      }
+      c.strokeStyle = css('partition')
+      c.lineWidth = 1
+      c.strokeRect(a + 0.5, y + 0.5, Math.max(b - a - 1, 1), 13)
+      if (b - a > 40) label(c, a + 4, y + 7, side.nodes.join(' '), b - a - 6)
+    })
+  }
+}
+
+// How old what stale reads returned was, from 1 ms to 100 s, and when the replicas agreed again; returns the greatest age.
+function drawStale(c, top, height) {
+  const y = age => top + height - 4 - (height - 10) * Math.max(0, Math.min(1, (Math.log10(Math.max(age, 1e6)) - 6) / 5))
+  for (const mark of [1e6, 1e8, 1e10]) { c.fillStyle = css('grid'); c.fillRect(view.left, y(mark), view.width, 1) }
+  let oldest = 0
+  c.fillStyle = css('bad')
+  c.beginPath()
+  for (const [time, age] of P.stale) if (time >= V.a && time <= V.b) { oldest = Math.max(oldest, age); c.rect(xOf(time) - 1, y(age) - 1, 2.6, 2.6) }
+  c.fill()
+  if (P.agreed != null && P.agreed >= V.a && P.agreed <= V.b) { c.fillStyle = css('applied'); c.fillRect(xOf(P.agreed), top, 2, height - 4); label(c, xOf(P.agreed) + 5, top + 10, 'replicas agree', view.left + view.width - xOf(P.agreed)) }
+  return oldest
+}
+
 // Lines of several nodes over time: clock offsets, commit indexes. series: [name, [[ns, number], ...]].
 function drawCurves(c, top, height, series, isStep) {
   let low = 0, high = 1e-9

@@ -62,7 +62,7 @@ function runCells(row) {
   const canOpen = row.verdict !== 'unfinished' && row.verdict !== 'running' && row.verdict !== 'unreadable'
   return [el('td', {}, box), verdictCell(row),
     el('td', {}, canOpen ? el('a', { href: `${place(row)}/report.html` }, timeOf(row.time)) : timeOf(row.time), ' ', el('a', { href: `${place(row)}/run.zip`, 'aria-label': `download ${id}` }, 'zip')),
-    el('td', {}, row.name), el('td', { class: 'what' }, row.anomaly, row.bugs ? ` (planted: ${row.bugs})` : ''), el('td', {}, `${row.target} ${row.env}`), el('td', {}, row.workload), el('td', {}, row.faults || 'none'),
+    el('td', {}, row.name), el('td', { class: 'what', title: row.anomaly }, row.anomaly.length > 150 ? row.anomaly.slice(0, 149) + '…' : row.anomaly, row.bugs ? ` (planted: ${row.bugs})` : ''), el('td', {}, `${row.target} ${row.env}`), el('td', {}, row.workload), el('td', {}, row.faults || 'none'),
     el('td', { class: 'number' }, String(row.seed)), el('td', { class: 'number' }, ops)]
 }
 
@@ -95,7 +95,7 @@ async function showCampaign() {
     each.count > each.runs.length ? el('p', {}, `${each.count - each.runs.length} more`) : null]
   box.hidden = false
   box.replaceChildren(el('h2', {}, `Campaign ${row.name}, ${timeOf(row.time)}: `, el('span', { class: row.verdict }, row.verdict.toUpperCase()), `, ${row.runs} of ${row.planned} runs `, el('button', { type: 'button', click: () => change({ campaign: '' }) }, 'close')),
-    ...data.notes.map(note => el('p', {}, note)), ...data.findings.flatMap(finding), data.findings.length ? null : el('p', {}, 'Nothing invalid was found.'),
+    ...data.notes.map(note => el('p', {}, note)), ...data.findings.flatMap(finding).filter(Boolean), ...(data.findings.length ? [] : [el('p', {}, 'Nothing invalid was found.')]),
     ...listing('Combinations', ['', 'runs', 'invalid', 'unknown', 'valid', 'harness failed', 'ops that succeeded'], data.cells), ...listing('Failures of the harness', ['seed', 'why', 'again'], data.harness))
 }
 
@@ -111,7 +111,7 @@ async function load() {
   if (answer === shown) return
   shown = answer
   const data = JSON.parse(answer)
-  $('says').textContent = `${data.total} runs${data.campaigns ? ` and ${data.campaigns} campaigns` : ''}: ${Object.entries(data.totals).map(([name, count]) => `${count} ${name}`).join(', ') || 'none yet'}` + (data.found !== data.total + data.campaigns ? `; ${data.found} fit` : '')
+  $('says').textContent = `${data.total} runs${data.campaigns ? ` and ${data.campaigns} ${data.campaigns === 1 ? 'campaign' : 'campaigns'}` : ''}: ${Object.entries(data.totals).map(([name, count]) => `${count} ${name}`).join(', ') || 'none yet'}` + (data.found !== data.total + data.campaigns ? `; ${data.found} fit` : '')
   showHead()
   $('rows').replaceChildren(...data.rows.map(showRow))
   $('page').textContent = data.found ? `${state.first + 1} to ${state.first + data.rows.length} of ${data.found}` : 'nothing'

@@ -22,6 +22,12 @@ function layout(width) {
   take('rate', 48)
   place.clocks = shown.more ? Object.entries(P.clocks) : []
   place.commits = shown.more ? Object.entries(P.lives).map(([node, life]) => [node, life.committed.length ? life.committed : life.applied]).filter(([, points]) => points.length) : []
+  place.sides = shown.more ? P.faults.filter(fault => fault.sides.length > 1) : []
+  place.sideRows = Math.max(0, ...place.sides.map(fault => fault.sides.length))
+  place.fs = shown.more ? strips.fs.names : []
+  if (place.sideRows) take('side', place.sideRows * 17 + 8)
+  for (const [i] of place.fs.entries()) take('f' + i, 34)
+  if (shown.more && P.stale) take('stale', 70)
   if (place.clocks.length) take('clock', 70)
   if (place.commits.length) take('commit', 70)
   take('ops', lanes.names.length * place.lane + 8)
@@ -51,13 +57,16 @@ function drawTimeline() {
   drawNodes(c, place.nodes, 17)
   drawLatency(c, place.latency, isCoarse)
   const most = drawRate(c, place.rate)
+  if (place.sideRows) drawSides(c, place.side)
+  place.fMost = place.fs.map((_, i) => drawRateOf(c, place['f' + i], i))
+  const oldest = shown.more && P.stale ? drawStale(c, place.stale, 66) : null
   const clocks = place.clocks.length ? drawCurves(c, place.clock, 66, place.clocks, false) : null
   const commits = place.commits.length ? drawCurves(c, place.commit, 66, place.commits, true) : null
   if (isCoarse) drawCounts(c); else drawOps(c, small)
   drawEnded(c)
   drawMarks(c, pills)
   c.restore()
-  drawNames(c, small, most, clocks, commits)
+  drawNames(c, small, most, clocks, commits, oldest)
   $('run-says').textContent = `${counted(O.count, 'operation')}, ${seconds(V.a)} to ${seconds(V.b)} in view` + (found.match ? `, ${counted(found.count, 'match').replace('matchs', 'matches')}` : '')
 }
 
@@ -234,7 +243,7 @@ function momentPills() {
   return pills
 }
 
-function drawNames(c, small, most, clocks, commits) {
+function drawNames(c, small, most, clocks, commits, oldest) {
   const x = view.left - 6, room = small ? 7 : 13
   c.textAlign = 'right'
   c.fillStyle = css('ink2')
@@ -246,6 +255,9 @@ function drawNames(c, small, most, clocks, commits) {
   c.fillText('1 ms', x, latencyY(1e6, place.latency))
   c.fillText(small ? 'rate' : 'ops a second', x, place.rate + 10)
   c.fillText(`max ${grouped(most)}`, x, place.rate + 24)
+  if (place.sideRows) { c.fillText(small ? 'sides' : 'sides of a cut', x, place.side + 8); if (!small) c.fillText('share of ok', x, place.side + 22) }
+  place.fs.forEach((f, i) => { c.fillText(clipped(f, room), x, place['f' + i] + 10); c.fillText(`max ${grouped(place.fMost[i])}`, x, place['f' + i] + 23) })
+  if (oldest != null) { c.fillText(small ? 'stale' : 'age of reads', x, place.stale + 12); c.fillText(oldest ? lasting(oldest) : 'all fresh', x, place.stale + 26) }
   if (clocks) { c.fillText('clock offset', x, place.clock + 12); c.fillText(lasting(Math.max(Math.abs(clocks[0]), clocks[1])), x, place.clock + 26) }
   if (commits) { c.fillText('committed', x, place.commit + 12); c.fillText(grouped(Math.round(commits[1])), x, place.commit + 26) }
   lanes.names.forEach((name, lane) => { if (place.lane > 8 || lane % 5 === 0) c.fillText(small ? clipped(name.replace('process ', 'p'), 7) : clipped(name, 14), x, place.ops + lane * place.lane + place.lane / 2) })
@@ -330,7 +342,7 @@ function showFault(fault) {
   const served = each => `${each.ok_count} ok, ${each.fail_count} refused, ${each.info_count} unknown`
   const rows = [['fault', fault.title], ['nodes', fault.nodes.join(', ')], ['from', seconds(fault.began, 6)], ['in force', fault.in_force == null ? 'not measured everywhere' : seconds(fault.in_force, 6)], ['until', fault.lifted == null ? 'the end' : seconds(fault.lifted, 6)], ['lasted', lasting(faultEnd(fault) - fault.began)], ['measured', fault.status]]
   if (fault.served) rows.push(['answered', served(fault.served)])
-  for (const side of fault.sides) rows.push([side.nodes.join(' '), served(side.served)])
+  for (const side of fault.sides) if (side.served) rows.push([side.nodes.join(' '), served(side.served)])
   if (fault.recovery != null) rows.push(['served again', `${lasting(fault.recovery)} after it`])
   rows.push(['done', fault.did])
   $('details').replaceChildren(el('h2', {}, 'Fault'), detailsList(rows))
@@ -342,15 +354,16 @@ function setQuery(query) { $('query').value = query; search(query); setFragment(
 function showBar() {
   const turn = lane => { state.lanes = lane; makeLanes(); showBar(); soon(); setFragment() }
   const button = (words, action, isPressed) => el('button', { type: 'button', 'aria-pressed': isPressed == null ? null : String(isPressed), on: { click: action } }, words)
-  const hasMore = Object.keys(P.clocks).length || Object.values(P.lives).some(life => life.committed.length || life.applied.length)
+  const hasMore = O.count > 0 || Object.keys(P.clocks).length || Object.values(P.lives).some(life => life.committed.length || life.applied.length)
   $('run-bar').replaceChildren(el('span', {}, 'rows by'), button('process', () => turn('process'), state.lanes === 'process'), P.nodes.length ? button('node', () => turn('node'), state.lanes === 'node') : '',
     el('input', { id: 'query', type: 'search', size: 27, value: state.query, placeholder: 'search: key:0 node:n2 type:info 43', 'aria-label': 'Search operations', on: {
       input: event => { search(event.target.value); setFragment() },
       keydown: event => { if (event.key === 'Enter') nextOp(i => found.match && found.match[i], event.shiftKey ? -1 : 1); if (event.key === 'Escape') event.target.blur() } } }),
-    hasMore ? button('clocks, commits', () => { shown.more = !shown.more; showBar(); soon() }, shown.more) : '', el('span', { class: 'space' }),
+    hasMore ? button('more plots', () => { shown.more = !shown.more; drawTimeline(); showBar() }, shown.more) : '', el('span', { class: 'space' }),
     button('whole run', () => showRange(V.a0, V.b0)), F && (F.time != null || F.ops.length) ? button('violation', goViolation) : '', F && F.moments.some(moment => moment.is_grave) ? button('cause', goCause) : '',
     button('next refused', () => nextOp(i => O.type[i] === 1, 1)), button('next unknown', () => nextOp(i => O.type[i] === 2, 1)), P.faults.length ? button('next fault', () => nextFault(1)) : '')
-  $('run-legend').replaceChildren(legendItem('ok', 'ok-edge', 'ok ▪'), legendItem('fail', 'fail-edge', 'refused (fail) ×'), legendItem('info', 'info-edge', 'unknown outcome (info) ▲', true), legendItem('leader', 'leader', 'leads, with its term'), el('span', {}, '▨ node down; below each node: blue is its share of ok, pink of the rest'), el('span', {}, 'lines through the latencies: median (dotted), 99th percentile'))
+  $('run-legend').replaceChildren(legendItem('ok', 'ok-edge', 'ok ▪'), legendItem('fail', 'fail-edge', 'refused (fail) ×'), legendItem('info', 'info-edge', 'unknown outcome (info) ▲', true), legendItem('leader', 'leader', 'leads, with its term'), el('span', {}, '▨ node down; below each node: blue is its share of ok, pink of the rest'), el('span', {}, 'lines through the latencies: median (dotted), 99th percentile'),
+    shown.more && place.sideRows ? el('span', {}, 'sides of a cut: blue is each side\'s share of ok') : '', shown.more && P.stale ? el('span', {}, 'age of reads: how long ago what a read returned had been overwritten') : '')
 }
 
 function hit(event) {
