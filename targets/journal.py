@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from histories.tracing import SEGMENTS, TraceEvent, TraceRecord, segment_name, segment_of
+from histories.tracing import SEGMENTS, TraceRecord, segment_name, segment_of
 from targets.timekeeping import NodeClock
 
 SEGMENT_VARIABLE = "THEMIS_TRACE_SEGMENT_BYTES"
@@ -32,11 +34,20 @@ class Journal:
     """Appends to `path`. `epoch_ns` is the beginning of the run in true time; None when it will be told later.
 
     incarnation: which process of this node this is, counted from 1 by those that wrote before. segment_bytes: about how long a file
-    becomes before the next one is begun; None: there is one.
+    becomes before the next one is begun; None: there is one. line: what is written of a time, the node and an event. companion:
+    another one, to which the beginning of the run and the end are told as well.
     """
 
+    companion: Journal | None = None
+
     def __init__(
-        self, path: Path, node: str, clock: NodeClock, epoch_ns: int | None, segment_bytes: int | None = None
+        self,
+        path: Path,
+        node: str,
+        clock: NodeClock,
+        epoch_ns: int | None,
+        segment_bytes: int | None = None,
+        line: Callable[[int, str, Any], Any] = TraceRecord,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         closed = (segment_of(each.name) for each in path.parent.glob(SEGMENTS))
@@ -56,10 +67,11 @@ class Journal:
         self._epoch_ns = epoch_ns
         self._loop = asyncio.get_running_loop()
         self._encode = msgspec.json.Encoder().encode
-        self._early: list[tuple[int, TraceEvent]] = []
+        self._early: list[tuple[int, Any]] = []
+        self._line = line
         self._lines: list[bytes] = []
 
-    def write(self, event: TraceEvent) -> None:
+    def write(self, event: Any) -> None:
         """Record that this happened now."""
         true_ns = self._clock.true_ns()
         if self._epoch_ns is None:
@@ -71,6 +83,8 @@ class Journal:
     def begin(self, epoch_ns: int) -> None:
         """The run began at this true time."""
         self._epoch_ns = epoch_ns
+        if self.companion is not None:
+            self.companion.begin(epoch_ns)
         early, self._early = self._early, []
         for true_ns, event in early:
             self._add(true_ns - epoch_ns, event)
@@ -81,11 +95,13 @@ class Journal:
             self.begin(self._early[0][0])
         self._flush()
         os.close(self._file)
+        if self.companion is not None:
+            self.companion.close()
 
-    def _add(self, time_ns: int, event: TraceEvent) -> None:
+    def _add(self, time_ns: int, event: Any) -> None:
         if not self._lines:
             self._loop.call_soon(self._flush)
-        self._lines.append(self._encode(TraceRecord(time_ns, self._node, event)))
+        self._lines.append(self._encode(self._line(time_ns, self._node, event)))
 
     def _flush(self) -> None:
         if self._lines:

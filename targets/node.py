@@ -16,6 +16,7 @@ THEMIS_SECRET_FILE names (targets/secret.py).
 Environment, set by the harness: THEMIS_CLOCK, "wall_ns@monotonic_ns" as the controller on the same machine read them;
 THEMIS_EPOCH_NS, when the run began, or "pending"; THEMIS_CLOCK_SKEW, "offset_ns@rate" of the clock at start;
 THEMIS_TRACE_SEGMENT_BYTES: how long one file of its trace becomes (targets/journal.py);
+THEMIS_MESSAGES=1: it logs its messages (targets/wire_log.py);
 THEMIS_GATEWAY=1: requests that another node must serve are passed on to it (targets/gateway.py).
 """
 
@@ -40,7 +41,7 @@ import msgspec
 
 from histories import printing, tracing
 from histories.json_text import REQUEST_DEPTH_MAX
-from targets import data_owner, registry, secret
+from targets import data_owner, registry, secret, wire_log
 from targets.core import (
     CancelTimer,
     Core,
@@ -129,11 +130,18 @@ class Node:
         self.started_ns = self.clock.true_ns()
         epoch = os.environ.get("THEMIS_EPOCH_NS", str(self.started_ns))
         self.journal: Journal | None = None
+        self.messages: wire_log.WireLog | None = None
         if settings.log_dir is not None:
             epoch_ns = None if epoch == "pending" else int(epoch)
             segment_bytes = int(os.environ.get(SEGMENT_VARIABLE, "0")) or None
             trace = settings.log_dir / tracing.TRACE_FILE
             self.journal = Journal(trace, settings.node, self.clock, epoch_ns, segment_bytes)
+            if os.environ.get(wire_log.VARIABLE) == "1":
+                place = settings.log_dir / wire_log.FILE
+                messages = Journal(place, settings.node, self.clock, epoch_ns, line=wire_log.entry)
+                self.journal.companion = messages
+                names = sorted({settings.node, *settings.peers})
+                self.messages = wire_log.WireLog(messages, settings.node, names, self.journal.incarnation)
         self.timers = Timers(self.clock, lambda name: self.step(TimerFired(name)))
         self.pools = {peer: Pool(address, timeout_s=PEER_TIMEOUT_S) for peer, address in settings.peers.items()}
         self.gateway: Gateway | None = None
@@ -180,6 +188,8 @@ class Node:
         _log.info("starting with %d records", len(recovery.records))
         if self.journal is not None:
             self.journal.write(tracing.Started(self.journal.incarnation, len(recovery.records), recovery.damage))
+        if self.messages is not None:
+            self.messages.happened("start", f"{len(recovery.records)} records")
         self.step(Started(recovery.records, recovery.damage))
 
     def step(self, event: Event) -> None:
@@ -187,6 +197,10 @@ class Node:
         self._put(self._step(event))
 
     def _put(self, effects: Sequence[Effect | Answer]) -> None:
+        if self.messages is not None:
+            for effect in effects:
+                if isinstance(effect, Persist):
+                    self.messages.happened("persist", type(effect.record).__name__, effect.record)
         try:
             self.outbox.put(effects)
         except Exception as error:  # noqa: BLE001 (a step whose effects are half performed cannot be taken back)
@@ -219,11 +233,15 @@ class Node:
             case Send():
                 self._send(effect.to, effect.message)
             case Answer():
+                if self.messages is not None:
+                    self.messages.answered(effect.exchange, effect.message)
                 self._resolve(effect.exchange, effect.message)
             case Reply():
                 op = self._ops.pop(effect.request_id, None)
                 if self.journal is not None:
                     self.journal.write(tracing.Served(op, effect.index))
+                if self.messages is not None:
+                    self.messages.happened("reply", f"to request {effect.request_id}", effect.body)
                 self._resolve(effect.request_id, effect.body)
             case Trace():
                 if self.journal is not None:
@@ -250,8 +268,12 @@ class Node:
             _log.error("not sent to %s: %s is not a request of any route, or an answer to nothing", to, type(message))
             return
         codec = self.wire.responses[self.wire.path_of[type(message)]]
+        messages = self.messages
+        number = 0 if messages is None else messages.sent(to, message)
 
         def done(result: Response | Exception) -> None:
+            if messages is not None and not isinstance(result, Response):
+                messages.lost(to, number, message, str(result) or type(result).__name__)
             if not isinstance(result, Response) or result.status == 204 or codec is None:
                 return
             if result.status != 200:
@@ -262,26 +284,36 @@ class Node:
             except BadBody as error:
                 _log.warning("%s answered %s with a bad body: %s", to, type(message).__name__, error)
                 return
+            if messages is not None:
+                messages.heard(to, number + wire_log.ANSWER, answer)
             self.step(Received(to, answer))
 
-        self.pools[to].ask(with_body(head, encode(message)), done)
+        headers = b"" if messages is None else b"%b: %d\r\n" % (wire_log.HEADER.encode(), number)
+        self.pools[to].ask(with_body(head, encode(message), headers), done)
 
     # --- serving ------------------------------------------------------------------------------------------------------
 
-    def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None:
-        """Take a peer's message; the future gives the answer's body, None when the core does not answer. Raises BadBody."""
+    def receive(self, source: str, path: str, body: bytes, number: int = 0) -> asyncio.Future[bytes] | None:
+        """Take a peer's message; the future gives the answer's body, None when the core does not answer. Raises BadBody.
+
+        number: the sender's, where it logs its messages.
+        """
         route = self.wire.routes[path]
         message = self.wire.requests[path].decode(body)
         if route.sender and (named := getattr(message, route.sender)) != source:
             raise BadBody(f"{route.sender}: the message is from {named[:200]!r}, and {source} sent it")
+        if self.messages is not None:
+            self.messages.heard(source, number, message)
         effects = self._step(Received(source, message))
         response = plain(route.response)
         if response is not None:
             for index, effect in enumerate(effects):
                 if isinstance(effect, Send) and effect.to == source and type(effect.message) is response:
-                    number, future = self._opened()
+                    exchange, future = self._opened()
+                    if self.messages is not None:
+                        self.messages.asked(exchange, source, number)
                     answered: list[Effect | Answer] = list(effects)
-                    answered[index] = Answer(number, effect.message)
+                    answered[index] = Answer(exchange, effect.message)
                     self._put(answered)
                     return future
         self._put(effects)
@@ -293,6 +325,8 @@ class Node:
         number, future = self._opened()
         if op is not None:
             self._ops[number] = op
+        if self.messages is not None:
+            self.messages.happened("request", f"{getattr(request, 'f', type(request).__name__)} {number}", request)
         self.step(Request(number, request))
         return future
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from histories.json_text import REQUEST_DEPTH_MAX
-from targets import secret
+from targets import secret, wire_log
 from targets.gateway import Gateway
 from targets.http_server import Answer, Head, Reply, Server, refusal
 from targets.journal import Journal
@@ -23,6 +23,7 @@ from targets.wire import BadBody, Codec, Wire, encode
 
 _OP = OP_HEADER.decode().lower()
 _SOURCE = SOURCE_HEADER.lower()
+_MESSAGE = wire_log.HEADER.lower()
 
 
 class ClockSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +52,7 @@ class Served(Protocol):
     secret: str | None
     gateway: Gateway | None
 
-    def receive(self, source: str, path: str, body: bytes) -> asyncio.Future[bytes] | None: ...
+    def receive(self, source: str, path: str, body: bytes, number: int = 0) -> asyncio.Future[bytes] | None: ...
     def request(self, body: bytes, op: int | None = None) -> asyncio.Future[bytes]: ...
     def request_by(self, route: ClientRoute, body: bytes) -> asyncio.Future[bytes]: ...
     def status(self) -> dict[str, object]: ...
@@ -131,7 +132,9 @@ class Routes:
             raise BadBody(f"header {SOURCE_HEADER}: missing; it names the node that sends")
         if source not in self._node.peers:
             raise BadBody(f"header {SOURCE_HEADER}: {source[:200]!r} is not a peer of this node")
-        return self._node.receive(source, head.path, body) or Reply(204)
+        number = head.headers.get(_MESSAGE, "")
+        is_number = number.isascii() and number.isdecimal() and len(number) < 17
+        return self._node.receive(source, head.path, body, int(number) if is_number else 0) or Reply(204)
 
     def _request(self, head: Head, body: bytes) -> Answer:
         op = head.headers.get(_OP, "")

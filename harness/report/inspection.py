@@ -10,11 +10,11 @@ import msgspec
 
 from checkers.evidence import Availability
 from checkers.windows import fault_windows
-from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.report import summary
 from harness.report.explanation import explain
 from harness.report.failure import Failure, failures
+from harness.report.message_files import has_messages, stored_entries
 from harness.report.node_lives import lives
 from harness.report.run_traces import RunTraces, traces_of
 from harness.report.space_time import diagram
@@ -155,15 +155,15 @@ def found_in(run: RunDirectory, result: Result, history: History, spec: RunSpec)
 
 def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: float) -> list[str]:
     """The messages between the nodes just before the failure, where the run kept them."""
-    path = run.path / "messages.jsonl"
-    if not path.is_file():
-        hint = "  for a diagram of the messages before it, run the same seed again with: -e messages=true"
-        return [hint] if spec.env == "sim" else []
-    try:
-        entries = msgspec.json.decode(b"[" + b",".join(path.read_bytes().splitlines()) + b"]", type=list[LogEntry])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return [f"  no diagram of the messages before it: {path.name}: {line(error)}"]
+    if not has_messages(run):
+        hint = "  for a diagram of the messages before it, run it again with: -e messages=true"
+        return [hint] if spec.env == "sim" or any(run.nodes.glob("*/trace*.jsonl")) else []
     begin_ns = failed_ns - round(span_ms * 1e6)
+    try:
+        # A message that arrives in it was sent before it.
+        entries = [entry for entry in stored_entries(run) if 2 * begin_ns - failed_ns <= entry.time <= failed_ns]
+    except OSError as error:
+        return [f"  no diagram of the messages before it: {line(error)}"]
     return [f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns)]
 
 

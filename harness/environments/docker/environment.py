@@ -59,7 +59,8 @@ class DockerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     image: one of your own, with Python, iptables, tc and what the target needs; empty: Themis makes one. subnet: the address
     range of the nodes; empty: a free one. cpus, memory_mib: what each node may use at most; 0: all there is. data_mib: the
     size of each node's disk, which is in memory so that it can be full; 0: the container's own, which cannot.
-    leave_running: the containers are left as they are at the end; `themis cleanup` removes them.
+    leave_running: the containers are left as they are at the end; `themis cleanup` removes them. messages: nodes log
+    what they send and hear, to nodes/<n>/messages.jsonl.
     """
 
     image: str = ""
@@ -68,6 +69,7 @@ class DockerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     memory_mib: int = 0
     data_mib: int = 512
     leave_running: bool = False
+    messages: bool = False
 
     def __post_init__(self) -> None:
         if self.subnet:
@@ -93,6 +95,7 @@ class DockerEnvironment(LinuxEnvironment):
         self._network: Network | None = None
         self._features: frozenset[str] | None = None
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
+        self.log_messages(is_asked=self.options.messages)
 
     def check(self) -> None:
         """Raises EnvironmentUnavailable before anything is started."""

@@ -32,10 +32,12 @@ HOST = "127.0.0.1"
 class LocalOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Options of the environment `local` (`--env-option NAME=VALUE`).
 
-    base_port: the first node's first port, and the others' on the next ones; 0: each on a free port.
+    base_port: the first node's first port, and the others' on the next ones; 0: each on a free port. messages: nodes log
+    what they send and hear, to nodes/<n>/messages.jsonl; many times as long as the history.
     """
 
     base_port: int = 0
+    messages: bool = False
 
     def __post_init__(self) -> None:
         if self.base_port and not 1024 <= self.base_port <= 65000:
@@ -62,6 +64,7 @@ class LocalEnvironment(RealEnvironment):
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(deployment)
         self.options = typed_options(deployment, self.name, LocalOptions)
+        self.log_messages(is_asked=self.options.messages)
         self._supervision: Supervision | None = None
         self.cluster = LocalCluster(self)
 

@@ -32,10 +32,12 @@ class NetnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     subnet: the address range of the nodes, such as 10.213.7.0/24; empty: a free one. data_mib: the size of each node's
     disk, which is a file system of its own (tmpfs) so that it can be full; 0: the run directory's, which cannot.
+    messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl.
     """
 
     subnet: str = ""
     data_mib: int = 512
+    messages: bool = False
 
     def __post_init__(self) -> None:
         if self.subnet:
@@ -55,6 +57,7 @@ class NetnsEnvironment(LinuxEnvironment):
         self.tag = labels.tag(deployment.run_id)
         self._is_made = False
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
+        self.log_messages(is_asked=self.options.messages)
 
     def check(self) -> None:
         """Raises EnvironmentUnavailable before anything is started."""

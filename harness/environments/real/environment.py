@@ -29,6 +29,7 @@ from harness.environments.real.node_clocks import HookClocks, NodeClocks
 from harness.errors import HarnessError, UsageError
 from harness.store import traces
 from nemesis.capabilities import FaultError, NodeId
+from targets import wire_log
 from targets.journal import SEGMENT_VARIABLE
 from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports
 from targets.timekeeping import Reading
@@ -106,6 +107,7 @@ class RealEnvironment(ABC):
     name: str
     is_virtual = False
     writes_segments = False
+    logs_messages = False
     cluster: RealCluster
     up_timeout_s = 30.0
 
@@ -120,6 +122,15 @@ class RealEnvironment(ABC):
         self._ended: list[Ended] = []
         self._libraries: dict[NodeId, str] = {}
         self._starts: dict[NodeId, int] = {}
+
+    def log_messages(self, *, is_asked: bool) -> None:
+        """Nodes log their messages if that is asked. Raises UsageError where they are no nodes of ours."""
+        if is_asked and not isinstance(self.deployment.target, CoreTarget):
+            raise UsageError(
+                f"env options of {self.name}: messages: {self.deployment.target.name} is a program outside the project, which logs "
+                "no messages"
+            )
+        self.logs_messages = is_asked
 
     # --- what a kind of environment says ------------------------------------------------------------------------------
 
@@ -225,6 +236,7 @@ class RealEnvironment(ABC):
                 **self.node_environment(node),
                 **self.access.variables(place),
                 **({SEGMENT_VARIABLE: str(traces.SEGMENT_BYTES)} if self.writes_segments else {}),
+                **({wire_log.VARIABLE: "1"} if self.logs_messages else {}),
                 **({} if self.cluster.clocks is None else self.cluster.clocks.variables(node)),
             }
             log = f"{place.log_dir}/node.log"

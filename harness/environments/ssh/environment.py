@@ -61,6 +61,7 @@ class SshEnvironment(LinuxEnvironment):
         self._is_over = threading.Event()
         self._beats: threading.Thread | None = None
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
+        self.log_messages(is_asked=self.options.messages)
         if self.options.allow_system_clock:
             self.cluster.clocks = SystemClocks(
                 self.control, self.addresses, self.origin, self.cluster.processes, self.access.teller

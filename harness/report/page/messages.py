@@ -4,7 +4,7 @@ its message log on: it replays exactly."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 from harness.environments.sim.message_log import LogEntry
 from harness.generators import script as scripts
 from harness.report.difference import first_difference
+from harness.report.message_files import stored_entries
 from harness.report.moments import Explanation
 from harness.run import plan
 from harness.run.execute import perform, prepare_stage
@@ -21,10 +22,8 @@ from harness.run.interruption import Interruption
 from harness.run.sinks import FolderSink
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store
-from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.printing import line, value
 
-FILE = "messages.jsonl"
 MARGIN_NS = 4_000_000
 """Shown before and after what a window is about."""
 
@@ -96,6 +95,8 @@ def _window(name: str, begin_ns: int, end_ns: int, entries: Sequence[LogEntry]) 
         if entry.kind in ("deliver", "drop", "hold"):
             begun = sent.get(entry.number)
             is_delivery = entry.kind == "deliver"
+            if entry.kind == "drop" and entry.number in ended:
+                continue  # It arrived: what a real node misses is the answer, which has a number of its own.
             source, target = (entry.peer, entry.node) if is_delivery else (entry.node, entry.peer)
             if entry.time >= begin_ns:
                 ended.add(entry.number)
@@ -126,17 +127,6 @@ def _window(name: str, begin_ns: int, end_ns: int, entries: Sequence[LogEntry]) 
     return MessageWindow(name, begin_ns, end_ns, tuple(arrows[-ENTRIES_MAX:]), tuple(events[-ENTRIES_MAX:]), left_out)
 
 
-def stored_entries(path: Path) -> Iterator[LogEntry]:
-    """The entries of a run's messages.jsonl; leaves out lines that a kill cut off."""
-    decode = msgspec.json.Decoder(LogEntry).decode
-    with path.open("rb") as file:
-        for text in file:
-            try:
-                yield decoded(decode, text, FILE_DEPTH_MAX)
-            except msgspec.DecodeError:
-                continue
-
-
 def replayed_windows(run: RunDirectory, spec: RunSpec, explanation: Explanation) -> tuple[MessageWindow, ...]:
     """The windows of a simulated run, from running it again in a folder of its own with its message log on.
 
@@ -155,7 +145,7 @@ def replayed_windows(run: RunDirectory, spec: RunSpec, explanation: Explanation)
         difference = first_difference(_ops(run.history), _ops(sink.run.history))
         if difference is not None:
             raise NotReplayed(f"the second run is not the same: {difference}")
-        found = windows_of(stored_entries(sink.directory / FILE), explanation)
+        found = windows_of(stored_entries(sink.run), explanation)
         sink.run.release()
     return found
 

@@ -13,12 +13,13 @@ from harness.errors import UsageError
 from harness.report.damage import with_damage
 from harness.report.failure import failures_of
 from harness.report.inspection import found_in, read_history
+from harness.report.message_files import has_messages, stored_entries
 from harness.report.moments import Explanation
 from harness.report.node_lives import lives
 from harness.report.page import document
 from harness.report.page.columns import pack_ops
 from harness.report.page.content import Source, explained, page_data
-from harness.report.page.messages import FILE, OPS_MAX, MessageWindow, replayed_windows, stored_entries, windows_of
+from harness.report.page.messages import OPS_MAX, MessageWindow, replayed_windows, windows_of
 from harness.report.page.node_logs import read_logs
 from harness.report.page.second_run import breaks_invariant, is_of_clients, second_run
 from harness.report.run_traces import RunTraces, traces_of
@@ -142,7 +143,7 @@ def _gone_on(run: RunDirectory, spec: RunSpec, source: Source, notes: list[str])
             told = with_damage(explained(longer), len(own), again.past_s, has_seen=has_seen)
             found = [each for each in told if any(moment.kind != "fault" for moment in each.moments)]
             shown = [*found[:1], *told[len(own) : len(own) + 1]]
-            windows = windows_of(stored_entries(again.run.path / FILE), *shown)
+            windows = windows_of(stored_entries(again.run), *shown)
             return _page(msgspec.structs.replace(longer, windows=windows, notes=tuple(notes)), told)
     except Exception as error:  # noqa: BLE001 - a page without it is better than none; a target may raise anything
         _log.exception("the second run of %s cannot be shown", run.path)
@@ -157,10 +158,9 @@ def _messages(
     first = next((each for each in told if any(moment.kind != "fault" for moment in each.moments)), None)
     if first is None:
         return ()
-    path = run.path / FILE
     try:
-        if path.is_file():
-            return windows_of(stored_entries(path), first)
+        if has_messages(run):
+            return windows_of(stored_entries(run), first)
         if spec.env != "sim":
             return ()
         if len(history) > OPS_MAX * 2:
