@@ -53,7 +53,7 @@ MISFITS_SHOWN = 20
     default=None,
     metavar="NAME",
     help="What to check for. Default: linearizable. Also sequential (with --model), and for reads and writes causal, weak-causal, "
-    "causal-memory, read-your-writes, monotonic-reads, monotonic-writes, writes-follow-reads.",
+    "causal-memory, read-committed, read-atomic, read-your-writes, monotonic-reads, monotonic-writes, writes-follow-reads.",
 )
 @click.option(
     "--initial",

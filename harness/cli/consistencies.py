@@ -10,6 +10,7 @@ import msgspec
 
 from checkers.causal import causal
 from checkers.causal.check import Strength
+from checkers.causal.levels import Level, isolation
 from checkers.models import registry
 from checkers.models.model import Model
 from checkers.sequential import sequential
@@ -20,7 +21,8 @@ from histories.loaded import Loaded
 
 LINEARIZABLE = "linearizable"
 SEQUENTIAL = "sequential"
-OF_REGISTERS: tuple[str, ...] = (*get_args(Strength), *GUARANTEES)
+LEVELS: tuple[str, ...] = get_args(Level)
+OF_REGISTERS: tuple[str, ...] = (*get_args(Strength), *LEVELS, *GUARANTEES)
 """Decided for read, write, cas and txn alone: they take no model."""
 NAMES = (LINEARIZABLE, SEQUENTIAL, *OF_REGISTERS)
 DEFAULT_MODEL = "cas-register"
@@ -53,6 +55,8 @@ class Question(msgspec.Struct, frozen=True):
         options: Mapping[str, Any] = {"initial": initial, "nil_reads": nil_reads}
         if self.consistency in GUARANTEES:
             return partial(session_guarantee, loaded.history, self.consistency, **options)
+        if self.consistency in LEVELS:
+            return partial(isolation, loaded.history, self.consistency, **options)  # type: ignore[arg-type]
         return partial(causal, loaded.history, self.consistency, time_limit_s=time_limit_s, **options)  # type: ignore[arg-type]
 
 

@@ -176,3 +176,18 @@ def test_what_an_exact_check_cannot_do_is_refused(run: Check, options: tuple[str
     found = run(CROSSED, "--exact", *options)
     assert found.exit_code == 254
     assert told in found.output
+
+
+def test_read_atomic_and_read_committed_of_sessions(run: Check) -> None:
+    torn = """
+{:process 0 :type :invoke :f :txn :value [[:w :x 1] [:w :y 1]]}
+{:process 0 :type :ok :f :txn :value [[:w :x 1] [:w :y 1]]}
+{:process 0 :type :invoke :f :txn :value [[:w :x 2] [:w :y 2]]}
+{:process 0 :type :ok :f :txn :value [[:w :x 2] [:w :y 2]]}
+{:process 1 :type :invoke :f :txn :value [[:r :x nil] [:r :y nil]]}
+{:process 1 :type :ok :f :txn :value [[:r :x 1] [:r :y 2]]}
+"""
+    assert run(torn, "--consistency", "read-committed").exit_code == 0
+    found = run(torn, "--consistency", "read-atomic")
+    assert found.exit_code == 1
+    assert "read 'x' of the other" in found.output
