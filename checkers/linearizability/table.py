@@ -8,6 +8,7 @@ and which operations are the same in all of them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from operator import contains
 from typing import Any, overload
 
 from checkers.models.compact import Compact
@@ -58,6 +59,8 @@ class Table:
         """The same, asking the model each time: for a core that remembers the answer itself."""
         held = self._states[state]
         after = self.model.step(held, self.operations[op]) if self._compact is None else self._compact.step(held, op)
+        if type(after) is tuple and len(after) == 1:
+            return (self._intern(after[0]),)
         return tuple(dict.fromkeys(map(self._intern, after)))
 
     @property
@@ -116,9 +119,10 @@ class Table:
         while reached < len(self._states):
             if len(self._states) * len(self.operations) > steps_max:
                 return False
+            row = reached * len(self.operations)
             try:
                 for op in range(len(self.operations)):
-                    self.following(reached, op)
+                    self._known[row + op] = self.step(reached, op)
             except Exception:  # noqa: BLE001 - the search meets it again where it matters, and reports it
                 return False
             reached += 1
@@ -126,10 +130,12 @@ class Table:
 
     def _compare_columns(self) -> None:
         first: dict[tuple[tuple[int, ...], ...], int] = {}
-        for op in range(len(self.operations)):
-            column = tuple(self.following(state, op) for state in range(len(self._states)))
+        width, known = len(self.operations), self._known
+        stays = [((), (state,)) for state in range(len(self._states))]
+        for op in range(width):
+            column = tuple([known[cell] for cell in range(op, len(stays) * width, width)])
             self.group[op] = first.setdefault(column, op)
-            if all(following in ((), (state,)) for state, following in enumerate(column)):
+            if not self.is_pure[op] and all(map(contains, stays, column)):
                 self.is_pure[op] = True
 
 
