@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         "--full", action="store_true", help="1,000,000 operations of every kind as well, which takes long"
     )
     options = parser.parse_args(arguments)
-    rows_max, runs = (100_000, 1) if options.quick else (10**6, 5)
+    rows_max, runs = (100_000, 1) if options.quick else (10**6, 3)
     is_decided = True
     if not options.json:
         _print(_HEADER)

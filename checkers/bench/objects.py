@@ -181,6 +181,11 @@ def _taking(put: str, take: str, values: int | None = None) -> Draw:
     return draw
 
 
+def _peeking(rng: Random, number: int) -> tuple[str, Any, Any]:
+    chance = rng.random()
+    return ("push", None, number) if chance < 0.4 else ("pop" if chance < 0.75 else "peek", None, None)
+
+
 def _mixed_priorities(rng: Random, number: int) -> tuple[str, Any, Any]:
     # A new value of a random priority: [priority, number].
     f, key, _ = _taking("enqueue", "dequeue")(rng, number)
@@ -214,10 +219,29 @@ def _counter_ops(rng: Random, number: int) -> tuple[str, Any, Any]:
     return ("add", None, rng.randrange(1, 6)) if rng.random() < 0.5 else ("read", None, None)
 
 
+def unknown_writes(*, is_valid: bool) -> History:
+    """3,000 writes of unknown outcome, and then 2,000 reads of distinct values on one key, by one client.
+
+    A crashed write may take effect at any time, so any order of the values is valid; an invalid one reads a value again.
+    """
+    ops: list[Op] = []
+    for value in range(3_000):
+        ops.append(Op(len(ops), len(ops), "invoke", 1 + value, "write", None, value))
+        ops.append(Op(len(ops), len(ops), "info", 1 + value, "write"))
+    seen = Random("unknown writes").sample(range(3_000), 2_000)
+    if not is_valid:
+        seen[1_333 + _APART] = seen[1_333]
+    for value in seen:
+        ops.append(Op(len(ops), len(ops), "invoke", 0, "read"))
+        ops.append(Op(len(ops), len(ops), "ok", 0, "read", None, value))
+    return History(ops)
+
+
 KINDS: dict[str, Kind] = {
     "queue": Kind("fifo-queue", _taking("enqueue", "dequeue"), _fifo, frozenset({"dequeue"})),
     "queue, 50 values": Kind("fifo-queue", _taking("enqueue", "dequeue", 50), _fifo, frozenset({"dequeue"})),
     "stack": Kind("lifo-stack", _taking("push", "pop"), _lifo, frozenset({"pop"})),
+    "stack with peeks": Kind("lifo-stack", _peeking, _lifo, frozenset({"pop", "peek"})),
     "priority queue": Kind("priority-queue", _mixed_priorities, _priority, frozenset({"dequeue"})),
     "priority queue, 50 values": Kind(
         "priority-queue", _taking("enqueue", "dequeue", 50), _priority, frozenset({"dequeue"})

@@ -15,6 +15,7 @@ from checkers.linearizability.encode import Entries, part
 from checkers.linearizability.monitors.monitor import Decision, Monitor, undecided
 from checkers.linearizability.refutation import TooMany, failing_return
 from checkers.linearizability.search import search
+from checkers.linearizability.table import Table
 from checkers.models.model import Model
 from checkers.verdict import Validity
 
@@ -84,5 +85,6 @@ def _search(core: Entries, model: Model, deadline: Deadline) -> bool | None:
         return None
     left_s = deadline.left_s()
     limit_s = SEARCH_S if left_s is None else min(SEARCH_S, left_s)
-    found = search(core, model, states_max=SEARCH_CONFIGURATIONS_MAX, time_limit_s=limit_s).validity
+    table = Table(model, core.operations, 0)  # Filled on demand: few steps are needed.
+    found = search(core, model, states_max=SEARCH_CONFIGURATIONS_MAX, time_limit_s=limit_s, table=table).validity
     return None if found is Validity.UNKNOWN else found is Validity.INVALID
