@@ -72,7 +72,8 @@ class Compared(msgspec.Struct):
     """What the runs of one subject add up to.
 
     sides: "majority" and "minority" -> what they served while partitions that cut the nodes in two were in force. latencies_ns:
-    of all operations that ended ok. verdicts: model -> seed -> verdict. harness: the reasons why runs were not whole.
+    of all operations that ended ok. messages_count: between nodes, in the simulation, which counts them. verdicts: model ->
+    seed -> verdict. harness: the reasons why runs were not whole.
     """
 
     subject: Subject
@@ -83,10 +84,16 @@ class Compared(msgspec.Struct):
     recoveries_ns: list[int] = msgspec.field(default_factory=list)
     unrecovered: int = 0
     latencies_ns: list[int] = msgspec.field(default_factory=list)
+    messages_count: int = 0
     verdicts: dict[str, dict[int, Verdict]] = msgspec.field(default_factory=dict)
     commands: dict[int, str] = msgspec.field(default_factory=dict)
     claims_broken: dict[int, str] = msgspec.field(default_factory=dict)
     harness: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def messages_per_op(self) -> float | None:
+        """Messages between nodes for each operation that ended ok; None where nobody counted them."""
+        return self.messages_count / self.overall.ok if self.messages_count and self.overall.ok else None
 
     def validity(self, model: str) -> Validity:
         """The worst of the runs; UNKNOWN where there were none."""
@@ -122,6 +129,7 @@ class Compared(msgspec.Struct):
             "recovery_ns_max": max(self.recoveries_ns, default=None),
             "unrecovered_count": self.unrecovered,
             "latency_ns": {"p50": self.latency_ns(0.5), "p99": self.latency_ns(0.99)},
+            "messages_per_op": self.messages_per_op,
             "strongest_model": strongest,
             "refuted": {
                 "model": next_stronger,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from harness.campaign import comparison
+from harness.campaign import comparison, comparison_picture
 from harness.campaign.command_line import command_line
 from harness.campaign.comparison import Compared, Subject
 from harness.cli import options
 from harness.cli.progress import StatusLine
+from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, VALID, UsageError, unknown_name
 from harness.run import plan
 from harness.run.execute import execute, run_into
@@ -47,6 +48,12 @@ REASON_MAX = 160
 @click.option(
     "--store", type=click.Path(path_type=Path), default=Path("store"), show_default=True, help="For runs in local."
 )
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write a picture as well: FILE.svg.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 def compare(
     subjects: tuple[str, ...],
@@ -59,6 +66,7 @@ def compare(
     runs: int | None,
     seed: int,
     store: Path,
+    picture: Path | None,
     as_json: bool,
 ) -> int:
     """Compare targets, each in all of its modes, under the same faults: what does each side of a partition still serve, and how
@@ -73,7 +81,10 @@ def compare(
     Examples:
       themis compare raft gossip --nemesis partition
       themis compare raft:reads=log gossip:mode=eventual --env local --time-limit 20 --json
+      themis compare raft gossip --picture cap.svg
     """
+    if picture is not None and not picture.parent.is_dir():
+        raise UsageError(f"--picture {picture}: there is no folder {picture.parent}")
     base = RunSpec(
         workload=workload,
         nemesis=tuple(name for name in nemesis.split(",") if name),
@@ -100,6 +111,11 @@ def compare(
                 _run(compared, _with_seed(spec, each), store)
             rows.append(compared)
     status.clear()
+    if picture is not None:
+        try:
+            picture.write_text(comparison_picture.picture(rows, nemesis, env), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--picture {picture}: {error.strerror}") from error
     if as_json:
         options.echo_json(
             {
@@ -139,6 +155,7 @@ def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
         sink = MemorySink(f"seed-{spec.seed}")
         result = execute(plan.prepare(spec), sink)
         history = sink.history()
+        compared.messages_count += cast(SimEnvironment, sink.environment).network.sent_count
     else:
         run, result = run_into(Store(store), plan.prepare(spec))
         history = jsonl.read(run.history).history
@@ -147,7 +164,17 @@ def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
 
 def table(rows: list[Compared]) -> list[str]:
     """The comparison as lines of text."""
-    head = ("", "served", "majority side", "minority side", "recovers in", "p50", "p99", "strongest model kept")
+    head = (
+        "",
+        "served",
+        "majority side",
+        "minority side",
+        "recovers in",
+        "p50",
+        "p99",
+        "messages/op",
+        "strongest model kept",
+    )
     cells = [head, *(_cells(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
@@ -174,6 +201,7 @@ def _cells(row: Compared) -> tuple[str, ...]:
         "-" if mean_ns is None else f"{mean_ns / 1e6:.0f} ms",
         _ms(row.latency_ns(0.5)),
         _ms(row.latency_ns(0.99)),
+        "-" if row.messages_per_op is None else f"{row.messages_per_op:.1f}",
         row.strongest()[0],
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -27,6 +29,21 @@ def test_what_each_side_serves_and_how_consistent_it_is(capsys: pytest.CaptureFi
     assert gossip["strongest_model"] != "linearizable"
     assert gossip["refuted"]["command"].startswith("themis test --env sim --target gossip")
     assert raft["latency_ns"]["p99"] >= raft["latency_ns"]["p50"] > gossip["latency_ns"]["p50"] > 0
+
+
+def test_messages_are_counted_and_drawn_with_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cap.svg"
+    arguments = ("gossip:mode=eventual", "gossip:mode=quorum,quorums=sloppy", *SHORT, "--picture", str(file), "--json")
+    assert run_command(["compare", *arguments]) == 0
+    eventual, sloppy = json.loads(capsys.readouterr().out)["subjects"]
+    assert eventual["messages_per_op"] > 1
+    assert sloppy["messages_per_op"] > 1
+    root = ElementTree.parse(file).getroot()
+    words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"gossip mode=eventual", "gossip mode=quorum,quorums=sloppy", eventual["strongest_model"]} <= set(words)
+    assert (
+        run_command(["compare", "gossip:mode=eventual", *SHORT, "--picture", str(tmp_path / "no" / "cap.svg")]) == 254
+    )
 
 
 def test_the_table_names_the_run_that_refutes_more(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,7 @@ class Link:
         """The message is on its way, or lost."""
         world = self.world
         target = self.target
+        self.network.sent_count += 1
         number = 0 if world.messages is None else self._log_send(message)
         packet = (Received(self.source, message), target.incarnation, number)
         if self.is_plain:
@@ -240,6 +241,8 @@ class Network:
         self.rng: random.Random = world.rng("network")
         self.is_stream = options.transport == "stream"
         self.counts: dict[str, int] = {}
+        self.sent_count = 0
+        """Messages that nodes sent each other, lost ones too."""
         self._base = Disturbance(
             loss=options.loss, duplicate=options.duplicate, reorder=options.reorder, corrupt=options.corrupt
         )
