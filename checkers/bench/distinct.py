@@ -145,25 +145,25 @@ def _results(
 
 def _missed_write(events: list[_Event], middle: int, *, is_log: bool) -> int:
     """A write that somebody misses, if possible in the second half: a read that was called after the write had returned
-    shows the value before it. In a log any later read does. A register's next value hides the write, so the read must be
+    shows the value before it. In a log any later read of its key does. A register's next value hides the write, so the read must be
     the next to take effect, and the write before must have returned when this one was called.
     """
     returned: set[int] = set()
     last_before: dict[int, int] = {}
-    latest, is_later, found = -1, is_log, -1
-    for _, what, i, (_, f, _, _, is_crashed) in events:
+    latest, latest_key, is_later, found = -1, None, is_log, -1
+    for _, what, i, (_, f, key, _, is_crashed) in events:
         if what == 2 and not is_crashed:
             returned.add(i)
         elif what == 0 and latest in returned:
             last_before[i] = latest
         elif what == 1 and f in ("read", "get"):
-            if is_later and not is_crashed and last_before.get(i, -2) == latest:
+            if is_later and not is_crashed and key == latest_key and last_before.get(i, -2) == latest:
                 if latest >= middle:
                     return latest
                 found = latest
         elif what == 1:
             is_later = f != "cas" and not is_crashed and (is_log or last_before.get(i, -2) == latest)
-            latest = i
+            latest, latest_key = i, key
     if found < 0:
         raise ValueError("no read certainly misses a write")
     return found
