@@ -99,6 +99,30 @@ def test_raft_keeps_all_of_it(claim: str) -> None:
     assert result.validity is Validity.VALID, result.reason
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_no_id_is_given_out_twice(mode: str) -> None:
+    result = sweep.run_seed(of(1, mode, workload="unique-ids"))
+    assert result.validity is Validity.VALID, result.reason
+
+
+def test_ids_that_were_not_durable_are_given_out_again() -> None:
+    runs = (
+        sweep.run_seed(
+            of(
+                seed,
+                workload="unique-ids",
+                nemesis=("kill", "disk:slow"),
+                rate_hz=400.0,
+                bugs=("acknowledged-before-durable",),
+            )
+        )
+        for seed in range(1, 9)
+    )
+    found = [result.reason for result in runs if result.validity is Validity.INVALID]
+    assert found
+    assert all("unique-ids: " in reason for reason in found)
+
+
 def test_every_bug_has_a_seed() -> None:
     assert {planted.bug for planted in PLANTED} == BUGS.keys()
 

@@ -32,9 +32,10 @@ WORKLOADS = ("register", "append", "counter", "set", "queue", "stack", "priority
 MACHINES = ("append", "counter", "set", "queue", "stack", "priority-queue", "lock", "consensus", "bank")
 """A workload of each machine."""
 OF_OTHER_MODELS = ("txn-append", "txn-register", "shared-registers", "shared-counters", "shared-sets")
+OF_GOSSIP = ("unique-ids",)
 OF_ONE_ANOMALY = ("long-fork", "write-skew", "causal-reverse", "dirty-reads", "monotonic")
 """Workloads of transactions, and of systems that promise less than Raft; they ask for machines that others ask for too.
-Those of one anomaly are run in test_isolation_workloads.py."""
+Those of one anomaly are run in test_isolation_workloads.py, those of gossip alone in test_gossip_runs.py."""
 
 FOUND_BY = {
     ("append", "stale-read"): 1,
@@ -62,7 +63,7 @@ def run(spec: RunSpec) -> Result:
 
 def test_each_workload_has_its_machine_and_each_machine_its_workload() -> None:
     assert {workloads.find(name).interface for name in WORKLOADS} == machine_registry.BUILT_IN.keys()
-    assert {*WORKLOADS, *OF_OTHER_MODELS, *OF_ONE_ANOMALY} == workloads.BUILT_IN.keys()
+    assert {*WORKLOADS, *OF_OTHER_MODELS, *OF_ONE_ANOMALY, *OF_GOSSIP} == workloads.BUILT_IN.keys()
 
 
 @pytest.mark.parametrize("workload", [*WORKLOADS, *OF_OTHER_MODELS])

@@ -29,6 +29,7 @@ BUILT_IN = {
     "shared-registers": "harness.workloads.shared:SharedRegisters",
     "shared-counters": "harness.workloads.shared:SharedCounters",
     "shared-sets": "harness.workloads.shared:SharedSets",
+    "unique-ids": "harness.workloads.ids:UniqueIds",
 }
 
 

@@ -53,6 +53,7 @@ from targets.gossip.messages import (
     Checkpoint,
     Collected,
     Difference,
+    IdRequest,
     Joined,
     KeyState,
     Rumor,
@@ -186,6 +187,8 @@ class Gossip:
             return [Reply(request_id, self._answer(result=result_of(body, self.states.get(body.key))))]
         self.clock.observe(body.latest)
         dot = (self.node, self.seen.vector.get(self.node, 0) + 1)
+        if isinstance(body, IdRequest):
+            return self._generate(request_id, dot)
         stamp = self._stamp(now_ns)
         delta = delta_of(body, self.states.get(body.key), (stamp, self.node), dot, self.options)
         if isinstance(delta, Refusal):
@@ -207,6 +210,14 @@ class Gossip:
         if planted.ACKNOWLEDGED_BEFORE_DURABLE in self.bugs:
             return [reply, *persist, *told]
         return [*persist, reply, *told]
+
+    def _generate(self, request_id: int, dot: Dot) -> list[Effect]:
+        """A dot is given to one update only, so it serves as an id. The others hear of it by anti-entropy."""
+        own = Context({}, (dot,))
+        self._join((), own, Context(), self.clock.latest)
+        persist = self._record(Joined((), own, Context(), self.clock.latest))
+        reply = Reply(request_id, self._answer(result=f"{dot[0]}-{dot[1]}"))
+        return [reply, *persist] if planted.ACKNOWLEDGED_BEFORE_DURABLE in self.bugs else [*persist, reply]
 
     def _stamp(self, now_ns: int) -> int:
         if planted.LWW_WITHOUT_TIE_BREAK in self.bugs:

@@ -61,8 +61,14 @@ class SetRequest(Asked, frozen=True, kw_only=True):
             raise ValueError(f"value: {self.f} takes an element, a text or an integer")
 
 
+class IdRequest(Asked, frozen=True, kw_only=True):
+    """Interface `ids`: `generate` returns an id that nobody else ever gets."""
+
+    f: Literal["generate"]
+
+
 Request = StoreRequest | CounterRequest | SetRequest
-REQUESTS: dict[str, Any] = {"kv": StoreRequest, "counter": CounterRequest, "set": SetRequest}
+REQUESTS: dict[str, Any] = {"kv": StoreRequest, "counter": CounterRequest, "set": SetRequest, "ids": IdRequest}
 """Interface -> the type of its requests."""
 
 

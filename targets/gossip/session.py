@@ -12,6 +12,8 @@ from targets.gossip.messages import REQUESTS, Answer
 from targets.session import Ask, Call, NoReply, Outcome
 
 READS = frozenset({"read", "contains"})
+ANSWERED = READS | {"generate"}
+"""Operations that return something."""
 
 
 class GossipSession:
@@ -37,7 +39,7 @@ class GossipSession:
     def _ask(self) -> Ask:
         call = self._call
         fields = {"f": call.f, "key": call.key, "context": self._context, "via": self._via, "latest": self._latest}
-        if call.value is not None and call.f not in ("read", "delete"):
+        if call.value is not None and call.f not in ("read", "delete", "generate"):
             fields["value"] = call.value
         return Ask(msgspec.convert(fields, self._type), self._asked)
 
@@ -57,7 +59,7 @@ class GossipSession:
         if reply.status == "refused":
             return Outcome("fail", call.value, reply.reason, is_refused=True)
         self._context, self._latest, self._via = reply.context, reply.latest, reply.node
-        return Outcome("ok", reply.result if call.f in READS else call.value)
+        return Outcome("ok", reply.result if call.f in ANSWERED else call.value)
 
     def _elsewhere(self, error: str | list[str]) -> Ask | Outcome:
         """The next node; the op has certainly not happened when none is left."""

@@ -94,6 +94,8 @@ class GossipTarget(SystemDefaults):
         """Registers of mode causal are causally consistent, and those of mode session keep the session guarantees; the other
         types, and multi-value registers, are checked for what all modes promise. Of mode quorum: docs/eventual.md."""
         assert isinstance(options, GossipOptions)
+        if interface == "ids":
+            return "unique"
         if options.mode == "quorum" and options.quorums_meet:
             return "causal+" if options.read_repair == "before-answer" else "quorum"
         if interface == "kv" and options.register == "multi-value":
