@@ -157,7 +157,8 @@ class Disks(Protocol):
 
         A node that is left out of the answer was not damaged. lose-unsynced, torn-write, bitflip, truncate and wipe are
         asked of nodes whose process is dead; full and slow of running ones, and they last until `heal`.
-        Parameters: slow: delay_ms added to each sync; bitflip: bits; truncate: bytes off the end; the others none.
+        Parameters: slow: delay_ms added to each sync; bitflip: bits; truncate: bytes off the end; wipe: perhaps rejoins, 1 where
+        the node is to come back as a new member; the others none.
         """
         ...
 
@@ -168,6 +169,49 @@ class Disks(Protocol):
     def measure(self) -> Mapping[str, object]:
         """JSON-like evidence of the damage that lasts, read back now. The key "in_force" is required: kind -> list of
         nodes, only kinds in force (full, slow)."""
+        ...
+
+
+class MembersView(Protocol):
+    """Who belongs to the cluster, as its leader sees it. is_settled: no change is under way. behind: the members that do not
+    answer, or lack much of what is committed."""
+
+    @property
+    def leader(self) -> NodeId: ...
+
+    @property
+    def voters(self) -> Sequence[NodeId]: ...
+
+    @property
+    def learners(self) -> Sequence[NodeId]: ...
+
+    @property
+    def is_settled(self) -> bool: ...
+
+    @property
+    def behind(self) -> Sequence[NodeId]: ...
+
+
+class ChangeResult(msgspec.Struct, frozen=True):
+    """How a change of the membership ended. why: where it was not done, or nobody knows."""
+
+    is_done: bool
+    why: str
+
+
+class Members(Protocol):
+    """Who belongs to the cluster, where the target can change that while it runs."""
+
+    def view(self) -> MembersView | None:
+        """Asked of the nodes now; None when nobody leads."""
+        ...
+
+    def change(self, changes: Sequence[tuple[str, NodeId]]) -> Sequence[ChangeResult]:
+        """Ask the leader for these changes ("add-node", "remove-node", of a node), all at once; return how each ended."""
+        ...
+
+    def wait(self, seconds: float, /) -> None:
+        """Return after so many seconds of the run."""
         ...
 
 
@@ -195,6 +239,9 @@ class Cluster(Protocol):
 
     @property
     def disks(self) -> Disks | None: ...
+
+    @property
+    def members(self) -> Members | None: ...
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the live system; None when no one does or no one answers."""

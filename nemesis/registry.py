@@ -1,7 +1,7 @@
 """Finds the families of faults that a command line names, and says whether a cluster and a target's fault model allow them.
 
     partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder late
-    corrupt rate disk[:kind]
+    corrupt rate disk[:kind] membership[:shape]
 
 and whatever the entry point group `themis.faults` adds, or `package.module:Family` names (nemesis.outside loads them).
 """
@@ -20,6 +20,7 @@ from nemesis.family import CAPABILITIES, Entry, Family
 from nemesis.faults.clock import ClockFamily
 from nemesis.faults.disk import DiskFamily
 from nemesis.faults.kill import KillFamily
+from nemesis.faults.membership import MembershipFamily
 from nemesis.faults.packets import KINDS, PacketFamily
 from nemesis.faults.partition import PartitionFamily
 from nemesis.faults.pause import PauseFamily
@@ -38,6 +39,7 @@ BUILT_IN: tuple[Family, ...] = (
     *(PacketFamily(kind) for kind in KINDS),
     PartitionFamily(),
     ClockFamily(),
+    MembershipFamily(),  # Last: members come back only where the network and the processes are whole.
 )
 
 
@@ -173,7 +175,7 @@ class Offer(msgspec.Struct, frozen=True):
     def of(cls, cluster: Cluster) -> Offer:
         """What this cluster has."""
         return cls(
-            capabilities=frozenset(name for name in CAPABILITIES if getattr(cluster, name) is not None),
+            capabilities=frozenset(name for name in CAPABILITIES if getattr(cluster, name, None) is not None),
             packet_kinds=frozenset() if cluster.packets is None else frozenset(cluster.packets.kinds),
             disk_kinds=frozenset() if cluster.disks is None else frozenset(cluster.disks.kinds),
         )

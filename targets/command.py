@@ -16,6 +16,8 @@ def node_argv(
     argv = [place.python, "-m", "targets.node", "--target", target, "--id", place.node]
     argv += ["--listen", str(place.listen[CORE_PORT]), "--data-dir", place.data_dir, "--log-dir", place.log_dir]
     argv += ["--seed", place.seed, "--interface", interface]
+    if place.is_rejoining:
+        argv.append("--rejoin")
     for peer, ports in place.peers.items():
         argv += ["--peer", f"{peer}={ports[CORE_PORT]}"]
     defaults = msgspec.to_builtins(type(options)())

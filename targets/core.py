@@ -47,12 +47,16 @@ class Started(msgspec.Struct, frozen=True, gc=False):
     """The node begins, or begins again after a crash: always the first event, exactly once for each core object.
 
     records: what the disk holds, in the order it was persisted.
+    is_rejoining: the cluster has existed before, and this node's data was lost: it must not pass for a member that remembers what
+    it
+        promised. True for every start after a wipe; it says something only where `records` is empty.
     damage: in words, what the driver saw to be wrong with the disk beyond a torn last record (a checksum that does not match
         in the middle, a file that is gone); None when the disk is sound. The records before the damage are in `records`.
     """
 
     records: tuple[Record, ...] = ()
     damage: str | None = None
+    is_rejoining: bool = False
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):

@@ -99,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True):
     bugs: frozenset[str]
     seed: str
     interface: str
+    is_rejoining: bool = False
+    """Its data was lost: where the disk is empty, it comes back as a new member."""
     secret: str | None = None
     """The run's secret; None: nobody may move its clock, and it has no peers."""
 
@@ -190,7 +192,7 @@ class Node:
             self.journal.write(tracing.Started(self.journal.incarnation, len(recovery.records), recovery.damage))
         if self.messages is not None:
             self.messages.happened("start", f"{len(recovery.records)} records")
-        self.step(Started(recovery.records, recovery.damage))
+        self.step(Started(recovery.records, recovery.damage, self.settings.is_rejoining))
 
     def step(self, event: Event) -> None:
         """Let the core take one event, and perform the effects that it returns."""
@@ -462,6 +464,9 @@ def parse(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--interface", default="kv", help="what clients may ask of it, and their route")
     parser.add_argument("--data-dir", required=True, type=Path, help="holds the write-ahead log")
+    parser.add_argument(
+        "--rejoin", action="store_true", help="the data of this node was lost: come back as a new member of the cluster"
+    )
     parser.add_argument("--log-dir", type=Path, help="gets node.log and trace.jsonl; without it the log goes to stderr")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the target")
     parser.add_argument("--bug", action="append", default=[], metavar="NAME", help="a planted bug of the target")
@@ -485,6 +490,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         bugs=frozenset(given.bug),
         seed=given.seed,
         interface=given.interface,
+        is_rejoining=given.rejoin,
     )
     try:
         shared = secret.taken(os.environ)

@@ -40,7 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     dial each of its ports. Wherever the program names a member (its own advertised address included), it must be given the address
     from `nodes`: faults of the network act on connections to these addresses. config_dir: holds its `files`. data_dir: its own
     empty or recovered directory. python: the interpreter to use there. seed: for the node's own rng. is_wiped: its data was wiped
-    since it ran last.
+    since it ran last. is_rejoining: its data was wiped at any time, so that it must come back as a new member.
     """
 
     node: NodeId
@@ -52,6 +52,7 @@ class Place(msgspec.Struct, frozen=True):
     python: str
     seed: str
     is_wiped: bool = False
+    is_rejoining: bool = False
 
     @property
     def advertised(self) -> Ports:
@@ -239,6 +240,45 @@ class CoreTarget(System, Protocol):
 
     def session(self, interface: str, process: int, topology: Topology) -> Session:
         """A fresh session for this client process."""
+        ...
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """Who belongs to the cluster, as its leader sees it.
+
+    is_settled: no change is under way. behind: the members that do not answer, or lack much of what is committed.
+    """
+
+    leader: NodeId
+    voters: tuple[NodeId, ...]
+    learners: tuple[NodeId, ...]
+    is_settled: bool
+    behind: tuple[NodeId, ...]
+
+
+class ChangeOutcome(msgspec.Struct, frozen=True):
+    """How a request for a change ended. why: where it was not done. leader: whom to ask instead, where the node knows it."""
+
+    is_done: bool
+    why: str
+    leader: NodeId | None = None
+
+
+@runtime_checkable
+class Reconfigurable(Protocol):
+    """A CoreTarget whose members can be changed while it runs, one after another. Faults of the family `membership` need it. A node
+    whose `Started` says that it is rejoining comes back as a new member, and gets its vote when it has caught up."""
+
+    def membership(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Membership | None:
+        """Who belongs to the cluster, by these statuses; None when nobody leads."""
+        ...
+
+    def change(self, name: str, node: NodeId) -> msgspec.Struct:
+        """The client's request for the change "add-node", "add-learner" or "remove-node". Raises ValueError for another name."""
+        ...
+
+    def outcome(self, reply: msgspec.Struct) -> ChangeOutcome:
+        """What the reply to such a request says."""
         ...
 
 

@@ -5,14 +5,14 @@ leader completeness).
 Each sentence is about the events of one node, in the order in which it told them, and so needs no common clock. A core traces a
 commitment behind the records that it put before, and the driver holds it back until they are durable (targets.core, rule 2): an
 entry that a node has told to be committed is on its own disk. A snapshot of another node is told before it is durable, and does
-not count for the last sentence.
+not count for the last sentence. A node that lost its disk and comes back as another member begins anew.
 """
 
 from __future__ import annotations
 
-from checkers.invariants.ledger import Ledger
+from checkers.invariants.ledger import REJOINING, Ledger
 from checkers.invariants.violation import Handler, Violation
-from histories.tracing import Committed, Recovered, Truncated
+from histories.tracing import Committed, Custom, Recovered, Truncated
 
 
 class KeptCommits:
@@ -25,6 +25,7 @@ class KeptCommits:
             Committed: self._on_committed,
             Truncated: self._on_truncated,
             Recovered: self._on_recovered,
+            Custom: self._on_custom,
         }
         self._now: dict[str, int] = {}
         """The commit index of the process that runs now."""
@@ -54,3 +55,8 @@ class KeptCommits:
             return None
         words = f"{node} restarts with a log of {event.last_index} entries, and had committed up to {committed}"
         return Violation(self.name, words, time_ns, (node,), {"index": event.last_index, "committed": committed})
+
+    def _on_custom(self, _time_ns: int, node: str, event: Custom) -> None:
+        if event.name == REJOINING:
+            self._now.pop(node, None)
+            self._before.pop(node, None)

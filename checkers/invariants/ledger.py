@@ -44,7 +44,10 @@ from histories.tracing import (
     Truncated,
 )
 
-__all__ = ["Conflict", "Entry", "Ledger", "NodeView", "in_words", "plain"]
+__all__ = ["REJOINING", "Conflict", "Entry", "Ledger", "NodeView", "in_words", "plain"]
+
+REJOINING = "rejoining"
+"""Custom event of a node whose disk was lost, and which comes back as another member: what it promised before binds it no more."""
 
 
 def in_words(command: Any) -> str:

@@ -10,7 +10,7 @@ from checkers.invariants import registry
 from checkers.invariants.ledger import Ledger
 from checkers.invariants.violation import Handler, Measures, Rule, Violation
 from checkers.verdict import Verdict
-from histories.tracing import CORE_EVENTS, TraceEvent, TraceRecord
+from histories.tracing import CORE_EVENTS, Custom, TraceEvent, TraceRecord
 
 CHECKER = "invariants"
 
@@ -30,10 +30,7 @@ class Observers:
         self.names = tuple(names)
         self.ledger = Ledger(kept_max)
         self._rules: list[Rule] = [registry.find(name)(self.ledger, node_count) for name in names]
-        self._reads = {
-            name: frozenset(rule.handlers) & {*CORE_EVENTS} for name, rule in zip(names, self._rules, strict=True)
-        }
-        """What each rule reads of what the cores themselves say."""
+        self._reads = {name: _judged_by(rule) for name, rule in zip(names, self._rules, strict=True)}
         self._seen: set[type] = set()
         by_type: dict[type, list[Handler]] = {}
         for table in (self.ledger.handlers, *(rule.handlers for rule in self._rules)):
@@ -75,6 +72,13 @@ class Observers:
             reason = f"no node traced an event that {', '.join(blind)} reads"
             return Verdict.unknown(reason, CHECKER, stats=stats)
         return Verdict.valid(CHECKER, evidence=Invariants(self.names), stats=stats)
+
+
+def _judged_by(rule: Rule) -> frozenset[type]:
+    """What the rule reads of what the cores themselves say. A rule that reads more than Custom events, whose names nobody knows
+    here, judges by the others."""
+    kinds = frozenset(rule.handlers) & {*CORE_EVENTS}
+    return kinds - {Custom} or kinds
 
 
 def _ask(handlers: tuple[Handler, ...], time_ns: int, node: str, event: TraceEvent) -> Violation | None:

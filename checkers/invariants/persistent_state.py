@@ -1,5 +1,6 @@
 """After a crash a node still knows what it showed to others: its term, and its vote in that term (Raft figure 2, "updated on
-stable storage before responding to RPCs").
+stable storage before responding to RPCs"). A node that lost its disk and comes back as another member (Custom "rejoining") never
+was the one that showed them.
 
 The simulation tells `Shown` when a node sends its first message after a `Role` or `Voted`. A crash before that may undo both.
 Traces of real nodes have no `Shown`, and the rule is silent there.
@@ -7,9 +8,9 @@ Traces of real nodes have no `Shown`, and the rule is silent there.
 
 from __future__ import annotations
 
-from checkers.invariants.ledger import Ledger
+from checkers.invariants.ledger import REJOINING, Ledger
 from checkers.invariants.violation import Handler, Violation
-from histories.tracing import Role, Shown, Started, Voted
+from histories.tracing import Custom, Role, Shown, Started, Voted
 
 
 class _Memory:
@@ -34,6 +35,7 @@ class PersistentState:
             Voted: self._on_voted,
             Shown: self._on_shown,
             Started: self._on_started,
+            Custom: self._on_custom,
         }
         self._memories: dict[str, _Memory] = {}
 
@@ -82,3 +84,7 @@ class PersistentState:
     def _on_started(self, _time_ns: int, node: str, _event: Started) -> None:
         memory = self._memory(node)
         memory.term, memory.vote = memory.shown_term, memory.shown_vote
+
+    def _on_custom(self, _time_ns: int, node: str, event: Custom) -> None:
+        if event.name == REJOINING:
+            self._memories.pop(node, None)

@@ -120,7 +120,8 @@ def _settings(
     known = target.interfaces
     # Routes of a target's own are there for people: the interface that has them comes first.
     spoken = [each for each in sorted(known) if target.formats(each).clients]
-    chosen = interface or (spoken[0] if spoken else "kv" if "kv" in known else min(known))
+    usual = spoken or sorted(known)
+    chosen = interface or ("kv" if "kv" in usual else usual[0])
     if chosen not in known:
         raise unknown_name(f"interface of {target_name}", chosen, known)
     return Settings(
@@ -227,6 +228,30 @@ cluster.add_command(
         "Cut these nodes off from all others, in both directions; the leader when none is named. "
         "Example: themis cluster partition n1 n2",
         is_required=False,
+    )
+)
+
+cluster.add_command(
+    _on_nodes(
+        "add",
+        "Make this node a member: it learns the log, and votes once it has caught up. A cluster with spare nodes is started with "
+        "`-o voters=3 --nodes 5`. Example: themis cluster add n4",
+        is_required=True,
+    )
+)
+cluster.add_command(
+    _on_nodes(
+        "remove",
+        "End this node's membership; refused, with the reason, where the cluster would lose its quorum. "
+        "Example: themis cluster remove n4",
+        is_required=True,
+    )
+)
+cluster.add_command(
+    _on_nodes(
+        "replace",
+        "Kill this node and start it with an empty disk: it comes back as a new member. Example: themis cluster replace n2",
+        is_required=True,
     )
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -195,3 +196,23 @@ def tell(
     shown = secret.header(shared)
     requests = {node: with_body(post(path, node, shown), encode(body)) for node, body in bodies.items()}
     return {node: _decoded(answer) for node, answer in asyncio.run(_ask_all(addresses, requests, timeout_s)).items()}
+
+
+def put(
+    requests: Mapping[int, tuple[Address, msgspec.Struct]], path: str, reply: Any, timeout_s: float, shared: str
+) -> dict[int, msgspec.Struct]:
+    """POST each request to its address, all at once; the replies, of the type `reply`, that came in time. shared: the run's
+    secret."""
+    shown = secret.header(shared)
+    addresses = {str(number): address for number, (address, _) in requests.items()}
+    bodies = {
+        str(number): with_body(post(path, str(address), shown), encode(body))
+        for number, (address, body) in requests.items()
+    }
+    codec: Codec[Any] = Codec(reply)
+    found = {}
+    for number, answer in asyncio.run(_ask_all(addresses, bodies, timeout_s)).items():
+        if answer is not None and answer.response.status == 200:
+            with suppress(BadBody):
+                found[int(number)] = codec.decode(answer.response.body)
+    return found

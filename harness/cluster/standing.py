@@ -14,7 +14,7 @@ from harness.environments.local.supervisor import reserve
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.run.live_traces import KEPT_BYTES, LiveInvariants
 from harness.run.plan import check_interface
-from nemesis.capabilities import FaultError, Grudge
+from nemesis.capabilities import FaultError, Grudge, Members
 from targets.target import CORE_PORT, CoreTarget
 
 LOOK_S = 0.25
@@ -117,6 +117,12 @@ class Standing:
                     self._environment.cluster.links.heal()
                     self._cut = frozenset()
                     return Answer(said="every link carries messages again")
+                case "add":
+                    return self._change("add-node", _one(command), "is being added, and votes once it has caught up")
+                case "remove":
+                    return self._change("remove-node", _one(command), "is no member of the cluster any more")
+                case "replace":
+                    return self._replace(_one(command))
         except (UsageError, FaultError, HarnessError) as error:
             return Answer(error=str(error))
         return Answer(error=f"{command.verb} is not for a cluster that stands")
@@ -167,6 +173,33 @@ class Standing:
         self._cut = side
         return Answer(said=f"{_in_words(side)} and {_in_words(others)} no longer hear each other")
 
+    def _members(self) -> Members:
+        members = self._environment.cluster.members
+        if members is None:
+            raise UsageError(f"the members of {self.settings.target.name} cannot be changed while it runs")
+        return members
+
+    def _change(self, change: str, node: str, done: str) -> Answer:
+        outcome = self._members().change([(change, node)])[0]
+        if not outcome.is_done:
+            raise UsageError(f"{node}: {outcome.why}")
+        return Answer(said=f"{node} {done}")
+
+    def _replace(self, node: str) -> Answer:
+        """Kill the node, and start it again without its data."""
+        members, cluster = self._members(), self._environment.cluster
+        view = members.view()
+        if view is None:
+            raise UsageError("no node leads: none can be replaced now")
+        if others := [other for other in view.behind if other != node]:
+            raise UsageError(f"{_in_words(others)} is missing or far behind: without {node} too, a quorum may be lost")
+        if not view.is_settled:
+            raise UsageError("a change of the membership is under way; `themis cluster status` shows when it is over")
+        cluster.processes.kill([node])
+        cluster.disks.damage("wipe", [node], {})
+        cluster.processes.start([node])
+        return Answer(said=f"{node} was killed and started without its data; it comes back as a new member")
+
     # --- what is seen -------------------------------------------------------------------------------------------------
 
     def addresses(self) -> Mapping[str, str]:
@@ -200,6 +233,12 @@ def _named(command: Command) -> tuple[str, ...]:
     if not command.nodes:
         raise UsageError(f"{command.verb}: name at least one node")
     return command.nodes
+
+
+def _one(command: Command) -> str:
+    if len(command.nodes) != 1:
+        raise UsageError(f"{command.verb}: name one node; members change one at a time")
+    return command.nodes[0]
 
 
 def _in_words(nodes: Collection[str]) -> str:

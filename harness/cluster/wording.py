@@ -30,7 +30,19 @@ ROUTE_EXAMPLES: Mapping[str, Any] = {
 }
 """The same for routes that are a target's own."""
 
-COLUMNS = ("node", "address", "process", "role", "term", "leader", "log", "commit", "applied", "does not hear")
+COLUMNS = (
+    "node",
+    "address",
+    "process",
+    "role",
+    "member",
+    "term",
+    "leader",
+    "log",
+    "commit",
+    "applied",
+    "does not hear",
+)
 
 
 def curl_lines(interface: str, routes: Sequence[ClientRoute], addresses: Mapping[str, str]) -> list[str]:
@@ -69,6 +81,7 @@ def cells(line: NodeLine) -> tuple[str, ...]:
         line.address,
         state,
         of("role"),
+        _member(line),
         of("term", "ballot"),
         of("leader"),
         of("log_length"),
@@ -76,6 +89,15 @@ def cells(line: NodeLine) -> tuple[str, ...]:
         of("applied_index"),
         " ".join(line.unheard) or "-",
     )
+
+
+def _member(line: NodeLine) -> str:
+    """How the node counts, by its own log."""
+    status = line.status or {}
+    for word, field in (("voter", "voters"), ("joining", "joining"), ("learner", "learners")):
+        if line.node in status.get(field, ()):
+            return word
+    return "no" if "voters" in status else "-"
 
 
 def table(lines: Sequence[NodeLine]) -> Table:

@@ -29,6 +29,7 @@ class Ability(msgspec.Struct, frozen=True):
     needs: Mapping[str, str] = {}
 
 
+MEMBERS = "a target whose members can change, such as raft"
 PROGRAMS = "of programs outside the project: libfaketime"
 STORED = frozenset({"truncate", "bitflip", "wipe"})
 """What can be done to the files of a dead node anywhere."""
@@ -42,11 +43,14 @@ _MACHINES = Ability(
         "duplicate": "root, iptables with TEE, or kernel with sch_netem",
         "full": "-e data_mib=64",
         "clocks": PROGRAMS,
+        "members": MEMBERS,
     },
 )
 ABILITIES: Mapping[str, Ability] = {
-    "sim": Ability(Offer(frozenset(CAPABILITIES), SimPackets.kinds, SimDisks.kinds)),
-    "local": Ability(Offer(frozenset(CAPABILITIES), link_proxies.KINDS, STORED), {"clocks": PROGRAMS}),
+    "sim": Ability(Offer(frozenset(CAPABILITIES), SimPackets.kinds, SimDisks.kinds), {"members": MEMBERS}),
+    "local": Ability(
+        Offer(frozenset(CAPABILITIES), link_proxies.KINDS, STORED), {"clocks": PROGRAMS, "members": MEMBERS}
+    ),
     "netns": _MACHINES,
     "docker": _MACHINES,
     "ssh": Ability(

@@ -63,7 +63,14 @@ LEASES = Scenario(
         time_limit_s=30.0,
     ),
 )
-SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES)
+MEMBERSHIP = Scenario(
+    "membership",
+    "members leave, come back, and are replaced by nodes with an empty disk, while the cluster falls apart again and again",
+    replace(
+        STANDARD, nemesis=("membership", "partition:halves"), interval_s=0.6, fault_share=0.5, time_limit_s=30.0
+    ),
+)
+SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP)
 
 PLANTED = (
     Planted("stale-read", 1, PLAIN),
@@ -84,4 +91,6 @@ PLANTED = (
     Planted("read-before-own-term-commit", 4, WITH_LATE),
     Planted("reuse-index-after-restart", 1, PLAIN),
     Planted("lease-without-drift-bound", 15, LEASES),
+    Planted("membership-two-at-once", 2, MEMBERSHIP),
+    Planted("wiped-voter-votes", 1, MEMBERSHIP),
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
-from nemesis.capabilities import FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
+import msgspec
+
+from nemesis.capabilities import ChangeResult, FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 from nemesis.shapes import Link, all_links, links_of
 
 
@@ -24,6 +26,7 @@ class FakeCluster:
         self.clocks = FakeClocks(self)
         self.packets = FakePackets(self)
         self.disks = FakeDisks(self)
+        self.members = FakeMembers(self)
 
     def now_ns(self) -> int:
         """Each look at the clock is a microsecond later than the one before."""
@@ -47,6 +50,7 @@ class FakeCluster:
             and set(self.clocks.rate.values()) == {1.0}
             and not self.packets.links
             and not self.disks.lasting
+            and self.members.voters == set(self.nodes)
         )
 
 
@@ -222,3 +226,40 @@ class FakeDisks:
 
     def measure(self) -> Mapping[str, object]:
         return {"in_force": {kind: list(nodes) for kind, nodes in self.lasting.items()}}
+
+
+class FakeView(msgspec.Struct, frozen=True):
+    leader: NodeId
+    voters: Sequence[NodeId]
+    learners: Sequence[NodeId]
+    is_settled: bool
+    behind: Sequence[NodeId]
+
+
+class FakeMembers:
+    """Takes one change at a time, as a sound target does: of several at once all but the first are refused."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.voters = set(cluster.nodes)
+        self.behind: list[NodeId] = []
+        self.is_settled = True
+
+    def view(self) -> FakeView | None:
+        leader = self.cluster.leader
+        if leader is None:
+            return None
+        return FakeView(leader, sorted(self.voters), [], self.is_settled, self.behind)
+
+    def change(self, changes: Sequence[tuple[str, NodeId]]) -> list[ChangeResult]:
+        results: list[ChangeResult] = []
+        for name, node in changes:
+            if results or not self.cluster.does("members.change"):
+                results.append(ChangeResult(False, "another change is under way"))
+                continue
+            (self.voters.add if name == "add-node" else self.voters.discard)(node)
+            results.append(ChangeResult(True, ""))
+        return results
+
+    def wait(self, seconds: float) -> None:
+        self.cluster._now_ns += int(seconds * 1e9)

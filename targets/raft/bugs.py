@@ -25,6 +25,8 @@ READ_INDEX_WITHOUT_QUORUM = "read-index-without-quorum"
 READ_BEFORE_OWN_TERM_COMMIT = "read-before-own-term-commit"
 REUSE_INDEX_AFTER_RESTART = "reuse-index-after-restart"
 LEASE_WITHOUT_DRIFT_BOUND = "lease-without-drift-bound"
+MEMBERSHIP_TWO_AT_ONCE = "membership-two-at-once"
+WIPED_VOTER_VOTES = "wiped-voter-votes"
 
 PLANTED = (
     Bug(
@@ -154,5 +156,21 @@ PLANTED = (
         anomaly="A leader whose clock is slow answers reads from a lease after its successor was elected: a read returns a value "
         "that an acknowledged write had replaced.",
         exposed_by=("clock/drift", "partition", "pause"),
+    ),
+    Bug(
+        MEMBERSHIP_TWO_AT_ONCE,
+        summary="A leader begins a change of the membership while the one before it is not committed (thesis §4.1: one server at a "
+        "time, since majorities of configurations that differ by two need not meet).",
+        anomaly="Two leaders commit with majorities that share no member: what one of them had acknowledged is lost "
+        "(leader-completeness, state-machine-safety).",
+        exposed_by=("membership", "partition", "pause", "slow"),
+    ),
+    Bug(
+        WIPED_VOTER_VOTES,
+        summary="A node whose data was lost goes on as the member that it was, and votes (Raft figure 2, persistent state; thesis "
+        "§11.7.2: a server that lost its disk must come back as a new one).",
+        anomaly="It elects a leader that lacks what it had helped to commit, or votes twice in one term (leader-completeness, "
+        "persistent-state, durability).",
+        exposed_by=("membership:replace",),
     ),
 )

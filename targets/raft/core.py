@@ -26,26 +26,29 @@ from targets.core import (
 from targets.machines.machine import Answer, Command, Machine, answer_with
 from targets.raft import bugs as zoo
 from targets.raft import traces
+from targets.raft.configuration import Change
 from targets.raft.elections import Elections
 from targets.raft.installation import Installation
 from targets.raft.member import ELECTION, HEARTBEAT, MS, Effects
+from targets.raft.membership import Membership
 from targets.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
     InstallSnapshot,
     InstallSnapshotReply,
+    Join,
     PreVote,
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
 )
 from targets.raft.options import RaftOptions
-from targets.raft.records import RecordsError, Truncate, replay
+from targets.raft.records import Identity, RecordsError, Truncate, replay
 
 __all__ = ["ELECTION", "HEARTBEAT", "Raft"]
 
 
-class Raft(Elections, Installation):
+class Raft(Elections, Installation, Membership):
     """A member that can be driven: what is common to all rules is in Member."""
 
     def __init__(
@@ -80,6 +83,7 @@ class Raft(Elections, Installation):
             RequestVoteReply: self._on_request_vote_reply,
             PreVote: self._on_pre_vote,
             PreVoteReply: self._on_pre_vote_reply,
+            Join: self._on_join,
         }
 
     def step(self, now_ns: int, event: Event) -> Effects:
@@ -107,13 +111,17 @@ class Raft(Elections, Installation):
             "snapshot_index": 0 if self._state.snapshot is None else self._state.snapshot.last_index,
             "log_length": self._log.last_index,
             "last_log_term": self._log.last_term,
+            "voters": sorted(self._config.voters),
+            "learners": sorted(self._config.learners),
+            "joining": list(self._config.joining),
+            "config_index": self._log.config_index,
             "reads": self._options.reads,
             "bugs": sorted(self._bugs),
         }
 
     def _on_received(self, event: Received, out: Effects) -> None:
         """Route a member's message; a stranger's is dropped."""
-        if event.source in self._others:
+        if event.source in self._nodes:
             self._on_message[type(event.message)](event.source, event.message, out)
 
     # --- start and stop -----------------------------------------------------------------------------------------------
@@ -130,10 +138,14 @@ class Raft(Elections, Installation):
             out.append(Halt(f"the disk is damaged: {event.damage}"))
             return
         try:
-            state, snapshot, self._log = replay(event.records)
+            state, snapshot, self._log, self._identity = replay(event.records)
         except RecordsError as error:
             out.append(Halt(f"the disk is damaged: {error}"))
             return
+        if event.is_rejoining and not event.records and zoo.WIPED_VOTER_VOTES not in self._bugs:
+            self._identity = self._rng.getrandbits(52) + 1
+            out.append(traces.rejoining(self._identity))
+            self._persist(Identity(self._identity), out)
         self._term, self._voted_for = state.term, state.voted_for
         if snapshot is not None:
             self._state.restore(snapshot)
@@ -141,6 +153,8 @@ class Raft(Elections, Installation):
         if zoo.REUSE_INDEX_AFTER_RESTART in self._bugs and self._log.last_index > self._log.base_index:
             out.append(Persist(Truncate(self._log.last_index)))
             self._log.truncate(self._log.last_index)
+        if self._identity or self._log.config is not None or len(self._config.voters) < len(self._nodes):
+            self._take_config(out)
         out.append(traces.role("follower", self._term))
         # A crash may have come between a trace and its record: say what the log really holds.
         out.append(traces.recovered(self._log))
@@ -161,6 +175,8 @@ class Raft(Elections, Installation):
             if leadership is not None:
                 leadership.send_heartbeats(self._commit_index, out)
                 out.append(SetTimer(HEARTBEAT, self._options.heartbeat_ms * MS))
+                if self._config.joining:
+                    self._promote(leadership, out)
         elif leadership is not None:
             self._check_quorum(leadership, out)
         else:
@@ -181,6 +197,8 @@ class Raft(Elections, Installation):
             if leadership.begin_read(request_id, command, self._commit_index):
                 leadership.replicate(self._commit_index, out)
             self._answer_reads(leadership, out)
+        elif isinstance(command, Change):
+            self._change(leadership, request_id, command, out)
         elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:
             self._append_own(leadership, command, out)
             out.append(

@@ -8,7 +8,7 @@ from targets.raft import traces
 from targets.raft.leadership import Leadership
 from targets.raft.lease import Lease
 from targets.raft.member import ELECTION, HEARTBEAT, MS, Effects
-from targets.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
+from targets.raft.messages import Join, PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from targets.raft.replication import Replication
 
 
@@ -25,7 +25,11 @@ class Elections(Replication):
             return
         self._leader = None
         self._state.give_up_writes(out)  # No leader is in reach to tell how they end.
-        if self._options.pre_vote and self._others:
+        if self._identity:  # It lost its data once: perhaps nobody counts on it any more.
+            out.extend([Send(other, Join(self._node, self._identity)) for other in sorted(self._nodes - {self._node})])
+        if not self._is_voter:
+            self._await_leader(out)
+        elif self._options.pre_vote and self._majority > 1:
             self._begin_pre_vote(out)
         else:
             self._begin_election(out)
@@ -44,8 +48,9 @@ class Elections(Replication):
         if self._role != "pre-candidate":
             self._set_role("pre-candidate", out)
         self._votes = {self._node}
-        message = PreVote(self._term + 1, self._node, self._log.last_index, self._log.last_term)
-        out.extend([Send(other, message) for other in self._others])
+        last_index, last_term = self._log.last_index, self._log.last_term
+        for other, identity in self._other_voters:
+            out.append(Send(other, PreVote(self._term + 1, self._node, last_index, last_term, identity)))
         self._await_leader(out)
 
     def _on_pre_vote_reply(self, source: NodeId, reply: PreVoteReply, out: Effects) -> None:
@@ -64,8 +69,9 @@ class Elections(Replication):
         self._set_role("candidate", out)
         self._votes = {self._node}
         self._vote(self._node, out)
-        message = RequestVote(self._term, self._node, self._log.last_index, self._log.last_term)
-        out.extend([Send(other, message) for other in self._others])
+        last_index, last_term = self._log.last_index, self._log.last_term
+        for other, identity in self._other_voters:
+            out.append(Send(other, RequestVote(self._term, self._node, last_index, last_term, identity)))
         self._await_leader(out)
         if self._majority == 1:
             self._become_leader(out)
@@ -87,7 +93,7 @@ class Elections(Replication):
         """
         self._leader = self._node
         self._set_role("leader", out)
-        leadership = Leadership(self._node, self._term, self._log, self._state, self._others, self._options)
+        leadership = Leadership(self._node, self._term, self._log, self._state, self._config, self._options)
         if self._is_read_leased:
             drift = 1.0 if zoo.LEASE_WITHOUT_DRIFT_BOUND in self._bugs else self._options.lease_drift
             leadership.lease = Lease(int(self._options.election_ms_min * MS / drift))
@@ -108,7 +114,9 @@ class Elections(Replication):
 
     def _on_pre_vote(self, source: NodeId, request: PreVote, out: Effects) -> None:
         """Say yes to a request that would get this node's vote, unless it heard from a leader lately (thesis §9.6, §4.2.3)."""
-        has_leader = self._leader == self._node or (self._leader is not None and self._silence.is_short(self._now_ns))
+        if request.receiver != self._identity:
+            return
+        has_leader = self._has_leader()
         if self._is_read_leased:
             has_leader = has_leader or self._silence.is_sworn(self._now_ns)
         may_vote = request.term > self._term or (request.term == self._term and self._voted_for in (None, source))
@@ -118,9 +126,14 @@ class Elections(Replication):
     def _on_request_vote(self, source: NodeId, request: RequestVote, out: Effects) -> None:
         """Grant at most one vote per term, and only to an up-to-date log (Raft §5.2, §5.4.1).
 
-        While a leader may hold a lease, it is as if nobody had asked (thesis §6.4.1, §4.2.3).
+        While a leader may hold a lease, it is as if nobody had asked (thesis §6.4.1, §4.2.3). So it is while a leader is heard,
+        when the candidate is no voter that this node knows of: a node that was removed, and does not know it, must not disturb the
+        others.
         """
-        if self._is_read_leased and self._silence.is_sworn(self._now_ns):
+        if request.receiver != self._identity:
+            return
+        is_stranger = source not in self._config.voters and self._has_leader()
+        if is_stranger or (self._is_read_leased and self._silence.is_sworn(self._now_ns)):
             out.append(Send(source, RequestVoteReply(self._term, False)))
             return
         is_new_term = request.term > self._term
@@ -132,6 +145,10 @@ class Elections(Replication):
         elif is_new_term:
             self._persist_state(out)
         out.append(Send(source, RequestVoteReply(self._term, granted)))
+
+    def _has_leader(self) -> bool:
+        """This node leads, or has heard a leader within the least time-out."""
+        return self._leader == self._node or (self._leader is not None and self._silence.is_short(self._now_ns))
 
     def _is_up_to_date(self, request: PreVote | RequestVote) -> bool:
         """The candidate's log ends with a later term than this node's, or in the same term and is no shorter (Raft §5.4.1)."""

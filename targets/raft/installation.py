@@ -45,7 +45,9 @@ class Installation(Member):
         log = self._log
         first = snapshot.last_index + 1
         entries = log.entries_from(first, log.last_index + 1 - first)
-        self._persist(Checkpoint(self._term, self._voted_for, snapshot, entries), out, is_checkpoint=True)
+        self._persist(
+            Checkpoint(self._term, self._voted_for, snapshot, entries, self._identity), out, is_checkpoint=True
+        )
 
     def _on_install_snapshot(self, source: NodeId, request: InstallSnapshot, out: Effects) -> None:
         """Take a chunk of the leader's snapshot; with the last one, the snapshot takes the place of log and state (Raft figure 13).
@@ -53,6 +55,8 @@ class Installation(Member):
         A log that holds the snapshot's last entry holds all of it, and keeps what follows (figure 13, rule 6).
         """
         term, sequence, index, log = request.term, request.sequence, request.last_index, self._log
+        if request.receiver != self._identity:
+            return
         if term < self._term:
             out.append(Send(source, InstallSnapshotReply(self._term, 0)))
             return
@@ -70,8 +74,10 @@ class Installation(Member):
             return
         self._state.restore(snapshot)
         self._state.give_up_writes(out)  # Their entries are in the snapshot, or nowhere.
-        self._log = Log(index, snapshot.last_term)
+        self._log = Log(index, snapshot.last_term, snapshot.config)
         self._commit_index = index
         out.append(traces.installed(snapshot))
+        if self._log.config is not self._seen_config:
+            self._take_config(out)
         self._persist_snapshot(snapshot, out)
         out.append(Send(source, InstallSnapshotReply(term, sequence, index, received, index)))

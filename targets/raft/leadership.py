@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from targets.core import Effect, NodeId, Send
 from targets.machines.machine import Command
+from targets.raft.configuration import Configuration
 from targets.raft.lease import Lease
 from targets.raft.log import Log
 from targets.raft.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
@@ -14,6 +13,9 @@ from targets.raft.progress import Progress
 from targets.raft.quorum import reached_by_majority
 from targets.raft.state_machine import StateMachine
 from targets.raft.waiting import Reads
+
+CAUGHT_UP_ENTRIES = 64
+"""A learner that lacks no more than this gets it within a few messages: it may vote."""
 
 
 class Leadership:
@@ -26,6 +28,7 @@ class Leadership:
 
     __slots__ = (
         "_chunk_chars",
+        "_counts_itself",
         "_entries_max",
         "_log",
         "_node",
@@ -33,6 +36,7 @@ class Leadership:
         "_state",
         "_syncing",
         "_term",
+        "_voters",
         "asks_before_reading",
         "durable_index",
         "lease",
@@ -42,7 +46,7 @@ class Leadership:
     )
 
     def __init__(
-        self, node: NodeId, term: int, log: Log, state: StateMachine, others: Iterable[NodeId], options: RaftOptions
+        self, node: NodeId, term: int, log: Log, state: StateMachine, config: Configuration, options: RaftOptions
     ) -> None:
         self._node = node
         self._term = term
@@ -50,8 +54,9 @@ class Leadership:
         self._state = state
         self._entries_max = options.entries_per_message_max
         self._chunk_chars = options.snapshot_chunk_chars
-        self._peers = {other: Progress(other, log.last_index + 1) for other in others}
+        self._peers: dict[NodeId, Progress] = {}
         self.sequence = 0
+        self.configure(config)
         self._syncing: dict[int, int] = {}
         # What was in the log before the election was persisted before the votes were asked for.
         self.durable_index = log.last_index
@@ -59,6 +64,31 @@ class Leadership:
         self.asks_before_reading = True
         self.lease: Lease | None = None
         self.reads = Reads()
+
+    # --- the membership -----------------------------------------------------------------------------------------------
+
+    def configure(self, config: Configuration) -> None:
+        """From now on these nodes get the log, and these voters make a majority. Whoever is new, or is a new member under an old
+        name, begins anew: answers to what the old one was sent do not count for it."""
+        before, self._peers = self._peers, {}
+        seats = {**config.voters, **config.learners}
+        for other in sorted(seats):
+            if other != self._node:
+                peer = before.get(other)
+                if peer is None or peer.identity != seats[other]:
+                    peer = Progress(other, self._log.last_index + 1, seats[other], self.sequence)
+                self._peers[other] = peer
+        self._voters = [peer for other, peer in self._peers.items() if other in config.voters]
+        self._counts_itself = self._node in config.voters
+
+    def answering(self) -> set[NodeId]:
+        """The nodes that gave a sign of life since the last count but one, or are new; the leader itself among them."""
+        return {self._node, *(peer.node for peer in self._peers.values() if peer.is_active or peer.was_active)}
+
+    def has_caught_up(self, node: NodeId) -> bool:
+        """The node lacks so little of the log that it will soon have all of it (thesis §4.2.1)."""
+        peer = self._peers[node]
+        return peer.is_active and peer.match_index > 0 and self._log.last_index - peer.match_index <= CAUGHT_UP_ENTRIES
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -75,7 +105,9 @@ class Leadership:
 
     def follow_up(self, node: NodeId, commit_index: int, out: list[Effect]) -> None:
         """After an answer of `node`, send more when it lacks entries, or when a read needs a later answer of it."""
-        peer = self._peers[node]
+        peer = self._peers.get(node)
+        if peer is None:
+            return
         if not peer.inflight and (peer.next_index <= self._log.last_index or self.reads.newest_after >= peer.sent):
             self._send_entries(peer, commit_index, out)
 
@@ -94,9 +126,11 @@ class Leadership:
             self.lease.sent(sequence)
         prev = next_index - 1
         if prev >= log.base_index:
-            message = AppendEntries(self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence)
+            message = AppendEntries(
+                self._term, self._node, prev, log.term_at(prev), entries, commit_index, sequence, peer.identity
+            )
         else:  # A heartbeat for one that needs the snapshot: it fits any log.
-            message = AppendEntries(self._term, self._node, 0, 0, (), commit_index, sequence)
+            message = AppendEntries(self._term, self._node, 0, 0, (), commit_index, sequence, peer.identity)
         out.append(Send(peer.node, message))
 
     def _send_chunk(self, peer: Progress, out: list[Effect]) -> None:
@@ -121,6 +155,8 @@ class Leadership:
             snapshot.text[offset:end],
             end >= len(snapshot.text),
             peer.sent,
+            peer.identity,
+            snapshot.config,
         )
         out.append(Send(peer.node, message))
 
@@ -128,8 +164,10 @@ class Leadership:
 
     def answered(self, node: NodeId, reply: AppendEntriesReply) -> bool:
         """Advance or back up nextIndex (Raft §5.3), in any order of answers. Returns whether `node` holds more now."""
-        peer = self._peers[node]
+        peer = self._peers.get(node)
         sequence = reply.sequence
+        if peer is None or sequence <= peer.since:
+            return False
         peer.hears(sequence)
         if reply.success:
             # Never beyond the log, but in a term that a planted bug made this node lead twice.
@@ -141,8 +179,10 @@ class Leadership:
 
     def snapshot_answered(self, node: NodeId, reply: InstallSnapshotReply) -> bool:
         """Go on with the snapshot from where `node` is, or with the log behind it. Returns whether `node` holds more now."""
-        peer = self._peers[node]
+        peer = self._peers.get(node)
         sequence = reply.sequence
+        if peer is None or sequence <= peer.since:
+            return False
         peer.hears(sequence)
         if reply.match_index:
             if peer.snapshot is not None and peer.snapshot.last_index <= reply.match_index:
@@ -155,11 +195,10 @@ class Leadership:
         return False
 
     def count_active(self) -> int:
-        """How many members, including the leader, gave a sign of life since the last call."""
-        count = 1
+        """How many voters, including the leader, gave a sign of life since the last call."""
+        count = int(self._counts_itself) + sum(peer.is_active for peer in self._voters)
         for peer in self._peers.values():
-            count += peer.is_active
-            peer.is_active = False
+            peer.was_active, peer.is_active = peer.is_active, False
         return count
 
     def writing(self, index: int, token: int) -> None:
@@ -176,8 +215,9 @@ class Leadership:
 
     def held_by_majority(self) -> int:
         """The highest index that a majority of disks holds."""
-        marks = [peer.match_index for peer in self._peers.values()]
-        marks.append(self.durable_index)
+        marks = [peer.match_index for peer in self._voters]
+        if self._counts_itself:
+            marks.append(self.durable_index)
         return reached_by_majority(marks)
 
     # --- reads --------------------------------------------------------------------------------------------------------
@@ -200,8 +240,9 @@ class Leadership:
 
     def _answered_by_majority(self) -> int:
         """The highest sequence such that a majority has answered that message or later ones."""
-        marks = [peer.acknowledged for peer in self._peers.values()]
-        marks.append(self.sequence + 1)  # The leader's own answer needs no message.
+        marks = [peer.acknowledged for peer in self._voters]
+        if self._counts_itself:
+            marks.append(self.sequence + 1)  # The leader's own answer needs no message.
         return reached_by_majority(marks)
 
     def ready_reads(self, applied_index: int) -> list[tuple[int, Command]]:

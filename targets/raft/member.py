@@ -12,7 +12,8 @@ from typing import Literal
 from targets.core import CancelTimer, Effect, NodeId, Persist, Reply, SetTimer, SyncDone
 from targets.machines.machine import Answer, Machine
 from targets.raft import bugs as zoo
-from targets.raft import traces
+from targets.raft import configuration, traces
+from targets.raft.configuration import Configuration
 from targets.raft.leadership import Leadership
 from targets.raft.log import Log
 from targets.raft.options import RaftOptions
@@ -32,7 +33,8 @@ MS = 1_000_000
 
 
 class Member:
-    """One member of a cluster of fixed membership.
+    """One node of a cluster. It may be a voter, a learner, or none of either: the last configuration in its log says which, also
+    before that is committed (thesis §4.1).
 
     Invariants: commit_index <= log.last_index; the term never falls; the leader of a term never changes.
     """
@@ -51,8 +53,12 @@ class Member:
         self._node = node
         self._options = options
         self._bugs = bugs
-        self._others = tuple(sorted(member for member in members if member != node))
-        self._majority = majority(len(self._others) + 1)
+        self._nodes = frozenset(members)
+        self._rng = rng
+        self._identity = 0
+        self._initial_config = configuration.initial(members, options.voters)
+        self._seen_config: Configuration | None = None
+        self._settle_config(self._initial_config)
 
         # Raft figure 2: persistent state, then volatile state.
         self._term = 0
@@ -73,6 +79,24 @@ class Member:
         self._held_back: list[Persist] = []
         """For the bug no-fsync: what the disk does not know yet."""
         self._is_disk_broken = zoo.VOLATILE_LOG in bugs or zoo.NO_FSYNC in bugs
+
+    # --- the membership -----------------------------------------------------------------------------------------------
+
+    def _settle_config(self, config: Configuration) -> None:
+        self._config = config
+        voters = config.voters
+        self._other_voters = tuple(sorted((node, identity) for node, identity in voters.items() if node != self._node))
+        self._majority = majority(len(voters))
+        self._is_voter = voters.get(self._node) == self._identity
+
+    def _take_config(self, out: Effects) -> None:
+        """The log has another configuration than before: it holds from now on. Called after each change of the log."""
+        log_config = self._seen_config = self._log.config
+        config = self._initial_config if log_config is None else log_config
+        self._settle_config(config)
+        out.append(traces.configured(self._log.config_index, self._log.term_at_config(), config))
+        if self._leadership is not None:
+            self._leadership.configure(config)
 
     # --- the disk -----------------------------------------------------------------------------------------------------
 
@@ -156,6 +180,8 @@ class Member:
             self._commit(index, out)
             if leadership.reads:
                 self._answer_reads(leadership, out)
+            if not self._is_voter and index >= self._log.config_index:
+                self._become_follower(self._term, None, out)  # Its own removal is committed (thesis §4.2.2).
 
     def _commit(self, commit_index: int, out: Effects) -> None:
         """Entries up to `commit_index` are committed; apply them in order (Raft §5.3) and answer the clients that wait for them."""

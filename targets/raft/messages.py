@@ -6,6 +6,9 @@ which rejections are news, and that a response answers a message that was sent a
 something only to the leadership that gave it. So who refuses an old term answers with number 0, which no message has: the asker may
 lead again, in the very term that the refusal names, and number its messages from 1 anew.
 
+`receiver` is ours too: the identity of the member that a request is for (targets/raft/configuration.py). A node that lost its data
+is another member, and does not take what was meant for the one that it was.
+
 The other replies need no such care. A vote, a pre-vote's yes and a match index name the term they were asked in, and a node
 stands and leads at most once in a term. (A late yes to a pre-vote may belong to an earlier round of the same term: it costs at most
 an election.)
@@ -18,16 +21,18 @@ from typing import Generic
 import msgspec
 
 from targets.core import NodeId
+from targets.raft.configuration import Configuration
 from targets.raft.log import C, Entry, Natural
 
 
-class RequestVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class RequestVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The candidate asks for the receiver's vote of `term` (Raft §5.2)."""
 
     term: Natural
     candidate_id: NodeId
     last_log_index: Natural
     last_log_term: Natural
+    receiver: Natural = 0
 
 
 class RequestVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -37,13 +42,14 @@ class RequestVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     vote_granted: bool
 
 
-class PreVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class PreVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Would the receiver vote for me in `term`, which I have not begun? It changes nothing (thesis §9.6)."""
 
     term: Natural
     candidate_id: NodeId
     last_log_index: Natural
     last_log_term: Natural
+    receiver: Natural = 0
 
 
 class PreVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -53,7 +59,7 @@ class PreVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
     vote_granted: bool
 
 
-class AppendEntries(msgspec.Struct, Generic[C], frozen=True, forbid_unknown_fields=True, gc=False):
+class AppendEntries(msgspec.Struct, Generic[C], frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The leader of `term` replicates `entries` behind prev_log_index; without entries, a heartbeat (Raft §5.3)."""
 
     term: Natural
@@ -63,14 +69,15 @@ class AppendEntries(msgspec.Struct, Generic[C], frozen=True, forbid_unknown_fiel
     entries: tuple[Entry[C], ...]
     leader_commit: Natural
     sequence: Natural
+    receiver: Natural = 0
 
 
-class InstallSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class InstallSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The leader of `term` sends one chunk of its snapshot to a follower that lacks entries which the leader's log no longer holds
     (Raft figure 13).
 
     last_index, last_term: of the entry that the snapshot ends with. digest: of the whole text. offset: where `data` stands in the
-    text, in characters. done: it is the last chunk.
+    text, in characters. done: it is the last chunk. config: the configuration at last_index.
     """
 
     term: Natural
@@ -82,6 +89,8 @@ class InstallSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, g
     data: str
     done: bool
     sequence: Natural
+    receiver: Natural = 0
+    config: Configuration | None = None
 
 
 class InstallSnapshotReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -113,3 +122,10 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     match_index: Natural = 0
     conflict_index: Natural = 0
     conflict_term: Natural = 0
+
+
+class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A node that lost its data asks to be taken in under its new identity, in place of the one that it was."""
+
+    node_id: NodeId
+    identity: Natural

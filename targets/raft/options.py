@@ -24,6 +24,7 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pre_vote: ask before beginning a term (thesis §9.6).
     snapshot_entries: the node takes a snapshot after so many entries, or more when its state is large beside them; 0: never.
     snapshot_chunk_chars: how much of a snapshot one message carries.
+    voters: so many nodes vote from the beginning (n1, n2, ...), the others wait to be added; 0: all.
     check_quorum: a leader that a majority leaves unanswered for election_ms_max steps down (thesis §6.2).
     """
 
@@ -37,6 +38,7 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check_quorum: bool = True
     snapshot_entries: int = 1000
     snapshot_chunk_chars: int = 65_536
+    voters: int = 0
 
     def __post_init__(self) -> None:
         if self.heartbeat_ms < 1:
@@ -57,5 +59,7 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"snapshot_chunk_chars is {self.snapshot_chunk_chars}; it must be from 1 to {CHUNK_CHARS_MAX}"
             )
+        if self.voters < 0:
+            raise ValueError(f"voters is {self.voters}; it must be at least 0, which means all nodes")
         if self.entries_per_message_max < 1:
             raise ValueError(f"entries_per_message_max is {self.entries_per_message_max}; it must be at least 1")

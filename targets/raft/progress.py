@@ -16,13 +16,15 @@ class Progress:
     next_since: the leader's sequence when next_index last changed; a rejection of an older message is not news.
     snapshot, snapshot_offset: what it is sent because the log no longer holds what it lacks, and how much of it it has. Both as of
         the answer with the sequence snapshot_since.
-    is_active: it answered since the leader last asked whether it still has a quorum.
+    is_active, was_active: it answered since the leader last asked whether it still has a quorum, and before that.
+    identity: of the member. since: answers up to this sequence are not this member's, but of the one that was there before.
 
     Invariant: 0 <= match_index < next_index (as long as no member loses what it had persisted).
     """
 
     __slots__ = (
         "acknowledged",
+        "identity",
         "inflight",
         "is_active",
         "match_index",
@@ -30,21 +32,26 @@ class Progress:
         "next_since",
         "node",
         "sent",
+        "since",
         "snapshot",
         "snapshot_offset",
         "snapshot_since",
+        "was_active",
     )
 
-    def __init__(self, node: NodeId, next_index: int) -> None:
+    def __init__(self, node: NodeId, next_index: int, identity: int = 0, since: int = 0) -> None:
         """The state at the beginning of a leadership (Raft figure 2, "reinitialized after election")."""
         self.node = node
         self.next_index = next_index
         self.match_index = 0
-        self.sent = 0
+        self.identity = identity
+        self.since = since
+        self.sent = since
         self.acknowledged = 0
         self.inflight = 0
         self.next_since = 0
         self.is_active = True
+        self.was_active = False
         self.snapshot: Snapshot | None = None
         self.snapshot_offset = 0
         self.snapshot_since = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 import msgspec
 
@@ -32,31 +32,55 @@ class Truncate(msgspec.Struct, frozen=True, tag="truncate", forbid_unknown_field
     from_index: int
 
 
-class Checkpoint(msgspec.Struct, Generic[C], frozen=True, tag="checkpoint", forbid_unknown_fields=True, gc=False):
-    """Supersedes every record before it: term, vote, a snapshot, and the entries that follow it in the log."""
+class Checkpoint(
+    msgspec.Struct,
+    Generic[C],
+    frozen=True,
+    tag="checkpoint",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+):
+    """Supersedes every record before it: term, vote, a snapshot, the entries that follow it in the log, and the identity."""
 
     term: int
     voted_for: NodeId | None
     snapshot: Snapshot
     entries: tuple[Entry[C], ...]
+    identity: int = 0
 
 
-RaftRecord = HardState | Append[Any] | Truncate | Checkpoint[Any]
+class Identity(msgspec.Struct, frozen=True, tag="identity", forbid_unknown_fields=True, gc=False):
+    """The node lost its data, and is another member from now on (targets/raft/configuration.py)."""
+
+    identity: int
+
+
+RaftRecord = HardState | Append[Any] | Truncate | Checkpoint[Any] | Identity
+
+
+class Recovered(NamedTuple):
+    """What the records add up to."""
+
+    state: HardState
+    snapshot: Snapshot | None
+    log: Log
+    identity: int
 
 
 def record_type(command_type: Any) -> Any:
     """The union of records whose entries carry commands of this type."""
     append: Any = Append
     checkpoint: Any = Checkpoint
-    return HardState | append[command_type] | Truncate | checkpoint[command_type]
+    return HardState | append[command_type] | Truncate | checkpoint[command_type] | Identity
 
 
 class RecordsError(ValueError):
     """The records cannot have been written by this core in this order; the message says which and why."""
 
 
-def replay(records: Sequence[Record]) -> tuple[HardState, Snapshot | None, Log]:
-    """The state that the records add up to; term 0, no vote, no snapshot and an empty log when there are none.
+def replay(records: Sequence[Record]) -> Recovered:
+    """The state that the records add up to; term 0, no vote, no snapshot, an empty log and identity 0 when there are none.
 
     Raises RecordsError when a record does not fit those before it: the disk is not what this node wrote.
     """
@@ -64,6 +88,7 @@ def replay(records: Sequence[Record]) -> tuple[HardState, Snapshot | None, Log]:
     snapshot: Snapshot | None = None
     base_index = 0
     kept: list[Entry[Any]] = []
+    identity = 0
     # Every restart reads every record, and nearly all of them are of the first kind.
     for position, record in enumerate(records):
         if record.__class__ is Append or isinstance(record, Append):
@@ -90,9 +115,12 @@ def replay(records: Sequence[Record]) -> tuple[HardState, Snapshot | None, Log]:
                 raise RecordsError(f"record {position}: term {record.term} after term {state.term}")
             state, snapshot = HardState(record.term, record.voted_for), record.snapshot
             base_index, kept = snapshot.last_index, list(record.entries)
+            identity = record.identity
+        elif isinstance(record, Identity):
+            identity = record.identity
         else:
             raise RecordsError(f"record {position}: {type(record).__name__} is no record of Raft")
-    log = Log() if snapshot is None else Log(snapshot.last_index, snapshot.last_term)
+    log = Log() if snapshot is None else Log(snapshot.last_index, snapshot.last_term, snapshot.config)
     if kept:
         log.append(kept)
-    return state, snapshot, log
+    return Recovered(state, snapshot, log, identity)

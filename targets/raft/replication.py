@@ -8,6 +8,7 @@ from targets.core import NodeId, Send
 from targets.machines.machine import Command
 from targets.raft import bugs as zoo
 from targets.raft import traces
+from targets.raft.configuration import Configuration
 from targets.raft.leadership import Leadership
 from targets.raft.log import Entry
 from targets.raft.member import Effects, Member
@@ -20,15 +21,19 @@ class Replication(Member):
 
     # --- the leader ---------------------------------------------------------------------------------------------------
 
-    def _append_own(self, leadership: Leadership, command: Command | None, out: Effects) -> None:
+    def _append_own(
+        self, leadership: Leadership, command: Command | None, out: Effects, config: Configuration | None = None
+    ) -> None:
         """Append to the leader's own log, send the entry, and write it to disk while it travels (thesis §10.2.1).
 
         The leader's own copy counts when SyncDone tells that it is durable.
         """
-        entries = (Entry(self._term, command),)
+        entries = (Entry(self._term, command, config),)
         self._log.append(entries)
         index = self._log.last_index
         out.extend(traces.appends(index, entries))
+        if config is not None:
+            self._take_config(out)
         leadership.replicate(self._commit_index, out)
         self._token += 1
         leadership.writing(index, self._token)
@@ -67,6 +72,8 @@ class Replication(Member):
     def _on_append_entries(self, source: NodeId, request: AppendEntries[Any], out: Effects) -> None:
         """Follow a leader whose term is not old; refuse what does not fit its log; store the rest (Raft figure 2)."""
         term, sequence = request.term, request.sequence
+        if request.receiver != self._identity:
+            return
         if term < self._term and zoo.IGNORE_TERM_IN_APPEND not in self._bugs:
             number = sequence if zoo.STALE_APPEND_REPLY_COUNTED in self._bugs else 0
             out.append(Send(source, AppendEntriesReply(self._term, False, number)))
@@ -124,6 +131,8 @@ class Replication(Member):
             self._truncate(index, out)
         log.append(news)
         out.extend(traces.appends(index, news))
+        if log.config is not self._seen_config:
+            self._take_config(out)
         self._persist(Append(index, news), out)
         if zoo.APPLY_BEFORE_COMMIT in self._bugs:
             self._state.advance(log, log.last_index, out)
@@ -135,4 +144,6 @@ class Replication(Member):
         # Never lowered, but by a planted bug or a member that lost what it had promised to keep.
         self._commit_index = min(self._commit_index, log.last_index)
         out.append(traces.truncate(index))
+        if log.config is not self._seen_config:
+            self._take_config(out)
         self._persist(Truncate(index), out)

@@ -13,6 +13,7 @@ import msgspec
 
 from targets.core import NodeId
 from targets.machines.machine import Machine
+from targets.raft.configuration import Configuration
 from targets.raft.messages import InstallSnapshot
 
 STATE_CHARS_PER_ENTRY = 64
@@ -22,12 +23,14 @@ until there are more entries (thesis §5.1.2), so that the cost of all snapshots
 NEVER = 2**62
 
 
-class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The machine's state after the entry at `last_index`, of `last_term`, as JSON in `text`."""
+class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The machine's state after the entry at `last_index`, of `last_term`, as JSON in `text`, and the configuration there (None:
+    still that with which the cluster began)."""
 
     last_index: int
     last_term: int
     text: str
+    config: Configuration | None = None
 
     @property
     def digest(self) -> int:
@@ -39,9 +42,9 @@ class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
         return msgspec.json.decode(self.text)
 
 
-def take(machine: Machine, last_index: int, last_term: int) -> Snapshot:
+def take(machine: Machine, last_index: int, last_term: int, config: Configuration | None) -> Snapshot:
     """The snapshot of this state."""
-    return Snapshot(last_index, last_term, msgspec.json.encode(machine.snapshot()).decode())
+    return Snapshot(last_index, last_term, msgspec.json.encode(machine.snapshot()).decode(), config)
 
 
 def restored(snapshot: Snapshot, new_machine: Callable[[], Machine]) -> Machine:
@@ -96,7 +99,7 @@ class Incoming:
             self._chunks.append(chunk.data)
             self.received += len(chunk.data)
             if chunk.done:
-                snapshot = Snapshot(self._last_index, self._last_term, "".join(self._chunks))
+                snapshot = Snapshot(self._last_index, self._last_term, "".join(self._chunks), chunk.config)
                 is_sound = snapshot.digest == self._digest
                 self.clear()
                 return (len(snapshot.text), snapshot) if is_sound else (0, None)

@@ -83,7 +83,7 @@ class StateMachine:
         index = self.applied_index
         if self.snapshot is not None:
             self.kept_index = self.snapshot.last_index
-        self.snapshot = snapshots.take(self.machine, index, log.term_at(index))
+        self.snapshot = snapshots.take(self.machine, index, log.term_at(index), log.config_at(index))
         self._due_index = snapshots.due_index(self.snapshot, self._snapshot_entries)
         self.is_unsaved = True
 

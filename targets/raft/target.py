@@ -13,14 +13,17 @@ from targets.command import node_argv
 from targets.core import NodeId
 from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
-from targets.machines.machine import answer_type
+from targets.machines.machine import Answer, answer_type
+from targets.raft import client_routes
 from targets.raft.bugs import PLANTED
+from targets.raft.configuration import AddLearner, AddNode, MemberChange, RemoveNode
 from targets.raft.core import Raft
 from targets.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
     InstallSnapshot,
     InstallSnapshotReply,
+    Join,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -29,11 +32,25 @@ from targets.raft.messages import (
 from targets.raft.options import RaftOptions
 from targets.raft.records import record_type
 from targets.session import Session
-from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
+from targets.target import (
+    Bug,
+    ChangeOutcome,
+    FaultModel,
+    Formats,
+    Membership,
+    Place,
+    Route,
+    SystemDefaults,
+)
 from targets.topology import Topology
+
+SURVIVES = CRASHES_AND_NETWORK.survives | {"membership"}
 
 DRIFT_PLANNED = 4.0
 """The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""
+
+BEHIND_MAX = 200
+"""A node that lacks so many committed entries or fewer is in reach, and only a little late."""
 
 BUGS = {bug.name: bug for bug in PLANTED}
 
@@ -45,7 +62,7 @@ class RaftTarget(SystemDefaults):
     summary = "Raft: a replicated state machine with one leader at a time"
     option_type: type[msgspec.Struct] = RaftOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = CRASHES_AND_NETWORK
+    fault_model = FaultModel(survives=SURVIVES, down_nodes_max=1.0)
     """Safe under any crashes and any network as long as what was synced is kept; serves while a majority is up and connected.
     A voter that lost what it had synced may vote twice, which is outside the model."""
 
@@ -55,7 +72,7 @@ class RaftTarget(SystemDefaults):
         if options.reads != "lease":
             return self.fault_model
         drift = {"clock/drift"} if options.lease_drift >= DRIFT_PLANNED else set()
-        return FaultModel(survives=CRASHES_AND_NETWORK.survives - {"clock"} | drift, down_nodes_max=1.0)
+        return FaultModel(survives=SURVIVES - {"clock"} | drift, down_nodes_max=1.0)
 
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
         """Timers from a fast network's to a slow one's; single entries and long batches; snapshots never, seldom, all the time
@@ -94,6 +111,8 @@ class RaftTarget(SystemDefaults):
         unknown = sorted(bugs - BUGS.keys())
         if unknown:
             raise ValueError(f"raft has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
+        if options.voters > len(members):
+            raise ValueError(f"voters is {options.voters}, and there are {len(members)} nodes")
         return Raft(node, members, options, bugs, rng, machine_registry.find(interface))
 
     def formats(self, interface: str) -> Formats:
@@ -101,7 +120,7 @@ class RaftTarget(SystemDefaults):
         machine = machine_registry.find(interface)
         append_entries: Any = AppendEntries
         return Formats(
-            request=machine.command_type,
+            request=machine.command_type | MemberChange,
             reply=answer_type(machine),
             record=record_type(machine.command_type),
             routes=(
@@ -111,7 +130,9 @@ class RaftTarget(SystemDefaults):
                     "/raft/append_entries", append_entries[machine.command_type], AppendEntriesReply, sender="leader_id"
                 ),
                 Route("/raft/install_snapshot", InstallSnapshot, InstallSnapshotReply, sender="leader_id"),
+                Route("/raft/join", Join, sender="node_id"),
             ),
+            clients=client_routes.ROUTES,
         )
 
     def session(self, interface: str, process: int, topology: Topology) -> Session:
@@ -146,8 +167,41 @@ class RaftTarget(SystemDefaults):
     durable_before_send = frozenset({"role", "voted"})
 
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
-        """All nodes know the same entries to be committed."""
-        return len({status["commit_index"] for status in statuses.values()}) <= 1
+        """All that belong to the cluster, as the leader sees it, know the same entries to be committed, and nobody is joining."""
+        leader = self.primary(statuses)
+        if leader is None:
+            return len({status["commit_index"] for status in statuses.values()}) <= 1
+        members = {*statuses[leader]["voters"], *statuses[leader]["learners"]}
+        indexes = {status["commit_index"] for node, status in statuses.items() if node in members}
+        return len(indexes) <= 1 and not statuses[leader]["joining"]
+
+    # --- the membership, as targets.target.Reconfigurable says --------------------------------------------------------
+
+    def membership(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Membership | None:
+        """As the leader of the highest term sees it; None when nobody leads."""
+        leader = self.primary(statuses)
+        if leader is None:
+            return None
+        status = statuses[leader]
+        is_settled = not status["joining"] and status["config_index"] <= status["commit_index"]
+        behind = [
+            node
+            for node in (*status["voters"], *status["learners"])
+            if node not in statuses or statuses[node]["commit_index"] + BEHIND_MAX < status["commit_index"]
+        ]
+        return Membership(leader, tuple(status["voters"]), tuple(status["learners"]), is_settled, tuple(sorted(behind)))
+
+    def change(self, name: str, node: NodeId) -> msgspec.Struct:
+        """The request for this change. Raises ValueError for one that there is not."""
+        for kind in (AddNode, AddLearner, RemoveNode):
+            if kind.__struct_config__.tag == name:
+                return kind(value=node)
+        raise ValueError(f"raft has no change {name!r}")
+
+    def outcome(self, reply: msgspec.Struct) -> ChangeOutcome:
+        """How a change ended."""
+        assert isinstance(reply, Answer)
+        return ChangeOutcome(reply.status == "ok", reply.reason or reply.status, reply.leader)
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""

@@ -20,6 +20,7 @@ from histories.tracing import (
     Voted,
 )
 from targets.core import NodeId, Trace
+from targets.raft.configuration import Configuration
 from targets.raft.log import Entry, Log
 from targets.raft.snapshots import Snapshot
 
@@ -78,6 +79,24 @@ def truncate(from_index: int) -> Trace:
 def commit(index: int) -> Trace:
     """The node knows that everything up to `index` is committed."""
     return Trace(Committed(index))
+
+
+def configured(index: int, term: int, config: Configuration) -> Trace:
+    """From now on the node counts on these members. index, term: of the entry that says so; 0: of none, or a snapshot stands for
+    it."""
+    fields = {
+        "index": index,
+        "term": term,
+        "voters": sorted(config.voters),
+        "learners": sorted(config.learners),
+        "joining": list(config.joining),
+    }
+    return Trace(Custom("configured", fields))
+
+
+def rejoining(identity: int) -> Trace:
+    """The node lost its data, and is another member from now on."""
+    return Trace(Custom("rejoining", {"identity": identity}))
 
 
 def apply(first: int, last: int, log: Log) -> Trace:

@@ -112,7 +112,7 @@ class Subject:
         """Make it leader of the next term (with pre_vote off), its no-op durable and unanswered."""
         assert not self.options.pre_vote, "elect takes the short way"
         self.time_out()
-        for voter in self.core._others:
+        for voter, _ in self.core._other_voters:
             if self.role != "leader":
                 self.hear(voter, RequestVoteReply(self.term, True))
         self.sync()
@@ -181,7 +181,7 @@ def leader(**options: Any) -> Subject:
     """Leader of term 1, its no-op committed."""
     subject = Subject(pre_vote=False, **options)
     subject.elect()
-    subject.acknowledge("n2", "n3", "n4", "n5")
+    subject.acknowledge(*[node for node, _ in subject.core._other_voters])
     assert subject.role == "leader"
     assert subject.commit_index == 1
     return subject

@@ -325,7 +325,8 @@ def test_a_checkpoint_is_replayed_with_what_follows_it() -> None:
         Append(11, (entry(4, 5),)),
         HardState(4, None),
     ]
-    state, snapshot, log = replay(records)
+    state, snapshot, log, identity = replay(records)
+    assert identity == 0
     assert state == HardState(4, None)
     assert snapshot == Snapshot(9, 2, STATE)
     assert [log.term_at(index) for index in range(9, 12)] == [2, 3, 4]
@@ -368,15 +369,15 @@ def test_a_compacted_log_agrees_with_the_whole_one() -> None:
 @pytest.mark.parametrize("interface", ["kv", "counter", "set", "queue", "lock"])
 def test_a_snapshot_of_every_machine_restores_it(interface: str) -> None:
     machine = find(interface)
-    empty = snapshots.take(machine(), 1, 1)
-    assert snapshots.take(snapshots.restored(empty, machine), 1, 1) == empty
+    empty = snapshots.take(machine(), 1, 1, None)
+    assert snapshots.take(snapshots.restored(empty, machine), 1, 1, None) == empty
 
 
 def test_a_restored_machine_goes_on_as_the_one_that_was_snapshotted() -> None:
     queue = find("queue")()
     for number in range(3):
         queue.apply(Enqueue(value=number))
-    copy = snapshots.restored(snapshots.take(queue, 3, 1), find("queue"))
+    copy = snapshots.restored(snapshots.take(queue, 3, 1, None), find("queue"))
     queue.apply(Enqueue(value=9))
     assert copy.snapshot() != queue.snapshot()
     copy.apply(Enqueue(value=9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -90,8 +91,21 @@ def test_the_primary_leads_the_highest_term() -> None:
 
 
 def test_nodes_with_the_same_commit_index_have_converged() -> None:
-    assert TARGET.converged({"n1": {"commit_index": 4}, "n2": {"commit_index": 4}})
-    assert not TARGET.converged({"n1": {"commit_index": 4}, "n2": {"commit_index": 5}})
+    def has_converged(indexes: dict[str, int], joining: Sequence[str] = (), leader: str = "n1") -> bool:
+        """Of n1 to n3, which are members, and n4, which is none."""
+        members = {"term": 2, "voters": ["n1", "n2", "n3"], "learners": [], "joining": joining}
+        return TARGET.converged(
+            {
+                node: {"commit_index": index, "role": "leader" if node == leader else "follower", **members}
+                for node, index in indexes.items()
+            }
+        )
+
+    assert has_converged({"n1": 4, "n2": 4})
+    assert not has_converged({"n1": 4, "n2": 5})
+    assert not has_converged({"n1": 4, "n2": 5}, leader="")
+    assert has_converged({"n1": 4, "n2": 4, "n4": 1})
+    assert not has_converged({"n1": 4, "n2": 4}, joining=["n4"])
 
 
 def test_unknown_bugs_and_interfaces_are_refused() -> None:
@@ -115,9 +129,8 @@ def test_bodies_and_records_survive_json() -> None:
     for record in (HardState(3, None), HardState(3, "n2"), Append(1, (entry(1), entry(2, 5))), Truncate(4)):
         assert msgspec.json.decode(msgspec.json.encode(record), type=TARGET.formats("kv").record) == record
     for route in TARGET.formats("kv").routes:
-        for type_ in (route.request, route.response):
-            assert type_ is not None
-            with pytest.raises(msgspec.ValidationError, match="term"):
+        for type_ in filter(None, (route.request, route.response)):
+            with pytest.raises(msgspec.ValidationError, match=r"term|node_id"):
                 msgspec.json.decode('{"term": -1}', type=type_)
 
 

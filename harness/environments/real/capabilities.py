@@ -141,6 +141,8 @@ class NodeDisks:
         self.kinds = frozenset({"truncate", "bitflip", "wipe"} | ({"full"} if is_bounded else set()))
         self.wiped: set[NodeId] = set()
         """The nodes whose data was wiped since they were started last."""
+        self.rejoining: set[NodeId] = set()
+        """Those whose data was wiped at any time."""
         self._filled: set[NodeId] = set()
 
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
@@ -159,6 +161,7 @@ class NodeDisks:
             raise FaultError(f"{alive[0]} is {states[alive[0]]}: only the disk of a dead node is damaged")
         if kind == "wipe":
             self.wiped.update(nodes)
+            self.rejoining.update(nodes)
         asked = {
             node: {
                 "kind": kind,

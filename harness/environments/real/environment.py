@@ -19,6 +19,7 @@ from checkers.verdict import Verdict
 from harness.clients import driver
 from harness.clients.driver import NemesisWorker
 from harness.environments.base import Deployment
+from harness.environments.membership import TargetMembers
 from harness.environments.real import ended_nodes, node_access, requirements
 from harness.environments.real.capabilities import Control, NodeDisks, NodeProcesses
 from harness.environments.real.faketime import FaketimeClocks, Run
@@ -28,10 +29,10 @@ from harness.environments.real.node_access import ProgramAccess
 from harness.environments.real.node_clocks import HookClocks, NodeClocks
 from harness.errors import HarnessError, UsageError
 from harness.store import traces
-from nemesis.capabilities import FaultError, NodeId
+from nemesis.capabilities import FaultError, Members, NodeId
 from targets import wire_log
 from targets.journal import SEGMENT_VARIABLE
-from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports
+from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Reconfigurable
 from targets.timekeeping import Reading
 
 LOG_TAIL_BYTES = 2000
@@ -86,6 +87,9 @@ class RealCluster:
             lost_by_wipe=("*",) if isinstance(target, CoreTarget) else target.lost_by_wipe,
             is_bounded=is_disk_bounded,
         )
+        self.members: Members | None = None
+        if isinstance(target, Reconfigurable):
+            self.members = TargetMembers(target, environment.statuses, environment.access.put, time.sleep)
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""
@@ -224,6 +228,7 @@ class RealEnvironment(ABC):
             python=self.python(node),
             seed=f"{self.deployment.seed}/node/{node}/{self._starts.get(node, 0)}",
             is_wiped=node in self.cluster.disks.wiped,
+            is_rejoining=node in self.cluster.disks.rejoining,
         )
 
     def start(self, nodes: Collection[NodeId]) -> dict[NodeId, MonotonicSpan]:

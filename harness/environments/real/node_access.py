@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import msgspec
+
 from checkers.verdict import Verdict
 from harness.clients import driver, node_http
 from harness.clients.driver import NemesisWorker
@@ -109,6 +111,13 @@ class NodeAccess(ABC):
     def teller(self) -> Tell | None:
         """Posts to the nodes' routes for the harness; None where the nodes have none."""
         return None
+
+    def put(
+        self, requests: Mapping[int, tuple[NodeId, msgspec.Struct]], timeout_s: float
+    ) -> Mapping[int, msgspec.Struct]:
+        """Put requests, by number, to the client routes of their nodes, all at once, and return the replies that came in time.
+        Only a CoreTarget takes any."""
+        raise HarnessError(f"{self.deployment.target.name} takes no requests but those of its clients")
 
     # --- what does not --------------------------------------------------------------------------------------------------
 
@@ -217,6 +226,15 @@ class CoreAccess(NodeAccess):
     def tell(self, path: str, bodies: Mapping[NodeId, Mapping[str, Any]]) -> dict[NodeId, dict[str, Any] | None]:
         """POST a JSON body to each of these nodes; its answer, None for one that does not answer 200 in time."""
         return node_http.tell(http_addresses(self._addresses, bodies), path, bodies, self._secret)
+
+    def put(
+        self, requests: Mapping[int, tuple[NodeId, msgspec.Struct]], timeout_s: float
+    ) -> Mapping[int, msgspec.Struct]:
+        """Put requests, by number, to the client routes of their nodes, all at once; the replies that came in time."""
+        interface = self.deployment.interface
+        addresses = http_addresses(self._addresses)
+        asked = {number: (addresses[node], body) for number, (node, body) in requests.items()}
+        return node_http.put(asked, f"/{interface}", self.target.formats(interface).reply, timeout_s, self._secret)
 
     def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
         """nodes: the verdict on the exit statuses of our own nodes."""

@@ -231,7 +231,10 @@ class SimDisks:
                 case "truncate":
                     done[node.name] = {"records_cut": disk.truncate(max(1, int(parameters.get("bytes", 1)) // 64))}
                 case "wipe":
+                    was_damaged = disk.is_damaged
                     done[node.name] = {"records_lost": disk.wipe()}
+                    if parameters.get("rejoins"):  # It comes back as a new member, and is as good as any.
+                        disk.is_damaged = was_damaged
                 case "full":
                     disk.is_full = True
                     done[node.name] = {"full": True}

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappush
 from typing import Any
 
+import msgspec
+
 from harness.clients.sessions import PendingCall, SessionFailed, SessionRunner
 from harness.environments.sim.delays import QUANTILES, quantiles_ns
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
 from harness.environments.sim.world import World
-from histories.op import Op
+from histories.op import NEMESIS, Op
 from histories.units import NS_PER_MS, NS_PER_S
 from targets.session import Call, NoReply, Outcome
 
@@ -30,6 +32,22 @@ class Flight(PendingCall):
         self.op = op
         self.finished = finished
         self.request_id = 0
+
+
+class Question:
+    """What a fault asks of a node. is_over: it has answered, or its process is gone; `reply`: the answer."""
+
+    __slots__ = ("is_over", "op", "reply", "request_id")
+
+    def __init__(self) -> None:
+        self.op = _NO_OP
+        self.request_id = 0
+        self.is_over = False
+        self.reply: msgspec.Struct | None = None
+
+
+_NO_OP = Op(index=-1, type="invoke", process=NEMESIS, f="question", value=None, time=0)
+"""The history has no invocation of it."""
 
 
 class Clients:
@@ -105,15 +123,33 @@ class Clients:
         else:
             node.request(flight, flight.body)
 
-    def answer(self, flight: Flight, body: Any) -> None:
+    def put(self, node: Node, body: msgspec.Struct) -> Question:
+        """Ask the node at once, for a fault, which looks at the question again later."""
+        question = Question()
+        if self._world.messages is not None:
+            self._world.messages.add(self._world.now_ns, "request", node.name, what="by the nemesis", body=body)
+        if node.state == "dead":
+            question.is_over = True
+        else:
+            node.request(question, body)
+        return question
+
+    def answer(self, flight: Flight | Question, body: Any) -> None:
         """A node answered."""
+        if flight.__class__ is Question:
+            flight.reply, flight.is_over = body, True
+            return
+        assert isinstance(flight, Flight)
         if self._world.messages is not None:
             what = f"to {flight.op.process}"
             self._world.messages.add(self._world.now_ns, "reply", flight.node, what=what, body=body)
         self._later(flight, body)
 
-    def reset(self, flight: Flight, why: str) -> None:
+    def reset(self, flight: Flight | Question, why: str) -> None:
         """The process that held the call is gone."""
+        if isinstance(flight, Question):
+            flight.is_over = True
+            return
         self._later(flight, NoReply("reset", why))
 
     def _told(self, argument: tuple[Flight, int, Any]) -> None:

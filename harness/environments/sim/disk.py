@@ -37,6 +37,7 @@ class Disk:
         "is_damaged",
         "is_full",
         "is_gone",
+        "is_rejoining",
         "kinds",
         "latencies_ns",
         "loses_unsynced",
@@ -65,6 +66,8 @@ class Disk:
         self.loses_unsynced = False
         self.damaged_at: int | None = None
         self.is_damaged = False
+        self.is_rejoining = False
+        """It was wiped once: whoever starts on it is told so."""
         self.is_gone = False
         """A fault cut off the checkpoint, and nobody wiped the disk since."""
 
@@ -178,7 +181,7 @@ class Disk:
 
     def wipe(self) -> int:
         """Nothing is left, and nothing shows that there was anything; how many records are gone."""
-        self.is_damaged = True
+        self.is_damaged = self.is_rejoining = True
         gone = len(self.records) + len(self.unsynced)
         self.records, self.unsynced = [], []
         self.begins_with_checkpoint = self.is_gone = False

@@ -17,6 +17,7 @@ from checkers.verdict import Verdict
 from harness.clients.driver import NemesisWorker
 from harness.clients.sessions import SessionRunner
 from harness.environments.base import Deployment, EnvironmentUnavailable
+from harness.environments.membership import TargetMembers
 from harness.environments.sim import liveness
 from harness.environments.sim.capabilities import SimClocks, SimDisks, SimLinks, SimPackets, SimProcesses
 from harness.environments.sim.clients import Clients
@@ -32,10 +33,10 @@ from harness.errors import HarnessError, UsageError
 from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op
 from histories.units import NS_PER_MS, NS_PER_S
-from nemesis.capabilities import NodeId
+from nemesis.capabilities import Members, NodeId
 from targets.core import Core
 from targets.session import Outcome, Session
-from targets.target import CoreTarget
+from targets.target import CoreTarget, Reconfigurable
 
 BOOT_NS_MAX = 5 * NS_PER_MS
 """Nodes start at different moments within this time, as processes do."""
@@ -76,6 +77,9 @@ class SimCluster:
         self.clocks = SimClocks(world, nodes)
         self.packets = SimPackets(environment.network, nodes)
         self.disks = SimDisks(nodes)
+        self.members: Members | None = None
+        if isinstance(environment.deployment.target, Reconfigurable):
+            self.members = TargetMembers(environment.deployment.target, environment.statuses, self._ask, self._wait)
 
     def now_ns(self) -> int:
         """Virtual time: the history's."""
@@ -84,6 +88,20 @@ class SimCluster:
     def primary(self) -> NodeId | None:
         """The node that leads now, by what the nodes say."""
         return self._environment.deployment.target.primary(self._environment.statuses())
+
+    def _wait(self, seconds: float) -> None:
+        world = self._environment.world
+        world.run(world.now_ns + int(seconds * NS_PER_S), lambda: False)
+
+    def _ask(
+        self, requests: Mapping[int, tuple[NodeId, msgspec.Struct]], timeout_s: float
+    ) -> Mapping[int, msgspec.Struct]:
+        world, clients = self._environment.world, self._environment.clients
+        questions = {
+            number: clients.put(self._environment.by_name[node], body) for number, (node, body) in requests.items()
+        }
+        world.run(world.now_ns + int(timeout_s * NS_PER_S), lambda: all(one.is_over for one in questions.values()))
+        return {number: one.reply for number, one in questions.items() if one.reply is not None}
 
 
 class SimEnvironment:

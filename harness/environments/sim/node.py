@@ -149,7 +149,7 @@ class Node:
         if self.world.messages is not None:
             self.world.messages.add(self.world.now_ns, "start", self.name, what=f"{len(records)} records")
         self.world.trace(self.name, tracing.Started(self.incarnation, len(records), damage))
-        self.step(Started(records, damage))
+        self.step(Started(records, damage, self.disk.is_rejoining))
 
     def kill(self, why: str = "killed") -> None:
         """The process is gone; what it had not synced is in doubt; its clients' connections are reset."""
