@@ -198,6 +198,8 @@ class Standing:
         cluster.processes.kill([node])
         cluster.disks.damage("wipe", [node], {})
         cluster.processes.start([node])
+        if not cluster.processes.answering([node], START_TIMEOUT_S):
+            raise UsageError(f"{node} was started without its data and does not answer")
         return Answer(said=f"{node} was killed and started without its data; it comes back as a new member")
 
     # --- what is seen -------------------------------------------------------------------------------------------------

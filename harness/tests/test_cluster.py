@@ -208,12 +208,41 @@ def test_a_leader_that_is_cut_off_is_replaced_until_the_links_heal(up: Up) -> No
 def test_a_node_that_is_paused_goes_on(up: Up) -> None:
     assert up.terminal.did("pause", "n2") == "paused n2\n"
     table = up.terminal.did("status").splitlines()
-    assert table[0].split()[:9] == ["node", "address", "process", "role", "term", "leader", "log", "commit", "applied"]
+    head = ["node", "address", "process", "role", "member", "term", "leader", "log", "commit", "applied"]
+    assert table[0].split()[:10] == head
     (row,) = [line.split() for line in table if line.startswith("n2")]
     assert row[1:4] == [f"127.0.0.1:{up.port + 1}", "paused", "-"]
     assert up.terminal.themis("pause", "n2").returncode == 254
     assert up.terminal.did("resume") == "n2 goes on\n"
     assert up.terminal.did("resume") == "nothing to do: every node runs\n"
+
+
+def members(up: Up, *voters: str) -> None:
+    """Returns when these nodes vote, by the word of all of them."""
+    deadline_s = time.monotonic() + 20.0
+    while True:
+        lines = up.terminal.statuses()
+        if all((lines[node].status or {}).get("voters") == list(voters) for node in voters):
+            return
+        assert time.monotonic() < deadline_s, lines
+        time.sleep(0.05)
+
+
+def test_members_leave_come_back_and_are_replaced(up: Up) -> None:
+    leader = up.leader()
+    other = min({"n1", "n2", "n3"} - {leader})
+    assert up.terminal.did("remove", other) == f"{other} is no member of the cluster any more\n"
+    members(up, *sorted({"n1", "n2", "n3"} - {other}))
+    again = up.terminal.themis("remove", other)
+    assert (again.returncode, "does not belong to the cluster" in again.stderr) == (254, True)
+    assert "members change one at a time" in up.terminal.themis("remove", "n1", "n2").stderr
+    assert up.terminal.did("add", other) == f"{other} is being added, and votes once it has caught up\n"
+    members(up, "n1", "n2", "n3")
+    assert "comes back as a new member" in up.terminal.did("replace", other)
+    up.write(1, "while it comes back")
+    members(up, "n1", "n2", "n3")
+    refused = up.post(int(leader[1:]), {"remove": "n9"}, "/raft/members")
+    assert refused == {"done": False, "why": "'n9' does not belong to the cluster"}
 
 
 def test_what_cannot_be_is_refused_with_one_message(up: Up) -> None:

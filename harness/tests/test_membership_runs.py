@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from checkers.verdict import Validity
-from harness.zoo.raft import MEMBERSHIP
 from harness.campaign import sweep
 from harness.run import execute, plan
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import Store
+from harness.zoo.raft import MEMBERSHIP
 from histories import jsonl
 from histories.op import NEMESIS, Op
 from nemesis.family import Entry

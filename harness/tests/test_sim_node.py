@@ -340,7 +340,7 @@ def test_a_wiped_disk_is_empty_and_says_nothing() -> None:
     run_for(environment, 1)
     environment.cluster.processes.kill(["n1"])
     environment.cluster.disks.damage("wipe", ["n1"], {})
-    assert restarted(environment, target, "n1") == Started((), None)
+    assert restarted(environment, target, "n1") == Started((), None, is_rejoining=True)
 
 
 def test_a_slow_disk_takes_longer_until_it_is_healed() -> None:

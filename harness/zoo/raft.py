@@ -66,9 +66,7 @@ LEASES = Scenario(
 MEMBERSHIP = Scenario(
     "membership",
     "members leave, come back, and are replaced by nodes with an empty disk, while the cluster falls apart again and again",
-    replace(
-        STANDARD, nemesis=("membership", "partition:halves"), interval_s=0.6, fault_share=0.5, time_limit_s=30.0
-    ),
+    replace(STANDARD, nemesis=("membership", "partition:halves"), interval_s=0.6, fault_share=0.5, time_limit_s=30.0),
 )
 SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP)
 

@@ -68,7 +68,13 @@ class Membership:
         return self._replace(nodes[0], view) if shape == REPLACE else self._remove(shape, nodes, view)
 
     def heal(self) -> FaultResult:
-        """Every voter that the cluster had at first votes."""
+        """Every node that this fault killed runs, and every voter that the cluster had at first votes."""
+        dead = sorted({node for fault in self.book.open(self.name) if fault.holds == "dead" for node in fault.nodes})
+        if dead:
+            states, seen = ProcessFault(self.cluster, self.book).start(dead)
+            refused = seen.get("refused", {})
+            if down := [node for node in dead if states.get(node) == "dead" and node not in refused]:
+                return FaultResult("indeterminate", evidence=seen, why=f"{', '.join(down)} does not run")
         open_faults = self.book.open(self.name)
         for fault in open_faults:
             fault.lifting()
