@@ -23,6 +23,7 @@ STANDARD = Scenario(
 REGISTERS = Scenario(
     "registers", "the same with transactions over registers", replace(STANDARD.base, workload="txn-register")
 )
+BANK = Scenario("bank", "the same with transfers between accounts", replace(STANDARD.base, workload="bank"))
 SNAPSHOT = Scenario(
     "snapshot",
     "the standard scenario with snapshot isolation",
@@ -48,7 +49,7 @@ PARTITIONS_3PC = Scenario(
     "three-phase commit under partitions, which it does not survive: both sides decide",
     replace(STANDARD.base, nemesis=("partition",), target_options={"protocol": "3pc"}, beyond_model=True),
 )
-SCENARIOS = (STANDARD, REGISTERS, SNAPSHOT, READ_COMMITTED, SLOW, CRASHES_3PC)
+SCENARIOS = (STANDARD, REGISTERS, BANK, SNAPSHOT, READ_COMMITTED, SLOW, CRASHES_3PC)
 """Those in which a healthy cluster is VALID."""
 
 PLANTED = (

@@ -10,7 +10,9 @@ import pytest
 
 from histories.tracing import Custom
 from targets.core import Effect, Persist, Received, Reply, Send
-from targets.machines.kv import Append, Cas, Read, Txn, Write
+from targets.machines import bank
+from targets.machines.kv import Append, Cas, KvMachine, Read, Txn, Write
+from targets.machines.machine import Refused
 from targets.session import Call, NoReply, Outcome
 from targets.tests.paxos_stage import Letter, Stage, of_type
 from targets.twopc import messages as told
@@ -390,6 +392,41 @@ def test_a_store_that_has_dropped_a_version_says_so() -> None:
     assert store.at("y", 3) is None
 
 
+# --- the bank ---------------------------------------------------------------------------------------------------------
+
+
+def _bank(on: Stage, command: Any) -> TxnAnswer:
+    number = on.ask("c", command)
+    on.deliver()
+    answer = on.replies[number]
+    assert isinstance(answer, TxnAnswer)
+    return answer
+
+
+def test_a_bank_over_shards_answers_as_the_machine_does() -> None:
+    on, machine = stage(), bank.BankMachine()
+    there = bank.Transfer(value=bank.Transferred("x", "y", 7))
+    commands: list[Any] = [bank.Read(), there, bank.Open(value={"x": 10}), there, bank.Open(value={"x": 99, "y": 1})]
+    for command in [*commands, there, bank.Read(), there, bank.Read()]:
+        result, answer = machine.apply(command), _bank(on, command)
+        if isinstance(result, Refused):
+            assert answer == TxnAnswer("refused", reason=result.reason)
+        else:
+            assert answer == TxnAnswer("ok", result)
+    assert at_rest(on)
+
+
+def test_no_scan_misses_an_account_that_is_being_opened() -> None:
+    on = stage(locks="timeout")
+    on.ask("c", bank.Open(value={"x": 1, "y": 1}))
+    on.deliver(of_type(told.Prepare))
+    number = on.ask("c", bank.Read())
+    on.deliver(of_type(told.Prepare))
+    assert core(on, "p").status()["waiting_for_locks"] == 1
+    on.deliver()
+    assert on.replies[number] == TxnAnswer("ok", {"x": 1, "y": 1})
+
+
 # --- three-phase commit -----------------------------------------------------------------------------------------------
 
 
@@ -471,7 +508,7 @@ def test_a_node_that_was_down_does_not_decide_by_itself() -> None:
 
 
 def test_a_session_goes_on_to_the_next_coordinator_only_where_the_first_was_not_reached() -> None:
-    session = CommitSession(("c", "d"))
+    session = CommitSession(KvMachine, ("c", "d"))
     assert session.begin(Call("read", "x")).node == "c"
     again = session.on_reply(NoReply("not-sent"))
     assert not isinstance(again, Outcome)
@@ -492,7 +529,7 @@ def test_a_session_goes_on_to_the_next_coordinator_only_where_the_first_was_not_
     ],
 )
 def test_who_loses_to_another_was_served_and_who_found_no_votes_was_not(answer: TxnAnswer, is_refused: bool) -> None:
-    session = CommitSession(("c",))
+    session = CommitSession(KvMachine, ("c",))
     session.begin(Call("write", "x", 1))
     outcome = session.on_reply(answer)
     assert isinstance(outcome, Outcome)

@@ -11,7 +11,6 @@ from typing import Any
 
 from histories.tracing import Custom
 from targets.core import CancelTimer, Effect, NodeId, Persist, Reply, Send, SetTimer, Trace
-from targets.machines.kv import KvCommand
 from targets.machines.machine import Key
 from targets.twopc import bugs as zoo
 from targets.twopc.logical_clock import LogicalClock
@@ -29,7 +28,7 @@ from targets.twopc.messages import (
 )
 from targets.twopc.options import CommitOptions
 from targets.twopc.records import Decided, Ended, Reserved
-from targets.twopc.transactions import NO_VOTE, REFUSALS, Step, TxnId, answer_of, name_of, steps_of
+from targets.twopc.transactions import NO_VOTE, REFUSALS, Commands, Step, TxnId, answer_of, name_of, steps_of
 
 Effects = list[Effect]
 
@@ -50,7 +49,7 @@ class Active:
 
     __slots__ = ("acknowledged", "command", "parts", "places", "request_id", "votes")
 
-    def __init__(self, request_id: int, command: KvCommand, node_of: Callable[[Key], NodeId]) -> None:
+    def __init__(self, request_id: int, command: Commands, nodes_of: Callable[[Step], Sequence[NodeId]]) -> None:
         self.request_id = request_id
         self.command = command
         self.parts: dict[NodeId, list[Step]] = {}
@@ -58,10 +57,10 @@ class Active:
         self.votes: dict[NodeId, Vote] = {}
         self.acknowledged: set[NodeId] | None = None
         for step in steps_of(command):
-            node = node_of(step[1])
-            part = self.parts.setdefault(node, [])
-            self.places.append((node, len(part)))
-            part.append(step)
+            for node in nodes_of(step):
+                part = self.parts.setdefault(node, [])
+                self.places.append((node, len(part)))
+                part.append(step)
 
     def results(self) -> list[Any]:
         """What each step saw, in the order of the command."""
@@ -85,12 +84,14 @@ class Coordinator:
         options: CommitOptions,
         bugs: frozenset[str],
         clock: LogicalClock,
+        participants: Sequence[NodeId],
         node_of: Callable[[Key], NodeId],
     ) -> None:
         self._node = node
         self._options = options
         self._bugs = bugs
         self._clock = clock
+        self._participants = tuple(participants)
         self._node_of = node_of
         self._active: dict[int, Active] = {}
         self._committed: dict[int, tuple[Decided, set[NodeId]]] = {}
@@ -137,16 +138,20 @@ class Coordinator:
 
     # --- a transaction --------------------------------------------------------------------------------------------------
 
-    def begin(self, request_id: int, command: KvCommand, out: Effects) -> None:
+    def begin(self, request_id: int, command: Commands, out: Effects) -> None:
         """Ask every shard that the command concerns to prepare its part."""
         number = self._clock.tick()
         if number > self.reserved:
             self.reserved = number + NUMBERS_AT_ONCE
             out.append(Persist(Reserved(self.reserved)))
-        active = self._active[number] = Active(request_id, command, self._node_of)
+        active = self._active[number] = Active(request_id, command, self._nodes_of)
         out.append(SetTimer(f"{VOTING}{number}", self._options.vote_ms * _MS))
         self._send_prepares(number, active, out)
         self._resend_soon(out)
+
+    def _nodes_of(self, step: Step) -> Sequence[NodeId]:
+        """Who carries the step out: the holder of its key, or everybody for a scan."""
+        return self._participants if step[0] == "scan" else (self._node_of(step[1]),)
 
     def _send_prepares(self, number: int, active: Active, out: Effects) -> None:
         participants = tuple(active.parts)

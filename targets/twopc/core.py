@@ -70,7 +70,7 @@ class CommitNode:
         self._is_coordinator = node in coordinators
         self._is_participant = node in participants
         self._clock = LogicalClock()
-        self.coordinator = Coordinator(node, options, bugs, self._clock, node_of)
+        self.coordinator = Coordinator(node, options, bugs, self._clock, participants, node_of)
         self.participant = Participant(node, options, bugs, self._clock)
         self._doubt = Doubt(node, options, bugs, self.participant)
         self._records_count = 0

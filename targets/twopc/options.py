@@ -20,7 +20,8 @@ class CommitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         (`timeout`).
     termination: whom a participant in doubt asks: the coordinator and the other participants (`cooperative`), or the coordinator
         alone.
-    coordinators: so many nodes coordinate, and the others hold a shard each; 0: a third of the nodes, at least one.
+    coordinators: so many nodes coordinate, and the others hold a shard each; 0: a third of the nodes, at least one; with
+        isolation=snapshot one, so that a snapshot has all that was committed before its transaction began.
     vote_ms: how long a coordinator waits for votes. lock_wait_ms: how long a transaction waits for locks at one shard.
     doubt_ms: after so long without the decision a participant that has voted asks for it, again and again.
     resend_ms: after so long a coordinator says again what was not answered.

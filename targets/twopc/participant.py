@@ -135,7 +135,7 @@ class Participant:
 
     def _wanted(self, message: Prepare) -> Wanted:
         """Strict two-phase locking locks what it reads; the other levels lock what they write."""
-        shared = read_keys(message.steps) if self._options.isolation == "serializable" else ()
+        shared = read_keys(message.steps, self.store.keys) if self._options.isolation == "serializable" else ()
         if zoo.PREPARED_READ in self._bugs:
             shared = ()
         return Wanted(message.txn, shared, written_keys(message.steps))
@@ -145,7 +145,7 @@ class Participant:
         found = self.locks.conflicts(wanted)
         if self._options.isolation != "snapshot":
             return found
-        reads = {key for _, key, _ in message.steps}
+        reads = {*(key for _, key, _ in message.steps), *read_keys(message.steps, self.store.keys)}
         unsettled = [
             txn
             for txn, doubt in self.in_doubt.items()
@@ -186,16 +186,15 @@ class Participant:
     def _carried_out(self, message: Prepare) -> tuple[tuple[Any, ...], Mapping[Key, Any]] | str:
         """(what each step saw, what is to be written), or the reason of a no."""
         if self._options.isolation != "snapshot":
-            return carry_out(
-                message.steps, self._read_prepared if zoo.PREPARED_READ in self._bugs else self.store.newest
-            )
+            read = self._read_prepared if zoo.PREPARED_READ in self._bugs else self.store.newest
+            return carry_out(message.steps, read, self.store.keys)
         snapshot = message.timestamp
         if zoo.SNAPSHOT_TAKEN_LATE in self._bugs:
             snapshot = self._clock.now
         if zoo.FIRST_COMMITTER_IGNORED not in self._bugs and self._is_overwritten(message.steps, snapshot):
             return "another wrote first"
         try:
-            return carry_out(message.steps, lambda key: self.store.at(key, snapshot))
+            return carry_out(message.steps, lambda key: self.store.at(key, snapshot), self.store.keys)
         except TooOld:
             return "snapshot too old"
 

@@ -8,26 +8,25 @@ import msgspec
 
 from targets.core import NodeId
 from targets.leader_session import command_of, commands_of
-from targets.machines.kv import KvMachine
+from targets.machines.machine import Machine
 from targets.session import Ask, Call, NoReply, Outcome
 from targets.twopc.messages import TxnAnswer
 from targets.twopc.transactions import NO_VOTE
-
-_COMMANDS = commands_of(KvMachine)
 
 
 class CommitSession:
     """Implements targets.session.Session. coordinators: in the order in which it tries them."""
 
-    __slots__ = ("_call", "_command", "_coordinators", "_tried_count")
+    __slots__ = ("_call", "_command", "_commands", "_coordinators", "_tried_count")
 
-    def __init__(self, coordinators: Sequence[NodeId]) -> None:
+    def __init__(self, machine: type[Machine], coordinators: Sequence[NodeId]) -> None:
+        self._commands = commands_of(machine)
         self._coordinators = tuple(coordinators)
 
     def begin(self, call: Call) -> Ask:
         """Ask the first coordinator. Raises ValueError, which names the field, for a call that is no command of the store."""
         self._call = call
-        self._command = command_of(call, _COMMANDS)
+        self._command = command_of(call, self._commands)
         self._tried_count = 1
         return Ask(self._command, self._coordinators[0])
 

@@ -25,6 +25,11 @@ class Store:
         self._versions: dict[Key, Versions] = {}
         self._versions_max = versions_max
 
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every key that was ever written."""
+        return tuple(self._versions)
+
     def newest(self, key: Key) -> Any:
         """What the key holds; None when it was never written."""
         versions = self._versions.get(key)

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from targets import machine_registry
 from targets.command import node_argv
 from targets.core import NodeId
 from targets.fault_model import CRASHES_AND_NETWORK
-from targets.machines.kv import KvCommand
 from targets.machines.machine import Key
 from targets.session import Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
@@ -40,7 +40,7 @@ class CommitTarget(SystemDefaults):
 
     name = "2pc"
     summary = "a sharded store whose transactions commit by two-phase or three-phase commit"
-    interfaces = frozenset({"kv"})
+    interfaces = frozenset({"kv", "bank"})
     option_type: type[msgspec.Struct] = CommitOptions
     bugs: Mapping[str, Bug] = BUGS
     fault_model = CRASHES_AND_NETWORK
@@ -54,10 +54,11 @@ class CommitTarget(SystemDefaults):
         return self.fault_model if options.protocol == "2pc" else _OF_3PC
 
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
-        """The first nodes coordinate, and each of the others holds a shard; a node alone does both."""
+        """The first nodes coordinate, and each of the others holds a shard; a node alone does both. Snapshots are in the order of
+        real time where one coordinator numbers them all."""
         assert isinstance(options, CommitOptions)
         ordered = sorted(nodes)
-        count = options.coordinators or max(1, (len(ordered) + 1) // 3)
+        count = options.coordinators or (1 if options.isolation == "snapshot" else max(1, (len(ordered) + 1) // 3))
         coordinators = ordered[:count]
         participants = ordered[count:] if len(ordered) > 1 else ordered
         roles = {**dict.fromkeys(participants, PARTICIPANT), **dict.fromkeys(coordinators, COORDINATOR)}
@@ -96,7 +97,7 @@ class CommitTarget(SystemDefaults):
     def formats(self, interface: str) -> Formats:
         """The types, and the routes of the design's sources."""
         return Formats(
-            request=KvCommand,
+            request=machine_registry.find(interface).command_type,
             reply=told.TxnAnswer,
             record=CommitRecord,
             routes=(
@@ -109,14 +110,14 @@ class CommitTarget(SystemDefaults):
                 Route("/2pc/acknowledge", told.Acknowledge),
                 Route("/2pc/status", told.Inquire, told.Standing),
             ),
-            clients=TRANSACTION,
+            clients=TRANSACTION if interface == "kv" else (),
         )
 
     def session(self, interface: str, process: int, topology: Topology) -> Session:
         """A session that begins at the process's own coordinator and goes on to the others."""
         nodes = topology.nodes_of_role(COORDINATOR)
         home = process % len(nodes) if nodes else 0
-        return CommitSession((*nodes[home:], *nodes[:home]))
+        return CommitSession(machine_registry.find(interface), (*nodes[home:], *nodes[:home]))
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """Serializable is strict two-phase locking, and keeps the order of real time."""
