@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from histories.tracing import Chosen, Role
+from histories.tracing import Chosen, Role, TraceEvent
 from targets.core import NodeId
 from targets.machines.consensus import Learn, Propose
 from targets.machines.kv import KvMachine, Read, Write
@@ -96,15 +96,21 @@ class Scene:
         stage = self.stage
         told = []
         for node, event in stage.traces[self._told_traces :]:
-            if isinstance(event, Role):
-                told.append(f"  {node} is {event.role} in round {event.term}")
-            elif isinstance(event, Chosen):
-                told.append(f"  {node} learns slot {event.slot}: {_command(event.command)}")
+            if (line := self._trace(node, event)) is not None:
+                told.append(line)
         self._told_traces = len(stage.traces)
         for number in sorted(stage.replies.keys() - self._told_replies):
             self._told_replies.add(number)
             told.append(f"  request {number} is answered: {msgspec.json.encode(stage.replies[number]).decode()}")
         return told
+
+    def _trace(self, node: NodeId, event: TraceEvent) -> str | None:
+        """The line that tells of the event; None where it is not told."""
+        if isinstance(event, Role):
+            return f"  {node} is {event.role} in round {event.term}"
+        if isinstance(event, Chosen):
+            return f"  {node} learns slot {event.slot}: {_command(event.command)}"
+        return None
 
 
 def cluster(kind: str, words: list[str]) -> Stage:

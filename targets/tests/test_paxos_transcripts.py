@@ -7,6 +7,7 @@ meant, `python -m targets.tests.test_paxos_transcripts --rewrite` writes what is
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ DIRECTORY = Path(__file__).parents[1] / "paxos" / "testdata"
 FILES = sorted(DIRECTORY.glob("*.txt"))
 
 
-def played(text: str) -> str:
+def played(text: str, new_scene: Callable[[], Scene] = Scene) -> str:
     """The transcript with what its commands tell now."""
-    scene = Scene()
+    scene = new_scene()
     blocks = []
     for block in text.strip().split("\n\n"):
         if "----" not in block:
