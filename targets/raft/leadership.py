@@ -33,6 +33,7 @@ class Leadership:
         "_log",
         "_node",
         "_peers",
+        "_pipeline_max",
         "_state",
         "_syncing",
         "_term",
@@ -54,6 +55,7 @@ class Leadership:
         self._state = state
         self._entries_max = options.entries_per_message_max
         self._chunk_chars = options.snapshot_chunk_chars
+        self._pipeline_max = options.pipeline_messages_max
         self._peers: dict[NodeId, Progress] = {}
         self.sequence = 0
         self.configure(config)
@@ -93,7 +95,7 @@ class Leadership:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def replicate(self, commit_index: int, out: list[Effect]) -> None:
-        """Send to every follower that has no replicating message left to answer; the others get theirs when they have answered."""
+        """Send to every follower that may be sent a replicating message now; the others get theirs when they have answered."""
         for peer in self._peers.values():
             if not peer.inflight:
                 self._send_entries(peer, commit_index, out)
@@ -108,15 +110,20 @@ class Leadership:
         peer = self._peers.get(node)
         if peer is None:
             return
-        if not peer.inflight and (peer.next_index <= self._log.last_index or self.reads.newest_after >= peer.sent):
+        while not peer.inflight and (peer.next_index <= self._log.last_index or self.reads.newest_after >= peer.sent):
             self._send_entries(peer, commit_index, out)
 
     def _send_entries(self, peer: Progress, commit_index: int, out: list[Effect]) -> None:
         if peer.next_index <= self._log.base_index:
             self._send_chunk(peer, out)
+            peer.inflight = peer.sent
+            return
+        first = peer.next_index
+        self._send(peer, commit_index, True, out)
+        if self._pipeline_max == 1:
+            peer.inflight = peer.sent
         else:
-            self._send(peer, commit_index, True, out)
-        peer.inflight = peer.sent
+            peer.sends_ahead(min(self._entries_max, self._log.last_index + 1 - first), self._pipeline_max)
 
     def _send(self, peer: Progress, commit_index: int, has_entries: bool, out: list[Effect]) -> None:
         log, next_index = self._log, peer.next_index

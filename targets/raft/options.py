@@ -21,6 +21,9 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_ms: between a leader's heartbeats.
     election_ms_min, election_ms_max: bounds of the random election time-out (Raft §9.3); busy machines need more.
     entries_per_message_max: batch size of AppendEntries.
+    pipeline_messages_max: so many messages with entries may be unanswered by one follower (thesis §10.2.1). With 1, entries that
+    come
+        meanwhile wait, and go together.
     pre_vote: ask before beginning a term (thesis §9.6).
     snapshot_entries: the node takes a snapshot after so many entries, or more when its state is large beside them; 0: never.
     snapshot_chunk_chars: how much of a snapshot one message carries.
@@ -34,6 +37,7 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     election_ms_min: int = 150
     election_ms_max: int = 300
     entries_per_message_max: int = 64
+    pipeline_messages_max: int = 1
     pre_vote: bool = True
     check_quorum: bool = True
     snapshot_entries: int = 1000
@@ -59,6 +63,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"snapshot_chunk_chars is {self.snapshot_chunk_chars}; it must be from 1 to {CHUNK_CHARS_MAX}"
             )
+        if self.pipeline_messages_max < 1:
+            raise ValueError(f"pipeline_messages_max is {self.pipeline_messages_max}; it must be at least 1")
         if self.voters < 0:
             raise ValueError(f"voters is {self.voters}; it must be at least 0, which means all nodes")
         if self.entries_per_message_max < 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from targets.core import NodeId
 from targets.raft.snapshots import Snapshot
 
@@ -10,9 +12,11 @@ class Progress:
     """next_index: the first entry to send. match_index: up to here its log is known to agree with the leader's.
 
     sent: the sequence of the last message to it. acknowledged: the highest sequence that it answered in this term.
-    inflight: the sequence of the replicating message that is unanswered, 0 when there is none; while there is one, new
-        entries wait and go together in the next. heartbeats are not held back by it, and an answer to a later one ends
-        it, so a lost message costs one heartbeat.
+    inflight: the sequence of the replicating message that must be answered before the next is sent, 0 when the next may go; while
+        there is one, new entries wait and go together in the next. heartbeats are not held back by it, and an answer to a later
+        one ends it, so a lost message costs one heartbeat.
+    window: with a pipeline, the sequences of the replicating messages that are unanswered. next_index then runs ahead of what was
+        answered, as if all of them would arrive; a rejection, also of a heartbeat, brings it back.
     next_since: the leader's sequence when next_index last changed; a rejection of an older message is not news.
     snapshot, snapshot_offset: what it is sent because the log no longer holds what it lacks, and how much of it it has. Both as of
         the answer with the sequence snapshot_since.
@@ -37,6 +41,7 @@ class Progress:
         "snapshot_offset",
         "snapshot_since",
         "was_active",
+        "window",
     )
 
     def __init__(self, node: NodeId, next_index: int, identity: int = 0, since: int = 0) -> None:
@@ -50,6 +55,7 @@ class Progress:
         self.acknowledged = 0
         self.inflight = 0
         self.next_since = 0
+        self.window: deque[int] = deque()
         self.is_active = True
         self.was_active = False
         self.snapshot: Snapshot | None = None
@@ -63,6 +69,15 @@ class Progress:
             self.acknowledged = sequence
         if sequence >= self.inflight:
             self.inflight = 0
+        window = self.window
+        while window and window[0] <= sequence:
+            window.popleft()
+
+    def sends_ahead(self, entries_count: int, messages_max: int) -> None:
+        """The message just sent, one of a pipeline, carries so many entries."""
+        self.next_index += entries_count
+        self.window.append(self.sent)
+        self.inflight = self.window[0] if len(self.window) >= messages_max else 0
 
     def matches(self, index: int, sequence: int) -> bool:
         """Its log agrees up to `index`. Returns whether that is more than was known."""
@@ -78,3 +93,6 @@ class Progress:
         """It rejected the last message; go on from `index`, which is at least one lower and at least 1."""
         self.next_index = max(1, min(index, self.next_index - 1))
         self.next_since = sequence
+        if self.window:  # What is under way follows what was rejected.
+            self.window.clear()
+            self.inflight = 0

@@ -75,8 +75,8 @@ class RaftTarget(SystemDefaults):
         return FaultModel(survives=SURVIVES - {"clock"} | drift, down_nodes_max=1.0)
 
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
-        """Timers from a fast network's to a slow one's; single entries and long batches; snapshots never, seldom, all the time
-        and in many chunks; and Raft with and without what the thesis adds to the paper."""
+        """Timers from a fast network's to a slow one's; single entries, long batches and pipelines; snapshots never, seldom, all
+        the time and in many chunks; and Raft with and without what the thesis adds to the paper."""
         heartbeat_ms, election_ms_min, election_ms_max = rng.choice(
             ((20, 40, 80), (50, 150, 300), (50, 150, 300), (100, 300, 600))
         )
@@ -90,6 +90,7 @@ class RaftTarget(SystemDefaults):
             "snapshot_entries": rng.choice((0, 7, 50, 1000)),
             "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
             "reads": rng.choice(("read-index", "read-index", "read-index", "log")),
+            "pipeline_messages_max": rng.choice((1, 1, 3, 16)),
         }
 
     @property

@@ -213,3 +213,57 @@ def test_a_voter_that_lost_its_disk_does_not_vote_again() -> None:
 def test_a_node_whose_disk_fails_stops() -> None:
     subject = Subject()
     assert subject.step(DiskFailed("no space")) == [Halt("the disk failed: no space")]
+
+
+# --- pipelines (thesis §10.2.1) -----------------------------------------------------------------------------------------
+
+
+def entries_to(subject: Subject, node: str) -> list[tuple[int, int]]:
+    """(prev_log_index, number of entries) of what the last step sent to this node."""
+    return [(message.prev_log_index, len(message.entries)) for to, message in subject.sent(AppendEntries) if to == node]
+
+
+def test_a_pipeline_sends_ahead_of_the_answers_up_to_its_length() -> None:
+    subject = leader(pipeline_messages_max=3)
+    for number in range(3):
+        subject.ask(write(number))
+    assert subject.core._leadership is not None
+    assert len(subject.core._leadership._peers["n2"].window) == 3
+    subject.request(write(9))
+    assert entries_to(subject, "n2") == []
+    subject.sync()
+    first = subject.core._leadership._peers["n2"].window[0]
+    subject.hear("n2", AppendEntriesReply(1, True, first, 2))
+    assert entries_to(subject, "n2") == [(4, 1)]
+
+
+def test_without_a_pipeline_entries_wait_and_go_together() -> None:
+    subject = leader()
+    for number in range(3):
+        subject.ask(write(number))
+    subject.acknowledge("n2", match_index=2)
+    assert entries_to(subject, "n2") == [(2, 2)]
+
+
+def test_a_hole_in_a_pipeline_is_filled_from_where_the_follower_is_and_old_rejections_are_no_news() -> None:
+    subject = leader(pipeline_messages_max=4)
+    for number in range(3):
+        subject.ask(write(number))
+    assert subject.core._leadership is not None
+    window = list(subject.core._leadership._peers["n2"].window)
+    subject.hear("n2", AppendEntriesReply(1, False, window[1], 0, 2, 0))  # The first was lost: its log ends at 1.
+    assert entries_to(subject, "n2") == [(1, 3)]
+    subject.hear("n2", AppendEntriesReply(1, False, window[2], 0, 2, 0))
+    assert entries_to(subject, "n2") == []
+    subject.acknowledge("n2", "n3")
+    assert subject.commit_index == 4
+
+
+def test_a_lost_pipeline_is_found_by_the_next_heartbeat() -> None:
+    subject = leader(pipeline_messages_max=2)
+    subject.ask(write(1))
+    subject.ask(write(2))
+    subject.step(TimerFired(HEARTBEAT))
+    assert subject.core._leadership is not None
+    subject.hear("n2", AppendEntriesReply(1, False, subject.core._leadership._peers["n2"].sent, 0, 2, 0))
+    assert entries_to(subject, "n2") == [(1, 2)]

@@ -69,6 +69,8 @@ def test_its_command_line_says_what_it_was_told(monkeypatch: pytest.MonkeyPatch)
         ({"election_ms_min": 50}, "election_ms_min"),
         ({"election_ms_max": 100}, "election_ms_max"),
         ({"entries_per_message_max": 0}, "entries_per_message_max"),
+        ({"pipeline_messages_max": 0}, "pipeline_messages_max"),
+        ({"voters": -1}, "voters"),
         ({"elections": 3}, "elections"),
     ],
 )
