@@ -6,6 +6,8 @@ all values (jepsen.tests.causal-reverse), for each key of the history. Strict se
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from checkers.evidence import Edge, Finding, Findings, OpNote
@@ -35,12 +37,8 @@ def causal_reverse(history: History) -> Verdict:
         seen_count += 1
         missed = [
             (each, writers[each])
-            for each in (writers.keys() if asked is None else asked)
-            if each not in seen
-            and each in writers
-            and writers[each].type == "ok"
-            and writers[each].is_before(latest)
-            and (asked is not None or each[0] == freeze(call.invoked.key))
+            for each in asked
+            if each not in seen and each in writers and writers[each].type == "ok" and writers[each].is_before(latest)
         ]
         if missed:
             wrong += 1
@@ -68,13 +66,13 @@ def _finding(call: Call, name: Any, early: Call, late: Call) -> Finding:
     return Finding(words, ops=tuple(OpNote(each.index) for each in (early, late, call)), edges=edges)
 
 
-def _read(history: History) -> tuple[list[tuple[Call, frozenset[Any] | None, frozenset[Any]]], dict[Any, Call]]:
-    """(reads that ended ok, each with what it asked for, None for all of its key, and what it saw; who wrote what)."""
+def _read(history: History) -> tuple[list[tuple[Call, Iterable[Any], frozenset[Any]]], dict[Any, Call]]:
+    """(reads that ended ok, each with what it asked for and what it saw; who wrote what)."""
     found = calls(history)
     if any(call.f == "txn" for call in found):
         transactions = transactions_of(history)
         writers = {key: call for key, (call, _) in written_once(transactions).items()}
-        reads: list[tuple[Call, frozenset[Any] | None, frozenset[Any]]] = []
+        reads: list[tuple[Call, Iterable[Any], frozenset[Any]]] = []
         for call, steps in transactions:
             asked = {key: value for f, key, value in steps if f == "r"}
             if call.type == "ok" and asked:
@@ -82,7 +80,8 @@ def _read(history: History) -> tuple[list[tuple[Call, frozenset[Any] | None, fro
                 reads.append((call, frozenset(asked), there))
         return reads, writers
     writes: dict[Any, Call] = {}
-    listed: list[tuple[Call, None, frozenset[Any]]] = []
+    of_key: dict[Any, list[Any]] = defaultdict(list)
+    listed: list[tuple[Call, Iterable[Any], frozenset[Any]]] = []
     problems: list[Problem] = []
     for call in found:
         key = freeze(call.invoked.key)
@@ -93,10 +92,11 @@ def _read(history: History) -> tuple[list[tuple[Call, frozenset[Any] | None, fro
                     Problem(call.begin, "written-once", f"{quoted(call.invoked.value)} is written a second time")
                 )
             writes[name] = call
+            of_key[key].append(name)
         elif call.f != "read" or (call.type == "ok" and not isinstance(call.told, list | tuple | type(None))):
             detail = f"{call.f} {quoted(call.told)} is neither write of a value nor read of a list"
             problems.append(Problem(call.position, "f", detail))
         elif call.type == "ok":
-            listed.append((call, None, frozenset((key, freeze(each)) for each in call.told or ())))
+            listed.append((call, of_key[key], frozenset((key, freeze(each)) for each in call.told or ())))
     refuse(problems)
-    return [*listed], writes
+    return listed, writes
