@@ -18,7 +18,7 @@ from checkers.transactions.exact.search import NoSolver, Progress, order
 from checkers.transactions.models import canonical
 from checkers.transactions.reading import Transactions, read
 from checkers.transactions.verdict import transactions
-from checkers.verdict import Verdict
+from checkers.verdict import Validity, Verdict
 from histories.history import History
 from histories.printing import quoted
 
@@ -54,7 +54,7 @@ def exact(history: History, model: str = "serializable", *, time_limit_s: float 
     began = time.perf_counter_ns()
     deadline = Deadline(time_limit_s)
     plain = transactions(history, "rw-register", Wanted((model,)), checker=CHECKER)
-    if plain.validity.badness == 2:
+    if plain.validity is Validity.INVALID:
         return plain
     try:
         found = read(history, "rw-register")

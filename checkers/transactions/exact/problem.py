@@ -23,8 +23,8 @@ INITIAL = -1
 
 Timing = Literal["", "-process", "-realtime"]
 Edge = tuple[int, int]
-PAIRS_MAX = 5_000_000
-"""Of writers of one key: about 2 GiB."""
+PAIRS_MAX = 2_000_000
+"""Of writers of one key, so that memory stays within a few gigabytes."""
 
 
 class Txn(msgspec.Struct, frozen=True, gc=False):
