@@ -82,6 +82,7 @@ class Compared(msgspec.Struct):
     overall: Share = msgspec.field(default_factory=Share)
     sides: dict[str, Share] = msgspec.field(default_factory=lambda: {"majority": Share(), "minority": Share()})
     recoveries_ns: list[int] = msgspec.field(default_factory=list)
+    recoveries_ns_by_fault: dict[str, list[int]] = msgspec.field(default_factory=dict)
     unrecovered: int = 0
     latencies_ns: list[int] = msgspec.field(default_factory=list)
     messages_count: int = 0
@@ -126,6 +127,7 @@ class Compared(msgspec.Struct):
             "ok_share_by_side": {side: share.value for side, share in self.sides.items()},
             "ops_by_side": {side: share.total for side, share in self.sides.items()},
             "recovery_ns_mean": sum(self.recoveries_ns) // len(self.recoveries_ns) if self.recoveries_ns else None,
+            "recovery_ns_mean_by_fault": self.recovery_ns_by_fault(),
             "recovery_ns_max": max(self.recoveries_ns, default=None),
             "unrecovered_count": self.unrecovered,
             "latency_ns": {"p50": self.latency_ns(0.5), "p99": self.latency_ns(0.99)},
@@ -141,6 +143,10 @@ class Compared(msgspec.Struct):
             "claims_broken": {str(seed): reason for seed, reason in self.claims_broken.items()},
             "harness": self.harness,
         }
+
+    def recovery_ns_by_fault(self) -> dict[str, int]:
+        """Fault -> the mean time from its heal to the first operation that was served, over all runs."""
+        return {name: sum(each) // len(each) for name, each in sorted(self.recoveries_ns_by_fault.items())}
 
     def latency_ns(self, quantile: float) -> int | None:
         """None where no operation ended ok."""
@@ -207,6 +213,7 @@ def _count_served(compared: Compared, verdict: Verdict, nodes_count: int) -> Non
                 compared.unrecovered += 1
             else:
                 compared.recoveries_ns.append(window.recovery_ns)
+                compared.recoveries_ns_by_fault.setdefault(window.name.partition(":")[0], []).append(window.recovery_ns)
         if len(window.sides) < 2 or 2 * len(window.sides[0].nodes) <= nodes_count:
             continue
         for number, side in enumerate(window.sides):

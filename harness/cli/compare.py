@@ -180,6 +180,10 @@ def table(rows: list[Compared]) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     lines.append("")
     for row in rows:
+        by_fault = row.recovery_ns_by_fault()
+        if len(by_fault) > 1:
+            words = ", ".join(f"{name} in {ns / 1e6:.0f} ms" for name, ns in by_fault.items())
+            lines.append(f"{row.subject.name} recovers on average from {words}")
         _, refuted, seed, why = row.strongest()
         if seed is not None:
             lines.append(f"{row.subject.name} is not {refuted}, by seed {seed}: {line(why, REASON_MAX)}")

@@ -31,6 +31,13 @@ def test_what_each_side_serves_and_how_consistent_it_is(capsys: pytest.CaptureFi
     assert raft["latency_ns"]["p99"] >= raft["latency_ns"]["p50"] > gossip["latency_ns"]["p50"] > 0
 
 
+def test_recovery_is_told_for_each_kind_of_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["compare", "gossip:mode=causal", *SHORT, "--nemesis", "partition,kill", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["subjects"]
+    assert row["recovery_ns_mean_by_fault"].keys() == {"partition", "kill"}
+    assert min(row["recovery_ns_mean_by_fault"].values()) > 0
+
+
 def test_messages_are_counted_and_drawn_with_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cap.svg"
     arguments = ("gossip:mode=eventual", "gossip:mode=quorum,quorums=sloppy", *SHORT, "--picture", str(file), "--json")

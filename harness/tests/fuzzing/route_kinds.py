@@ -67,6 +67,7 @@ GOSSIP_COMMANDS: Mapping[str, Sequence[bytes]] = {
         b'{"f":"contains","key":"a","value":3}',
         b'{"f":"read","key":"a"}',
     ),
+    "ids": (b'{"f":"generate"}', b'{"f":"generate","context":{"dots":[]},"via":"n1","latest":5}'),
 }
 
 
