@@ -19,6 +19,7 @@ from harness.cli import (
     image,
     lift,
     machine,
+    new,
     prune,
     replay,
     run,
@@ -81,6 +82,7 @@ for command in (
     *cluster.COMMANDS,
     *machine.COMMANDS,
     *image.COMMANDS,
+    *new.COMMANDS,
 ):
     themis.add_command(command)
 

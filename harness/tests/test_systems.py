@@ -47,8 +47,9 @@ def run(tmp_path: Path, *arguments: str, faults: tuple[tuple[float, str, object]
     ended = kernel.themis(*argv, "--store", tmp_path / "store", *arguments)
     assert ended.returncode in (0, 1), ended.stdout + ended.stderr
     assert not kernel.leaked(before)
-    assert not [process for process in labelled_processes.labelled() if process.command.startswith(("etcd", "redis"))]
-    return ended.returncode, Path(json.loads(ended.stdout)["run"])
+    folder = Path(json.loads(ended.stdout)["run"])
+    assert not labelled_processes.labelled(json.loads((folder / "verdict.json").read_bytes())["run_id"])
+    return ended.returncode, folder
 
 
 @pytest.mark.parametrize("env", ["netns", "docker"])
