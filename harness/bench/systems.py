@@ -144,6 +144,7 @@ ROWS: tuple[Row, ...] = (
         SENTINEL,
         nodes=THREE,
         nemesis=ALL,
+        workload="shared-registers",
         consistency="convergent",
         quiet_s=15.0,
     ),
