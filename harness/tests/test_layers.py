@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("run",),
     ("report",),
     ("zoo",),
-    ("campaign", "cluster"),
+    ("campaign", "cluster", "scaffold"),
     ("cli",),
     ("bench", "soak", "demo", "__main__", "pytest_plugin"),
 )
