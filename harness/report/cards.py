@@ -38,7 +38,8 @@ class Cards:
             if self._facts.failure.validity is not Validity.INVALID:
                 return None
             nodes = f"Nodes concerned: {listed(self._facts.failure.nodes)}." if self._facts.failure.nodes else ""
-            rule = line(self._facts.failure.promise or self._facts.failure.checker, 180)
+            # The line above the cards has the promise in full.
+            rule = line((self._facts.failure.promise or self._facts.failure.checker).partition(": ")[0], 100)
             return Card("What was promised and broken", rule, nodes, self._facts.failure.time_ns, is_grave=True)
         end_ns = wrong.completed_ns if wrong.completed_ns is not None else wrong.invoked_ns
         at = f" at {line(wrong.node, 30)}" if wrong.node else ""

@@ -223,12 +223,13 @@ function drawMarks(c, pills) {
     const half = pill.words.length > 1 ? 8 + pill.words.length * 3 : 8.5
     c.fillStyle = css(pill.isGrave ? 'bad' : 'ink2')
     c.beginPath()
-    c.roundRect(pill.x - half, place.axis - 1, half * 2, 17, 8.5)
+    const x = Math.max(view.left + half, Math.min(pill.x, view.left + view.width + 8 - half))
+    c.roundRect(x - half, place.axis - 1, half * 2, 17, 8.5)
     c.fill()
     c.fillStyle = css('bg')
     c.textAlign = 'center'
     c.font = 'bold 10.5px system-ui,"DejaVu Sans",sans-serif'
-    c.fillText(pill.words, pill.x, place.axis + 8)
+    c.fillText(pill.words, x, place.axis + 8)
     c.font = FONT
   }
 }
