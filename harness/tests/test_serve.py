@@ -80,6 +80,8 @@ def test_the_table_has_every_run_however_it_ended(tmp_path: Path) -> None:
     made(tmp_path, "cut", None)
     running = made(tmp_path, "runs", None, is_held=True)
     made(tmp_path, "broken", LOST_ONE).verdict.write_text("{")
+    made(tmp_path, "deep", LOST_ONE).verdict.write_bytes(b'{"verdict":' + b'{"parts":{"a":' * 100_000)
+    made(tmp_path, "odd", LOST_ONE).verdict.write_bytes(b'{"verdict":{"validity":"\xff"}}')
     (tmp_path / "no-run" / "x").mkdir(parents=True)
     data = table(tmp_path)
     by_name = {row["name"]: row for row in data["rows"]}
@@ -89,6 +91,8 @@ def test_the_table_has_every_run_however_it_ended(tmp_path: Path) -> None:
         "cut": "unfinished",
         "runs": "running",
         "broken": "unreadable",
+        "deep": "unreadable",
+        "odd": "unreadable",
     }
     assert by_name["bad"]["anomaly"] == "write 9 was lost"
     counted = {kind: sum(op.type == kind and op.is_client for op in LOST) for kind in ("ok", "fail", "info")}
