@@ -19,6 +19,7 @@ from histories.json_text import FILE_DEPTH_MAX, is_deeper, too_deep
 from histories.loaded import Loaded, paused_gc
 from histories.op import Op
 from histories.printing import line as one_line
+from histories.repeated_keys import refuse_repeated
 from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem
 
@@ -43,7 +44,7 @@ def read(path: str | PathLike[str] | Source, *, independent: bool | None = None)
 
 def _parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:
     """The ops, the line of each, and whether the last one was cut."""
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(object_pairs_hook=refuse_repeated, parse_constant=_no_constant)
     items: list[Op | Problem] = []
     lines: list[int] = []
     at = _after(_BLANK, text, 0)

@@ -26,6 +26,7 @@ from histories.loaded import Loaded, paused_gc
 from histories.long_files import read_columns, size_of
 from histories.op import NEMESIS, Op, OpType, Process
 from histories.printing import quoted
+from histories.repeated_keys import lines_with_repeated_keys, repeated_key
 from histories.sources import Source, opened
 from histories.wellformed import MalformedHistory, Problem, problems
 
@@ -184,6 +185,8 @@ def _header(line: bytes, path: str | PathLike[str]) -> dict[str, Any]:
             ],
             path,
         )
+    if (repeated := repeated_key(line)) is not None:
+        raise MalformedHistory([Problem(0, "header", str(repeated), 1)], path)
     version = header.pop(MARK)
     if version != VERSION or isinstance(version, bool):
         raise MalformedHistory(
@@ -233,7 +236,9 @@ class _Lines:
             with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 if not may_have_deeper_line(whole, FILE_DEPTH_MAX):
                     ops = self._op.decode_lines(whole)
-            if ops is None or len(ops) != whole.count(b"\n"):  # decode_lines passes over empty lines.
+            # decode_lines passes over empty lines.
+            is_plain = ops is not None and len(ops) == whole.count(b"\n")
+            if ops is None or not is_plain or next(lines_with_repeated_keys(whole, ops), None) is not None:
                 self._decode_singly(whole.split(b"\n")[:-1])
             else:
                 _share_strings(ops, self._shared)
@@ -255,6 +260,9 @@ class _Lines:
                 loose = decoded(self._loose_op.decode, line, FILE_DEPTH_MAX)
             except msgspec.DecodeError as error:
                 self._items.append(Problem(position, *_unreadable(line, error), position + 2))
+                continue
+            if (repeated := repeated_key(line)) is not None:
+                self._items.append(Problem(position, "syntax", str(repeated), position + 2))
                 continue
             if loose.time is None:
                 self._untimed.append(position)

@@ -16,6 +16,7 @@ import msgspec
 from histories.columns import OpColumns
 from histories.json_text import FILE_DEPTH_MAX, may_have_deeper_line
 from histories.op import Op
+from histories.repeated_keys import lines_with_repeated_keys
 from histories.wellformed import Problem, problems
 
 _PACKED = 10
@@ -55,6 +56,8 @@ def read_columns(
         try:
             found = decode(lines)
             if len(found) != lines.count(b"\n"):  # decode_lines passes over empty lines.
+                raise _Unusual
+            if next(lines_with_repeated_keys(lines, found), None) is not None:
                 raise _Unusual
             columns.extend(found)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):

@@ -25,6 +25,7 @@ from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.loaded import Loaded, paused_gc
 from histories.op import Op, OpType
 from histories.printing import quoted
+from histories.repeated_keys import repeated_key
 from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem
 
@@ -48,9 +49,12 @@ def read_dbcop(path: str | PathLike[str] | Source) -> Loaded:
     """The history in the JSON. **Raises** OSError, and MalformedHistory with everything that is none of the format."""
     with paused_gc(), opened(path) as source:
         try:
-            document = decoded(msgspec.json.decode, read_text(source).encode(), FILE_DEPTH_MAX)
+            text = read_text(source)
+            document = decoded(msgspec.json.decode, text.encode(), FILE_DEPTH_MAX)
         except msgspec.DecodeError as error:
             raise MalformedHistory([Problem(0, "syntax", f"no JSON: {error}", 1)], source.name) from None
+        if (repeated := repeated_key(text)) is not None:
+            raise MalformedHistory([Problem(0, "syntax", str(repeated), 1)], source.name)
         sessions = document.get("data") if isinstance(document, dict) else document
         problems: list[Problem] = []
         found = list(_of_sessions(sessions, problems))

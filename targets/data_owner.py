@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from histories.json_text import REQUEST_DEPTH_MAX, decoded
+
 VERSION = 1
 """Of the format of a data directory, the write-ahead log's included."""
 NAME = "owner.json"
@@ -44,7 +46,7 @@ def claim(directory: Path, target: str, interface: str, node: str) -> None:
         _write(path, msgspec.json.encode(Owner(VERSION, target, interface, node)))
         return
     try:
-        owner = msgspec.json.decode(text, type=Owner)
+        owner = decoded(msgspec.json.Decoder(Owner).decode, text, REQUEST_DEPTH_MAX)
     except msgspec.DecodeError as error:
         raise Foreign(f"{NAME} does not say whose the data is: {error}") from None
     if owner.version > VERSION:

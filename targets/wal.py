@@ -202,7 +202,7 @@ class WriteAheadLog:
                 return records, 0, f"{self.path.name} at byte {self._end}: the records do not match their checksum"
             try:
                 records += [self._decoder.decode(line) for line in payload.split(b"\n")]
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return records, 0, f"{self.path.name} at byte {self._end}: not a record of this target: {error}"
             self._end = start + length
         return records, 0, None

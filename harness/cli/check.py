@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -32,6 +33,7 @@ from harness.workloads import claims
 from harness.workloads.base import WorkloadContext
 from histories.files import load
 from histories.history import History
+from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.loaded import Format, Loaded
 from histories.printing import block, line
 from histories.sources import name_of
@@ -291,7 +293,7 @@ def find_model(text: str, initial: str | None = None) -> Model:
     more: dict[str, Any] = {}
     if initial is not None:
         try:
-            more["initial"] = msgspec.json.decode(initial)
+            more["initial"] = decoded(msgspec.json.decode, os.fsencode(initial), FILE_DEPTH_MAX)
         except msgspec.DecodeError as error:
             raise UsageError(
                 f"--initial {initial}: this is not JSON ({error}); a text is written '\"text\"'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from checkers.sequential import sequential
 from checkers.sessions import GUARANTEES, session_guarantee
 from checkers.verdict import Verdict
 from harness.errors import UsageError, unknown_name
+from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.loaded import Loaded
 
 LINEARIZABLE = "linearizable"
@@ -92,6 +94,6 @@ def _value(initial: str | None) -> Any:
     if initial is None:
         return None
     try:
-        return msgspec.json.decode(initial)
+        return decoded(msgspec.json.decode, os.fsencode(initial), FILE_DEPTH_MAX)
     except msgspec.DecodeError as error:
         raise UsageError(f"--initial {initial}: this is not JSON ({error}); a text is written '\"text\"'") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,8 @@ import click
 import msgspec
 
 from harness.errors import UsageError
+from histories.json_text import FILE_DEPTH_MAX
+from histories.json_text import decoded as decode_json
 from histories.printing import harmless, json_text
 
 BUDGET_S_MAX = 30 * 86_400
@@ -72,7 +75,7 @@ def decoded(value: str) -> Any:
     """JSON where it is JSON of another type than a number or string; numbers stay text for the option's own type."""
     if value in ("true", "false", "null") or value[:1] in ("[", "{"):
         try:
-            return msgspec.json.decode(value.encode())
+            return decode_json(msgspec.json.decode, os.fsencode(value), FILE_DEPTH_MAX)
         except msgspec.DecodeError:
             return value
     return value

@@ -12,6 +12,7 @@ import msgspec
 
 from harness.cluster import folder
 from harness.errors import HarnessError, UsageError
+from histories.json_text import MESSAGE_DEPTH_MAX, REQUEST_DEPTH_MAX, decoded
 
 LINE_BYTES_MAX = 1 << 20
 ASK_TIMEOUT_S = 60.0
@@ -47,6 +48,10 @@ class Answer(msgspec.Struct, frozen=True):
     nodes: tuple[NodeLine, ...] = ()
 
 
+_COMMAND = msgspec.json.Decoder(Command)
+_ANSWER = msgspec.json.Decoder(Answer)
+
+
 def ask(name: str, command: Command) -> Answer:
     """The answer of the cluster of this name.
 
@@ -63,7 +68,7 @@ def ask(name: str, command: Command) -> Answer:
             ) from None
         try:
             connection.sendall(msgspec.json.encode(command) + b"\n")
-            answer = msgspec.json.decode(_line(connection), type=Answer)
+            answer = decoded(_ANSWER.decode, _line(connection), MESSAGE_DEPTH_MAX)
         except (OSError, msgspec.DecodeError) as error:
             raise HarnessError(f"the cluster {name!r} did not answer: {error}") from error
     if answer.error:
@@ -124,7 +129,7 @@ class Listener:
             return None
         connection.settimeout(HEAR_TIMEOUT_S)
         try:
-            return Heard(msgspec.json.decode(_line(connection), type=Command), connection)
+            return Heard(decoded(_COMMAND.decode, _line(connection), REQUEST_DEPTH_MAX), connection)
         except OSError:
             connection.close()
         except msgspec.DecodeError as error:

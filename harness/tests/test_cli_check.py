@@ -59,6 +59,8 @@ def test_check_is_told_how_the_object_begins(tmp_path: Path) -> None:
     assert themis(*words).returncode == 1
     assert themis(*words, "--initial", "[1, 2]").returncode == 0
     assert_refused(themis(*words, "--initial", "1 2"), "--initial 1 2", "not JSON")
+    assert_refused(themis(*words, "--initial", "\udcff"), "--initial", "not JSON")  # A byte that is none.
+    assert_refused(themis(*words, "--initial", "[" * 5000), "--initial", "nested more than 200 deep")
     assert_refused(themis(*words, "--initial", "3"), "list-append", "begins as a list")
     assert_refused(themis("check", path, "--checker", "a:b", "--initial", "3"), "--initial", "--model")
     assert_refused(themis("check", path, "--model", "register(initial=1)", "--initial", "3"), "given twice")

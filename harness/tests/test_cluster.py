@@ -8,8 +8,10 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ import pytest
 
 from harness.cli import run_command
 from harness.cluster import folder, wording
-from harness.cluster.control import Answer, Command, NodeLine
+from harness.cluster.control import Answer, Command, Listener, NodeLine
 from harness.environments.local.supervisor import reserve
 from harness.environments.real import labelled_processes
 from harness.errors import UsageError
@@ -332,4 +334,12 @@ def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path, monkeypatch: 
 def test_commands_are_read_strictly() -> None:
     with pytest.raises(msgspec.ValidationError, match="verb"):
         msgspec.json.decode(b'{"verb":"format"}', type=Command)
+    with tempfile.TemporaryDirectory() as directory:
+        for said in (b'{"verb":"kill","node\xffs":[]}\n', b'{"verb":' + b"[" * 5000 + b"\n", b"{}\n"):
+            listener = Listener(path := Path(directory, f"control-{len(said)}"))
+            with contextlib.closing(listener), socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(said)
+                assert listener.next(10) is None
+                assert b"no command" in client.recv(65536)
     assert msgspec.json.decode(msgspec.json.encode(Answer(said="done")), type=Answer) == Answer(said="done")

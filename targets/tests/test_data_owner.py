@@ -44,7 +44,9 @@ def test_the_data_of_another_is_refused_and_stays(tmp_path: Path, other: tuple[s
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"version":1,"target":"raft"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b'{"version":1,"target":"raft"}', b"\xff\xfe", b'{"ver\xffsion":1}', b"[" * 5000]
+)
 def test_an_owner_that_cannot_be_read_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "owner.json").write_bytes(text)
     with pytest.raises(Foreign, match="does not say whose the data is"):

@@ -19,6 +19,7 @@ from harness.errors import UsageError
 from harness.spec import RunSpec, decode_spec
 from harness.store.runs import Result, RunDirectory
 from harness.store.traces import read_traces
+from harness.tests.fuzzing.stored_readers import stored_readers
 from histories import jepsen, jsonl, load, printing
 from histories.builder import h
 from histories.loaded import Format
@@ -193,4 +194,5 @@ def readers() -> Mapping[str, Reader]:
         "schedule": Reader((_schedule(),), _schedules),
         "verdict": Reader((verdict,), _verdict),
         "trace": Reader((_trace(),), _traces),
+        **{name: Reader(examples, read) for name, (examples, read) in stored_readers().items()},
     }
