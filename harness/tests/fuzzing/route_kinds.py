@@ -16,7 +16,7 @@ from targets.paxos.multi import messages as multi
 from targets.paxos.multi.entries import Entry as Slot
 from targets.paxos.single import messages as single
 from targets.raft.log import Entry
-from targets.raft.messages import AppendEntries, InstallSnapshot, PreVote, RequestVote
+from targets.raft.messages import AppendEntries, InstallSnapshot, Join, PreVote, RequestVote
 from targets.target import CoreTarget
 from targets.wire import encode
 
@@ -140,6 +140,7 @@ def _raft() -> Sequence[Message]:
         ("/raft/append_entries", AppendEntries(3, "n2", 1, 1, (Entry(3, _write()),), 2, 2)),
         ("/raft/request_vote", RequestVote(2, "n2", 9, 1)),
         ("/raft/pre_vote", PreVote(2, "n2", 9, 1)),
+        ("/raft/join", Join("n2", 7)),
         ("/raft/install_snapshot", InstallSnapshot(4, "n2", 9, 3, 7, 0, '{"a":[1,', done=False, sequence=3)),
         ("/raft/install_snapshot", InstallSnapshot(4, "n2", 9, 3, 7, 8, '"x"]}', done=True, sequence=4)),
     )
