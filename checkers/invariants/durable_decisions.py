@@ -26,21 +26,28 @@ class DurableDecisions:
         )
         self._in_doubt: dict[str, set[str]] = {}
         """Node -> what it has voted yes for and not decided."""
-        self._to_tell: dict[str, set[str]] = {}
-        """Coordinator -> commits of which not everybody knows."""
+        self._to_tell: dict[str, dict[str, frozenset[str]]] = {}
+        """Coordinator -> commits that it has not said to have ended, each with its participants."""
+        self._known_by: dict[str, set[str]] = {}
+        """Commit that has not ended -> participants that have carried it out. When all have, the coordinator may have forgotten it,
+        and the crash may have cut off the trace that says so."""
 
     def _on_voted(self, _time_ns: int, node: str, fields: Mapping[str, Any]) -> None:
         if fields["vote"] == "yes":
             self._in_doubt.setdefault(node, set()).add(fields["txn"])
 
     def _on_decided(self, _time_ns: int, node: str, fields: Mapping[str, Any]) -> None:
+        txn = fields["txn"]
         if fields["as"] == "participant":
-            self._in_doubt.get(node, set()).discard(fields["txn"])
+            self._in_doubt.get(node, set()).discard(txn)
+            if fields["decision"] == "commit":
+                self._known_by.setdefault(txn, set()).add(node)
         elif fields["decision"] == "commit":
-            self._to_tell.setdefault(node, set()).add(fields["txn"])
+            self._to_tell.setdefault(node, {})[txn] = frozenset(fields["participants"])
 
     def _on_ended(self, _time_ns: int, node: str, fields: Mapping[str, Any]) -> None:
-        self._to_tell.get(node, set()).discard(fields["txn"])
+        self._to_tell.get(node, {}).pop(fields["txn"], None)
+        self._known_by.pop(fields["txn"], None)
 
     def _on_recovered(self, time_ns: int, node: str, fields: Mapping[str, Any]) -> Violation | None:
         known = {*fields["in_doubt"], *fields["committed"], *fields["aborted"]}
@@ -48,12 +55,21 @@ class DurableDecisions:
         if votes:
             words = f"{node} voted yes for {votes[0]}, restarted, and does not know it any more"
             return Violation(self.name, words, time_ns, (node,), {"txn": votes[0]})
-        commits = sorted(self._to_tell.get(node, set()) - {*fields["unfinished"], *fields["ended"]})
+        unfinished = {txn for of_one in self._to_tell.values() for txn in of_one}
+        for txn in unfinished.intersection(fields["committed"]):
+            self._known_by.setdefault(txn, set()).add(node)
+        kept = {*fields["unfinished"], *fields["ended"]}
+        to_tell = self._to_tell.get(node, {})
+        commits = sorted(
+            txn
+            for txn, participants in to_tell.items()
+            if txn not in kept and participants - self._known_by.get(txn, set())
+        )
         if commits:
             words = f"{node} decided to commit {commits[0]}, restarted, and does not know it any more"
             return Violation(self.name, words, time_ns, (node,), {"txn": commits[0]})
         self._in_doubt[node] = {*fields["in_doubt"]}
-        self._to_tell[node] = {*fields["unfinished"]}
+        self._to_tell[node] = {txn: to_tell.get(txn, frozenset()) for txn in fields["unfinished"]}
         return None
 
 

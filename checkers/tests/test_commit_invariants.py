@@ -102,6 +102,12 @@ def test_a_coordinator_has_to_remember_whom_it_has_to_tell() -> None:
     assert check(*HEALTHY, ("n1", recovered())).validity is Validity.VALID
 
 
+def test_a_coordinator_may_forget_what_all_know_also_where_the_crash_cut_off_the_trace_of_that() -> None:
+    assert check(*HEALTHY[:5], ("n1", recovered())).validity is Validity.VALID
+    untraced = ("n3", recovered(committed=["n1:1"]))
+    assert check(*HEALTHY[:4], untraced, ("n1", recovered())).validity is Validity.VALID
+
+
 def test_blocking_counts_only_what_waited_longer_than_it_should() -> None:
     doubted = Custom("doubted", {"txn": "n1:1"})
     events = (("n2", yes("n1:1")), ("n3", yes("n1:1")), ("n2", doubted), ("n2", decided("n1:1", "commit")))

@@ -46,6 +46,16 @@ def test_clusters_of_any_size_commit(nodes: int) -> None:
     assert not not_valid(STANDARD, range(1, 2), nodes=names, nemesis=faults, time_limit_s=8.0)
 
 
+def test_a_trace_that_a_crash_cut_off_is_no_violation() -> None:
+    """All knew the commit, which was on disk with the checkpoint behind it; n1 died before it could trace either."""
+    faults = ("disk:lose-unsynced", "disk:slow", "partition", "restart-all", "slow")
+    spec = replace(STANDARD, nemesis=faults, nodes=tuple(f"n{number}" for number in range(1, 7)), concurrency=5, seed=4)
+    options = {"locks": "wait-die", "termination": "coordinator", "checkpoint_records": 10, "doubt_ms": 300}
+    spec = replace(spec, interval_s=2.78, fault_share=0.7, rate_hz=30.0, time_limit_s=12.0, client_timeout_s=5.0)
+    result = sweep.run_seed(replace(spec, target_options=options, env_options={"transport": "stream"}))
+    assert result.validity is Validity.VALID, result.reason
+
+
 def test_a_dead_coordinator_blocks_two_phase_commit_and_the_run_says_for_how_long(tmp_path: Path) -> None:
     result = sweep.run_seed(replace(STANDARD, seed=1, nemesis=("kill:coordinator",), time_limit_s=10.0))
     assert result.validity is Validity.VALID, result.reason

@@ -53,6 +53,16 @@ class CommitTarget(SystemDefaults):
         assert isinstance(options, CommitOptions)
         return self.fault_model if options.protocol == "2pc" else _OF_3PC
 
+    def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
+        """Both ways of locking and of asking, logs that are replaced all the time or never, and each level."""
+        return {
+            "isolation": rng.choice(("serializable", "serializable", "snapshot", "read-committed")),
+            "locks": rng.choice(("wait-die", "timeout")),
+            "termination": rng.choice(("cooperative", "cooperative", "coordinator")),
+            "checkpoint_records": rng.choice((10, 100, 1000)),
+            "doubt_ms": rng.choice((100, 300)),
+        }
+
     def topology(self, nodes: Sequence[NodeId], options: msgspec.Struct) -> Topology:
         """The first nodes coordinate, and each of the others holds a shard; a node alone does both. Snapshots are in the order of
         real time where one coordinator numbers them all."""
