@@ -298,9 +298,11 @@ class QuorumReplica:
                 return self._answered(number, pending)
             effects = self._repair(number, pending)
         needs = self.options.replicas - self.options.read_quorum + 1
-        if self.options.read_repair == "before-answer" and len(pending.has) < needs:
+        if self.options.read_repair == "after-answer":
+            return [*self._answered(number, pending), *effects]
+        if len(pending.has) < needs:
             return effects
-        return [*self._answered(number, pending), *effects]
+        return [*effects, *self._answered(number, pending)]  # Behind its own record, which counts.
 
     def _read(self, pending: Pending) -> AnyState | None:
         """What the read returns: all that was held, joined."""

@@ -222,6 +222,20 @@ def test_a_read_that_mends_before_its_answer_never_lets_a_later_one_go_back() ->
     assert stage.read("n4", "n2", "n3") == 7
 
 
+def test_a_coordinator_that_mends_itself_answers_behind_its_own_record() -> None:
+    """Or a crash between the two would leave fewer homes with the value than the answer rests on."""
+    stage = Stage(read_repair="before-answer")
+    stage.ask("n2", "write", 7)
+    stage.lose()
+    stage.ask("n1", "read")
+    question = next(message for _, to, message in stage.wire if to == "n2" and isinstance(message, Get))
+    stage.step("n2", Received("n1", question))
+    held = next(message for _, _, message in stage.wire if isinstance(message, Held))
+    effects = stage.step("n1", Received("n2", held))
+    assert [type(effect) for effect in effects] == [Persist, Reply]
+    assert stage.answers[-1].result == 7
+
+
 def test_read_repair_reaches_the_homes_that_answer_late() -> None:
     stage = Stage()
     stage.ask("n1", "write", 7)
