@@ -274,7 +274,8 @@ class Reconfigurable(Protocol):
         ...
 
     def change(self, name: str, node: NodeId) -> msgspec.Struct:
-        """The client's request for the change "add-node", "add-learner" or "remove-node". Raises ValueError for another name."""
+        """The client's request for the change "add-node", "add-learner", "remove-node" or "transfer-leadership". Raises ValueError
+        for another name."""
         ...
 
     def outcome(self, reply: msgspec.Struct) -> ChangeOutcome:

@@ -255,6 +255,14 @@ cluster.add_command(
     )
 )
 
+cluster.add_command(
+    _on_nodes(
+        "transfer",
+        "Let this node lead: the leader lets it catch up, and steps down. Example: themis cluster transfer n2",
+        is_required=True,
+    )
+)
+
 
 @cluster.command()
 @NAME

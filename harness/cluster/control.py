@@ -19,7 +19,7 @@ ASK_TIMEOUT_S = 60.0
 """A restart waits for the node, and `down` for all of them."""
 HEAR_TIMEOUT_S = 2.0
 
-Verb = Literal["status", "kill", "pause", "resume", "partition", "heal", "add", "remove", "replace", "down"]
+Verb = Literal["status", "kill", "pause", "resume", "partition", "heal", "add", "remove", "replace", "transfer", "down"]
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

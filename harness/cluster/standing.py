@@ -121,6 +121,10 @@ class Standing:
                     return self._change("add-node", _one(command), "is being added, and votes once it has caught up")
                 case "remove":
                     return self._change("remove-node", _one(command), "is no member of the cluster any more")
+                case "transfer":
+                    return self._change(
+                        "transfer-leadership", _one(command), "was asked to lead, and the leader stepped down"
+                    )
                 case "replace":
                     return self._replace(_one(command))
         except (UsageError, FaultError, HarnessError) as error:

@@ -245,6 +245,11 @@ def test_members_leave_come_back_and_are_replaced(up: Up) -> None:
     members(up, "n1", "n2", "n3")
     refused = up.post(int(leader[1:]), {"remove": "n9"}, "/raft/members")
     assert refused == {"done": False, "why": "'n9' does not belong to the cluster"}
+    leader = up.leader()
+    assert f"{leader} leads already" in up.terminal.themis("transfer", leader).stderr
+    heir = max({"n1", "n2", "n3"} - {leader})
+    assert up.terminal.did("transfer", heir) == f"{heir} was asked to lead, and the leader stepped down\n"
+    up.write(1, "under the next leader")
 
 
 def test_what_cannot_be_is_refused_with_one_message(up: Up) -> None:

@@ -10,7 +10,6 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -102,5 +101,11 @@ class RemoveNode(Change, frozen=True, kw_only=True, tag="remove-node"):
     value: NodeId
 
 
-MemberChange = AddNode | AddLearner | RemoveNode
-ChangeName = Literal["add-node", "add-learner", "remove-node"]
+class TransferLeadership(Change, frozen=True, kw_only=True, tag="transfer-leadership"):
+    """The node leads, if it is a voter: the leader lets it catch up, and asks it to stand (thesis §3.10). Nothing in the log
+    changes."""
+
+    value: NodeId
+
+
+MemberChange = AddNode | AddLearner | RemoveNode | TransferLeadership

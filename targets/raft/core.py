@@ -26,8 +26,7 @@ from targets.core import (
 from targets.machines.machine import Answer, Command, Machine, answer_with
 from targets.raft import bugs as zoo
 from targets.raft import traces
-from targets.raft.configuration import Change
-from targets.raft.elections import Elections
+from targets.raft.configuration import Change, TransferLeadership
 from targets.raft.installation import Installation
 from targets.raft.member import ELECTION, HEARTBEAT, MS, Effects
 from targets.raft.membership import Membership
@@ -41,14 +40,16 @@ from targets.raft.messages import (
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from targets.raft.options import RaftOptions
 from targets.raft.records import Identity, RecordsError, Truncate, replay
+from targets.raft.transfer import Transfer
 
 __all__ = ["ELECTION", "HEARTBEAT", "Raft"]
 
 
-class Raft(Elections, Installation, Membership):
+class Raft(Transfer, Installation, Membership):
     """A member that can be driven: what is common to all rules is in Member."""
 
     def __init__(
@@ -84,14 +85,14 @@ class Raft(Elections, Installation, Membership):
             PreVote: self._on_pre_vote,
             PreVoteReply: self._on_pre_vote_reply,
             Join: self._on_join,
+            TimeoutNow: self._on_timeout_now,
         }
 
     def step(self, now_ns: int, event: Event) -> Effects:
         """Take one event; return the effects in order. The first event is Started, and only the first."""
         assert self._is_started != (type(event) is Started), "Started is the first event, and comes once"
         self._now_ns = now_ns
-        if self._is_read_leased and self._leadership is not None:
-            assert self._leadership.lease is not None
+        if self._is_read_leased and self._leadership is not None and self._leadership.lease is not None:
             self._leadership.lease.now_ns = now_ns
         out: Effects = []
         self._on_event[type(event)](event, out)
@@ -175,6 +176,8 @@ class Raft(Elections, Installation, Membership):
             if leadership is not None:
                 leadership.send_heartbeats(self._commit_index, out)
                 out.append(SetTimer(HEARTBEAT, self._options.heartbeat_ms * MS))
+                if leadership.heir is not None:
+                    self._wait_for(leadership, leadership.heir, out)
                 if self._config.joining:
                     self._promote(leadership, out)
         elif leadership is not None:
@@ -197,6 +200,10 @@ class Raft(Elections, Installation, Membership):
             if leadership.begin_read(request_id, command, self._commit_index):
                 leadership.replicate(self._commit_index, out)
             self._answer_reads(leadership, out)
+        elif isinstance(command, TransferLeadership):
+            self._transfer(leadership, event.request_id, command, out)
+        elif leadership.heir is not None:  # It would only have to catch up with more.
+            out.append(Reply(request_id, Answer("not-leader")))
         elif isinstance(command, Change):
             self._change(leadership, request_id, command, out)
         elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:

@@ -63,7 +63,7 @@ class Elections(Replication):
             if len(self._votes) >= self._majority:
                 self._begin_election(out)
 
-    def _begin_election(self, out: Effects) -> None:
+    def _begin_election(self, out: Effects, *, is_transfer: bool = False) -> None:
         """Increment the term, vote for self, reset the election timer, ask all others (Raft figure 2, candidates)."""
         self._term += 1
         self._set_role("candidate", out)
@@ -71,7 +71,7 @@ class Elections(Replication):
         self._vote(self._node, out)
         last_index, last_term = self._log.last_index, self._log.last_term
         for other, identity in self._other_voters:
-            out.append(Send(other, RequestVote(self._term, self._node, last_index, last_term, identity)))
+            out.append(Send(other, RequestVote(self._term, self._node, last_index, last_term, identity, is_transfer)))
         self._await_leader(out)
         if self._majority == 1:
             self._become_leader(out)
@@ -133,7 +133,8 @@ class Elections(Replication):
         if request.receiver != self._identity:
             return
         is_stranger = source not in self._config.voters and self._has_leader()
-        if is_stranger or (self._is_read_leased and self._silence.is_sworn(self._now_ns)):
+        is_sworn = self._is_read_leased and self._silence.is_sworn(self._now_ns)
+        if (is_stranger or is_sworn) and not request.is_transfer:
             out.append(Send(source, RequestVoteReply(self._term, False)))
             return
         is_new_term = request.term > self._term

@@ -18,11 +18,25 @@ CAUGHT_UP_ENTRIES = 64
 """A learner that lacks no more than this gets it within a few messages: it may vote."""
 
 
+class Heir:
+    """The voter to whom leadership is being handed over, for the client's request of this id. beats_left: so many more heartbeats
+    the leader waits for it. is_asked: it was told to stand."""
+
+    __slots__ = ("beats_left", "is_asked", "node", "request_id")
+
+    def __init__(self, node: NodeId, request_id: int, beats_left: int) -> None:
+        self.node = node
+        self.request_id = request_id
+        self.beats_left = beats_left
+        self.is_asked = False
+
+
 class Leadership:
     """The leadership of `node` in `term`; `log` and `state` are the node's own.
 
     sequence: of the last message that it sent. durable_index: how much of the leader's own log is on its disk.
-    read_index_min: no read is answered before this index is applied. asks_before_reading: nor before a majority has answered
+    heir: to whom leadership is being handed over; None: to nobody. read_index_min: no read is answered before this index is
+    applied. asks_before_reading: nor before a majority has answered
         what was sent after the read came; false only under the bug read-index-without-quorum. lease: None unless reads=lease.
     """
 
@@ -40,6 +54,7 @@ class Leadership:
         "_voters",
         "asks_before_reading",
         "durable_index",
+        "heir",
         "lease",
         "read_index_min",
         "reads",
@@ -66,6 +81,7 @@ class Leadership:
         self.asks_before_reading = True
         self.lease: Lease | None = None
         self.reads = Reads()
+        self.heir: Heir | None = None
 
     # --- the membership -----------------------------------------------------------------------------------------------
 
@@ -86,6 +102,15 @@ class Leadership:
     def answering(self) -> set[NodeId]:
         """The nodes that gave a sign of life since the last count but one, or are new; the leader itself among them."""
         return {self._node, *(peer.node for peer in self._peers.values() if peer.is_active or peer.was_active)}
+
+    def holds_all(self, node: NodeId) -> bool:
+        """The node is known to hold the whole log."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.match_index >= self._log.last_index
+
+    def identity_of(self, node: NodeId) -> int:
+        """Under which the node gets its messages."""
+        return self._peers[node].identity
 
     def has_caught_up(self, node: NodeId) -> bool:
         """The node lacks so little of the log that it will soon have all of it (thesis §4.2.1)."""

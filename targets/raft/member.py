@@ -141,6 +141,9 @@ class Member:
         if leadership is not None:
             for request_id in leadership.reads.drain():
                 out.append(Reply(request_id, Answer("not-leader", leader=leader)))
+            if (heir := leadership.heir) is not None:
+                has_followed = heir.is_asked and is_new_term
+                out.append(Reply(heir.request_id, Answer("ok" if has_followed else "unknown")))
             out.append(CancelTimer(HEARTBEAT))
             self._await_leader(out)
 

@@ -26,13 +26,15 @@ from targets.raft.log import C, Entry, Natural
 
 
 class RequestVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """The candidate asks for the receiver's vote of `term` (Raft §5.2)."""
+    """The candidate asks for the receiver's vote of `term` (Raft §5.2). is_transfer: the leader asked it to stand, so that it
+    disturbs nobody (thesis §3.10)."""
 
     term: Natural
     candidate_id: NodeId
     last_log_index: Natural
     last_log_term: Natural
     receiver: Natural = 0
+    is_transfer: bool = False
 
 
 class RequestVoteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -122,6 +124,14 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     match_index: Natural = 0
     conflict_index: Natural = 0
     conflict_term: Natural = 0
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The leader of `term` asks a voter that holds its whole log to stand for election at once (thesis §3.10)."""
+
+    term: Natural
+    leader_id: NodeId
+    receiver: Natural = 0
 
 
 class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):

@@ -16,7 +16,7 @@ from targets.leader_session import LeaderSession
 from targets.machines.machine import Answer, answer_type
 from targets.raft import client_routes
 from targets.raft.bugs import PLANTED
-from targets.raft.configuration import AddLearner, AddNode, MemberChange, RemoveNode
+from targets.raft.configuration import AddLearner, AddNode, MemberChange, RemoveNode, TransferLeadership
 from targets.raft.core import Raft
 from targets.raft.messages import (
     AppendEntries,
@@ -28,6 +28,7 @@ from targets.raft.messages import (
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from targets.raft.options import RaftOptions
 from targets.raft.records import record_type
@@ -132,6 +133,7 @@ class RaftTarget(SystemDefaults):
                 ),
                 Route("/raft/install_snapshot", InstallSnapshot, InstallSnapshotReply, sender="leader_id"),
                 Route("/raft/join", Join, sender="node_id"),
+                Route("/raft/timeout_now", TimeoutNow, sender="leader_id"),
             ),
             clients=client_routes.ROUTES,
         )
@@ -194,7 +196,7 @@ class RaftTarget(SystemDefaults):
 
     def change(self, name: str, node: NodeId) -> msgspec.Struct:
         """The request for this change. Raises ValueError for one that there is not."""
-        for kind in (AddNode, AddLearner, RemoveNode):
+        for kind in (AddNode, AddLearner, RemoveNode, TransferLeadership):
             if kind.__struct_config__.tag == name:
                 return kind(value=node)
         raise ValueError(f"raft has no change {name!r}")

@@ -16,7 +16,7 @@ from targets.paxos.multi import messages as multi
 from targets.paxos.multi.entries import Entry as Slot
 from targets.paxos.single import messages as single
 from targets.raft.log import Entry
-from targets.raft.messages import AppendEntries, InstallSnapshot, Join, PreVote, RequestVote
+from targets.raft.messages import AppendEntries, InstallSnapshot, Join, PreVote, RequestVote, TimeoutNow
 from targets.target import CoreTarget
 from targets.wire import encode
 
@@ -97,6 +97,12 @@ def kinds() -> Mapping[str, Kind]:
     )
     curl = (request("POST", "/paxos/propose", b'{"value":{"a":[1.5,null]}}'), request("GET", "/paxos/learn"))
     proposals = (*_commands("consensus", COMMANDS["consensus"]), *curl)
+    members = (
+        request("POST", "/raft/members", b'{"add":"n1"}'),
+        request("POST", "/raft/members", b'{"remove":"n9"}'),
+        request("POST", "/raft/members", b'{"add_learner":"n9"}'),
+        request("POST", "/raft/leader", b'{"node":"n1"}'),
+    )
     return {
         "gossip-peers": Kind("gossip", "kv", _posts(_GOSSIP), has_peers=True),
         "gossip-quorum-peers": Kind(
@@ -109,6 +115,7 @@ def kinds() -> Mapping[str, Kind]:
         "paxos-kv": Kind("paxos", "kv", _commands("kv", COMMANDS["kv"])),
         "paxos-consensus": Kind("paxos", "consensus", proposals),
         "paxos-single": Kind("paxos-single", "consensus", proposals),
+        "raft-members": Kind("raft", "kv", members),
         "peers": Kind("raft", "kv", _posts(_raft()), has_peers=True),
         "control": Kind("raft", "kv", [request("POST", path, body, shown) for path, body in clocks]),
         "status": Kind("raft", "kv", statuses),
@@ -143,6 +150,7 @@ def _raft() -> Sequence[Message]:
         ("/raft/join", Join("n2", 7)),
         ("/raft/install_snapshot", InstallSnapshot(4, "n2", 9, 3, 7, 0, '{"a":[1,', done=False, sequence=3)),
         ("/raft/install_snapshot", InstallSnapshot(4, "n2", 9, 3, 7, 8, '"x"]}', done=True, sequence=4)),
+        ("/raft/timeout_now", TimeoutNow(1, "n2")),
     )
 
 
