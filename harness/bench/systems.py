@@ -213,8 +213,8 @@ def table(seen: Sequence[Seen]) -> list[str]:
         runs = Counter((one.verdict, one.time_limit_s) for one in mine)
         told = ", ".join(f"{count} {verdict} of {limit:g} s" for (verdict, limit), count in sorted(runs.items()))
         if not spec.nemesis:
-            told += f"; {min(one.ok_hz for one in mine):,.0f} ok ops/s at least, controller at most "
-            told += f"{max(one.controller_cores for one in mine):.2f} of a core"
+            rates, cores = [one.ok_hz for one in mine], [one.controller_cores for one in mine]
+            told += f"; {min(rates):,.0f} to {max(rates):,.0f} ok ops/s, controller {max(cores):.2f} of a core at most"
         anomaly = next((one.anomaly for one in mine if one.anomaly), "")
         shown = anomaly if len(anomaly) <= ANOMALY_CHARS_MAX else f"{anomaly[:ANOMALY_CHARS_MAX]}..."
         what = f"{spec.workload}, {', '.join(spec.nemesis) or 'none'}, {len(spec.nodes)}"
