@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from operator import contains
 from typing import Any, overload
 
-from checkers.models.compact import Compact
+from checkers.models.compact_form import Compact
 from checkers.models.model import Model, Operation, State, speaks_for
 
 STEPS_MIN, STEPS_MAX = 1 << 6, 1 << 16

@@ -15,30 +15,10 @@ Values are the same when they are equal in Python, as in the models' own states.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from checkers.models.model import Operation, State
-
-
-class Compact(Protocol):
-    """The states of a model in another form, for operations known by number. Equal exactly where the model's own are."""
-
-    def initial(self) -> Hashable:
-        """As Model.initial."""
-        ...
-
-    def step(self, state: Any, op: int) -> tuple[Hashable, ...]:
-        """As Model.step, for the operation of that number."""
-        ...
-
-    def can_reach(self, state: Any, op: int) -> bool:
-        """As Model.can_reach."""
-        ...
-
-    def plain(self, state: Any) -> State:
-        """The model's own state."""
-        ...
+from checkers.models.model import Operation
 
 
 class Chain:

@@ -11,7 +11,8 @@ from bisect import insort
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from checkers.models.compact import BitSet, ChainedList, ChainedStack, Compact, CountedQueue, PackedQueue
+from checkers.models.compact import BitSet, ChainedList, ChainedStack, CountedQueue, PackedQueue
+from checkers.models.compact_form import Compact
 from checkers.models.model import Model, Operation, State
 from checkers.models.shape import is_integer, is_observed, items, list_result, no_argument
 

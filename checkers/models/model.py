@@ -7,12 +7,11 @@ fills in what it leaves out of the other members. docs/models.md shows one from 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-if TYPE_CHECKING:
-    from checkers.models.compact import Compact
+from checkers.models.compact_form import Compact
 
 State = Hashable
 

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from checkers.models.compact import Compact
+from checkers.models.compact_form import Compact
 from checkers.models.model import Model, Operation, State
 from histories.op import freeze
 

@@ -13,6 +13,7 @@ from typing import get_args
 import click
 import msgspec
 
+from harness.campaign import track_record_page
 from harness.campaign.real_nodes import on_real_nodes
 from harness.campaign.strategy import StrategyName
 from harness.campaign.track_record import HUNT_SEEDS, Healthy, Measurement, Row, healthy
@@ -20,7 +21,6 @@ from harness.campaign.workers import worker_pool
 from harness.cli import options
 from harness.cli.progress import StatusLine
 from harness.errors import INVALID, UNKNOWN, VALID, UsageError, unknown_name
-from harness.report import track_record
 from harness.run.interruption import raising_interrupts
 from harness.store.runs import Store, write_atomically
 from harness.zoo import registry
@@ -122,7 +122,7 @@ def bench_bugs(
             for planted in chosen
         ]
         if not as_json:
-            options.echo(track_record.heading(strategies))
+            options.echo(track_record_page.heading(strategies))
         for number, measurement in enumerate(measurements):
             status.show(f"{number} of {len(chosen)} bugs: {chosen[number].target} {chosen[number].bug}")
             row = measurement.row()
@@ -132,7 +132,7 @@ def bench_bugs(
             rows.append(row)
             status.clear()
             if not as_json:
-                options.echo(track_record.row_text(rows[-1], strategies))
+                options.echo(track_record_page.row_text(rows[-1], strategies))
         for scenario in _scenarios(chosen) if healthy_seeds else ():
             healthies.append(healthy(executor, scenario, healthy_seeds))
             if not as_json:
@@ -143,7 +143,7 @@ def bench_bugs(
     if as_json:
         options.echo_json({"bugs": msgspec.to_builtins(rows), "healthy": msgspec.to_builtins(healthies)})
     else:
-        options.echo("\n".join(track_record.summary(rows)))
+        options.echo("\n".join(track_record_page.summary(rows)))
     if any(one.not_valid for one in healthies):
         return INVALID
     return VALID if all(row.is_found for row in rows) else UNKNOWN
@@ -181,8 +181,8 @@ def _write(page: Path, rows: list[Row], healthies: list[Healthy], strategies: tu
         for target in dict.fromkeys(row.planted.target for row in rows):
             its = [row for row in rows if row.planted.target == target]
             its_healthy = [one for one in healthies if one.scenario.base.target == target]
-            text = track_record.with_section(
-                text, target, track_record.section(target, its, its_healthy, strategies, command)
+            text = track_record_page.with_section(
+                text, target, track_record_page.section(target, its, its_healthy, strategies, command)
             )
         write_atomically(page, text.encode())
     except OSError as error:

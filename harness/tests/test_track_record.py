@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from harness.campaign import track_record_page
 from harness.campaign.real_nodes import OnRealNodes, real_spec
 from harness.campaign.strategy import StrategyName
 from harness.campaign.track_record import Healthy, Hunt, Row, Shrinking, ratios
+from harness.campaign.track_record_page import with_section
 from harness.cli import run_command, themis
 from harness.errors import USAGE
-from harness.report import track_record
-from harness.report.track_record import with_section
 from harness.run import plan
 from harness.zoo.registry import PLANTED, of_target
 from harness.zoo.scenario import Planted
@@ -34,9 +34,9 @@ def row(random: list[int | None], coverage: list[int | None], planted: Planted =
 
 
 def test_a_row_has_what_was_measured() -> None:
-    text = track_record.row_text(row([1, 3, 8], [2, 2, None]), BOTH)
+    text = track_record_page.row_text(row([1, 3, 8], [2, 2, None]), BOTH)
     assert "| 3 of 20 | kept-commits 2, durability 1 | 3 runs, 1.5 s | 2 runs, 1.0 s | 4 / 2 / 3, 7 s | - |" in text
-    assert "nothing found runs" in track_record.row_text(row([None, None, 1], [1, 1, 1]), BOTH)
+    assert "nothing found runs" in track_record_page.row_text(row([None, None, 1], [1, 1, 1]), BOTH)
 
 
 def test_real_nodes_have_a_column() -> None:
@@ -46,9 +46,9 @@ def test_real_nodes_have_a_column() -> None:
         "run 1, not lifted, fails in another way": OnRealNodes(1, is_found=True, other=True),
     }
     for words, real in said.items():
-        assert f"| {words} |" in track_record.row_text(msgspec.structs.replace(row([1], [1]), real=real), BOTH)
+        assert f"| {words} |" in track_record_page.row_text(msgspec.structs.replace(row([1], [1]), real=real), BOTH)
     found = [msgspec.structs.replace(row([1], [1]), real=real) for real in said.values()]
-    assert "Real nodes showed 2 bugs, of which 1 were lifted" in track_record.summary(found)[-1]
+    assert "Real nodes showed 2 bugs, of which 1 were lifted" in track_record_page.summary(found)[-1]
 
 
 def test_every_scenario_runs_on_real_nodes_too() -> None:
@@ -59,12 +59,12 @@ def test_every_scenario_runs_on_real_nodes_too() -> None:
 def test_strategies_are_compared_on_bugs_that_random_runs_seldom_find() -> None:
     rows = [row([40, 20, 30], [10, 10, 10]), row([2, 2, 2], [1, 1, 1]), row([None, None, 9], [1, 1, 1])]
     assert ratios(rows) == [3.0]
-    assert "Of the 1 bugs" in " ".join(track_record.summary(rows))
+    assert "Of the 1 bugs" in " ".join(track_record_page.summary(rows))
 
 
 def test_a_section_takes_the_place_of_its_like_and_of_nothing_else() -> None:
     rows = [row([1], [1])]
-    first = track_record.section("raft", rows, [Healthy(PLANTED[0].scenario, 0, 5)], BOTH, "themis bench-bugs")
+    first = track_record_page.section("raft", rows, [Healthy(PLANTED[0].scenario, 0, 5)], BOTH, "themis bench-bugs")
     page = with_section("# The bug zoo\n\n## gossip\n\nrows\n", "raft", first)
     assert page == f"# The bug zoo\n\n## gossip\n\nrows\n\n{first}"
     assert with_section(page, "raft", first) == page
