@@ -193,10 +193,12 @@ class MembersView(Protocol):
 
 
 class ChangeResult(msgspec.Struct, frozen=True):
-    """How a change of the membership ended. why: where it was not done, or nobody knows."""
+    """How a change of the membership ended. why: where it was not done, or nobody knows (then is_known is
+    false)."""
 
     is_done: bool
     why: str
+    is_known: bool = True
 
 
 class Members(Protocol):

@@ -53,5 +53,7 @@ class TargetMembers:
                 outcome = self._target.outcome(replies[number])
                 results.append(ChangeResult(outcome.is_done, outcome.why))
             else:
-                results.append(ChangeResult(False, f"{view.leader} did not answer within {ANSWERED_WITHIN_S:g} s"))
+                results.append(
+                    ChangeResult(False, f"{view.leader} did not answer within {ANSWERED_WITHIN_S:g} s", is_known=False)
+                )
         return results

@@ -57,6 +57,8 @@ class Membership:
         self.book = book
         self.home: frozenset[NodeId] | None = None
         """The voters that the cluster had at first."""
+        self.is_in_doubt = False
+        """A change was asked for, and nobody knows how it ended: it may yet take effect."""
 
     def invoke(self, op: Op) -> FaultResult:
         if op.f == STOP:
@@ -113,6 +115,7 @@ class Membership:
         """Ask for the removals, all at once; installed when the leader's configuration lacks one of the nodes."""
         fault = self.book.begin(f"{self.name}:{shape}", nodes)
         outcomes = self.members.change([(TAKE_AWAY, node) for node in nodes])
+        self.is_in_doubt |= not all(one.is_done or one.is_known for one in outcomes)
         told = {node: "done" if one.is_done else one.why for node, one in zip(nodes, outcomes, strict=True)}
         after = self._view()
         did = {"shape": shape, "nodes": list(nodes), "outcomes": told}
@@ -154,6 +157,8 @@ class Membership:
 
     def _why_not_replace(self, node: NodeId, view: MembersView) -> str | None:
         assert self.home is not None
+        if self.is_in_doubt:
+            return "a change of the membership was not answered, and may yet take effect"
         if not view.is_settled:
             return "a change of the membership is under way"
         if missing := sorted(self.home - set(view.voters)):
@@ -191,7 +196,7 @@ class MembershipFamily(FamilyDefaults):
 
     def nodes_min(self, variant: str) -> int:
         """Whoever is left must be able to go on."""
-        return 2 if variant == REMOVE else 3
+        return 3
 
     def build(self, cluster: Cluster, book: FaultBook) -> Membership:
         return Membership(cluster, book)
