@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harness.campaign.behaviour import Behaviours, BehaviourSink
-from harness.campaign.sweep import SeedResult, run_in, spec_of_seed
+from harness.campaign.sweep import SeedResult, run_in, spec_of_seed, tidied
 from harness.run import plan
 from harness.run.execute import prepare_stage
 from harness.run.sinks import MemorySink
@@ -183,6 +183,10 @@ def _schedule(like: Schedule, groups: list[list[Entry]]) -> Schedule:
 
 def run_trial(trial: Trial, observes: bool) -> tuple[SeedResult, Schedule, Behaviours]:
     """Run it in this process, in memory: how it ended, its faults, and what the cluster did where that is observed."""
+    return tidied(trial.spec, lambda: _run_trial(trial, observes))
+
+
+def _run_trial(trial: Trial, observes: bool) -> tuple[SeedResult, Schedule, Behaviours]:
     name = f"seed-{trial.spec.seed}"
     sink = BehaviourSink(name) if observes else MemorySink(name)
     result = run_in(sink, trial.spec, trial.faults)

@@ -10,11 +10,11 @@ import gc
 import hashlib
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -34,6 +34,8 @@ from harness.spec import RunSpec
 from harness.store.runs import Result
 from histories.history import History
 from nemesis.schedule import Schedule
+
+Run = TypeVar("Run")
 
 AHEAD = 4
 """Seeds handed out per process beyond those whose turn it is: enough that none waits, few enough to stop soon."""
@@ -69,19 +71,16 @@ class SeedResult(msgspec.Struct, frozen=True):
 def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
     """Run one seed in this process. Raises UsageError, and HarnessError with the command that runs the seed again when anything
     else goes wrong that is not in its result."""
-    if not with_digests:
-        return run_in(MemorySink(f"seed-{spec.seed}"), spec)
-    sink = TracedSink(f"seed-{spec.seed}")
-    result = run_in(sink, spec)
-    return msgspec.structs.replace(result, history_digest=digest(sink.history()), trace_digest=sink.trace_digest())
+    return tidied(spec, lambda: _run_seed(spec, with_digests))
 
 
-def run_in(sink: MemorySink, spec: RunSpec, faults: Schedule | None = None) -> SeedResult:
-    """As `run_seed`, into a sink of the caller's. faults: the schedule; None: the spec's own."""
+def tidied(spec: RunSpec, run: Callable[[], Run]) -> Run:
+    """What `run` gives, which simulates `spec` and keeps nothing of it but that; the rest is gone when this returns. Raises as
+    run_seed."""
     collections_count = full_collections()
     with collecting_seldom():
         try:
-            result = _run_in(sink, spec, faults)
+            result = run()
         except (UsageError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
@@ -98,7 +97,17 @@ def full_collections() -> int:
     return int(gc.get_stats()[2]["collections"])
 
 
-def _run_in(sink: MemorySink, spec: RunSpec, faults: Schedule | None) -> SeedResult:
+def _run_seed(spec: RunSpec, with_digests: bool) -> SeedResult:
+    if not with_digests:
+        return run_in(MemorySink(f"seed-{spec.seed}"), spec)
+    sink = TracedSink(f"seed-{spec.seed}")
+    result = run_in(sink, spec)
+    return msgspec.structs.replace(result, history_digest=digest(sink.history()), trace_digest=sink.trace_digest())
+
+
+def run_in(sink: MemorySink, spec: RunSpec, faults: Schedule | None = None) -> SeedResult:
+    """Run one seed into a sink of the caller's, which holds all of the simulated world. faults: the schedule; None: the spec's own.
+    Raises whatever goes wrong that is not in its result."""
     if spec.env != "sim":
         raise UsageError(f"environment {spec.env}: only --env sim runs many seeds in memory")
     began_s = time.thread_time()

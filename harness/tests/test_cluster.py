@@ -320,7 +320,7 @@ def test_a_ballot_stands_where_a_term_would() -> None:
     row = dict(zip(wording.COLUMNS, wording.cells(line), strict=True))
     assert (row["role"], row["term"], row["leader"], row["commit"], row["log"]) == ("proposer", "7.n2", "-", "0", "-")
     assert wording.cells(NodeLine("n1", "h:1", "running"))[2] == "running, silent"
-    assert str(wording.table([line]).columns[4].header) == "ballot"
+    assert str(wording.table([line]).columns[wording.COLUMNS.index("term")].header) == "ballot"
 
 
 def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

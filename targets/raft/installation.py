@@ -45,9 +45,8 @@ class Installation(Member):
         log = self._log
         first = snapshot.last_index + 1
         entries = log.entries_from(first, log.last_index + 1 - first)
-        self._persist(
-            Checkpoint(self._term, self._voted_for, snapshot, entries, self._identity), out, is_checkpoint=True
-        )
+        checkpoint = Checkpoint(self._term, self._voted_for, snapshot, entries, self._identity)
+        self._persist(checkpoint, out, is_checkpoint=True)
 
     def _on_install_snapshot(self, source: NodeId, request: InstallSnapshot, out: Effects) -> None:
         """Take a chunk of the leader's snapshot; with the last one, the snapshot takes the place of log and state (Raft figure 13).
