@@ -1,9 +1,9 @@
 """After a crash a node still knows what it showed to others: its term, and its vote in that term (Raft figure 2, "updated on
-stable storage before responding to RPCs"). A node that lost its disk and comes back as another member (Custom "rejoining") never
-was the one that showed them.
+stable storage before responding to RPCs").
 
-The simulation tells `Shown` when a node sends its first message after a `Role` or `Voted`. A crash before that may undo both.
-Traces of real nodes have no `Shown`, and the rule is silent there.
+A node that lost its disk and comes back as another member (Custom "rejoining") never was the one that showed them. The simulation
+tells `Shown` when a node sends its first message after a `Role` or `Voted`. A crash before that may undo both. Traces of real nodes
+have no `Shown`, and the rule is silent there.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def with_damage(told: Sequence[Explanation], own_count: int, past_s: float, *, h
     card, moments = _seen(damage[0], past_s) if damage else (_nothing(past_s), ())
     for number, each in enumerate(own):
         if any(moment.tag == "wrong" and moment.op is None for moment in each.moments):
-            own[number] = replace(each, cards=(*each.cards, card), moments=(*each.moments, *moments))
+            in_order = tuple(sorted((*each.moments, *moments), key=lambda moment: moment.time_ns))
+            own[number] = replace(each, cards=(*each.cards, card), moments=in_order)
     return [*own, *damage]
 
 
