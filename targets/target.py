@@ -130,6 +130,24 @@ class Formats(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...] = ()
     clients: tuple[ClientRoute, ...] = ()
 
+    @property
+    def commands(self) -> frozenset[str] | None:
+        """The ops (their `f`) that its requests can ask for: tags, or the literals of a field `f`. None where the type of the
+        requests does not say."""
+        found: set[str] = set()
+        asked = msgspec.inspect.type_info(self.request)
+        for each in asked.types if isinstance(asked, msgspec.inspect.UnionType) else (asked,):
+            if not isinstance(each, msgspec.inspect.StructType):
+                return None
+            if each.tag_field == "f":
+                found.add(str(each.tag))
+            for field in each.fields:
+                if field.encode_name == "f":
+                    if not isinstance(field.type, msgspec.inspect.LiteralType):
+                        return None
+                    found |= {str(value) for value in field.type.values}
+        return frozenset(found) or None
+
 
 class System(Protocol):
     """What every target says about itself. `SystemDefaults` has the members that most targets need not write."""
@@ -333,6 +351,8 @@ class Program(System, Protocol):
     """Regular expressions that no line of a node's log may match, such as "panic". One that does makes the run INVALID."""
     asks_libc_for_time: bool
     """libfaketime can move its clock. Not so for what is linked statically or asks the kernel, such as Go programs."""
+    commands: Mapping[str, frozenset[str]]
+    """The operations (their `f`) that it serves of an interface, by the interface. One that is not here is served whole."""
     reads: frozenset[str]
     """The operations that change nothing: one that was not answered has failed, where another may have happened."""
     lost_by_wipe: Sequence[str]
@@ -386,6 +406,7 @@ class ProgramDefaults(SystemDefaults):
     version_min: Sequence[int] = ()
     library: Sequence[str] = ()
     log_alarms: Sequence[str] = ()
+    commands: Mapping[str, frozenset[str]] = {}
     reads = frozenset({"read"})
     lost_by_wipe: Sequence[str] = ("*",)
     after_up_timeout_s = 20.0

@@ -18,6 +18,7 @@ from harness.environments.base import Deployment, Environment
 from harness.errors import UsageError, unknown_name
 from harness.generators.script import Script
 from harness.generators.script import check as check_script
+from harness.run import served
 from harness.spec import RunSpec, typed_options
 from harness.workloads import claims
 from harness.workloads import registry as workloads
@@ -146,6 +147,14 @@ def prepare(
         )
     check_interface(spec.target, target, workload.interface)
     check_options(spec, target, target_options, workload.interface)
+    served.check_commands(
+        spec.target,
+        target,
+        workload,
+        workload_options,
+        script,
+        fitting=lambda: fitting_workloads(spec, target, target_options),
+    )
     check_rules(spec.target, target)
     claimed = target.claimed_model(workload.interface, target_options)
     claimed_by = "--consistency asks for" if spec.consistency else f"{spec.target} claims"
@@ -202,6 +211,27 @@ def check_interface(name: str, target: Target, interface: str) -> None:
         target.formats(interface)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"the target {name} cannot serve the interface {interface!r}: {error}") from error
+
+
+def fitting_workloads(spec: RunSpec, target: Target, target_options: msgspec.Struct) -> list[str]:
+    """The names of the workloads that the target can serve under these options, and whose histories can be checked for its
+    claim."""
+    names = []
+    for name in workloads.names():
+        try:
+            workload = find_workload(name)
+            if workload.interface not in target.interfaces:
+                continue
+            check_interface(spec.target, target, workload.interface)
+            check_options(spec, target, target_options, workload.interface)
+            claim = spec.consistency or target.claimed_model(workload.interface, target_options)
+            claims.choose_checkers(claim, workload, claimed_by=spec.target)
+            options = typed_options(f"workload {name}", {}, workload.option_type)
+        except UsageError:
+            continue
+        if not served.unserved(target, workload, options):
+            names.append(name)
+    return names
 
 
 def check_options(spec: RunSpec, target: Target, options: msgspec.Struct, interface: str) -> None:

@@ -17,6 +17,7 @@ from harness.workloads.keyed import (
     Weight,
     chosen,
     final_ops,
+    issued,
     keyed,
     read_until_ok,
     require_some,
@@ -48,6 +49,10 @@ class AppendWorkload:
     interface = "kv"
     data_type = "append"
     option_type = AppendOptions
+
+    def commands(self, options: AppendOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "append", "read", final="read")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """As many threads on a key as nodes, so that each node is asked."""

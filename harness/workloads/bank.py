@@ -50,6 +50,10 @@ class BankWorkload:
     data_type = "bank"
     option_type = BankOptions
 
+    def commands(self, options: BankOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"open", "transfer", "read"})
+
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """The accounts are opened; then all threads transfer and read."""
         options: BankOptions = context.options

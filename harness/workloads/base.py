@@ -46,7 +46,9 @@ class Workload(Protocol):
     data_type: str
     """What its ops are done to, such as "register": with the claim, it chooses the checkers (harness.workloads.claims).
 
-    Checkers of its own are in an optional member `checkers: Sequence[ClaimChecker]`.
+    Checkers of its own are in an optional member `checkers: Sequence[ClaimChecker]`. An optional method `commands(options) ->
+    frozenset[str]` says which ops (their `f`) it issues under these options: a target that does not serve them all is then refused
+    before anything starts. An option that is named as an op is its weight, and 0 leaves it out.
     """
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:

@@ -19,6 +19,7 @@ from harness.workloads.keyed import (
     Weight,
     chosen,
     final_ops,
+    issued,
     keyed,
     require_some,
 )
@@ -53,6 +54,10 @@ class ConsensusWorkload:
     interface = "consensus"
     data_type = "consensus"
     option_type = ConsensusOptions
+
+    def commands(self, options: ConsensusOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "propose", "learn", final="learn")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """Twice as many threads on a key as nodes, so that proposers of every node compete."""

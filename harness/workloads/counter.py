@@ -18,6 +18,7 @@ from harness.workloads.keyed import (
     Weight,
     chosen,
     final_ops,
+    issued,
     keyed,
     read_until_ok,
     require_some,
@@ -52,6 +53,10 @@ class CounterWorkload:
     interface = "counter"
     data_type = "counter"
     option_type = CounterOptions
+
+    def commands(self, options: CounterOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "add", "read", final="read")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """Twice as many threads on a key as nodes, so that each node is asked while another op is under way there."""

@@ -20,6 +20,7 @@ from harness.workloads.keyed import (
     Weight,
     chosen,
     final_ops,
+    issued,
     keyed,
     require_some,
 )
@@ -73,6 +74,10 @@ class QueueWorkload:
     interface = "queue"
     data_type = "queue"
     option_type = QueueOptions
+
+    def commands(self, options: QueueOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "enqueue", "dequeue", final="dequeue")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """As many threads on a key as nodes, so that each node is asked."""

@@ -23,6 +23,10 @@ class UniqueIds:
     data_type = "ids"
     option_type = IdOptions
 
+    def commands(self, options: IdOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"generate"})
+
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """Ids without end."""
         return repeat(Invocation("generate"))

@@ -129,6 +129,10 @@ class _Grouped:
         """The micro-operations of the group's transaction with this number."""
         raise NotImplementedError
 
+    def commands(self, options: GroupOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"txn"})
+
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """All threads, on a few groups at a time."""
         options: GroupOptions = context.options
@@ -287,6 +291,10 @@ class Monotonic:
     interface = "kv"
     data_type = "monotonic"
     option_type = MonotonicOptions
+
+    def commands(self, options: MonotonicOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"txn"})
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """All threads, on the keys of the processes that wrote last."""

@@ -151,6 +151,12 @@ def chosen(draws: Stream, *weights: tuple[str, int]) -> str:
     raise AssertionError("the ticket is below the sum")
 
 
+def issued(options: Any, *weighted: str, final: str | None = None) -> frozenset[str]:
+    """The ops of these names whose weight is not 0, and `final` where the options want final ops."""
+    names = {name for name in weighted if getattr(options, name)}
+    return frozenset(names | {final} if final and options.final_keys else names)
+
+
 def require_some(options: KeyedOptions, *names: str) -> None:
     """Raises ValueError for a weight that is 0 and without which the workload proves nothing."""
     for name in names:

@@ -104,6 +104,10 @@ class LockWorkload:
     data_type = "lock"
     option_type = LockOptions
 
+    def commands(self, options: LockOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"acquire", "release"})
+
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """As many threads on a lock as nodes, so that each node is asked."""
         options: LockOptions = context.options

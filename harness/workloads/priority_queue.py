@@ -11,7 +11,17 @@ from random import Random
 from harness.generators import Generator, Stream
 from harness.workloads.base import WorkloadContext
 from harness.workloads.fifo_queue import empty
-from harness.workloads.keyed import DrawnOps, KeyedOptions, Positive, Weight, chosen, final_ops, keyed, require_some
+from harness.workloads.keyed import (
+    DrawnOps,
+    KeyedOptions,
+    Positive,
+    Weight,
+    chosen,
+    final_ops,
+    issued,
+    keyed,
+    require_some,
+)
 
 
 class PriorityQueueOptions(KeyedOptions, frozen=True, kw_only=True):
@@ -42,6 +52,10 @@ class PriorityQueueWorkload:
     interface = "priority-queue"
     data_type = "priority-queue"
     option_type = PriorityQueueOptions
+
+    def commands(self, options: PriorityQueueOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "enqueue", "dequeue", "peek", final="dequeue")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """As many threads on a key as nodes, so that each node is asked."""

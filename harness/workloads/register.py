@@ -22,6 +22,7 @@ from harness.workloads.keyed import (
     draws_of,
     final_ops,
     is_used_up,
+    issued,
     keyed,
     read_until_ok,
     require_some,
@@ -121,6 +122,10 @@ class RegisterWorkload:
     interface = "kv"
     option_type = RegisterOptions
     data_type = "register"
+
+    def commands(self, options: RegisterOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "read", "write", "cas", final="read")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """Twice as many threads on a key as nodes, so that each node is asked while another op is under way there."""

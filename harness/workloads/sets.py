@@ -18,6 +18,7 @@ from harness.workloads.keyed import (
     Weight,
     chosen,
     final_ops,
+    issued,
     keyed,
     read_until_ok,
     require_some,
@@ -63,6 +64,10 @@ class SetWorkload:
     interface = "set"
     data_type = "set"
     option_type = SetOptions
+
+    def commands(self, options: SetOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "add", "remove", "contains", "read", final="read")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """Twice as many threads on a key as nodes, so that each node is asked while another op is under way there."""

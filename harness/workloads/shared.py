@@ -27,7 +27,7 @@ from harness.generators import (
     time_limit,
 )
 from harness.workloads.base import WorkloadContext
-from harness.workloads.keyed import Positive, Weight, chosen, read_until_ok
+from harness.workloads.keyed import Positive, Weight, chosen, issued, read_until_ok
 
 _LATEST = 20
 """A removal or a look takes one of the last so many elements."""
@@ -101,6 +101,10 @@ class SharedRegisters(_Shared):
     data_type = "register"
     option_type = SharedOptions
 
+    def commands(self, options: SharedOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"read", "write"})
+
     def draw(self, options: SharedOptions, draws: Stream, number: int) -> tuple[str, int | None]:
         """A read, or a write of the number."""
         f = chosen(draws, ("read", options.read), ("write", options.update))
@@ -115,6 +119,10 @@ class SharedCounters(_Shared):
     interface = "counter"
     data_type = "counter"
     option_type = SharedCounterOptions
+
+    def commands(self, options: SharedCounterOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"read", "add"})
 
     def draw(self, options: SharedCounterOptions, draws: Stream, number: int) -> tuple[str, int | None]:
         """A read, or an addition of a small amount."""
@@ -131,6 +139,10 @@ class SharedSets(_Shared):
     interface = "set"
     data_type = "set"
     option_type = SharedSetOptions
+
+    def commands(self, options: SharedSetOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"read", "add"}) | issued(options, "remove")
 
     def draw(self, options: SharedSetOptions, draws: Stream, number: int) -> tuple[str, int | None]:
         """A read, the addition of the number, or the removal of a late one, which an addition made if it was one of this key."""

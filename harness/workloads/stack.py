@@ -13,7 +13,17 @@ from random import Random
 from harness.generators import Generator, Stream
 from harness.workloads.base import WorkloadContext
 from harness.workloads.fifo_queue import empty
-from harness.workloads.keyed import DrawnOps, KeyedOptions, Positive, Weight, chosen, final_ops, keyed, require_some
+from harness.workloads.keyed import (
+    DrawnOps,
+    KeyedOptions,
+    Positive,
+    Weight,
+    chosen,
+    final_ops,
+    issued,
+    keyed,
+    require_some,
+)
 
 
 class StackOptions(KeyedOptions, frozen=True, kw_only=True):
@@ -43,6 +53,10 @@ class StackWorkload:
     interface = "stack"
     data_type = "stack"
     option_type = StackOptions
+
+    def commands(self, options: StackOptions) -> frozenset[str]:
+        """See Workload."""
+        return issued(options, "push", "pop", "peek", final="pop")
 
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """As many threads on a key as nodes, so that each node is asked."""

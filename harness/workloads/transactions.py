@@ -127,6 +127,10 @@ class _TransactionWorkload:
     option_type = TransactionOptions
     _write: str
 
+    def commands(self, options: TransactionOptions) -> frozenset[str]:
+        """See Workload."""
+        return frozenset({"txn"})
+
     def generator(self, context: WorkloadContext, rng: Random) -> Generator:
         """All threads work on the same keys."""
         options: TransactionOptions = context.options

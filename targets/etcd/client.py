@@ -196,5 +196,12 @@ class EtcdClient:
                     await self._ask(node, "lease/keepalive", {"ID": lease})
 
 
+COMMANDS = {
+    "kv": frozenset({"read", "write", "cas"}),
+    "set": frozenset({"add", "remove", "contains", "read"}),
+    "lock": frozenset({"acquire", "release"}),
+}
+"""The ops of each interface."""
+
 READS = frozenset({"read", "contains"})
 """The ops that change nothing."""

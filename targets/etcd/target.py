@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import aiohttp
 import msgspec
 
-from targets.etcd.client import READS, EtcdClient, Reads
+from targets.etcd.client import COMMANDS, READS, EtcdClient, Reads
 from targets.session import Call
 from targets.target import Connect, FaultModel, Place, Ports, ProgramDefaults
 
@@ -48,7 +48,7 @@ class Etcd(ProgramDefaults):
 
     name = "etcd"
     summary = "etcd, a key-value store by Raft (the program, from Debian's etcd-server)"
-    interfaces = frozenset({"kv", "set", "lock"})
+    interfaces = frozenset(COMMANDS)
     option_type: type[msgspec.Struct] = EtcdOptions
     fault_model = FaultModel(survives=frozenset({"partition", "kill", "pause", "restart-all", "slow", "loss", "rate"}))
     ports: Sequence[str] = ("client", "peer")
@@ -58,6 +58,7 @@ class Etcd(ProgramDefaults):
     version = r"etcd Version: (\d+)\.(\d+)"
     version_min: Sequence[int] = (3, 4)
     asks_libc_for_time = False
+    commands: Mapping[str, frozenset[str]] = COMMANDS
     reads = READS
     lost_by_wipe: Sequence[str] = ("member",)
     log_alarms: Sequence[str] = (r"^panic: ", r"^fatal error: ", r"\bFATAL\b.*", r"data corruption", r"found corrupted")

@@ -41,6 +41,16 @@ exit $status
 that is durable state: a node that comes back follows the master that it followed. When one of them ends, so does the node."""
 
 
+COMMANDS = {
+    "kv": frozenset({"read", "write", "cas"}),
+    "set": frozenset({"add", "remove", "contains", "read"}),
+    "counter": frozenset({"add", "read"}),
+    "queue": frozenset({"enqueue", "dequeue"}),
+    "lock": frozenset({"acquire", "release"}),
+}
+"""The ops of each interface."""
+
+
 class RedisOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """fsync: of the append-only file: always, everysec, no (whenever the kernel does it); off: there is no such file, and nothing
     is kept. down_after_ms: a Sentinel holds a server for down that has not answered for so long. failover_timeout_ms: of Sentinel.
@@ -68,7 +78,7 @@ class Redis(ProgramDefaults):
 
     name = "redis"
     summary = "Redis, alone or with replicas and Sentinel (the program, from Debian's redis-server)"
-    interfaces = frozenset({"kv", "set", "counter", "queue", "lock"})
+    interfaces = frozenset(COMMANDS)
     option_type: type[msgspec.Struct] = RedisOptions
     fault_model = FaultModel(survives=frozenset({"partition", "kill", "pause", "restart-all", "slow", "loss", "rate"}))
     ports: Sequence[str] = ("client", "sentinel")
@@ -79,6 +89,7 @@ class Redis(ProgramDefaults):
     version_min: Sequence[int] = (7, 0)
     library: Sequence[str] = ("redis", "themis-consistency[redis]")
     asks_libc_for_time = True
+    commands: Mapping[str, frozenset[str]] = COMMANDS
     reads = frozenset({"read", "contains"})
     log_alarms: Sequence[str] = (
         r"REDIS BUG REPORT",
