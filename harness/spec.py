@@ -107,6 +107,9 @@ REQUIRED = (
 )  # fmt: skip
 """What a spec in a file must say: a default in its place would be another run under the same name."""
 
+IDENTIFYING = frozenset({"target", "workload", "seed"})
+"""An object that has none of these is no spec that somebody changed, but something else."""
+
 
 def decode_spec(text: bytes, where: str) -> RunSpec:
     """The spec in `text`. Raises UsageError naming `where`, the field and the rule."""
@@ -116,18 +119,20 @@ def decode_spec(text: bytes, where: str) -> RunSpec:
         raise UnreadableSpec(f"{where}: not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise UnreadableSpec(f"{where}: not a spec: it is no JSON object")
+    refusal = UsageError if raw.keys() & IDENTIFYING else UnreadableSpec
     try:
         spec = msgspec.convert(raw, type=RunSpec)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}") from error
+        raise refusal(f"{where}: {error}") from error
     if missing := [field for field in REQUIRED if field not in raw]:
         are_due = f"{missing[0]} is missing" if len(missing) == 1 else f"{', '.join(missing)} are missing"
-        raise UsageError(f"{where}: {are_due}; a run's spec.json says all of what was run")
+        raise refusal(f"{where}: {are_due}; a run's spec.json says all of what was run")
     return spec
 
 
 class UnreadableSpec(UsageError):
-    """A spec.json that is damaged: it is no JSON object."""
+    """A spec.json that is damaged: it is no JSON object, or one that is not about a run. (A spec that somebody changed is not
+    damaged: it is refused, and kept.)"""
 
 
 def typed_options(kind: str, raw: dict[str, Any], type_: type[Options]) -> Options:

@@ -193,7 +193,7 @@ class RunDirectory:
                 header = decoded(msgspec.json.decode, file.readline(HEADER_BYTES_MAX), FILE_DEPTH_MAX)
             content = msgspec.json.encode(header["spec"])
             decode_spec(content, f"{self.history} line 1, spec")
-        except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        except (OSError, msgspec.DecodeError, KeyError, TypeError, UnreadableSpec):
             raise UsageError(
                 f"{why}; the history's header has no copy to write it anew from. "
                 f"`themis check {self.history} --model NAME` checks the history alone"

@@ -85,6 +85,43 @@ def test_analyze_mends_it(file: str, damage: str, store: Path, capsys: pytest.Ca
     assert run_command(["replay", str(run.path), "--store", str(store)]) == 0, "the same bytes, with what was mended"
 
 
+NO_SPECS = {
+    "nothing": {},
+    "a version": {"version": 99},
+    "a schedule": {"version": 1, "nodes": ["n1"], "entries": []},
+    "another shape": {"nodes": 3},
+}
+
+
+@pytest.mark.parametrize("content", NO_SPECS)
+def test_analyze_mends_a_spec_that_is_json_and_no_spec(
+    content: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(store)
+    whole, damaged = run.spec.read_bytes(), msgspec.json.encode(NO_SPECS[content])
+    run.spec.write_bytes(damaged)
+    assert run_command(["replay", str(run.path), "--store", str(store)]) == 254
+    assert "spec.json: " in capsys.readouterr().err
+    assert run_command(["analyze", str(run.path), "--store", str(store)]) == 0
+    assert "written anew from the header of history.jsonl" in capsys.readouterr().err
+    assert run.spec.read_bytes() == whole
+    assert run.spec.with_name("spec.json.damaged").read_bytes() == damaged
+
+
+def test_a_spec_that_the_header_has_no_better_copy_of_is_left_alone(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(store)
+    header, rest = run.history.read_bytes().split(b"\n", 1)
+    run.history.write_bytes(msgspec.json.encode(msgspec.json.decode(header) | {"spec": {}}) + b"\n" + rest)
+    run.spec.write_bytes(b"{}")
+    assert run_command(["analyze", str(run.path), "--store", str(store)]) == 254
+    told = capsys.readouterr().err
+    assert "spec.json" in told
+    assert "the history's header has no copy to write it anew from" in told
+    assert run.spec.read_bytes() == b"{}"
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_history_that_cannot_be_read_is_named_and_takes_no_verdict_with_it(
     damage: str, store: Path, capsys: pytest.CaptureFixture[str]
@@ -112,7 +149,7 @@ def test_what_only_the_live_run_knew_outlives_its_verdict(store: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda spec: spec.clear(), "version, target"),
+        (lambda spec: spec.pop("target"), "target is missing"),
         (lambda spec: spec.pop("seed"), "seed is missing"),
         (lambda spec: spec.update(time_limit_s=-1), "time-limit: -1"),
         (lambda spec: spec.update(time_limit_s=1e300), "time-limit: 1e+300"),
