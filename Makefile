@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORE ?= store
-# Processes that tests are spread over, where they do not share a machine's kernel or clocks. WORKERS=0: one after another.
-WORKERS ?= auto
+# Processes that tests are spread over, where they do not share a machine's kernel or clocks: one more than processors, for some
+# tests wait. WORKERS=0: one after another.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # More of pytest's arguments: make test PYTEST_ARGS='--durations 20'.
 PYTEST_ARGS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)

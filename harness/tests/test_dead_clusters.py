@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from checkers.windows import fault_results, fault_windows
 from histories import jsonl
 from histories.faults import FaultResult
@@ -36,6 +38,8 @@ def results(tmp_path: Path) -> list[tuple[str, FaultResult]]:
     return [(op.f, result) for op, result in fault_results(history)]
 
 
+@pytest.mark.long
+@pytest.mark.real
 def test_a_node_that_needs_the_others_to_answer_does_not_keep_them_from_being_started(tmp_path: Path) -> None:
     entries = [(0.5, "kill", ["n1", "n2"]), (1.0, "restart", ["n3"]), (1.5, "start", ["n1", "n2"])]
     code, text = run(tmp_path, "TARGET", entries, 6)
@@ -53,6 +57,8 @@ def test_a_node_that_needs_the_others_to_answer_does_not_keep_them_from_being_st
     assert all(window.lifted_ns is not None for window in fault_windows(history))
 
 
+@pytest.mark.long
+@pytest.mark.real
 def test_a_cluster_that_never_serves_again_is_not_green(tmp_path: Path) -> None:
     code, text = run(tmp_path, "SLEEPY", [(1.0, "kill", ["n1"]), (1.5, "start", ["n1"])], 3)
     assert code == 2, text

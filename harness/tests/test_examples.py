@@ -43,8 +43,12 @@ def test_the_example_replicates_every_machine(workload: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+LOCAL = pytest.param("local", marks=[pytest.mark.long, pytest.mark.real])
+"""Real nodes for a while: what the simulation tells in a second."""
+
+
 @pytest.mark.real
-@pytest.mark.parametrize("env", ["sim", "local", pytest.param("netns", marks=pytest.mark.linux)])
+@pytest.mark.parametrize("env", ["sim", LOCAL, pytest.param("netns", marks=pytest.mark.linux)])
 def test_the_example_is_valid_and_its_bug_is_found(env: str, tmp_path: Path) -> None:
     flags: tuple[str, ...] = (
         "--env",
@@ -84,7 +88,7 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("env", ["sim", "local"])
+@pytest.mark.parametrize("env", ["sim", LOCAL])
 def test_a_new_machine_and_workload_take_files_of_their_own_and_one_line_each(env: str, site: Path) -> None:
     flags: tuple[str, ...] = (
         "--workload",

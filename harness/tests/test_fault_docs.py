@@ -69,7 +69,11 @@ def themis(installed: Path | None, *arguments: str | Path) -> subprocess.Complet
 
 @pytest.mark.parametrize(
     ("env", "nemesis"),
-    [("sim", "reboot,kill,partition"), ("local", "reboot"), ("sim", "themis_reboot.py")],
+    [
+        ("sim", "reboot,kill,partition"),
+        pytest.param("local", "reboot", marks=[pytest.mark.long, pytest.mark.real]),
+        ("sim", "themis_reboot.py"),
+    ],
     ids=["sim", "local", "by path"],
 )
 def test_the_example_runs_as_a_plugin_and_its_schedule_again(

@@ -15,6 +15,7 @@ from harness.scaffold.write import new_target
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_a_new_target_passes_its_own_test_at_once(tmp_path: Path) -> None:
     assert run_command(["new", "target", "my_store", "--directory", str(tmp_path)]) == 0

@@ -109,6 +109,7 @@ def assert_a_moved_clock_shows_the_bug(where: list[str], directory: Path) -> Non
     assert data["result"]["verdict"]["parts"]["linearizable"]["validity"] == "invalid"
 
 
+@pytest.mark.long
 @pytest.mark.real
 @pytest.mark.timeout(180)
 def test_a_program_is_broken_measured_and_found_valid_here(tmp_path: Path) -> None:
