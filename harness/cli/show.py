@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import click
@@ -97,7 +98,7 @@ def inspect(
       themis inspect latest --key 4 --around 9.03 --span 50
     """
     directory = Store(store).find(run)
-    asked = inspection.Asked(window, span, key, around)
+    asked = inspection.Asked(window, span, key, around, shutil.get_terminal_size().columns)
     if as_json:
         options.echo_json(inspection.as_data(directory, asked))
     else:

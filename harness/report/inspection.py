@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from typing import Any
@@ -30,18 +32,21 @@ from histories.wellformed import MalformedHistory
 EXPLAINED_MAX = 50
 WINDOWS_MAX = 40
 AROUND_LINES_MAX = 200
+WIDTH = 80
 SHOWN_MAX = 5
 """Failures that are told in full; most of a hundred refuted keys are the same one."""
 
 
 class Asked(msgspec.Struct, frozen=True):
     """What of a run is shown. neighbours: ops on the same key before a failed one. span_ms: of messages. key: only this key's
-    failures and ops. around_s: also what happened around this time."""
+    failures and ops. around_s: also what happened around this time. width: characters of a line of text, at most, but for a word
+    that is longer."""
 
     neighbours: int = 12
     span_ms: float = 20.0
     key: str | None = None
     around_s: float | None = None
+    width: int = WIDTH
 
 
 def as_data(run: RunDirectory, asked: Asked) -> dict[str, Any]:
@@ -107,8 +112,34 @@ def as_text(run: RunDirectory, asked: Asked) -> str:
         times = [around_ns, *times]
     if served := served_lines(result, history):
         lines += ["", *served]
+    text = fitted("\n".join(lines), asked.width)
     if times:
-        lines += ["", *spacetime_lines(run, spec, times[0], asked.span_ms)]
+        drawn = spacetime_lines(run, spec, times[0], asked.span_ms, asked.width)
+        text = "\n".join([text, "", *drawn])
+    return text
+
+
+HANGING = re.compile(r" *(?:[0-9.]+  +)?(?:(?:>>|!!|<>|\.\.|[*=+]) +)?")
+"""What stands before the text of a line: blanks, a time, and a mark."""
+
+
+def fitted(text: str, width: int) -> str:
+    """The text with its long lines broken between words. What was broken goes on further to the right than it began."""
+    lines: list[str] = []
+    for each in text.split("\n"):
+        if len(each) <= width:
+            lines.append(each)
+            continue
+        found = HANGING.match(each)
+        begin = 0 if found is None else min(found.end(), width // 2)
+        indent = " " * (begin + 2)
+        lines += textwrap.wrap(
+            each,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return "\n".join(lines)
 
 
@@ -153,7 +184,7 @@ def found_in(run: RunDirectory, result: Result, history: History, spec: RunSpec)
         ) from error
 
 
-def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: float) -> list[str]:
+def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: float, width: int) -> list[str]:
     """The messages between the nodes just before the failure, where the run kept them."""
     if not has_messages(run):
         hint = "  for a diagram of the messages before it, run it again with: -e messages=true"
@@ -163,8 +194,8 @@ def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: f
         # A message that arrives in it was sent before it.
         entries = [entry for entry in stored_entries(run) if 2 * begin_ns - failed_ns <= entry.time <= failed_ns]
     except OSError as error:
-        return [f"  no diagram of the messages before it: {line(error)}"]
-    return [f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns)]
+        return [fitted(f"  no diagram of the messages before it: {line(error)}", width)]
+    return [f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns, width=width)]
 
 
 def read_history(run: RunDirectory) -> History:

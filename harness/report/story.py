@@ -78,10 +78,8 @@ def story(
         cells += [
             [each if isinstance(each, str) else value(each, 100) for each in row] for row in table.rows[:ROWS_MAX]
         ]
-        widths = [max(len(line(row[column], 60)) for row in cells) for column in range(len(table.columns))]
-        for row in cells:
-            shown = (line(cell, 100).ljust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append(f"    {'  '.join(shown)}".rstrip())
+        for row in _in_columns(cells):
+            lines.append(f"    {'  '.join(row)}".rstrip())
         if len(table.rows) > ROWS_MAX:
             lines.append(f"    ... and {len(table.rows) - ROWS_MAX} more rows")
     if neighbours and (near := _neighbours(failure, history, neighbours)):
@@ -89,6 +87,22 @@ def story(
     if failure.detail:
         lines += ["", *textwrap.indent(block(failure.detail, 4_000), "    ").splitlines()]
     return lines
+
+
+def _in_columns(rows: list[list[str]]) -> list[list[str]]:
+    """The cells of a table, filled up or cut so that its columns stand and it fits WIDTH: the widest columns give way."""
+    cells = [[line(cell, 100) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    room = WIDTH - 4 - 2 * (len(widths) - 1)
+    while widths and sum(widths) > room and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
+    return [
+        [
+            (cell if len(cell) <= width else cell[: width - 1] + "…").ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        for row in cells
+    ]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.environments.sim.message_log import LogEntry
 from harness.report.space_time import diagram
 
@@ -53,3 +55,42 @@ def test_too_much_is_cut_at_the_beginning_and_says_so() -> None:
 
 def test_an_empty_window_says_so() -> None:
     assert "nothing happened" in diagram(ENTRIES, NODES, 20 * MS, 30 * MS)
+
+
+NARROW = """\
+                    n1             n2             n3
+t timer  w write to disk  s synced  ^ start  X crash  > request  < reply  o sent
+--x lost
+    0.001000         |              o              |  #1 AppendEntriesR…st to n1
+    0.003000         |<-------------o              |  #1 +2.00 ms
+    0.004000         |              o              |  #2 Vote to n1
+    0.005000         |<--- Vote ----o              |  #2 +1.00 ms
+"""
+
+
+def test_in_a_terminal_the_columns_become_narrow_and_then_the_notes_short() -> None:
+    entries = [
+        LogEntry(1 * MS, "send", "n2", peer="n1", what="AppendEntriesRequest", number=1),
+        LogEntry(3 * MS, "deliver", "n1", peer="n2", what="AppendEntriesRequest", number=1),
+        LogEntry(4 * MS, "send", "n2", peer="n1", what="Vote", number=2),
+        LogEntry(5 * MS, "deliver", "n1", peer="n2", what="Vote", number=2),
+    ]
+    assert diagram(entries, NODES, 0, 8 * MS, width=80) == NARROW
+
+
+@pytest.mark.parametrize("count", range(1, 14))
+def test_no_line_of_a_diagram_is_longer_than_the_terminal(count: int) -> None:
+    nodes = [f"n{number}" for number in range(1, count + 1)]
+    last = nodes[-1]
+    entries = [
+        *(LogEntry(MS, "send", node, peer="n1", what="AppendEntriesRequest", number=7) for node in nodes),
+        *(LogEntry(MS, "deliver", node, peer="n1", what="AppendEntriesRequest", number=7) for node in nodes[1:]),
+        LogEntry(MS, "crash", last, why="killed by the nemesis, which meant it" * 9),
+    ]
+    drawn = diagram(entries, nodes, 0, MS, width=80).splitlines()
+    assert max(map(len, drawn)) <= 80
+    rows = drawn[3:]
+    assert len(rows) == 2 * count, "each entry is one row"
+    for row in rows:
+        column = drawn[0].index(last) + (len(last) - 1) // 2
+        assert set(row[column - 1 : column + 2]) & set("|o<>Xx-"), "and its last column is where the name is"
