@@ -174,7 +174,7 @@ class Disks(Protocol):
 
 class MembersView(Protocol):
     """Who belongs to the cluster, as its leader sees it. is_settled: no change is under way. behind: the members that do not
-    answer, or lack much of what is committed."""
+    answer, or lack much of what is committed, or whose node lost its data and has not been taken in again."""
 
     @property
     def leader(self) -> NodeId: ...

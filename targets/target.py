@@ -264,7 +264,8 @@ class CoreTarget(System, Protocol):
 class Membership(msgspec.Struct, frozen=True):
     """Who belongs to the cluster, as its leader sees it.
 
-    is_settled: no change is under way. behind: the members that do not answer, or lack much of what is committed.
+    is_settled: no change is under way. behind: the members that do not answer, or lack much of what is committed,
+        or whose node lost its data and has not been taken in again.
     """
 
     leader: NodeId

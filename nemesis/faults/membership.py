@@ -59,6 +59,8 @@ class Membership:
         """The voters that the cluster had at first."""
         self.is_in_doubt = False
         """A change was asked for, and nobody knows how it ended: it may yet take effect."""
+        self.replaced: set[NodeId] = set()
+        """The nodes that lost their data and are not known to vote again. The leader may still list them as what they were."""
 
     def invoke(self, op: Op) -> FaultResult:
         if op.f == STOP:
@@ -88,19 +90,21 @@ class Membership:
         while True:
             view = self._view()
             missing = [] if view is None else sorted(self.home - set(view.voters))
-            if view is not None and not missing and view.is_settled:
+            late = [] if view is None else sorted(self.replaced & set(view.behind) - set(missing))
+            if view is not None and not missing and not late and view.is_settled:
                 break
             if self.cluster.now_ns() >= deadline_ns:
                 why = (
                     "no node leads"
                     if view is None
-                    else f"no votes yet: {', '.join(missing) or 'a change is under way'}"
+                    else f"no votes yet: {', '.join(missing + late) or 'a change is under way'}"
                 )
                 return FaultResult("indeterminate", did=asked or None, evidence=_evidence(view), why=why)
             for node in missing:
                 outcome = self.members.change([(ADD, node)])[0]
                 asked[node] = "done" if outcome.is_done else outcome.why
             self.members.wait(LOOK_EVERY_S)
+        self.replaced.clear()
         for fault in open_faults:
             fault.lifted()
         return FaultResult("installed", did={"added": asked} if asked else None, evidence=_evidence(view))
@@ -148,6 +152,7 @@ class Membership:
                 "indeterminate", did=did, evidence={"states": states}, why=f"{node} is {states.get(node)}"
             )
         fault.in_force([node], spans)
+        self.replaced.add(node)
         wiped = self.cluster.disks.damage("wipe", [node], {"rejoins": 1})
         states, seen = processes.start([node])
         evidence = {"wiped": dict(wiped), **seen, **_evidence(self._view())}

@@ -88,6 +88,19 @@ def test_members_that_do_not_come_back_are_named() -> None:
     assert bench.cluster.healthy()
 
 
+def test_a_stop_waits_until_a_replaced_node_is_a_member_again() -> None:
+    """The leader may still list it as the voter that it was, for it has not heard yet that the node lost its data."""
+    bench = Bench()
+    bench.do("start-membership", value("replace", "n4"))
+    bench.cluster.members.behind = ["n2", "n4"]
+    result = bench.do(STOP)
+    assert (result.status, result.why) == ("indeterminate", "no votes yet: n4")
+    bench.cluster.members.behind = ["n2"]  # Another fault's.
+    assert bench.do(STOP).status == "installed"
+    bench.cluster.members.behind = ["n4"]
+    assert bench.do(STOP).status == "installed"
+
+
 def test_without_a_leader_nothing_is_asked() -> None:
     bench = Bench(leader=None)
     result = bench.do("start-membership", value("remove", NODES[0]))

@@ -115,6 +115,8 @@ class Raft(Transfer, Installation, Membership):
             "voters": sorted(self._config.voters),
             "learners": sorted(self._config.learners),
             "joining": list(self._config.joining),
+            "identity": self._identity,
+            "identities": {**self._config.voters, **self._config.learners},
             "config_index": self._log.config_index,
             "reads": self._options.reads,
             "bugs": sorted(self._bugs),
@@ -178,6 +180,8 @@ class Raft(Transfer, Installation, Membership):
                 out.append(SetTimer(HEARTBEAT, self._options.heartbeat_ms * MS))
                 if leadership.heir is not None:
                     self._wait_for(leadership, leadership.heir, out)
+                if leadership.asked_changes:
+                    self._settle_changes(leadership, out, is_beat=True)
                 if self._config.joining:
                     self._promote(leadership, out)
         elif leadership is not None:

@@ -27,9 +27,9 @@ class Elections(Replication):
         self._state.give_up_writes(out)  # No leader is in reach to tell how they end.
         if self._identity:  # It lost its data once: perhaps nobody counts on it any more.
             out.extend([Send(other, Join(self._node, self._identity)) for other in sorted(self._nodes - {self._node})])
-        if not self._is_voter:
+        if not self._may_stand():
             self._await_leader(out)
-        elif self._options.pre_vote and self._majority > 1:
+        elif self._options.pre_vote and len(self._own_vote()) < self._majority:
             self._begin_pre_vote(out)
         else:
             self._begin_election(out)
@@ -47,7 +47,7 @@ class Elections(Replication):
         """Ask whether a majority would vote for this node, before disturbing anyone with a new term (thesis §9.6)."""
         if self._role != "pre-candidate":
             self._set_role("pre-candidate", out)
-        self._votes = {self._node}
+        self._votes = self._own_vote()
         last_index, last_term = self._log.last_index, self._log.last_term
         for other, identity in self._other_voters:
             out.append(Send(other, PreVote(self._term + 1, self._node, last_index, last_term, identity)))
@@ -67,13 +67,13 @@ class Elections(Replication):
         """Increment the term, vote for self, reset the election timer, ask all others (Raft figure 2, candidates)."""
         self._term += 1
         self._set_role("candidate", out)
-        self._votes = {self._node}
+        self._votes = self._own_vote()
         self._vote(self._node, out)
         last_index, last_term = self._log.last_index, self._log.last_term
         for other, identity in self._other_voters:
             out.append(Send(other, RequestVote(self._term, self._node, last_index, last_term, identity, is_transfer)))
         self._await_leader(out)
-        if self._majority == 1:
+        if len(self._votes) >= self._majority:
             self._become_leader(out)
 
     def _on_request_vote_reply(self, source: NodeId, reply: RequestVoteReply, out: Effects) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from targets.core import Effect, NodeId, Send
 from targets.machines.machine import Command
-from targets.raft.configuration import Configuration
+from targets.raft.configuration import Change, Configuration
 from targets.raft.lease import Lease
 from targets.raft.log import Log
 from targets.raft.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
@@ -31,11 +31,25 @@ class Heir:
         self.is_asked = False
 
 
+class AskedChange:
+    """A change of the membership that takes a vote away, asked for by the client's request of this id. It waits until a majority of
+    those who would vote after it has answered what was sent behind `after_sequence`. beats_left: for so many more heartbeats."""
+
+    __slots__ = ("after_sequence", "beats_left", "change", "request_id")
+
+    def __init__(self, change: Change, request_id: int, after_sequence: int, beats_left: int) -> None:
+        self.change = change
+        self.request_id = request_id
+        self.after_sequence = after_sequence
+        self.beats_left = beats_left
+
+
 class Leadership:
     """The leadership of `node` in `term`; `log` and `state` are the node's own.
 
     sequence: of the last message that it sent. durable_index: how much of the leader's own log is on its disk.
-    heir: to whom leadership is being handed over; None: to nobody. read_index_min: no read is answered before this index is
+    heir: to whom leadership is being handed over; None: to nobody. asked_changes: at most one, but under the bug
+        membership-two-at-once. read_index_min: no read is answered before this index is
     applied. asks_before_reading: nor before a majority has answered
         what was sent after the read came; false only under the bug read-index-without-quorum. lease: None unless reads=lease.
     """
@@ -52,6 +66,7 @@ class Leadership:
         "_syncing",
         "_term",
         "_voters",
+        "asked_changes",
         "asks_before_reading",
         "durable_index",
         "heir",
@@ -82,6 +97,7 @@ class Leadership:
         self.lease: Lease | None = None
         self.reads = Reads()
         self.heir: Heir | None = None
+        self.asked_changes: list[AskedChange] = []
 
     # --- the membership -----------------------------------------------------------------------------------------------
 
@@ -102,6 +118,11 @@ class Leadership:
     def answering(self) -> set[NodeId]:
         """The nodes that gave a sign of life since the last count but one, or are new; the leader itself among them."""
         return {self._node, *(peer.node for peer in self._peers.values() if peer.is_active or peer.was_active)}
+
+    def answered_after(self, sequence: int) -> set[NodeId]:
+        """The nodes that answered a message sent behind that of this number; the leader itself among them. None of them had lost
+        its data by then: a node that has takes no message for the member that it was."""
+        return {self._node, *(peer.node for peer in self._peers.values() if peer.acknowledged > sequence)}
 
     def holds_all(self, node: NodeId) -> bool:
         """The node is known to hold the whole log."""

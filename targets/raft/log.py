@@ -108,6 +108,10 @@ class Log:
         """The configuration that the entries up to `index`, from base_index on, say."""
         return next((config for at, config in reversed(self._configs) if at <= index), None)
 
+    def config_before(self) -> Configuration | None:
+        """The configuration that held before the last one; None: that with which the cluster began."""
+        return self._configs[-2][1] if len(self._configs) > 1 else None
+
     def truncate(self, from_index: int) -> None:
         """Remove the entry at `from_index`, which is behind base_index, and all behind it."""
         assert from_index > self.base_index, f"entry {from_index} is in a snapshot, and so committed"

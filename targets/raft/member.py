@@ -89,6 +89,21 @@ class Member:
         self._majority = majority(len(voters))
         self._is_voter = voters.get(self._node) == self._identity
 
+    def _may_stand(self) -> bool:
+        """This node is a voter, or was one until the last configuration in its log, of which it does not know that it is committed.
+        Such a node may be the only one that can bring it to the others, and must stand for election (thesis §4.2.2); it does not
+        count itself."""
+        if self._is_voter:
+            return True
+        if self._log.config_index <= self._commit_index:
+            return False
+        before = self._log.config_before() or self._initial_config
+        return before.voters.get(self._node) == self._identity
+
+    def _own_vote(self) -> set[NodeId]:
+        """The votes that this node has without asking."""
+        return {self._node} if self._is_voter else set()
+
     def _take_config(self, out: Effects) -> None:
         """The log has another configuration than before: it holds from now on. Called after each change of the log."""
         log_config = self._seen_config = self._log.config
@@ -129,7 +144,8 @@ class Member:
     def _become_follower(self, term: int, leader: NodeId | None, out: Effects) -> None:
         """Follow in `term`, which is not below this node's. A new term is in memory only: the caller persists it.
 
-        Reads that wait fail at once; writes go on waiting for news of their entries.
+        Reads that wait fail at once, and so do changes of the membership that have no entry yet; writes go on waiting for news of
+        their entries.
         """
         leadership, self._leadership = self._leadership, None
         is_new_term = term > self._term
@@ -141,6 +157,8 @@ class Member:
         if leadership is not None:
             for request_id in leadership.reads.drain():
                 out.append(Reply(request_id, Answer("not-leader", leader=leader)))
+            for asked in leadership.asked_changes:
+                out.append(Reply(asked.request_id, Answer("not-leader", leader=leader)))
             if (heir := leadership.heir) is not None:
                 has_followed = heir.is_asked and is_new_term
                 out.append(Reply(heir.request_id, Answer("ok" if has_followed else "unknown")))

@@ -189,8 +189,10 @@ class RaftTarget(SystemDefaults):
         is_settled = not status["joining"] and status["config_index"] <= status["commit_index"]
         behind = [
             node
-            for node in (*status["voters"], *status["learners"])
-            if node not in statuses or statuses[node]["commit_index"] + BEHIND_MAX < status["commit_index"]
+            for node, identity in status["identities"].items()
+            if node not in statuses
+            or statuses[node]["identity"] != identity
+            or statuses[node]["commit_index"] + BEHIND_MAX < status["commit_index"]
         ]
         return Membership(leader, tuple(status["voters"]), tuple(status["learners"]), is_settled, tuple(sorted(behind)))
 

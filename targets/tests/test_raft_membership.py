@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,12 +12,29 @@ from histories.tracing import Custom
 from targets.core import Persist, Received, Send, Started, TimerFired
 from targets.machines.kv import KvMachine
 from targets.raft.bugs import MEMBERSHIP_TWO_AT_ONCE, WIPED_VOTER_VOTES
-from targets.raft.configuration import AddLearner, AddNode, Change, Configuration, RemoveNode, initial, lost_quorum
+from targets.raft.configuration import (
+    AddLearner,
+    AddNode,
+    Change,
+    Configuration,
+    RemoveNode,
+    TransferLeadership,
+    initial,
+    lost_quorum,
+)
 from targets.raft.core import ELECTION, HEARTBEAT, Raft
 from targets.raft.log import Entry, Log
-from targets.raft.messages import AppendEntries, AppendEntriesReply, Join, PreVote, RequestVote, RequestVoteReply
+from targets.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Join,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+)
 from targets.raft.options import RaftOptions
-from targets.raft.records import Checkpoint, HardState, Identity, replay
+from targets.raft.records import Append, Checkpoint, HardState, Identity, replay
 from targets.raft.snapshots import Snapshot
 from targets.raft.target import RaftTarget
 from targets.tests.raft_node import Subject, entry, leader, write
@@ -29,17 +47,44 @@ def voters(subject: Subject) -> list[str]:
     return found
 
 
-def answer_of(subject: Subject, change: Change) -> str:
+def begin(subject: Subject, change: Change) -> int:
+    """Ask for the change, and let the others answer one by one until the leader has begun it. Returns the request's number."""
+    number = subject.request(change)
+    confirm(subject)
+    return number
+
+
+def confirm(subject: Subject) -> None:
+    """The others answer the leader one by one, until it has begun the changes that wait for it."""
+    leadership = subject.core._leadership
+    assert leadership is not None
+    for follower in sorted(leadership._peers):
+        if leadership.asked_changes:
+            subject.acknowledge(follower)
+    subject.sync()
+
+
+def answered(subject: Subject, number: int) -> str:
     """How the leader answered; "" as long as it has not."""
-    number = subject.ask(change)
     answer = subject.answers.get(number)
     return "" if answer is None else answer.reason or answer.status
+
+
+def answer_of(subject: Subject, change: Change) -> str:
+    return answered(subject, begin(subject, change))
+
+
+def beat(subject: Subject, *answering: str) -> None:
+    """A heartbeat, which these nodes answer: they hold the whole log."""
+    subject.pass_ms(50)
+    subject.step(TimerFired(HEARTBEAT))
+    subject.acknowledge(*answering)
 
 
 def test_a_server_uses_the_latest_configuration_in_its_log_whether_it_is_committed_or_not() -> None:
     """§4.1."""
     subject = leader()
-    number = subject.ask(RemoveNode(value="n5"))
+    number = begin(subject, RemoveNode(value="n5"))
     assert voters(subject) == ["n1", "n2", "n3", "n4"]
     assert {to for to, _ in subject.sent(AppendEntries)} <= {"n2", "n3", "n4"}
     subject.acknowledge("n2")
@@ -65,10 +110,122 @@ def test_one_change_at_a_time() -> None:
         answer_of(subject, RemoveNode(value="n4")) == "another change of the membership, entry 2, is not committed yet"
     )
     assert voters(subject) == ["n1", "n2", "n3", "n4"]
+    waits = leader()
+    numbers = [waits.request(RemoveNode(value=node)) for node in ("n5", "n4")]
+    assert [answered(waits, number) for number in numbers] == [
+        "",
+        "another change of the membership is being considered",
+    ]
     broken = leader(bugs=[MEMBERSHIP_TWO_AT_ONCE])
-    assert answer_of(broken, RemoveNode(value="n5")) == ""
-    assert answer_of(broken, RemoveNode(value="n4")) == ""
+    for node in ("n5", "n4"):
+        broken.request(RemoveNode(value=node))
+    confirm(broken)
     assert voters(broken) == ["n1", "n2", "n3"]
+
+
+@pytest.mark.parametrize("change", [RemoveNode(value="n4"), AddLearner(value="n4")])
+def test_no_vote_is_taken_away_before_those_who_are_left_have_answered_anew(change: Change) -> None:
+    """n5 and n3 answered a moment ago, and lost their data since: with n4 gone too, two of four would be left."""
+    subject = leader()
+    number = subject.request(change)
+    assert {to for to, _ in subject.sent(AppendEntries)} == {"n2", "n3", "n4", "n5"}
+    subject.acknowledge("n2", "n4")
+    assert (answered(subject, number), voters(subject)) == ("", ["n1", "n2", "n3", "n4", "n5"])
+    while not answered(subject, number):
+        beat(subject, "n2", "n4")
+    assert subject.now_ns <= 2 * 300 * 1_000_000
+    assert answered(subject, number) == (
+        "the cluster would lose its quorum: of the voters n1, n2, n3, n5 only n1, n2 answer, and 3 are needed"
+    )
+    assert voters(subject) == ["n1", "n2", "n3", "n4", "n5"]
+    beat(subject, "n2", "n3", "n4")
+    number = subject.request(change)
+    subject.acknowledge("n2", "n3")
+    assert (answered(subject, number), voters(subject)) == ("", ["n1", "n2", "n3", "n5"])
+
+
+def test_a_member_that_lost_its_data_is_not_counted_until_its_new_self_votes() -> None:
+    """Of three, n3 is replaced by a node with an empty disk, and the leader is to remove n2 before it hears of that. It would be
+    left with the member that n3 was, whose answer would be needed for everything and never come."""
+    subject = leader(members=("n1", "n2", "n3"))
+    number = subject.request(RemoveNode(value="n2"))
+    subject.acknowledge("n2")
+    assert voters(subject) == ["n1", "n2", "n3"]
+    subject.hear("n3", Join("n3", 77))
+    assert (voters(subject), subject.core.status()["joining"]) == (["n1", "n2"], ["n3"])
+    subject.sync()
+    subject.acknowledge("n2")
+    # n3 is a learner now: the leader can do without n2.
+    assert (answered(subject, number), voters(subject), subject.core.status()["joining"]) == ("", ["n1"], ["n3"])
+    subject.sync()
+    assert answered(subject, number) == "ok"
+
+
+def test_a_change_that_waits_ends_with_the_leadership_and_has_no_entry() -> None:
+    subject = leader()
+    number = subject.request(RemoveNode(value="n5"))
+    length = subject.log_length
+    subject.hear("n2", AppendEntriesReply(7, False, 0))
+    assert (subject.role, answered(subject, number), subject.log_length) == ("follower", "not-leader", length)
+
+
+def test_a_change_that_waits_is_given_up_for_a_transfer_of_leadership() -> None:
+    subject = leader()
+    number = subject.request(RemoveNode(value="n5"))
+    subject.request(TransferLeadership(value="n2"))
+    subject.acknowledge("n3")
+    assert (answered(subject, number), voters(subject)) == ("not-leader", ["n1", "n2", "n3", "n4", "n5"])
+
+
+@pytest.mark.parametrize("pre_vote", [True, False])
+def test_a_leader_of_two_that_removed_itself_and_crashed_stands_for_election_and_brings_its_removal_to_the_other(
+    pre_vote: bool,
+) -> None:
+    """§4.2.2: its log is the longer one, so that the other, which needs its vote, does not get it."""
+    before = leader(members=("n1", "n2"))
+    begin(before, RemoveNode(value="n1"))
+    assert before.commit_index == 1
+    subject = Subject(before.records, members=("n1", "n2"), pre_vote=pre_vote)
+    assert voters(subject) == ["n2"]
+    subject.hear("n2", RequestVote(2, "n2", 1, 1))
+    assert not subject.answer(RequestVoteReply).vote_granted
+    subject.time_out()
+    if pre_vote:
+        assert [to for to, _ in subject.sent(PreVote)] == ["n2"]
+        subject.hear("n2", PreVoteReply(subject.term + 1, True))
+    assert [to for to, _ in subject.sent(RequestVote)] == ["n2"]
+    assert subject.role == "candidate"  # It does not count itself.
+    subject.hear("n2", RequestVoteReply(subject.term, True))
+    assert subject.role == "leader"
+    subject.sync()
+    assert subject.commit_index == 0
+    subject.acknowledge("n2")
+    assert (subject.role, subject.commit_index) == ("follower", 3)
+    subject.time_out()
+    assert (subject.sent(PreVote), subject.sent(RequestVote)) == ([], [])
+
+
+def test_who_never_voted_or_is_another_member_than_the_one_that_was_removed_does_not_stand() -> None:
+    records = [HardState(1, None), Append(1, (entry(1), Entry(1, None, Configuration({"n2": 0, "n3": 0}))))]
+    removed = Subject(records, members=("n1", "n2", "n3"))
+    removed.time_out()
+    assert [to for to, _ in removed.sent(PreVote)] == ["n2", "n3"]
+    reborn = Subject([Identity(5), *records], members=("n1", "n2", "n3"))
+    reborn.time_out()
+    assert reborn.sent(PreVote) == []
+    never: Entry[Any] = Entry(1, None, Configuration({"n2": 0}))
+    outside = Subject([*records, Append(3, (never,))], members=("n1", "n2", "n3"))
+    outside.time_out()
+    assert outside.sent(PreVote) == []
+
+
+def test_the_view_tells_a_member_from_a_node_that_lost_its_data_and_is_not_taken_in_yet() -> None:
+    subject = leader(members=("n1", "n2", "n3"))
+    follows = {"role": "follower", "term": 1, "commit_index": 1}
+    statuses = {"n1": subject.core.status(), "n2": follows | {"identity": 0}, "n3": follows | {"identity": 77}}
+    view = RaftTarget().membership(statuses)
+    assert view is not None
+    assert (view.voters, view.behind) == (("n1", "n2", "n3"), ("n3",))
 
 
 def test_a_leader_changes_nothing_before_it_has_committed_an_entry_of_its_own_term() -> None:
@@ -147,7 +304,7 @@ def test_a_learner_that_lags_gets_no_vote_and_one_that_is_to_stay_so_neither() -
 def test_a_leader_that_removes_itself_leads_until_that_is_committed_and_does_not_count_itself() -> None:
     """§4.2.2."""
     subject = leader()
-    subject.ask(RemoveNode(value="n1"))
+    begin(subject, RemoveNode(value="n1"))
     subject.acknowledge("n2", "n3")
     assert (subject.role, subject.commit_index) == ("leader", 1)
     subject.acknowledge("n4")
@@ -248,6 +405,7 @@ def test_the_first_nodes_by_number_vote_at_first() -> None:
 def test_what_a_node_traces_of_the_membership() -> None:
     subject = leader()
     subject.request(RemoveNode(value="n5"))
+    subject.acknowledge("n2", "n3")
     (event,) = subject.traced(Custom)
     assert (event.name, event.fields["index"], event.fields["voters"]) == ("configured", 2, ["n1", "n2", "n3", "n4"])
 
