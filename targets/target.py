@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -134,19 +135,24 @@ class Formats(msgspec.Struct, frozen=True):
     def commands(self) -> frozenset[str] | None:
         """The ops (their `f`) that its requests can ask for: tags, or the literals of a field `f`. None where the type of the
         requests does not say."""
-        found: set[str] = set()
-        asked = msgspec.inspect.type_info(self.request)
-        for each in asked.types if isinstance(asked, msgspec.inspect.UnionType) else (asked,):
-            if not isinstance(each, msgspec.inspect.StructType):
-                return None
-            if each.tag_field == "f":
-                found.add(str(each.tag))
-            for field in each.fields:
-                if field.encode_name == "f":
-                    if not isinstance(field.type, msgspec.inspect.LiteralType):
-                        return None
-                    found |= {str(value) for value in field.type.values}
-        return frozenset(found) or None
+        return _commands_of(self.request)
+
+
+@cache
+def _commands_of(request: Any) -> frozenset[str] | None:
+    found: set[str] = set()
+    asked = msgspec.inspect.type_info(request)
+    for each in asked.types if isinstance(asked, msgspec.inspect.UnionType) else (asked,):
+        if not isinstance(each, msgspec.inspect.StructType):
+            return None
+        if each.tag_field == "f":
+            found.add(str(each.tag))
+        for field in each.fields:
+            if field.encode_name == "f":
+                if not isinstance(field.type, msgspec.inspect.LiteralType):
+                    return None
+                found |= {str(value) for value in field.type.values}
+    return frozenset(found) or None
 
 
 class System(Protocol):
