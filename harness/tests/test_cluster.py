@@ -282,8 +282,9 @@ def test_down_leaves_nothing(up: Up) -> None:
 
 @pytest.mark.parametrize("target", ["paxos", "paxos-single"])
 def test_ctrl_c_leaves_nothing_of_paxos_and_a_killed_cluster_does_not_stand_in_the_way(
-    terminal: Terminal, target: str
+    tmp_path_factory: pytest.TempPathFactory, target: str
 ) -> None:
+    terminal = Terminal(tmp_path_factory.mktemp("own"))  # Where the cluster of other tests does not stand.
     killed = Up(terminal, 8)
     killed.process.kill()
     killed.process.communicate(timeout=TIMEOUT_S)

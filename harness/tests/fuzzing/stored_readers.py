@@ -37,7 +37,7 @@ budget: 30s
 seeds: 1..3
 run: {env: sim, time-limit: 2, check-time-limit: 60}
 matrix:
-  target: [raft, gossip]
+  target: [raft, paxos]
   nemesis: ["partition,kill", "loss"]
 exclude:
   - {target: raft, nemesis: loss}
