@@ -15,10 +15,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
@@ -37,11 +38,10 @@ def worker_pool(jobs: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
     with labelled(), shared_memory.named_semaphores():
-        executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(watched,))
+        executor = _Pool(jobs, mp_context=context, initializer=_begin, initargs=(watched,))
     try:
-        with labelled(), signals_waiting():
-            for _ in range(jobs):
-                executor.submit(os.getpid)  # The pool starts a process for a task that finds none idle.
+        for _ in range(jobs):
+            executor.submit(os.getpid)  # So that most processes start before the first task.
         yield executor
     except BaseException:
         held.close()  # Ends the workers, so that nothing is waited for.
@@ -52,6 +52,14 @@ def worker_pool(jobs: int) -> Iterator[Executor]:
     finally:
         held.close()
         watched.close()
+
+
+class _Pool(ProcessPoolExecutor):
+    """Starts a process whenever a task finds none idle, with our labels, and not interrupted on the way."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with labelled(), signals_waiting():
+            return super().submit(fn, *args, **kwargs)
 
 
 @contextmanager
