@@ -22,7 +22,7 @@ nodes. *Real nodes*: which run of `--env local` showed it, and after how many si
 def row_text(row: Row, strategies: Sequence[StrategyName]) -> str:
     """The row as a line of a table in Markdown."""
     by = ", ".join(f"{name} {count}" for name, count in row.by) or "-"
-    hunts = [f"{_number(row.runs(name), 0)} runs, {_number(row.cpu_s(name), 1)} s" for name in strategies]
+    hunts = [_hunts_text(row, name) for name in strategies]
     small = row.shrinking
     shrunk = "-" if small is None else f"{small.client_ops} / {small.fault_ops} / {small.nodes}, {small.cpu_s:.0f} s"
     planted = row.planted
@@ -36,6 +36,14 @@ def row_text(row: Row, strategies: Sequence[StrategyName]) -> str:
         _real_text(row.real),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _hunts_text(row: Row, strategy: StrategyName) -> str:
+    if not row.of(strategy):
+        return "-"
+    if math.isinf(row.runs(strategy)):
+        return "nothing found"
+    return f"{row.runs(strategy):.0f} runs, {row.cpu_s(strategy):.1f} s"
 
 
 def _real_text(real: OnRealNodes | None) -> str:

@@ -36,7 +36,7 @@ def row(random: list[int | None], coverage: list[int | None], planted: Planted =
 def test_a_row_has_what_was_measured() -> None:
     text = track_record_page.row_text(row([1, 3, 8], [2, 2, None]), BOTH)
     assert "| 3 of 20 | kept-commits 2, durability 1 | 3 runs, 1.5 s | 2 runs, 1.0 s | 4 / 2 / 3, 7 s | - |" in text
-    assert "nothing found runs" in track_record_page.row_text(row([None, None, 1], [1, 1, 1]), BOTH)
+    assert "| nothing found | 1 runs" in track_record_page.row_text(row([None, None, 1], [1, 1, 1]), BOTH)
 
 
 def test_real_nodes_have_a_column() -> None:
