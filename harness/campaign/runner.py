@@ -107,7 +107,10 @@ class CampaignRunner:
                         self._note(self._real(cell, seed), None)
                 if not waiting:
                     return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                ended = wait(waiting, return_when=FIRST_COMPLETED).done
+                for future in [
+                    each for each in waiting if each in ended
+                ]:  # As they were handed out: what is learned has an order.
                     trial = waiting.pop(future)
                     done = future.result()
                     if done.faults is not None:

@@ -101,7 +101,7 @@ def test_the_same_seeds_and_lessons_choose_the_same(taught: CoverageStrategy) ->
 
 COVERED = """
 name: covered
-seeds: 1..6
+seeds: 1..9
 jobs: 1
 strategy: coverage
 run: {time-limit: 3, nodes: 3, nemesis: "partition,kill", nemesis-interval: 0.5, bug: stale-read}
