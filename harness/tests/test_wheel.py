@@ -81,11 +81,14 @@ def test_the_wheel_carries_what_runs_and_nothing_else(installed: tuple[Installed
         files = [file for file in wheel.infolist() if ".dist-info/" not in file.filename]
     names = {file.filename for file in files}
     assert not {name for name in names if "/tests/" in name or "testdata" in name}
-    assert {Path(name).suffix for name in names} <= {".py", ".so", ".typed", ".js", ".css", ".html", ""}
+    assert {Path(name).suffix for name in names} <= {".py", ".so", ".typed", ".js", ".css", ".html", ".txt", ""}
     assert {"page.html", "page.css", "timeline.js", "serve.html", "serve.js"} <= {Path(name).name for name in names}
+    templates = {f"harness/scaffold/templates/{path.name}" for path in (ROOT / "harness/scaffold/templates").iterdir()}
+    assert len(templates) > 3
+    assert templates <= names
     assert {"harness/environments/docker/Dockerfile", "harness/cli/__init__.py", "targets/node.py"} <= names
     native = [file for file in files if file.filename.endswith(".so")]
-    assert len(native) == (5 if has_compiler else 0)
+    assert len(native) == (6 if has_compiler else 0)
     assert all(file.file_size < SYMBOLS_BYTES_MAX for file in native)
     assert "importable" not in made.said
     assert "SetuptoolsDeprecationWarning" not in made.said
