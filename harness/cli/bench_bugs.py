@@ -19,8 +19,9 @@ from harness.campaign.strategy import StrategyName
 from harness.campaign.track_record import HUNT_SEEDS, Healthy, Measurement, Row, healthy
 from harness.campaign.workers import worker_pool
 from harness.cli import options
+from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
-from harness.errors import INVALID, UNKNOWN, VALID, UsageError, unknown_name
+from harness.errors import INVALID, UNKNOWN, VALID, UsageError, exit_code, unknown_name
 from harness.run.interruption import raising_interrupts
 from harness.store.runs import Store, write_atomically
 from harness.zoo import registry
@@ -104,49 +105,69 @@ def bench_bugs(
     status = StatusLine(sys.stderr)
     rows: list[Row] = []
     healthies: list[Healthy] = []
-    with ExitStack() as stack:
-        stack.enter_context(raising_interrupts())
-        jobs = jobs or os.cpu_count() or 1
-        executor = stack.enter_context(worker_pool(jobs))
-        store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="themis-bench-bugs-"))))
-        measurements = [
-            Measurement(
-                executor,
-                planted,
-                seeds=seeds,
-                hunts=hunts,
-                runs_max=hunt_runs,
-                strategies=strategies,
-                shrink_s=shrink,
-            )
-            for planted in chosen
-        ]
-        if not as_json:
-            options.echo(track_record_page.heading(strategies))
-        for number, measurement in enumerate(measurements):
-            status.show(f"{number} of {len(chosen)} bugs: {chosen[number].target} {chosen[number].bug}")
-            row = measurement.row()
-            if real_runs:
-                real = on_real_nodes(row.planted, real_runs, lift_s, store, executor, jobs)
-                row = msgspec.structs.replace(row, real=real)
-            rows.append(row)
-            status.clear()
+    codes: set[int] = set()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(raising_interrupts())
+            jobs = jobs or os.cpu_count() or 1
+            executor = stack.enter_context(worker_pool(jobs))
+            store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="themis-bench-bugs-"))))
+            measurements = [
+                Measurement(
+                    executor,
+                    planted,
+                    seeds=seeds,
+                    hunts=hunts,
+                    runs_max=hunt_runs,
+                    strategies=strategies,
+                    shrink_s=shrink,
+                )
+                for planted in chosen
+            ]
             if not as_json:
-                options.echo(track_record_page.row_text(rows[-1], strategies))
-        for scenario in _scenarios(chosen) if healthy_seeds else ():
-            healthies.append(healthy(executor, scenario, healthy_seeds))
-            if not as_json:
-                one = healthies[-1]
-                options.echo(f"without a bug, {scenario.name}: {one.not_valid} of {one.seeds} seeds are not VALID")
+                options.echo(track_record_page.heading(strategies))
+            for number, measurement in enumerate(measurements):
+                status.show(f"{number} of {len(chosen)} bugs: {chosen[number].target} {chosen[number].bug}")
+                row = measurement.row()
+                if real_runs:
+                    real = on_real_nodes(row.planted, real_runs, lift_s, store, executor, jobs)
+                    row = msgspec.structs.replace(row, real=real)
+                rows.append(row)
+                status.clear()
+                if not as_json:
+                    options.echo(track_record_page.row_text(rows[-1], strategies))
+            for scenario in _scenarios(chosen) if healthy_seeds else ():
+                status.show(f"without a bug: {scenario.base.target} {scenario.name}")
+                healthies.append(healthy(executor, scenario, healthy_seeds))
+                status.clear()
+                if not as_json:
+                    one = healthies[-1]
+                    options.echo(f"without a bug, {scenario.name}: {one.not_valid} of {one.seeds} seeds are not VALID")
+    except UsageError:
+        raise
+    except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was measured so far is told
+        status.clear()
+        codes.add(tell(raised))
     if write is not None:
-        _write(write, rows, healthies, strategies)
+        _write(write, _whole(rows, healthies, chosen, healthy_seeds), healthies, strategies)
     if as_json:
         options.echo_json({"bugs": msgspec.to_builtins(rows), "healthy": msgspec.to_builtins(healthies)})
     else:
         options.echo("\n".join(track_record_page.summary(rows)))
     if any(one.not_valid for one in healthies):
-        return INVALID
-    return VALID if all(row.is_found for row in rows) else UNKNOWN
+        codes.add(INVALID)
+    elif not codes:
+        codes.add(VALID if all(row.is_found for row in rows) else UNKNOWN)
+    return note(exit_code(codes))
+
+
+def _whole(rows: list[Row], healthies: list[Healthy], chosen: list[Planted], healthy_seeds: int) -> list[Row]:
+    """Those of the targets of which everything that was asked for is measured: an interrupted command writes no section in part."""
+    measured = {id(one.scenario) for one in healthies}
+    missing = {planted.target for planted in chosen[len(rows) :]}
+    if healthy_seeds:
+        missing |= {one.base.target for one in _scenarios(chosen) if id(one) not in measured}
+    return [row for row in rows if row.planted.target not in missing]
 
 
 def _chosen(targets: tuple[str, ...], bugs: tuple[str, ...]) -> list[Planted]:
