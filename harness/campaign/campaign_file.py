@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from harness import notation
+from harness.campaign.flags import FLAGS, spec_of_flags, text_of
 from harness.campaign.strategy import StrategyName
 from harness.campaign.yaml_file import Place, YamlFile
 from harness.errors import UsageError
@@ -20,13 +21,6 @@ from harness.spec import RunSpec
 
 CELLS_MAX = 10_000
 """Combinations of one campaign."""
-
-FLAGS = (
-    "target", "target-option", "bug", "workload", "workload-option", "consistency", "checker", "nemesis", "nemesis-interval",
-    "fault-share", "beyond-model", "env", "env-option", "nodes", "concurrency", "rate", "time-limit", "quiet-period",
-    "client-timeout", "vacuity", "check-states", "check-time-limit", "swarm",
-)  # fmt: skip
-"""What a run of a campaign can be told: these flags of `themis test`."""
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -52,8 +46,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     0: one a processor. seeds: FIRST..LAST, of each combination. run: flags of every run. matrix: flag -> the values it takes, each
     with each. exclude: combinations that are left out: those with all of these values. include: further combinations. shrink: time
     for each finding of the simulation, as `60s`; "": none is shrunk. keep: runs that are kept of each finding. known: a file of
-    known findings, beside this one. strategy: how the next simulated run of a combination is chosen (harness.campaign.strategy).
-    require: what else must hold.
+    known findings, beside this one. enough: a combination that failed so many times rests; 0: none ever does. strategy: how the
+    next simulated run of a combination is chosen (harness.campaign.strategy). require: what else must hold.
     """
 
     name: str = "campaign"
@@ -66,6 +60,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     include: list[dict[str, Any]] = []
     shrink: str = "30s"
     keep: int = 3
+    enough: int = 0
     known: str = ""
     strategy: StrategyName = "random"
     require: Requirements = Requirements()
@@ -81,7 +76,8 @@ class Cell(msgspec.Struct, frozen=True):
 class Campaign(msgspec.Struct, frozen=True):
     """A campaign, checked: everything in it can be run.
 
-    seeds: first and last. budget_s, shrink_s: None for none. known: the file of known findings; None for none.
+    seeds: first and last. budget_s, shrink_s: None for none. known: the file of known findings; None for none. enough: failures
+    after which a cell rests; 0: it never does.
     """
 
     name: str
@@ -94,11 +90,16 @@ class Campaign(msgspec.Struct, frozen=True):
     known: str | None
     require: Requirements
     strategy: StrategyName = "random"
+    enough: int = 0
 
     def tasks(self) -> Iterator[tuple[int, int]]:
         """(number of the cell, seed) of every run: each seed in every cell, then the next, so that no cell is starved."""
         first, last = self.seeds
         return ((cell, seed) for seed in range(first, last + 1) for cell in range(len(self.cells)))
+
+    def rests(self, failures: int) -> bool:
+        """Whether a cell that failed so often is run no more."""
+        return 0 < self.enough <= failures
 
     @property
     def tasks_count(self) -> int:
@@ -117,8 +118,8 @@ def read_campaign(path: Path) -> Campaign:
         raise UsageError(f"{path}: {error}") from error
     if not cells:
         raise UsageError(f"{path}: no run is left: exclude takes every combination away")
-    if content.keep < 0 or content.jobs < 0:
-        raise UsageError(f"{path}: keep and jobs are not negative")
+    if min(content.keep, content.jobs, content.enough) < 0:
+        raise UsageError(f"{path}: keep, jobs and enough are not negative")
     return Campaign(
         name=content.name,
         cells=cells,
@@ -130,6 +131,7 @@ def read_campaign(path: Path) -> Campaign:
         known=str((path.parent / content.known).absolute()) if content.known else None,
         require=content.require,
         strategy=content.strategy,
+        enough=content.enough,
     )
 
 
@@ -166,7 +168,7 @@ def _fits(flags: dict[str, Any], excluded: dict[str, Any]) -> bool:
 
 
 def _cell(file: YamlFile, place: Place, flags: dict[str, Any], chosen: dict[str, Any]) -> Cell:
-    title = ", ".join(f"{flag} {_text(value)}" for flag, value in chosen.items()) or "every run"
+    title = ", ".join(f"{flag} {text_of(value)}" for flag, value in chosen.items()) or "every run"
     try:
         spec = spec_of_flags(flags)
         prepare_stage(
@@ -175,62 +177,3 @@ def _cell(file: YamlFile, place: Place, flags: dict[str, Any], chosen: dict[str,
     except (UsageError, ValueError, msgspec.ValidationError) as error:
         file.refuse(place, f"{title}: {error}")
     return Cell(title, spec)
-
-
-def spec_of_flags(flags: dict[str, Any]) -> RunSpec:
-    """The spec that `themis test` makes of these flags. Raises UsageError or ValueError."""
-    usual = RunSpec()
-    nodes = notation.node_names(_text(flags.get("nodes", 5)))
-    return RunSpec(
-        target=_text(flags.get("target", usual.target)),
-        target_options=_mapping("target-option", flags),
-        bugs=tuple(sorted(set(_names(flags.get("bug", ""))))),
-        workload=_text(flags.get("workload", usual.workload)),
-        workload_options=_mapping("workload-option", flags),
-        consistency=_text(flags.get("consistency", "")),
-        checkers=tuple(dict.fromkeys(_names(flags.get("checker", "")))),
-        nemesis=_names(flags.get("nemesis", "")),
-        interval_s=_number("nemesis-interval", flags, usual.interval_s),
-        fault_share=_number("fault-share", flags, None),
-        beyond_model=flags.get("beyond-model", False) is True,
-        env=_text(flags.get("env", "sim")),
-        env_options=_mapping("env-option", flags),
-        nodes=nodes,
-        concurrency=notation.concurrency(_text(flags.get("concurrency", "2n")), len(nodes)),
-        rate_hz=_number("rate", flags, usual.rate_hz),
-        time_limit_s=_number("time-limit", flags, usual.time_limit_s),
-        quiet_s=_number("quiet-period", flags, usual.quiet_s),
-        client_timeout_s=_number("client-timeout", flags, usual.client_timeout_s),
-        vacuity={name: int(value) for name, value in _mapping("vacuity", flags).items()},
-        check_states=None if flags.get("check-states") is None else int(flags["check-states"]),
-        check_time_limit_s=_number("check-time-limit", flags, None),
-        swarm=flags.get("swarm", False) is True,
-    )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ",".join(f"{name}={_text(each)}" for name, each in value.items())
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    return "" if value is None else str(value)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    return notation.names(_text(value))
-
-
-def _number(flag: str, flags: dict[str, Any], usual: Any) -> Any:
-    value = flags.get(flag, usual)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"{flag}: {value!r} is no number")
-    return float(value)
-
-
-def _mapping(flag: str, flags: dict[str, Any]) -> dict[str, Any]:
-    value = flags.get(flag, {})
-    if not isinstance(value, dict):
-        raise UsageError(f"{flag}: names with values are due here, such as {{name: value}}")
-    return value

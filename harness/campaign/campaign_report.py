@@ -88,16 +88,21 @@ def report_of(
         small = next((by_run[key] for each in finding.outcomes if (key := (each.cell, each.seed)) in by_run), None)
         if small is not None:
             found[number] = msgspec.structs.replace(finding, shrunk=small.run, size=small.size)
+    cells = tuple(
+        _counts(cell.title, [outcome for outcome in outcomes if outcome.cell == number])
+        for number, cell in enumerate(campaign.cells)
+    )
+    if resting := sum(campaign.rests(cell.invalid) for cell in cells):
+        remarks.append(
+            f"{resting} of {len(cells)} combinations failed {campaign.enough} times, which is enough: they rest"
+        )
     return CampaignReport(
         name=campaign.name,
         runs=len(outcomes),
         planned=campaign.tasks_count,
         elapsed_s=max((outcome.elapsed_s for outcome in outcomes), default=0.0),
         cpu_s=sum(outcome.cpu_s for outcome in outcomes),
-        cells=tuple(
-            _counts(cell.title, [outcome for outcome in outcomes if outcome.cell == number])
-            for number, cell in enumerate(campaign.cells)
-        ),
+        cells=cells,
         findings=tuple(found),
         shortcomings=tuple(_shortcomings(campaign, outcomes)),
         remarks=tuple(remarks),

@@ -77,6 +77,7 @@ class CampaignRunner:
         for outcome in before:
             if outcome.run:
                 self._kept[self._kind(outcome)] += 1
+        self._failed = Counter(outcome.cell for outcome in before if outcome.validity is Validity.INVALID)
         self._spent_s = max((outcome.elapsed_s for outcome in before), default=0.0)
         self._began_s = time.monotonic()
         self._done_before = len(self._done)
@@ -130,7 +131,7 @@ class CampaignRunner:
         for task in self._campaign.tasks():
             if self.is_over:
                 return
-            if task not in self._done:
+            if task not in self._done and not self._campaign.rests(self._failed[task[0]]):
                 yield task
 
     def _real(self, cell: int, seed: int) -> Outcome:
@@ -165,6 +166,7 @@ class CampaignRunner:
             if trial is not None and self._kept[kind] < self._campaign.keep:
                 outcome = msgspec.structs.replace(outcome, run=str(self._again(trial).path))
             self._kept[kind] += bool(outcome.run)
+            self._failed[outcome.cell] += 1
         self._folder.add(msgspec.structs.replace(outcome, elapsed_s=round(self.elapsed_s, 3)))
         self._done.add((outcome.cell, outcome.seed))
         self._endings[outcome.validity.name] += 1

@@ -21,6 +21,7 @@ from harness.campaign.runner import CampaignRunner
 from harness.campaign.starting_file import STARTING_FILE
 from harness.campaign.state import CampaignFolder
 from harness.campaign.strategy import STRATEGIES, StrategyName
+from harness.campaign.zoo_file import zoo_file, zoo_known_file
 from harness.cli import options
 from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
@@ -51,16 +52,25 @@ def campaign() -> None:
 
 
 @campaign.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=Path("campaign.yaml"))
-def init(file: Path) -> int:
-    """Write a campaign file to start from, with every key explained."""
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(STARTING_FILE)
-    except FileExistsError:
-        raise UsageError(f"{file} is there already; name another file") from None
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=None, required=False)
+@click.option(
+    "--zoo", is_flag=True, help="The campaign over all planted bugs, with a file of known findings beside it, instead."
+)
+def init(file: Path | None, zoo: bool) -> int:
+    """Write a campaign file to start from, with every key explained. Default: campaign.yaml, or zoo.yaml with --zoo."""
+    file = file or Path("zoo.yaml" if zoo else "campaign.yaml")
+    texts = {file: STARTING_FILE}
+    if zoo:
+        known = file.with_name(f"{file.stem}-known{file.suffix}")
+        texts = {known: zoo_known_file(), file: zoo_file(known.name)}
+    for path, text in texts.items():
+        try:
+            with path.open("x", encoding="utf-8") as opened:
+                opened.write(text)
+        except FileExistsError:
+            raise UsageError(f"{path} is there already; name another file") from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     options.echo(f"written: {line(file)}; run it: themis campaign run {line(file)}")
     return 0
 

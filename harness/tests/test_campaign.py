@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from harness.campaign.findings import KnownFinding, findings_of, read_known, wit
 from harness.campaign.outcome import Outcome
 from harness.campaign.runner import CampaignRunner
 from harness.campaign.state import CampaignFolder
+from harness.campaign.sweep import AHEAD
 from harness.cli import themis
 from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, UsageError
 from harness.store.runs import Store
@@ -93,6 +95,17 @@ def test_an_interrupted_campaign_comes_to_what_an_uninterrupted_one_does(tmp_pat
     CampaignRunner(Store(tmp_path / "b"), parts, campaign).run(AtOnce(), 1)
     assert len(whole.outcomes()) == 6
     assert sorted(map(told, parts.outcomes()), key=repr) == sorted(map(told, whole.outcomes()), key=repr)
+
+
+def test_a_combination_that_failed_enough_rests_and_is_told(tmp_path: Path) -> None:
+    campaign = campaign_of(tmp_path, SMALL.replace("1..3", "1..9").replace("keep: 1", "keep: 1\nenough: 2"))
+    folder = CampaignFolder.create(tmp_path / "a", campaign)
+    CampaignRunner(Store(tmp_path / "a"), folder, campaign).run(AtOnce(), 1)
+    counts = Counter(one.cell for one in folder.outcomes())
+    failed = sum(one.validity is Validity.INVALID for one in folder.outcomes())
+    assert counts[0] == 9
+    assert 2 <= failed <= counts[1] <= 2 + AHEAD < 9  # What was handed out already is not taken back.
+    assert "1 of 2 combinations failed 2 times" in as_text(report_of(campaign, folder.outcomes(), [], [], TODAY))
 
 
 def test_a_campaign_ends_with_its_budget(tmp_path: Path, campaign: Campaign) -> None:

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign.campaign_file import FLAGS, Campaign, read_campaign
+from harness.campaign.campaign_file import Campaign, read_campaign
+from harness.campaign.findings import read_known
+from harness.campaign.flags import FLAGS, flags_of, spec_of_flags
 from harness.campaign.starting_file import STARTING_FILE
 from harness.cli import run as commands
+from harness.cli import run_command
 from harness.errors import UsageError
+from harness.spec import RunSpec
+from harness.zoo.registry import PLANTED
 
 
 def read(tmp_path: Path, text: str) -> Campaign:
@@ -57,6 +62,27 @@ def test_each_with_each_but_for_what_is_excluded_and_then_what_is_included(tmp_p
     assert list(campaign.tasks())[:6] == [(0, 7), (1, 7), (2, 7), (3, 7), (4, 7), (0, 8)]
 
 
+def test_flags_say_all_of_a_spec() -> None:
+    odd = RunSpec(
+        env="netns", env_options={"proxy": True}, target="gossip", target_options={"mode": "causal"}, bugs=("lost-tombstone",),
+        workload="shared-sets", workload_options={"keys": 3}, consistency="causal", checkers=("durability",),
+        nemesis=("kill", "loss"), interval_s=0.7, fault_share=0.3, beyond_model=True, nodes=("a", "b"), concurrency=7, rate_hz=3.5,
+        time_limit_s=4.0, quiet_s=0.0, client_timeout_s=0.3, vacuity={"ok_min": 3}, check_states=9, check_time_limit_s=2.0,
+    )  # fmt: skip
+    for spec in (RunSpec(env="sim"), odd, *(planted.scenario.spec(0, planted.bug) for planted in PLANTED)):
+        assert spec_of_flags(flags_of(spec)) == spec
+
+
+def test_the_file_of_the_zoo_has_every_bug_and_expects_each(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.yaml"
+    run_command(["campaign", "init", "--zoo", str(path)])
+    campaign = read_campaign(path)
+    bugs = [(cell.spec.target, cell.spec.bugs[0]) for cell in campaign.cells if cell.spec.bugs]
+    assert bugs == [(planted.target, planted.bug) for planted in PLANTED]
+    assert {cell.spec.target for cell in campaign.cells if not cell.spec.bugs} == {target for target, _ in bugs}
+    assert [known.target for known in read_known(campaign.known)] == [f"{target}+{bug}" for target, bug in bugs]
+
+
 def test_every_flag_is_one_of_the_test_command() -> None:
     assert set(FLAGS) <= {name[2:] for parameter in commands.test.params for name in parameter.opts if name[:2] == "--"}
 
@@ -84,7 +110,8 @@ def test_every_flag_is_one_of_the_test_command() -> None:
         ("require: {ok: 1}", "line 1, column 1"),
         ("name: latest", "a link of the store"),
         ("name: ../x", "cannot be a folder name"),
-        ("keep: -1", "keep and jobs are not negative"),
+        ("keep: -1", "keep, jobs and enough are not negative"),
+        ("enough: -1", "keep, jobs and enough are not negative"),
         ("matrix: {nodes: [3]}\nexclude: [{nodes: 3}]", "exclude takes every combination away"),
         ("x: " + "[" * 900, "campaign.yaml"),
         ("a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
