@@ -71,8 +71,8 @@ class ThemisRunner:
         from msgspec.structs import replace
 
         from checkers import Validity
-        from harness.campaign.campaign_file import FLAGS, spec_of_flags
         from harness.campaign.command_line import command_line
+        from harness.campaign.flags import FLAGS, spec_of_flags
         from harness.errors import unknown_name
         from harness.report.summary import summary
         from harness.run import plan

@@ -9,13 +9,16 @@ import pytest
 from msgspec.structs import replace
 
 from checkers import Verdict
-from harness.campaign.case import Case
-from harness.campaign.lift import OTHERS_MAX, as_it_happened, lift, simulated_case, varied
+from harness.campaign.case import Case, run_case
+from harness.campaign.lift import OTHERS_MAX, as_it_happened, lift, simulated_case, try_number, varied
 from harness.campaign.reproduction import LIFTED, keep, rerun
+from harness.campaign.sweep import run_in
 from harness.errors import UsageError
+from harness.generators import script
 from harness.generators.script import Script
 from harness.run import plan
 from harness.run.execute import run_into
+from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store, write_json
 from histories.history import History
@@ -50,6 +53,28 @@ def test_a_run_of_real_nodes_is_simulated_and_fails_in_the_same_way(tmp_path: Pa
     again = rerun(kept.path)
     assert again is not None
     assert again.classes == found.failed.classes
+
+
+def test_an_invariant_that_the_simulation_sees_first_is_left_unwatched() -> None:
+    """A vote that is on no disk is seen when it is sent; real nodes show that entries are gone."""
+    spec = replace(
+        SPEC, bugs=("volatile-log",), nodes=("n1", "n2", "n3", "n4", "n5"), concurrency=10, time_limit_s=10.0
+    )
+    for seed in range(1, 20):
+        sink = MemorySink("seed")
+        run_in(sink, replace(spec, seed=seed))
+        assert sink.faults is not None
+        case = Case(replace(spec, seed=seed), sink.faults, script.recorded(sink.history(), 10, 10 * NS_PER_S))
+        first = run_case(varied(case, 0))
+        assert first is None or first.classes == ("invariants/persistent-state",)
+        lifted = try_number(case, 0, frozenset({"invariants/kept-commits"}))
+        if lifted is not None and lifted.classes == ("invariants/kept-commits",):
+            assert lifted.case.spec.env_options["unwatched"] == ["persistent-state"]
+            again = run_case(lifted.case)
+            assert again is not None
+            assert again.classes == lifted.classes
+            return
+    pytest.fail("no seed shows what comes of a volatile log")
 
 
 def test_what_fails_in_another_way_only_is_said(recorded: RunDirectory) -> None:

@@ -115,7 +115,9 @@ class SimEnvironment:
         self.deployment = deployment
         options = _options(deployment)
         names = deployment.nodes
-        invariants = deployment.target.invariants if options.invariants else ()
+        invariants = tuple(rule for rule in deployment.target.invariants if rule not in options.unwatched)
+        if not options.invariants:
+            invariants = ()
         self.observers = Observers(invariants, len(names)) if invariants else None
         messages = MessageLog() if options.messages else None
         self.world = World(deployment.seed, self.observers, messages)
@@ -383,6 +385,12 @@ def _options(deployment: Deployment) -> SimOptions:
         options = msgspec.convert(dict(deployment.env_options), SimOptions, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"env options of sim: {error}") from error
+    for rule in options.unwatched:
+        if rule not in deployment.target.invariants:
+            raise UsageError(
+                f"env options of sim: unwatched: {deployment.target.name} has no invariant {rule!r}; it has "
+                f"{', '.join(deployment.target.invariants) or 'none'}"
+            )
     for node in options.slow_nodes_ms:
         if node not in deployment.nodes:
             raise UsageError(f"env options of sim: slow_nodes_ms: no node is called {node!r}")

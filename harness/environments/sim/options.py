@@ -29,7 +29,8 @@ class SimOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     slow_nodes_ms: node -> time that each event costs it, such as {"n3": 5}; a node takes none otherwise.
     kill_inside_step: probability that a kill waits some ms to land between two effects of a step.
     liveness_s: after the run, how long a healed cluster may take to serve again and converge; 0 asks for nothing.
-    invariants: watch the protocol invariants while it runs. trace: keep trace.jsonl. messages: keep messages.jsonl.
+    invariants: watch the protocol invariants while it runs. unwatched: those of them that are not, by name: what breaks one at
+        once may break another later, or show to clients. trace: keep trace.jsonl. messages: keep messages.jsonl.
     past_violation_s: how long the run goes on after a broken invariant, before it heals and ends; 0: it ends there. It shows
         what clients see of the damage.
     """
@@ -50,6 +51,7 @@ class SimOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     kill_inside_step: float = 0.7
     liveness_s: float = 15.0
     invariants: bool = True
+    unwatched: tuple[str, ...] = ()
     trace: bool = True
     messages: bool = False
     past_violation_s: float = 0.0
