@@ -20,6 +20,7 @@ from checkers.bench import faults as faults_bench
 from harness.bench import check_memory as check_memory_bench
 from harness.bench import interpreter as interpreter_bench
 from harness.bench import simulation as simulation_bench
+from harness.bench import workers as workers_bench
 from harness.run import execute, plan
 from harness.spec import RunSpec
 from harness.store.runs import Store
@@ -66,6 +67,11 @@ def check_memory() -> dict[str, float]:
     return check_memory_bench.measure()
 
 
+def workers() -> dict[str, Any]:
+    """What a second worker brings a campaign: processes of this machine, and those of a Dask scheduler."""
+    return workers_bench.measure()
+
+
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "interpreter": interpreter,
     "cluster": cluster,
@@ -73,6 +79,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "history": history,
     "faults": faults,
     "check-memory": check_memory,
+    "workers": workers,
 }
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from harness.bench.workers import Dask, dask_engine
 from harness.campaign import engines
 from harness.campaign.campaign_file import read_campaign
 from harness.campaign.engines import engine
@@ -22,33 +19,6 @@ from harness.campaign.state import CampaignFolder
 from harness.errors import UsageError
 from harness.store.runs import Store
 from harness.tests.test_campaign import SMALL, AtOnce, told
-
-
-class Dask:
-    """A scheduler and its workers, each a process. address: of the scheduler."""
-
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self._directory, self._stack = directory, stack
-        self._file = directory / "scheduler.json"
-        self._begin(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(self._file)
-        )
-        while not self._file.exists():
-            time.sleep(0.05)
-        self.address: str = json.loads(self._file.read_text())["address"]
-
-    def worker(self) -> subprocess.Popen[bytes]:
-        alone = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
-        return self._begin("worker", self.address, *alone, "--local-directory", str(self._directory))
-
-    def _begin(self, *words: str) -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *words], cwd=self._directory, stdout=quiet, stderr=quiet
-        )
-        self._stack.callback(process.wait, 60)
-        self._stack.callback(process.kill)
-        return process
 
 
 @pytest.fixture
@@ -74,14 +44,9 @@ def test_a_lost_worker_loses_nothing_and_nothing_counts_twice(tmp_path: Path, da
             os.kill(workers[0].pid, signal.SIGKILL)
             killed.append(True)
 
-    while True:
-        try:
-            with engine(1, dask.address) as (executor, jobs):
-                if jobs == 2:
-                    CampaignRunner(Store(tmp_path / "b"), folder, campaign, show=show).run(executor, jobs)
-                    break
-        except UsageError:  # No worker is there yet.
-            continue
+    with ExitStack() as stack:
+        executor = dask_engine(dask, stack, 2)
+        CampaignRunner(Store(tmp_path / "b"), folder, campaign, show=show).run(executor, 2)
     assert killed
     whole = CampaignFolder.create(tmp_path / "a", campaign)
     CampaignRunner(Store(tmp_path / "a"), whole, campaign).run(AtOnce(), 1)
