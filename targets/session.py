@@ -10,7 +10,8 @@ The harness promises (harness/clients/sessions.py), in the simulation and over H
    takes its place has a fresh session.
 2. Every Ask is answered exactly once: by a reply, or by NoReply. A reply that arrives later is dropped.
 3. One time-out covers the whole op. When it has passed, the session is told NoReply("timeout"); the harness does not carry an Ask
-   in answer to that, and the op is `info`.
+   in answer to that, and the op is `info`. A single Ask may say how long it waits: after that the session is told NoReply("late"),
+   and may ask elsewhere; what was asked may still happen.
 4. The number of Asks for one op is bounded. A session that goes beyond it is wrong, and ends the run as a failure of the harness.
 """
 
@@ -47,17 +48,21 @@ class Outcome(msgspec.Struct, frozen=True):
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """Put `body`, a Struct of the target's `request_type`, to `node`; None: to the process's home node.
 
-    A node that does not exist answers NoReply("not-sent").
+    A node that does not exist answers NoReply("not-sent"). patience_s: so long the answer may take, else it is NoReply("late");
+    None: as long as the op may. pause_s: it is put so much later; the op's time runs on.
     """
 
     body: msgspec.Struct
     node: NodeId | None = None
+    patience_s: float | None = None
+    pause_s: float = 0.0
 
 
 class NoReply(msgspec.Struct, frozen=True):
-    """No answer came. not-sent: it certainly never reached the node (connection refused); else nobody knows."""
+    """No answer came. not-sent: it certainly never reached the node (connection refused); else nobody knows. timeout: the time of
+    the op has passed; late: that of the Ask."""
 
-    why: Literal["not-sent", "timeout", "reset", "bad-reply"]
+    why: Literal["not-sent", "timeout", "late", "reset", "bad-reply"]
     detail: str = ""
 
     @property

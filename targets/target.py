@@ -289,6 +289,37 @@ class ChangeOutcome(msgspec.Struct, frozen=True):
     leader: NodeId | None = None
 
 
+class Client(msgspec.Struct, frozen=True):
+    """What a session may depend on. nodes: all of the cluster, the process's home node first. options: the nodes'."""
+
+    process: int
+    nodes: tuple[NodeId, ...]
+    topology: Topology
+    options: msgspec.Struct
+
+
+@runtime_checkable
+class InformedSessions(Protocol):
+    """A CoreTarget whose sessions depend on the options, or ask nodes by name. Such a target is not asked for its `session`."""
+
+    def session_of(self, interface: str, client: Client) -> Session:
+        """A fresh session for this client."""
+        ...
+
+
+def session_for(target: CoreTarget, interface: str, client: Client) -> Session:
+    """A fresh session of the target for this client."""
+    if isinstance(target, InformedSessions):
+        return target.session_of(interface, client)
+    return target.session(interface, client.process, client.topology)
+
+
+def nodes_from_home(nodes: Sequence[NodeId], process: int) -> tuple[NodeId, ...]:
+    """The nodes in their order, from the home node of this process on, around to the one before it."""
+    at = process % len(nodes)
+    return (*nodes[at:], *nodes[:at])
+
+
 @runtime_checkable
 class Reconfigurable(Protocol):
     """A CoreTarget whose members can be changed while it runs, one after another. Faults of the family `membership` need it. A node

@@ -19,6 +19,8 @@ from targets.target import Address, Formats
 from targets.transport import OP_HEADER, BadResponse, Connection, Response, get, post, with_body
 from targets.wire import BadBody, Codec, encode
 
+LATE = NoReply("late")
+
 
 class Clients:
     """Carries what sessions ask to the nodes over keep-alive connections. Belongs to one event loop.
@@ -55,7 +57,14 @@ class Clients:
         runner.begin(pending)
         while pending.outcome is None:
             assert pending.body is not None
-            reply = await self._ask(pending.node, encode(pending.body), op, deadline_s)
+            if pending.pause_s:
+                await asyncio.sleep(min(pending.pause_s, max(deadline_s - self._loop.time(), 0)))
+            until_s = deadline_s
+            if pending.patience_s is not None:
+                until_s = min(deadline_s, self._loop.time() + pending.patience_s)
+            reply = await self._ask(pending.node, encode(pending.body), op, until_s)
+            if isinstance(reply, NoReply) and reply.why == "timeout" and until_s < deadline_s:
+                reply = LATE
             if self._loop.time() < deadline_s or not isinstance(reply, NoReply):
                 runner.answered(pending, pending.asks_count, reply)
             else:

@@ -30,10 +30,10 @@ class PendingCall:
     """One op of one process under way.
 
     node: the node to ask now, or the one asked last. asks_count: the number of the Ask that is under way; an answer to another Ask
-    is late. outcome: how the op ended; None while it is under way.
+    is late. patience_s, pause_s: of that Ask. outcome: how the op ended; None while it is under way.
     """
 
-    __slots__ = ("asks_count", "body", "call", "home", "node", "outcome", "process", "session")
+    __slots__ = ("asks_count", "body", "call", "home", "node", "outcome", "patience_s", "pause_s", "process", "session")
 
     def __init__(self, process: int, call: Call, home: NodeId) -> None:
         self.process = process
@@ -42,6 +42,8 @@ class PendingCall:
         self.node = home
         self.body: msgspec.Struct | None = None
         self.asks_count = 0
+        self.patience_s: float | None = None
+        self.pause_s = 0.0
         self.outcome: Outcome | None = None
         self.session: Session | None = None
 
@@ -127,6 +129,8 @@ class SessionRunner:
                 raise self._failed(pending, f"it asked {answer.body!r:.200}, which is no request of the interface")
             pending.node = node
             pending.body = answer.body
+            pending.patience_s = answer.patience_s
+            pending.pause_s = answer.pause_s
             return
         if not isinstance(answer, Outcome):
             raise self._failed(pending, f"it answered {answer!r:.200}, which is neither an Ask nor an Outcome")

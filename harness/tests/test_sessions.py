@@ -113,6 +113,19 @@ class Stubborn(Plain):
         return Ask(Word("again")) if isinstance(reply, NoReply) else super().on_reply(reply)
 
 
+class Impatient(Plain):
+    """Waits for each node for a while, and then asks the next, after a pause."""
+
+    def begin(self, call: Call) -> Ask | Outcome:
+        self.call = call
+        return Ask(Word("a"), "n1", patience_s=0.05)
+
+    def on_reply(self, reply: Any) -> Ask | Outcome:
+        if reply == NoReply("late"):
+            return Ask(Word("b"), "n2", patience_s=5.0, pause_s=0.02)
+        return super().on_reply(reply)
+
+
 class Raising(Plain):
     def on_reply(self, reply: Any) -> Ask | Outcome:
         raise KeyError("lost")
@@ -283,6 +296,18 @@ def test_an_ask_in_answer_to_the_time_out_is_not_carried_and_the_op_is_info(carr
 
     assert carried(Stubborn, answer, [(0, "a")], 0.2) == [(Outcome("info", "a", "timeout"), "n1")]
     assert asked == ["a"]
+
+
+@both
+def test_who_waits_no_longer_for_a_node_may_ask_another(carried: Carrier) -> None:
+    found = carried(Impatient, lambda node, asked: None if node == "n1" else echo(node, asked), [(0, "a")], 5.0)
+    assert found == [(Outcome("ok", "n2 b"), "n2")]
+
+
+@both
+def test_no_patience_is_longer_than_the_time_of_the_op(carried: Carrier) -> None:
+    found = carried(Impatient, lambda node, asked: None, [(0, "a")], 0.3)
+    assert found == [(Outcome("info", "a", "timeout"), "n2")]
 
 
 @both

@@ -27,7 +27,7 @@ from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.store.traces import read_traces
 from harness.tests.simulated import TraceSink
-from harness.zoo.raft import LEASES, PLANTED, SNAPSHOTS
+from harness.zoo.raft import LEASES, PLANTED, SESSIONS, SNAPSHOTS
 from harness.zoo.scenario import Planted
 from nemesis.registry import families
 from targets.raft.target import BUGS, RaftTarget
@@ -115,6 +115,16 @@ def test_leases_and_clocks_that_jump_are_refused_together() -> None:
     spec = of(1, nemesis=("clock:jump",), target_options={"reads": "lease"})
     with pytest.raises(UsageError, match="clock"):
         sweep.run_seed(spec)
+
+
+@pytest.mark.parametrize("sessions_max", [3, 10_000])
+def test_with_sessions_no_op_is_indeterminate_unless_its_session_ended(sessions_max: int) -> None:
+    """Killed leaders, partitions and loss: a client asks again until it knows, also a node that came back from a snapshot."""
+    spec = SESSIONS.spec(1)
+    options = {**spec.target_options, "sessions_max": sessions_max}
+    result = sweep.run_seed(replace(spec, target_options=options, client_timeout_s=10.0))
+    assert result.validity is Validity.VALID, result.reason
+    assert (result.result.counts["info"] > 0) == (sessions_max == 3)
 
 
 def test_every_bug_has_a_seed() -> None:

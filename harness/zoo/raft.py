@@ -68,7 +68,20 @@ MEMBERSHIP = Scenario(
     "members leave, come back, and are replaced by nodes with an empty disk, while the cluster falls apart again and again",
     replace(STANDARD, nemesis=("membership", "partition:halves"), interval_s=0.6, fault_share=0.5, time_limit_s=30.0),
 )
-SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP)
+SESSIONS = Scenario(
+    "sessions",
+    "clients that ask again until they know, and nodes that come back from snapshots taken all the time",
+    replace(
+        STANDARD,
+        nodes=THREE,
+        workload="counter",
+        nemesis=("partition", "kill", "loss"),
+        target_options={"sessions": True, "snapshot_entries": 7, "snapshot_chunk_chars": 300},
+        interval_s=1.5,
+        time_limit_s=20.0,
+    ),
+)
+SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP, SESSIONS)
 
 PLANTED = (
     Planted("stale-read", 1, PLAIN),
@@ -91,4 +104,6 @@ PLANTED = (
     Planted("lease-without-drift-bound", 15, LEASES),
     Planted("membership-two-at-once", 2, MEMBERSHIP),
     Planted("wiped-voter-votes", 1, MEMBERSHIP),
+    Planted("retry-applied-twice", 1, SESSIONS, "linearizable"),
+    Planted("snapshot-drops-session", 1, SESSIONS),
 )

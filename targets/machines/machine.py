@@ -152,7 +152,10 @@ def answer_with(result: Any) -> Answer[Any]:
 DONE: Answer[Any] = Answer("ok")
 
 
-def answer_type(machine: type[Machine]) -> Any:
-    """The type of the answers of this machine."""
+def answer_type(machine: type[Machine], *others: Any) -> Any:
+    """The type of the answers of this machine, where a result may also be of the `others`."""
     generic: Any = Answer
-    return generic[machine.result_type]
+    result_type = machine.result_type
+    for other in others:
+        result_type = result_type | other
+    return generic[result_type]

@@ -27,6 +27,8 @@ REUSE_INDEX_AFTER_RESTART = "reuse-index-after-restart"
 LEASE_WITHOUT_DRIFT_BOUND = "lease-without-drift-bound"
 MEMBERSHIP_TWO_AT_ONCE = "membership-two-at-once"
 WIPED_VOTER_VOTES = "wiped-voter-votes"
+RETRY_APPLIED_TWICE = "retry-applied-twice"
+SNAPSHOT_DROPS_SESSION = "snapshot-drops-session"
 
 PLANTED = (
     Bug(
@@ -172,5 +174,20 @@ PLANTED = (
         anomaly="It elects a leader that lacks what it had helped to commit, or votes twice in one term (leader-completeness, "
         "persistent-state, durability).",
         exposed_by=("membership:replace",),
+    ),
+    Bug(
+        RETRY_APPLIED_TWICE,
+        summary="With sessions=true, the state machine does not look whether it has carried a command out already (thesis §6.3).",
+        anomaly="A command that a client sent again, because it had no answer, takes effect twice: a counter is too high, an "
+        "element is enqueued twice, a cas that succeeded is told to have failed.",
+        exposed_by=("kill", "partition", "pause"),
+    ),
+    Bug(
+        SNAPSHOT_DROPS_SESSION,
+        summary="With sessions=true, a snapshot names the sessions, and holds neither the last number of each nor how that command "
+        "was answered (thesis §6.3: the sessions are part of the state, and of its snapshots).",
+        anomaly="Who starts from a snapshot carries a command out that it had carried out before it: replicas differ "
+        "(state-machine-safety), and a command takes effect twice.",
+        exposed_by=("kill", "partition", "loss"),
     ),
 )

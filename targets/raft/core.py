@@ -24,6 +24,7 @@ from targets.core import (
     TimerFired,
 )
 from targets.machines.machine import Answer, Command, Machine, answer_with
+from targets.machines.sessions import InSession, OpenSession
 from targets.raft import bugs as zoo
 from targets.raft import traces
 from targets.raft.configuration import Change, TransferLeadership
@@ -208,6 +209,10 @@ class Raft(Transfer, Installation, Membership):
             self._transfer(leadership, event.request_id, command, out)
         elif leadership.heir is not None:  # It would only have to catch up with more.
             out.append(Reply(request_id, Answer("not-leader")))
+        elif not self._options.sessions and isinstance(command, (OpenSession, InSession)):
+            out.append(
+                Reply(request_id, Answer("refused", reason="the node has no sessions: start it with sessions=true"))
+            )
         elif isinstance(command, Change):
             self._change(leadership, request_id, command, out)
         elif not is_read and zoo.REPLY_BEFORE_COMMIT in self._bugs:

@@ -28,6 +28,9 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_entries: the node takes a snapshot after so many entries, or more when its state is large beside them; 0: never.
     snapshot_chunk_chars: how much of a snapshot one message carries.
     voters: so many nodes vote from the beginning (n1, n2, ...), the others wait to be added; 0: all.
+    sessions: clients number their commands in sessions and ask again until they know how a command ended; the state machine carries
+        each out once (thesis §6.3).
+    sessions_max: one more session ends the one that was used least lately.
     check_quorum: a leader that a majority leaves unanswered for election_ms_max steps down (thesis §6.2).
     """
 
@@ -43,6 +46,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_entries: int = 1000
     snapshot_chunk_chars: int = 65_536
     voters: int = 0
+    sessions: bool = False
+    sessions_max: int = 10_000
 
     def __post_init__(self) -> None:
         if self.heartbeat_ms < 1:
@@ -65,6 +70,8 @@ class RaftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.pipeline_messages_max < 1:
             raise ValueError(f"pipeline_messages_max is {self.pipeline_messages_max}; it must be at least 1")
+        if self.sessions_max < 1:
+            raise ValueError(f"sessions_max is {self.sessions_max}; it must be at least 1")
         if self.voters < 0:
             raise ValueError(f"voters is {self.voters}; it must be at least 0, which means all nodes")
         if self.entries_per_message_max < 1:

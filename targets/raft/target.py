@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 
@@ -13,9 +14,10 @@ from targets.command import node_argv
 from targets.core import NodeId
 from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
-from targets.machines.machine import Answer, answer_type
+from targets.machines.machine import Answer, Machine, answer_type
+from targets.machines.sessions import SessionMachine, session_commands
 from targets.raft import client_routes
-from targets.raft.bugs import PLANTED
+from targets.raft.bugs import PLANTED, RETRY_APPLIED_TWICE, SNAPSHOT_DROPS_SESSION
 from targets.raft.configuration import AddLearner, AddNode, MemberChange, RemoveNode, TransferLeadership
 from targets.raft.core import Raft
 from targets.raft.messages import (
@@ -32,10 +34,12 @@ from targets.raft.messages import (
 )
 from targets.raft.options import RaftOptions
 from targets.raft.records import record_type
+from targets.retrying_session import RetryingSession
 from targets.session import Session
 from targets.target import (
     Bug,
     ChangeOutcome,
+    Client,
     FaultModel,
     Formats,
     Membership,
@@ -92,6 +96,7 @@ class RaftTarget(SystemDefaults):
             "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
             "reads": rng.choice(("read-index", "read-index", "read-index", "log")),
             "pipeline_messages_max": rng.choice((1, 1, 3, 16)),
+            **rng.choice(({}, {}, {"sessions": True}, {"sessions": True, "sessions_max": 4})),
         }
 
     @property
@@ -115,22 +120,21 @@ class RaftTarget(SystemDefaults):
             raise ValueError(f"raft has no bug {unknown[0]!r}; it has {', '.join(BUGS)}")
         if options.voters > len(members):
             raise ValueError(f"voters is {options.voters}, and there are {len(members)} nodes")
-        return Raft(node, members, options, bugs, rng, machine_registry.find(interface))
+        return Raft(node, members, options, bugs, rng, _new_machine(machine_registry.find(interface), options, bugs))
 
     def formats(self, interface: str) -> Formats:
         """The types, in which entries of messages and records carry the commands of the machine with this interface."""
         machine = machine_registry.find(interface)
         append_entries: Any = AppendEntries
+        commands = session_commands(machine.command_type)
         return Formats(
-            request=machine.command_type | MemberChange,
-            reply=answer_type(machine),
-            record=record_type(machine.command_type),
+            request=commands | MemberChange,
+            reply=answer_type(machine, int),  # The number of a new session.
+            record=record_type(commands),
             routes=(
                 Route("/raft/request_vote", RequestVote, RequestVoteReply, sender="candidate_id"),
                 Route("/raft/pre_vote", PreVote, PreVoteReply, sender="candidate_id"),
-                Route(
-                    "/raft/append_entries", append_entries[machine.command_type], AppendEntriesReply, sender="leader_id"
-                ),
+                Route("/raft/append_entries", append_entries[commands], AppendEntriesReply, sender="leader_id"),
                 Route("/raft/install_snapshot", InstallSnapshot, InstallSnapshotReply, sender="leader_id"),
                 Route("/raft/join", Join, sender="node_id"),
                 Route("/raft/timeout_now", TimeoutNow, sender="leader_id"),
@@ -141,6 +145,13 @@ class RaftTarget(SystemDefaults):
     def session(self, interface: str, process: int, topology: Topology) -> Session:
         """A session that follows redirects to the leader."""
         return LeaderSession(machine_registry.find(interface))
+
+    def session_of(self, interface: str, client: Client) -> Session:
+        """The same; with sessions=true, one that asks again until it knows how a command ended."""
+        assert isinstance(client.options, RaftOptions)
+        if client.options.sessions:
+            return RetryingSession(machine_registry.find(interface), client.nodes)
+        return self.session(interface, client.process, client.topology)
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """Linearizable, but only eventual with reads=local.
@@ -211,6 +222,24 @@ class RaftTarget(SystemDefaults):
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""
         return node_argv(self.name, place, options, bugs, interface)
+
+
+def _new_machine(machine: type[Machine], options: RaftOptions, bugs: frozenset[str]) -> Callable[[], Machine]:
+    """Makes the machine that the nodes replicate."""
+    if not options.sessions:
+        return machine
+    return partial(
+        _with_sessions,
+        machine,
+        options.sessions_max,
+        checks_numbers=RETRY_APPLIED_TWICE not in bugs,
+        snapshots_answers=SNAPSHOT_DROPS_SESSION not in bugs,
+    )
+
+
+def _with_sessions(machine: type[Machine], sessions_max: int, **planted: bool) -> Machine:
+    # Its name and its commands are those of the machine inside it, and so not of its class.
+    return cast(Machine, SessionMachine(machine(), sessions_max, **planted))
 
 
 TARGET = RaftTarget()

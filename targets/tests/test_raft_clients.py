@@ -11,6 +11,7 @@ from targets.machines.fifo_queue import Dequeue, Enqueue, QueueMachine
 from targets.machines.kv import KvMachine, Txn
 from targets.machines.lock import Acquire, LockMachine, Release
 from targets.machines.machine import Answer, Machine, MachineFailed
+from targets.machines.sessions import InSession, OpenSession
 from targets.machines.sets import SetMachine
 from targets.raft.core import ELECTION, HEARTBEAT
 from targets.raft.messages import (
@@ -327,3 +328,12 @@ def test_a_late_sync_of_an_earlier_leadership_counts_for_nothing() -> None:
     subject.effects = late
     subject.sync()
     assert leadership.durable_index == durable_index
+
+
+def test_a_node_without_sessions_refuses_them() -> None:
+    subject = leader()
+    for command in (OpenSession(), InSession(session=1, number=1, command=write(1))):
+        assert (
+            subject.answers[subject.request(command)].reason == "the node has no sessions: start it with sessions=true"
+        )
+    assert subject.core.status()["log_length"] == 1

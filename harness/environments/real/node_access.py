@@ -31,7 +31,18 @@ from nemesis.capabilities import NodeId, ProcessState
 from targets import gateway, secret
 from targets.node import HALTED
 from targets.session import Call, Outcome, Session
-from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, ProgramClient
+from targets.target import (
+    CORE_PORT,
+    Address,
+    Client,
+    CoreTarget,
+    Place,
+    Ports,
+    Program,
+    ProgramClient,
+    nodes_from_home,
+    session_for,
+)
 from targets.timekeeping import Reading
 
 STATUS_TIMEOUT_S = 0.5
@@ -267,7 +278,9 @@ class CoreAccess(NodeAccess):
         deployment, target = self.deployment, self.target
 
         def open_session(process: int) -> Session:
-            return target.session(deployment.interface, process, deployment.topology)
+            home_first = nodes_from_home(deployment.nodes, process)
+            client = Client(process, home_first, deployment.topology, deployment.options)
+            return session_for(target, deployment.interface, client)
 
         formats = target.formats(deployment.interface)
         return node_http.Clients(

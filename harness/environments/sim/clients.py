@@ -18,6 +18,8 @@ from histories.op import NEMESIS, Op
 from histories.units import NS_PER_MS, NS_PER_S
 from targets.session import Call, NoReply, Outcome
 
+LATE = NoReply("late")
+
 Finished = Callable[[Op, Outcome, str], None]
 """Told how an invocation ended, and which node was asked last."""
 
@@ -104,7 +106,12 @@ class Clients:
         world = self._world
         flight.request_id = 0
         when_ns = world.now_ns + self._delays_ns[int(self._draw() * QUANTILES)]
+        if flight.pause_s:
+            when_ns += int(flight.pause_s * NS_PER_S)
         heappush(world.heap, (when_ns, world.next_seq(), self._reached, flight))
+        if flight.patience_s is not None:
+            late_ns = when_ns + int(flight.patience_s * NS_PER_S)
+            heappush(world.heap, (late_ns, world.next_seq(), self._late, (flight, flight.asks_count)))
 
     def _later(self, flight: Flight, reply: Any) -> None:
         world = self._world
@@ -122,6 +129,18 @@ class Clients:
             self._later(flight, NoReply("not-sent", "connection refused"))
         else:
             node.request(flight, flight.body)
+
+    def _late(self, argument: tuple[Flight, int]) -> None:
+        """The patience of an Ask has passed: the session may ask elsewhere. An Ask that has not reached its node is waited for."""
+        flight, ask_number = argument
+        if flight.outcome is not None or ask_number != flight.asks_count:
+            return
+        if not flight.request_id:
+            assert flight.patience_s is not None
+            self._world.at(self._world.now_ns + int(flight.patience_s * NS_PER_S), self._late, argument)
+            return
+        self._nodes[flight.node].flights.pop(flight.request_id, None)
+        self._told((flight, ask_number, LATE))
 
     def put(self, node: Node, body: msgspec.Struct) -> Question:
         """Ask the node at once, for a fault, which looks at the question again later."""

@@ -36,7 +36,7 @@ from histories.units import NS_PER_MS, NS_PER_S
 from nemesis.capabilities import Members, NodeId
 from targets.core import Core
 from targets.session import Outcome, Session
-from targets.target import CoreTarget, Reconfigurable
+from targets.target import Client, CoreTarget, Reconfigurable, nodes_from_home, session_for
 
 BOOT_NS_MAX = 5 * NS_PER_MS
 """Nodes start at different moments within this time, as processes do."""
@@ -174,7 +174,9 @@ class SimEnvironment:
         assert isinstance(target, CoreTarget), "refused by check"
 
         def open_session(process: int) -> Session:
-            return target.session(deployment.interface, process, deployment.topology)
+            home_first = nodes_from_home(deployment.nodes, process)
+            client = Client(process, home_first, deployment.topology, deployment.options)
+            return session_for(target, deployment.interface, client)
 
         return SessionRunner(open_session, target.formats(deployment.interface).request, deployment.nodes)
 
