@@ -17,6 +17,7 @@ from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.real import faketime, requirements
 from harness.environments.real.executor import run_here
+from harness.environments.write_cache import protocol
 from harness.run.plan import find_target
 from targets import registry as targets
 from targets.target import Program
@@ -37,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def examine() -> list[Finding]:
     """Do every check; nothing is started or changed."""
-    return [python(), cores(), native_core(), faked_clocks(), *programs(), *map(environment, environments.names())]
+    return [python(), cores(), native_core(), faked_clocks(), power_losses(), *programs(), *map(environment, environments.names())]
 
 
 def python() -> Finding:
@@ -77,6 +78,13 @@ def faked_clocks() -> Finding:
     except EnvironmentUnavailable:
         return Finding("libfaketime", False, "clock faults of programs outside the project need it", faketime.INSTALL)
     return Finding("libfaketime", True, library)
+
+
+def power_losses() -> Finding:
+    """Whether disks can lose what was not synced in `local`, `netns` and `docker`; in `ssh` the nodes' machines are examined."""
+    if lacking := protocol.lacking():
+        return Finding("fuse", False, "disk:lose-unsynced and disk:torn-write need it", lacking)
+    return Finding("fuse", True, "disks can lose what was not synced (disk:lose-unsynced, disk:torn-write)")
 
 
 def programs() -> list[Finding]:

@@ -26,8 +26,9 @@ class Deployment(msgspec.Struct, frozen=True):
 
     run_id: labels everything that the environment makes. directory: the run directory; node files go below nodes/<n>/.
     client_timeout_s: after which a call without an answer is `info`. env_options: typed by each environment. moves_clocks: a
-    fault of the run needs clocks; else programs outside the project are started without what moves theirs. topology: the
-    target's, for these nodes and options. interface: what the workload asks of the target. keeps_files: the run
+    fault of the run needs clocks; else programs outside the project are started without what moves theirs. loses_unsynced: a
+    fault of the run makes disks lose what was not synced, or some of it; else none is mounted that can. topology: the target's, for
+    these nodes and options. interface: what the workload asks of the target. keeps_files: the run
     has a folder; else nothing is written below `directory`. is_gateway: nodes of a core pass on what people ask of them to the
     node that serves it (targets/gateway.py).
     """
@@ -42,6 +43,7 @@ class Deployment(msgspec.Struct, frozen=True):
     client_timeout_s: float = 2.0
     env_options: Mapping[str, Any] = {}
     moves_clocks: bool = False
+    loses_unsynced: bool = False
     topology: Topology = PLAIN
     interface: str = "kv"
     keeps_files: bool = True

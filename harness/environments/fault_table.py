@@ -16,6 +16,7 @@ from harness.environments.local import link_proxies
 from harness.environments.sim.capabilities import SimDisks, SimPackets
 from nemesis import registry
 from nemesis.family import CAPABILITIES, Family
+from nemesis.faults.disk import CRASHES
 from nemesis.registry import Offer
 
 FEATURES = ("drop", "statistic", "tee", "htb", "netem")
@@ -31,8 +32,8 @@ class Ability(msgspec.Struct, frozen=True):
 
 MEMBERS = "a target whose members can change, such as raft"
 PROGRAMS = "of programs outside the project: libfaketime"
-STORED = frozenset({"truncate", "bitflip", "wipe"})
-"""What can be done to the files of a dead node anywhere."""
+STORED = frozenset({"truncate", "bitflip", "wipe", *CRASHES})
+"""What can be done to the files of a dead node in every environment of processes."""
 _MACHINES = Ability(
     Offer(frozenset(CAPABILITIES), kernel_features.kinds(FEATURES), STORED | {"full"}),
     {
@@ -42,6 +43,7 @@ _MACHINES = Ability(
         **dict.fromkeys(NETEM_KINDS, "root, tc, kernel with sch_netem"),
         "duplicate": "root, iptables with TEE, or kernel with sch_netem",
         "full": "-e data_mib=64",
+        **dict.fromkeys(CRASHES, "root, /dev/fuse"),
         "clocks": PROGRAMS,
         "members": MEMBERS,
     },
@@ -49,7 +51,8 @@ _MACHINES = Ability(
 ABILITIES: Mapping[str, Ability] = {
     "sim": Ability(Offer(frozenset(CAPABILITIES), SimPackets.kinds, SimDisks.kinds), {"members": MEMBERS}),
     "local": Ability(
-        Offer(frozenset(CAPABILITIES), link_proxies.KINDS, STORED), {"clocks": PROGRAMS, "members": MEMBERS}
+        Offer(frozenset(CAPABILITIES), link_proxies.KINDS, STORED),
+        {"clocks": PROGRAMS, "members": MEMBERS, **dict.fromkeys(CRASHES, "/dev/fuse, and root or fuse3")},
     ),
     "netns": _MACHINES,
     "docker": _MACHINES,

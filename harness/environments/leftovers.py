@@ -11,7 +11,7 @@ from typing import Protocol, cast
 import msgspec
 
 from harness.environments import shared_memory
-from harness.environments.real import labelled_processes
+from harness.environments.real import cache_mounts, labelled_processes
 from harness.store.runs import RunDirectory
 
 _log = logging.getLogger("themis")
@@ -50,7 +50,7 @@ FINDERS = {
     "netns": "harness.environments.netns.environment:find_leftovers",
     "ssh": "harness.environments.ssh.remote_directories:find_leftovers",
 }
-"""Environment -> what finds more than processes and shared memory of this machine, which are looked for always."""
+"""Environment -> what finds more than processes, shared memory and mounts of this machine, which are looked for always."""
 
 
 def find(environments: Iterable[str] = tuple(FINDERS)) -> list[Leftover]:
@@ -60,6 +60,7 @@ def find(environments: Iterable[str] = tuple(FINDERS)) -> list[Leftover]:
     """
     found: list[Leftover] = [OrphanProcess(process) for process in labelled_processes.find_leftovers()]
     found += shared_memory.find_leftovers()
+    found += cache_mounts.find_leftovers()
     for name in environments:
         if name in FINDERS:
             module, _, attribute = FINDERS[name].partition(":")

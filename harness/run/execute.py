@@ -160,6 +160,7 @@ def prepare_stage(plan: Plan, sink: Sink) -> Stage:
                 client_timeout_s=spec.client_timeout_s,
                 env_options=spec.env_options,
                 moves_clocks=plan.moves_clocks,
+                loses_unsynced=plan.loses_unsynced,
                 topology=plan.topology,
                 interface=plan.workload.interface,
                 keeps_files=sink.keeps_files,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 
@@ -28,6 +28,7 @@ from histories.units import NS_PER_S
 from nemesis import fault_planner, schedule
 from nemesis.capabilities import Cluster
 from nemesis.family import Family
+from nemesis.faults.disk import CRASHES
 from nemesis.outside import BadFamily
 from nemesis.registry import FaultChoice, Unavailable, UnknownFault, available, families, parse_nemesis
 from nemesis.schedule import BadSchedule, Schedule
@@ -82,6 +83,11 @@ class Plan(msgspec.Struct, frozen=True):
     def moves_clocks(self) -> bool:
         """Whether a fault of this run moves clocks."""
         return any(needs_clocks(choice) for choice in self.choices)
+
+    @property
+    def loses_unsynced(self) -> bool:
+        """Whether a fault of this run makes disks lose what was not synced, or some of it."""
+        return any(needs_disk_kind(choice, CRASHES) for choice in self.choices)
 
     @property
     def context(self) -> WorkloadContext:
@@ -261,13 +267,16 @@ def remedies(cluster: Cluster, env: str, refused: tuple[Family, str] | None) -> 
     if refused is None:
         return ""
     family, variant = refused
-    needed = set(family.needs(variant).capabilities)
+    needs = family.needs(variant)
+    needed = set(needs.capabilities)
     lines: list[str] = []
     # Environments of machines say what they looked for and did not find.
     if "clocks" in needed:
         lines += getattr(cluster, "clocks_lacking", ())
     if needed & {"links", "packets"}:
         lines += getattr(cluster, "lacking", ())
+    if set(CRASHES) & set(needs.disk_kinds):
+        lines += getattr(cluster, "disks_lacking", ())
     if others := [name for name in fault_table.environments_with(family, variant) if name != env]:
         lines.append(f"environments that can, some given what docs/faults.md says: {', '.join(others)}")
     return "".join(f"\n  {line}" for line in lines)
@@ -277,6 +286,12 @@ def needs_clocks(choice: FaultChoice) -> bool:
     """Whether a variant of this choice needs the capability clocks."""
     family = families()[choice.name]
     return any("clocks" in family.needs(variant).capabilities for variant in choice.variants or ("",))
+
+
+def needs_disk_kind(choice: FaultChoice, kinds: Collection[str]) -> bool:
+    """Whether a variant of this choice needs one of these kinds of disks."""
+    family = families()[choice.name]
+    return any(set(kinds) & set(family.needs(variant).disk_kinds) for variant in choice.variants or ("",))
 
 
 def parse_faults(spec: RunSpec, topology: Topology) -> list[FaultChoice]:

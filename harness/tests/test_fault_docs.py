@@ -35,7 +35,9 @@ def test_what_is_offered_at_best_is_what_the_environments_say_of_themselves() ->
     from harness.environments.real.capabilities import NodeDisks
 
     def disks(is_bounded: bool) -> NodeDisks:
-        return NodeDisks(None, None, None, None, lost_by_wipe=(), is_bounded=is_bounded)  # type: ignore[arg-type]
+        made = NodeDisks(None, None, None, None, lost_by_wipe=(), is_bounded=is_bounded)  # type: ignore[arg-type]
+        made.can_lose()
+        return made
 
     local = fault_table.ABILITIES["local"].offer
     assert (local.packet_kinds, local.disk_kinds) == (LocalPackets.kinds, disks(is_bounded=False).kinds)
@@ -127,9 +129,9 @@ def test_a_plugin_that_cannot_be_used_is_one_message_and_254(tmp_path: Path, ins
 
 
 def test_a_refused_fault_says_what_there_is_and_which_environments_can(tmp_path: Path) -> None:
-    ended = themis(None, "test", "--env", "local", "--nemesis", "disk:lose-unsynced", "--store", tmp_path)
+    ended = themis(None, "test", "--env", "local", "--nemesis", "disk:slow", "--store", tmp_path)
     assert ended.returncode == 254
-    assert "it has no disk kind 'lose-unsynced' (its disk kinds are bitflip, truncate, wipe)" in ended.stderr
+    assert "it has no disk kind 'slow' (its disk kinds are bitflip, truncate, wipe)" in ended.stderr
     assert "environments that can, some given what docs/faults.md says: sim" in ended.stderr
 
 

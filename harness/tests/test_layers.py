@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """From the ground up; the parts of one floor do not know each other."""
 
 ENVIRONMENTS: tuple[tuple[str, ...], ...] = (
-    ("base", "membership"),
+    ("base", "membership", "write_cache"),
     ("real",),
     ("linux",),
     ("sim", "local", "netns", "docker", "ssh", "shared_memory"),

@@ -121,6 +121,14 @@ def test_what_the_disk_cannot_do_is_refused() -> None:
             disks(Noted(), is_bounded=False).damage(kind, ["n1"], {})
 
 
+def test_what_was_not_synced_is_lost_where_the_disks_can() -> None:
+    control = Noted(n1="dead", n2="dead", n3="dead")
+    subject = disks(control)
+    subject.can_lose()
+    assert subject.damage("lose-unsynced", ["n2", "n1"], {}) == {"n1": {"done": "lose"}, "n2": {"done": "lose"}}
+    assert control.asked == [("lose", ["n1", "n2"])]
+
+
 def test_a_disk_is_full_when_it_takes_not_one_byte_more() -> None:
     control = Noted()
     control.answers = {"n1": 0, "n2": 1, "n3": 4096}

@@ -2,12 +2,14 @@
 
 A container's main process is the agent, attached to the controller: when the controller ends, the agent ends, and the
 container stops. The node's process is the agent's child, so that a kill leaves the container, its network and its rules as
-they are. Containers have NET_ADMIN for the faults and no other privilege.
+they are. Containers have NET_ADMIN for the faults and no other privilege, but in runs whose disks can lose what was not synced: a
+file system is mounted for that, which takes SYS_ADMIN and /dev/fuse.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -32,6 +34,8 @@ from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.real.agent_clients import Agents, at_once
 from harness.environments.real.environment import typed_options
 from harness.environments.real.executor import ExecutorFailed, Ran
+from harness.environments.real.faketime import Run
+from harness.environments.write_cache import protocol
 from harness.errors import HarnessError, UsageError
 from histories import printing
 from nemesis.capabilities import FaultError, NodeId
@@ -185,6 +189,10 @@ class DockerEnvironment(LinuxEnvironment):
         """What is added to the environment variables of the node's process. A container has the machine's monotonic clock."""
         return {"THEMIS_CLOCK": str(self.origin)}
 
+    def lacks_for_losses(self, run: Run) -> str:
+        """What the engine's machine, which is this one, lacks: the device is given to the containers."""
+        return "" if os.path.exists(protocol.DEVICE) else protocol.MISSING
+
     # --- its parts ----------------------------------------------------------------------------------------------------
 
     def _engine(self) -> docker.DockerClient:
@@ -226,6 +234,19 @@ class DockerEnvironment(LinuxEnvironment):
             CONTROLLER_LABEL: labels.controller(),
             DIRECTORY_LABEL: str(self.deployment.directory.resolve()),
             **kept,
+        }
+
+    def _privileges(self) -> dict[str, Any]:
+        """What the containers of nodes may do."""
+        confined = self._confined()
+        if not self.is_cached:
+            return confined
+        return {
+            **confined,
+            "cap_add": [*confined["cap_add"], "SYS_ADMIN"],
+            # Docker's own profile lets nobody mount.
+            "security_opt": [*confined["security_opt"], "apparmor=unconfined"],
+            "devices": [f"{protocol.DEVICE}:{protocol.DEVICE}:rwm"],
         }
 
     def _confined(self) -> dict[str, Any]:
@@ -290,14 +311,10 @@ class DockerEnvironment(LinuxEnvironment):
             limits["mem_limit"] = limits["memswap_limit"] = options.memory_mib << 20
         if options.data_mib:
             limits["tmpfs"] = {f"{NODE_DIRECTORY}/data": f"size={options.data_mib}m,mode=0700"}
-        confined = self._confined()
+        confined = self._privileges()
+        labels_of_node = {**confined.pop("labels"), NODE_LABEL: node}
         try:
-            host_config = client.api.create_host_config(
-                cap_drop=confined["cap_drop"],
-                cap_add=confined["cap_add"],
-                security_opt=confined["security_opt"],
-                **limits,
-            )
+            host_config = client.api.create_host_config(**confined, **limits)
             endpoints = NetworkingConfig()
             endpoints["EndpointsConfig"] = {
                 network.name: client.api.create_endpoint_config(ipv4_address=self.hosts[node])
@@ -308,7 +325,7 @@ class DockerEnvironment(LinuxEnvironment):
                 name=f"themis-{self.tag}-{node}",
                 hostname=node,
                 stdin_open=True,
-                labels={**confined["labels"], NODE_LABEL: node},
+                labels=labels_of_node,
                 host_config=host_config,
                 networking_config=endpoints,
             )

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+import harness
 import histories
 import targets
 from harness.environments.real.agent_clients import AGENT
 
 DEPENDENCIES = ("aiohttp", "msgspec", "uvloop")
 """What `targets` imports of others; with what these need."""
+
+CACHE = ("harness/__init__.py", "harness/environments/__init__.py", "harness/environments/write_cache")
+"""What serves a data directory that can lose what was not synced: it imports nothing else of ours."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LEFT_OUT = (".git", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache")
@@ -57,9 +61,12 @@ def archive(paths: Iterable[tuple[Path, str]], is_bytecode_kept: bool) -> bytes:
 
 
 def code(target: object, root: str, python_version: str) -> bytes:
-    """A tar of the agent as root/agent.py and of `packages` below root/code; unpacked at /. root has no leading slash."""
+    """A tar of the agent as root/agent.py, and of `packages` and CACHE below root/code; unpacked at /. root has no leading
+    slash."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     paths = [(AGENT, f"{root}/agent.py"), *((path, f"{root}/code/{path.name}") for path in packages(target))]
+    above = Path(harness.__file__).resolve().parents[1]
+    paths += [(above / part, f"{root}/code/{part}") for part in CACHE]
     return archive(paths, is_bytecode_kept=python_version == here)
 
 

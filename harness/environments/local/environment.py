@@ -18,10 +18,12 @@ from harness.environments.local.capabilities import LocalLinks, LocalPackets, re
 from harness.environments.local.socket_owners import NODE
 from harness.environments.local.supervisor import Plan, reserve
 from harness.environments.local.supervisor_client import Supervision, SupervisorFailed
-from harness.environments.real import labelled_processes
+from harness.environments.real import cache_mounts, labelled_processes
 from harness.environments.real.environment import RealCluster, RealEnvironment, typed_options
 from harness.environments.real.executor import run_here
+from harness.environments.real.faketime import Run
 from harness.environments.real.import_path import import_path
+from harness.environments.write_cache import protocol
 from harness.errors import HarnessError
 from nemesis.capabilities import FaultError, NodeId
 from targets.target import CoreTarget, Ports
@@ -123,8 +125,14 @@ class LocalEnvironment(RealEnvironment):
             self._supervision.end()
             self._supervision = None
             labelled_processes.end([process.pid for process in labelled_processes.labelled(self.deployment.run_id)])
+            if problems := cache_mounts.unmount_all(self.deployment.run_id):
+                raise HarnessError("; ".join(problems))
 
     # --- what a kind of environment says ------------------------------------------------------------------------------
+
+    def lacks_for_losses(self, run: Run) -> str:
+        """What this machine lacks for this user."""
+        return protocol.lacking()
 
     def dialled(self, node: NodeId) -> Mapping[NodeId, Ports]:
         """Where this node dials each node: at the proxies."""

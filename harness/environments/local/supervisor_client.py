@@ -16,7 +16,7 @@ import msgspec
 
 from harness.environments.local.supervisor import Opened, Plan
 from harness.environments.real import labelled_processes
-from harness.environments.real.agent import Files
+from harness.environments.real.agent import Files, WriteCaches
 from harness.environments.real.executor import ExecutorFailed, Ran, run_here
 from harness.environments.real.fork_server import Spawn
 from harness.environments.real.import_path import import_path
@@ -26,6 +26,14 @@ from targets.target import Address
 
 ANSWER_TIMEOUT_S = 15.0
 END_TIMEOUT_S = 5.0
+
+
+class DataDirectories(Files, WriteCaches):
+    """The nodes' files on this machine, which this process looks at itself."""
+
+    def __init__(self) -> None:
+        Files.__init__(self)
+        WriteCaches.__init__(self)
 
 
 class SupervisorFailed(OSError):
@@ -43,6 +51,7 @@ class Supervision:
         """Start it. `log` gets what it says. Raises SupervisorFailed when a port is in use."""
         ours, theirs = socket.socketpair()
         self._lock = threading.Lock()
+        self._files = DataDirectories()
         self._socket = ours
         self._lines = ours.makefile("rb")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +70,6 @@ class Supervision:
         except BaseException:
             self.end()
             raise
-        self._files = Files()
         self.listening = opened.listening
         self.dialled = opened.dialled
 
@@ -134,6 +142,7 @@ class Supervision:
                 except subprocess.TimeoutExpired:
                     self._process.kill()
                     self._process.wait()
+            self._files.end_caches()
             self._lines.close()
             self._socket.close()
 

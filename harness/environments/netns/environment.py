@@ -16,7 +16,7 @@ from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.linux import kernel_features, labels, subnets
 from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.netns import network
-from harness.environments.real import labelled_processes
+from harness.environments.real import cache_mounts, labelled_processes
 from harness.environments.real.agent_clients import AGENT, Agents
 from harness.environments.real.environment import typed_options
 from harness.environments.real.executor import ExecutorFailed, NamespaceExecutor, PipeChannel, run_here
@@ -121,6 +121,7 @@ class NetnsEnvironment(LinuxEnvironment):
         self._is_made = False
         left = labelled_processes.end([process.pid for process in labelled_processes.labelled(self.deployment.run_id)])
         problems = [f"process {pid} does not end" for pid in left]
+        problems += cache_mounts.unmount_all(self.deployment.run_id)
         problems += take_away(self.tag)
         if problems:
             raise HarnessError("; ".join(problems))
@@ -183,6 +184,7 @@ class LeftNetwork(msgspec.Struct, frozen=True):
             return "removing it needs root"
         if self.run_id:
             labelled_processes.end([process.pid for process in labelled_processes.labelled(self.run_id)])
+            cache_mounts.unmount_all(self.run_id)
         return "; ".join(take_away(self.bridge.removeprefix("th"))) or None
 
 

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SIGNAL_WAIT_S = 5.0
+CACHE_END_S = 10.0
 PROBE_BYTES_MAX = 512
 TAIL_BYTES_MAX = 1 << 20
 LINGER = "--linger"
@@ -241,6 +242,7 @@ class Files:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
+                _sync_directory(str(path.parent))
             left = [path for path in sorted(Path(directory).rglob("*")) if not path.is_dir()]
             return {
                 "removed": [str(path.relative_to(directory)) for path in files if path not in left],
@@ -274,12 +276,15 @@ class Files:
                 except OSError:
                     chunk = chunk[: len(chunk) // 2]
             size = ballast.tell()
+            with contextlib.suppress(OSError):
+                os.fsync(ballast)  # A loss of power leaves the disk full.
         return {"bytes_free": self.do_free(directory), "ballast_bytes": size}
 
     def do_drain(self, directory: str) -> int:
         """Remove what `fill` wrote; return how many bytes are free."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, BALLAST))
+            _sync_directory(directory)
         return self.do_free(directory)
 
     def do_free(self, directory: str) -> int:
@@ -292,13 +297,69 @@ class Files:
         self._clock_files.set(path, offset_ns, rate)
 
 
-class Agent(Children, Files):
+class WriteCaches:
+    """The data directories that can lose what was not synced: a process for each, which serves it as a file system. It ends with
+    its input, and leaves an ordinary directory: see harness/environments/write_cache."""
+
+    def __init__(self) -> None:
+        self._caches: dict[str, Any] = {}
+        """Directory -> its process."""
+
+    def do_cache(self, directory: str, argv: list[str], environment: dict[str, str], labels: list[str]) -> None:
+        """What programs write below `directory` from now on can be lost. argv: the process that serves it. environment is added to
+        ours, and these labels are taken from it: who kills what has them must not kill this process, which unmounts at its end."""
+        os.makedirs(directory, exist_ok=True)
+        kept = {name: value for name, value in {**os.environ, **environment}.items() if name not in labels}
+        self._caches[directory] = subprocess.Popen(
+            argv, env=kept, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        self._ask_cache(directory, None)
+
+    def do_lose(self, directory: str, torn_by: str | None) -> Any:
+        """What was not synced below `directory` is gone, but for what a torn write leaves, where torn_by, a seed, is given; return
+        what that was. Its node is dead."""
+        return self._ask_cache(directory, {"do": "lose", "torn_by": torn_by})
+
+    def end_caches(self) -> None:
+        """Every such directory is an ordinary one again."""
+        caches, self._caches = self._caches, {}
+        for process in caches.values():
+            process.stdin.close()
+        for process in caches.values():
+            try:
+                process.wait(CACHE_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+
+    def _ask_cache(self, directory: str, command: dict[str, Any] | None) -> Any:
+        process = self._caches.get(directory)
+        if process is None:
+            raise OSError(f"{directory} is not mounted so that it could lose what was not synced")
+        try:
+            if command is not None:
+                process.stdin.write(json.dumps(command).encode() + b"\n")
+                process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            line = b""
+        if not line:
+            raise OSError(f"the process that serves {directory} is gone, with status {process.poll()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise OSError(answer["error"])
+        return answer["ok"]
+
+
+class Agent(Children, Files, WriteCaches):
     """Carries out commands. A command that could not be done raises OSError, ValueError or TimeoutError; part of it may have been
     done."""
 
     def __init__(self) -> None:
         Children.__init__(self)
         Files.__init__(self)
+        WriteCaches.__init__(self)
         self._heard: dict[tuple[str, str], float] = {}
         self._socket: socket.socket | None = None
 
@@ -397,10 +458,19 @@ def no_effect(name: str, pid: int) -> str:
     return f"{name} had no effect on pid {pid} within {SIGNAL_WAIT_S:g} s"
 
 
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _truncate(path: Path, byte_count: int) -> dict[str, Any]:
     before = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(max(0, before - byte_count))
+        os.fsync(file.fileno())  # Damage is durable, whatever is lost later.
     return {"file": path.name, "bytes_before": before, "bytes_after": path.stat().st_size}
 
 
@@ -413,6 +483,8 @@ def _flip(path: Path, bit_count: int, rng: random.Random) -> dict[str, Any]:
             byte = file.read(1)[0] ^ (1 << position % 8)
             file.seek(position // 8)
             file.write(bytes([byte]))
+        file.flush()
+        os.fsync(file.fileno())
     return {"file": path.name, "bits": len(positions), "bytes": [position // 8 for position in positions[:16]]}
 
 
@@ -427,6 +499,7 @@ def main() -> None:
             signal.pause()
     finally:
         agent.kill_all()
+        agent.end_caches()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,10 @@ from harness.environments.real.executor import Ran
 from harness.environments.real.fork_server import Spawn
 from harness.environments.real.labelled_processes import Ended, MonotonicSpan
 from nemesis.capabilities import FaultError, NodeId, ProcessState, Span, Spans
+from nemesis.faults.disk import CRASHES
+
+POWER_LOSSES = frozenset(CRASHES)
+"""The kinds that take what was not synced."""
 
 
 class Control(Protocol):
@@ -36,7 +40,8 @@ class Control(Protocol):
         ...
 
     def ask(self, name: str, arguments: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, Any]:
-        """Send one command of real.agent.Files for each of these nodes, with the node's own arguments; return the answers."""
+        """Send one command of real.agent.Files or WriteCaches for each of these nodes, with the node's own arguments; return the
+        answers."""
         ...
 
     def run(self, node: NodeId, argv: Sequence[str], /) -> Ran:
@@ -118,8 +123,9 @@ class NodeProcesses:
 
 
 class NodeDisks:
-    """Implements nemesis.capabilities.Disks. The kernel's cache survives a kill, so this cannot lose unsynced writes. A disk can be
-    full where the node's data is a file system of its own."""
+    """Implements nemesis.capabilities.Disks. A disk can be full where the node's data is a file system of its own. The kernel's
+    cache survives a kill: writes that were not synced can be lost where the data directories are served by
+    harness.environments.write_cache."""
 
     def __init__(
         self,
@@ -145,6 +151,10 @@ class NodeDisks:
         """Those whose data was wiped at any time."""
         self._filled: set[NodeId] = set()
 
+    def can_lose(self) -> None:
+        """The disks can lose what was not synced, or some of it."""
+        self.kinds |= POWER_LOSSES
+
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
         """Do the damage and return what was done to each node. truncate and bitflip strike the file that was written last."""
         if kind not in self.kinds:
@@ -159,6 +169,13 @@ class NodeDisks:
         alive = sorted(node for node in nodes if states[node] != "dead")
         if alive:
             raise FaultError(f"{alive[0]} is {states[alive[0]]}: only the disk of a dead node is damaged")
+        if kind in POWER_LOSSES:
+            is_torn = kind == "torn-write"
+            lost = {
+                node: {"directory": directories[node], "torn_by": str(self._rng.random()) if is_torn else None}
+                for node in sorted(nodes)
+            }
+            return self._control().ask("lose", lost)
         if kind == "wipe":
             self.wiped.update(nodes)
             self.rejoining.update(nodes)

@@ -20,13 +20,14 @@ from harness.clients import driver
 from harness.clients.driver import NemesisWorker
 from harness.environments.base import Deployment
 from harness.environments.membership import TargetMembers
-from harness.environments.real import ended_nodes, node_access, requirements
+from harness.environments.real import cache_mounts, ended_nodes, labelled_processes, node_access, requirements
 from harness.environments.real.capabilities import Control, NodeDisks, NodeProcesses
 from harness.environments.real.faketime import FaketimeClocks, Run
 from harness.environments.real.fork_server import Spawn
 from harness.environments.real.labelled_processes import Ended, MonotonicSpan
 from harness.environments.real.node_access import ProgramAccess
 from harness.environments.real.node_clocks import HookClocks, NodeClocks
+from harness.environments.write_cache import protocol
 from harness.errors import HarnessError, UsageError
 from harness.store import traces
 from nemesis.capabilities import FaultError, Members, NodeId
@@ -60,6 +61,8 @@ class RealCluster:
         """In words, what the machines lack and how it is had: said when a fault is refused."""
         self.clocks_lacking: tuple[str, ...] = ()
         """The same, of what would move the clock of a program outside the project."""
+        self.disks_lacking: tuple[str, ...] = ()
+        """The same, of what would make disks lose what was not synced."""
         self.processes = NodeProcesses(
             environment.control,
             self.nodes,
@@ -124,6 +127,8 @@ class RealEnvironment(ABC):
         """Where each node listens, and the controller reaches it; filled in by `up`."""
         self.access = node_access.access_to(deployment, self.origin, self.addresses, self._states, self._log_end)
         self._ended: list[Ended] = []
+        self._cached: set[NodeId] = set()
+        """The nodes whose machine can make a disk lose what was not synced."""
         self._libraries: dict[NodeId, str] = {}
         self._starts: dict[NodeId, int] = {}
 
@@ -158,6 +163,11 @@ class RealEnvironment(ABC):
     def node_environment(self, node: NodeId) -> dict[str, str]:
         """The environment variables to add for the node's process, beside those of its clock."""
 
+    def lacks_for_losses(self, run: Run) -> str:
+        """What the machine where `run` runs, as root, lacks to make a disk lose what was not synced, and how it is had; "" when it
+        lacks nothing."""
+        return "" if run(["test", "-c", protocol.DEVICE]).exit_code == 0 else protocol.MISSING
+
     # --- Environment --------------------------------------------------------------------------------------------------
 
     def admit(self, run: Run, where: str, nodes: Collection[NodeId] = ()) -> None:
@@ -168,6 +178,13 @@ class RealEnvironment(ABC):
             self.cluster.clocks_lacking += (found.lacking,)
         if found.library:
             self._libraries.update(dict.fromkeys(nodes or self.deployment.nodes, found.library))
+        if self.deployment.loses_unsynced:
+            if lacking := self.lacks_for_losses(run):
+                self.cluster.disks_lacking += (f"{where}: {lacking}",)
+            else:
+                self._cached.update(nodes or self.deployment.nodes)
+            if self.is_cached:
+                self.cluster.disks.can_lose()
         # The system's own clock, where it may be moved, was chosen before.
         if self.cluster.clocks is None and len(self._libraries) == len(self.deployment.nodes):
             self.cluster.clocks = self._faketime()
@@ -178,6 +195,8 @@ class RealEnvironment(ABC):
         Raises HarnessError, with the end of the log of a node that does not answer."""
         nodes = self.deployment.nodes
         try:
+            if self.is_cached:
+                self._mount_caches()
             self.start(nodes)
             answering = self.access.answering(nodes, self.up_timeout_s)
             silent = [node for node, state in self._states().items() if state == "running" and node not in answering]
@@ -212,6 +231,23 @@ class RealEnvironment(ABC):
     def data_dirs(self) -> Mapping[NodeId, str]:
         """Where each node keeps what is durable."""
         return {node: f"{self.node_directory(node)}/data" for node in self.deployment.nodes}
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the data directories can lose what was not synced."""
+        return len(self._cached) == len(self.deployment.nodes)
+
+    def _mount_caches(self) -> None:
+        source = cache_mounts.source(self.deployment.run_id)
+        asked: dict[NodeId, dict[str, Any]] = {}
+        for node, directory in self.data_dirs().items():
+            asked[node] = {
+                "directory": directory,
+                "argv": [self.python(node), "-m", cache_mounts.MODULE, directory, source],
+                "environment": self.node_environment(node),
+                "labels": [labelled_processes.RUN, labelled_processes.CONTROLLER],
+            }
+        self.control().ask("cache", asked)
 
     def _states(self) -> Mapping[NodeId, Any]:
         return self.cluster.processes.states()

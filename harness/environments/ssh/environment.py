@@ -21,6 +21,7 @@ from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.real.agent_clients import Agents, at_once
 from harness.environments.real.environment import typed_options
 from harness.environments.real.executor import ExecutorFailed
+from harness.environments.real.faketime import Run
 from harness.environments.ssh import bundle, collecting, connection, guard, host_facts, remote_directories, system_clock
 from harness.environments.ssh import options as machine_options
 from harness.environments.ssh.executor import SshChannel, SshExecutor
@@ -96,6 +97,12 @@ class SshEnvironment(LinuxEnvironment):
     def features(self) -> frozenset[str]:
         """What the machines' kernel and tools can do."""
         return host_facts.together(self.facts)
+
+    def lacks_for_losses(self, run: Run) -> str:
+        """What the machine lacks, and how it is had."""
+        if not self.options.as_root:
+            return "mounting a file system needs root (as_root=false)"
+        return super().lacks_for_losses(run)
 
     def _examined(self, machine: Machine, key: paramiko.PKey | None) -> tuple[str, str, Facts]:
         """The node's address, the controller's as the machine is reached from, and what the machine has."""

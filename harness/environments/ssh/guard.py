@@ -92,6 +92,7 @@ class Guard(Agent):
         with self._closing, contextlib.ExitStack() as last:
             last.callback(undone, self.root)
             last.callback(self.clock.restore)
+            last.callback(self.end_caches)
             last.callback(self.kill_all)
 
     def watch(self, silence_s: float) -> None:
@@ -154,9 +155,17 @@ def swept(root: Path) -> list[str]:
     except OSError as error:
         problems.append(f"the clock cannot be put right: {error.strerror or error}")
     problems += undone(root)
-    if os.path.ismount(root / DATA) and _run(["umount", str(root / DATA)]).returncode:
-        problems.append(f"{root / DATA} is still mounted")
+    for _ in _mounts(root / DATA):  # One upon the other; what serves the upper one may be dead.
+        if _run(["umount", str(root / DATA)]).returncode and _run(["umount", "-l", str(root / DATA)]).returncode:
+            problems.append(f"{root / DATA} is still mounted")
     return problems
+
+
+def _mounts(place: Path) -> list[str]:
+    """What is mounted there, whether it answers or not."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    found = [line.split(" ")[:2] for line in lines]
+    return [name for name, at in found if at == str(place).replace(" ", "\\040")]
 
 
 def _ended(pid: int, is_group: bool) -> bool:
