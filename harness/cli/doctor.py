@@ -38,7 +38,15 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def examine() -> list[Finding]:
     """Do every check; nothing is started or changed."""
-    return [python(), cores(), native_core(), faked_clocks(), power_losses(), *programs(), *map(environment, environments.names())]
+    return [
+        python(),
+        cores(),
+        native_core(),
+        faked_clocks(),
+        power_losses(),
+        *programs(),
+        *map(environment, environments.names()),
+    ]
 
 
 def python() -> Finding:
