@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from checkers.linearizability.locality import split
 from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core
+from checkers.linearizability.spread import decide_spread
 from checkers.linearizability.table import Table, steps_for
 from checkers.linearizability.typed import alike_keys, told_apart
 from checkers.linearizability.wording import in_words, plain
@@ -80,12 +81,14 @@ def linearizable(
     refused: bool = False,
     nil_reads: bool = False,
     core: Core = "auto",
+    executor: Executor | None = None,
 ) -> Verdict:
     """Every operation took effect at one instant between its invocation and its completion (Herlihy and Wing 1990).
 
     states_max: configurations to explore for each key. time_limit_s: for all keys together. jobs: threads; None: one
     for each processor. refused: a `fail` is an observation (a failed cas saw another value); by default it is left out.
-    nil_reads: an `ok` read of nothing is compatible with every state.
+    nil_reads: an `ok` read of nothing is compatible with every state. executor: its `jobs` workers decide the keys, and not
+    threads of this process (spread.py); `core` is theirs to choose then.
 
     The evidence (Linearizability) has for VALID a legal order of each key (left out beyond CERTIFICATE_MAX operations),
     for INVALID each refuted key with the operation that does not fit and the states still possible before it, and each
@@ -106,6 +109,7 @@ def linearizable(
         refused=refused,
         nil_reads=nil_reads,
         core=core,
+        executor=executor,
     )
     decision_s = (time.perf_counter_ns() - began_ns) / 1e9
     verdict = summarize(results, model, history, explanation_s(decision_s, time_limit_s))
@@ -123,11 +127,16 @@ def search_keys(
     refused: bool = False,
     nil_reads: bool = False,
     core: Core = "auto",
+    executor: Executor | None = None,
 ) -> dict[Any, KeyResult]:
     """Key -> its entries and the raw result; options and errors as `linearizable`."""
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     by_key = fitting_entries(history, model, refused=refused, nil_reads=nil_reads)
     parts = split(by_key, model)
+    if executor is not None:
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        results = decide_spread(parts, executor, jobs or 1, states_max=states_max, time_limit_s=left_s)
+        return {key: KeyResult(parts[key].entries, results[key], parts[key].model) for key in parts}
     table = _SharedTable(by_key, model)
     stop = Cancellation()
 

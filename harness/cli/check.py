@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +22,7 @@ from checkers.models import registry
 from checkers.models.model import Model
 from checkers.transactions import UnfitTransactions, Wanted
 from checkers.transactions.exact.check import CHECKER as EXACT
+from harness.campaign.engines import engine
 from harness.cli import consistencies, isolation, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
 from harness.cli.ending import note
@@ -101,6 +104,12 @@ MISFITS_SHOWN = 20
 @click.option("--time-limit", type=options.budget_s, default=None, help="Budget: seconds.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Keys checked at once. Default: the cores.")
 @click.option(
+    "--scheduler",
+    default=None,
+    metavar="ADDRESS",
+    help="Linearizability: decide the keys on the workers of this Dask scheduler, such as tcp://host:8786.",
+)
+@click.option(
     "--failed-cas",
     type=click.Choice(("ignore", "observe")),
     default=None,
@@ -133,6 +142,7 @@ def check(
     states: int | None,
     time_limit: float | None,
     jobs: int | None,
+    scheduler: str | None,
     failed_cas: str | None,
     report: Path | None,
     as_json: bool,
@@ -194,6 +204,8 @@ def check(
             f"{', '.join(consistencies.NAMES)}; --workload, for transactions, one of "
             f"{', '.join((*transactions.WORKLOADS, *WORKLOADS))}; or --checker"
         )
+    if scheduler is not None and (asked is None or asked.consistency != LINEARIZABLE):
+        raise UsageError("--scheduler spreads the keys of a linearizability check: give --model")
     try:
         with waiting(sys.stderr, "reading the history"):
             loaded = load(history, format_, independent=None if workload is None else False)
@@ -213,7 +225,7 @@ def check(
         assert asked.model is not None
         specification = asked.model
         observe = failed_cas == "observe" if failed_cas else loaded.format == "jepsen-log"
-        budget = Budget(states, time_limit, jobs)
+        budget = Budget(states, time_limit, jobs, scheduler)
         to_do[LINEARIZABLE] = partial(judge, loaded, specification, budget, observe=observe)
     if workload is not None and of_transactions is not None and exact:
         to_do[EXACT] = partial(transactions.judge_exactly, loaded, of_transactions, time_limit)
@@ -279,11 +291,13 @@ def _transactions_asked(
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """How long a check may take: configurations of a key, seconds in all, threads. None: no limit."""
+    """What a check may take: configurations of a key, seconds in all, threads; None: no limit. scheduler: of Dask, whose workers
+    compute it; None: this process does."""
 
     states_max: int | None
     time_limit_s: float | None
     jobs: int | None
+    scheduler: str | None = None
 
 
 def find_model(text: str, initial: str | None = None) -> Model:
@@ -316,18 +330,23 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
     if not any(op.is_client and op.type in conclusive for op in loaded.history):
         return Verdict.unknown("nothing was checked: no operation succeeded", LINEARIZABLE)
 
-    def search() -> Verdict:
+    def search(jobs: int | None, executor: Executor | None) -> Verdict:
         return linearizable(
             loaded.history,
             model,
             states_max=budget.states_max,
             time_limit_s=budget.time_limit_s,
-            jobs=budget.jobs,
+            jobs=jobs,
             refused=observe,
             nil_reads=loaded.nil_reads_are_wildcards,
+            executor=executor,
         )
 
-    return guarded(LINEARIZABLE, search, lets_pass=(UnfitHistory, MalformedHistory))
+    with ExitStack() as stack:
+        executor, jobs = (
+            (None, budget.jobs) if budget.scheduler is None else stack.enter_context(engine(1, budget.scheduler))
+        )
+        return guarded(LINEARIZABLE, partial(search, jobs, executor), lets_pass=(UnfitHistory, MalformedHistory))
 
 
 def run_of(history: History, states_max: int | None, time_limit_s: float | None) -> WorkloadContext:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,11 @@ from harness.campaign.campaign_file import read_campaign
 from harness.campaign.engines import engine
 from harness.campaign.runner import CampaignRunner
 from harness.campaign.state import CampaignFolder
-from harness.errors import UsageError
+from harness.cli import run_command
+from harness.errors import INVALID, USAGE, VALID, UsageError
+from harness.run import plan
+from harness.run.execute import run_into
+from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.tests.test_campaign import SMALL, AtOnce, told
 
@@ -52,6 +58,42 @@ def test_a_lost_worker_loses_nothing_and_nothing_counts_twice(tmp_path: Path, da
     CampaignRunner(Store(tmp_path / "a"), whole, campaign).run(AtOnce(), 1)
     assert len(folder.results.read_bytes().splitlines()) == 60
     assert sorted(map(told, folder.outcomes()), key=repr) == sorted(map(told, whole.outcomes()), key=repr)
+
+
+@pytest.mark.long
+@pytest.mark.real
+def test_one_history_is_checked_by_key_on_the_workers(
+    tmp_path: Path, dask: Dask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_into(Store(tmp_path), plan.prepare(RunSpec(env="sim", time_limit_s=5.0, seed=1, name="good")))
+    run_into(
+        Store(tmp_path), plan.prepare(RunSpec(env="sim", time_limit_s=5.0, seed=1, name="bad", bugs=("stale-read",)))
+    )
+    for _ in range(2):
+        dask.worker()
+    with ExitStack() as stack:
+        dask_engine(dask, stack, 2)
+    for name, code in (("good", VALID), ("bad", INVALID)):
+        words = ["check", str(tmp_path / name / "latest" / "history.jsonl"), "--model", "cas-register", "--json"]
+        there = json_of(capsys, [*words, "--scheduler", dask.address], code)
+        here = json_of(capsys, words, code)
+        assert there["stats"]["keys"] == here["stats"]["keys"] > 1
+        assert there["validity"] == here["validity"]
+        assert there["stats"].get("monitor_undecided") == here["stats"].get("monitor_undecided")
+
+
+def json_of(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> Any:
+    assert run_command(words) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_only_linearizability_is_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "h.jsonl").write_text("")
+    assert (
+        run_command(["check", str(tmp_path / "h.jsonl"), "--consistency", "causal", "--scheduler", "tcp://x:1"])
+        == USAGE
+    )
+    assert "give --model" in capsys.readouterr().err
 
 
 def test_a_worker_with_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
