@@ -2,7 +2,7 @@
 
 The run's faults and its clients' operations, as they really happened, are simulated under many seeds. Real nodes keep other time
 than simulated ones: from the second try on all of it goes a little faster or slower, and each fault begins a little sooner or
-later.
+later. A machine that is busy is a slow network: every third try has one.
 
 The simulation watches every invariant at every step, so that it often ends a run before that shows which the real nodes showed.
 Then the same try is made again without the invariant that ended it.
@@ -43,6 +43,9 @@ SHIFT_NS_MAX = 300 * NS_PER_MS
 
 UNWATCHED_MAX = 4
 """Invariants of one try that are left unwatched, one after the other."""
+
+SLOW_MS = (1.0, 100.0)
+"""Of the mean delays of slow networks: the least and the greatest."""
 
 OTHERS_MAX = 50
 """Tries that fail in another way, after which no more are made."""
@@ -100,6 +103,11 @@ def varied(case: Case, number: int) -> Case:
     changed = replace(case, spec=replace(case.spec, seed=number))
     if number == 0:
         return changed
+    if number % 3 == 2:
+        least_ms, most_ms = SLOW_MS
+        delay_ms = round(least_ms * (most_ms / least_ms) ** rng.random(), 1)
+        slow = {**changed.spec.env_options, "delay": "lognormal", "delay_ms_mean": delay_ms}
+        changed = replace(changed, spec=replace(changed.spec, env_options=slow))
     if number % 2:
         changed = squeezed(changed, PACE_MAX ** rng.uniform(-1, 1))
     entries = list(changed.faults.entries)
