@@ -76,6 +76,8 @@ def event(kind: str, *rest: str) -> TraceEvent:
             return Recovered(int(rest[0]), tuple(terms), rest[bar + 1 :])
         case "acknowledged-unsent":
             return Custom(kind, {"source": rest[0], "sequence": 9, "sent": 2, "match_index": 0, "last_index": 1})
+        case "handing-over":
+            return Custom(kind, {"to": rest[0], "match_index": int(rest[1]), "last_index": int(rest[2])})
     return Custom(kind)
 
 
@@ -123,6 +125,11 @@ BROKEN = {
     "sent-before-acknowledged": """
         n1 role leader 3
         n1 acknowledged-unsent n2
+    """,
+    "transfer-catches-up": """
+        n1 role leader 3
+        n1 handing-over n2 4 4
+        n1 handing-over n3 3 4
     """,
     "election-safety": """
         n1 role leader 3

@@ -27,7 +27,7 @@ from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.store.traces import read_traces
 from harness.tests.simulated import TraceSink
-from harness.zoo.raft import LEASES, PLANTED, SESSIONS, SNAPSHOTS
+from harness.zoo.raft import LEASES, PLANTED, SESSIONS, SNAPSHOTS, TRANSFERS
 from harness.zoo.scenario import Planted
 from nemesis.registry import families
 from targets.raft.target import BUGS, RaftTarget
@@ -125,6 +125,17 @@ def test_with_sessions_no_op_is_indeterminate_unless_its_session_ended(sessions_
     result = sweep.run_seed(replace(spec, target_options=options, client_timeout_s=10.0))
     assert result.validity is Validity.VALID, result.reason
     assert (result.result.counts["info"] > 0) == (sessions_max == 3)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_leadership_is_handed_over_all_the_time(seed: int) -> None:
+    sink = MemorySink("handed-over")
+    verdict = execute(plan.prepare(TRANSFERS.spec(seed)), sink).verdict
+    assert verdict.validity is Validity.VALID, verdict.reason
+    ops = [op for op in sink.history().ops if op.f == "transfer-leadership" and op.type == "info"]
+    done = [op.value["evidence"] for op in ops if op.value["status"] == "installed"]
+    assert len(done) > 3
+    assert any(evidence["leader"] not in (None, evidence["leader_before"]) for evidence in done)
 
 
 def test_every_bug_has_a_seed() -> None:

@@ -81,7 +81,12 @@ SESSIONS = Scenario(
         time_limit_s=20.0,
     ),
 )
-SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP, SESSIONS)
+TRANSFERS = Scenario(
+    "transfers",
+    "leadership is handed over all the time, also to nodes that were cut off a moment ago",
+    replace(STANDARD, nemesis=("transfer", "partition", "loss"), interval_s=1.0, time_limit_s=20.0),
+)
+SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP, SESSIONS, TRANSFERS)
 
 PLANTED = (
     Planted("stale-read", 1, PLAIN),
@@ -106,4 +111,5 @@ PLANTED = (
     Planted("wiped-voter-votes", 1, MEMBERSHIP),
     Planted("retry-applied-twice", 1, SESSIONS, "linearizable"),
     Planted("snapshot-drops-session", 1, SESSIONS),
+    Planted("transfer-without-catch-up", 1, TRANSFERS),
 )

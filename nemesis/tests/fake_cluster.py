@@ -257,7 +257,10 @@ class FakeMembers:
             if results or not self.cluster.does("members.change"):
                 results.append(ChangeResult(False, "another change is under way"))
                 continue
-            (self.voters.add if name == "add-node" else self.voters.discard)(node)
+            if name == "transfer-leadership":
+                self.cluster.leader = node
+            else:
+                (self.voters.add if name == "add-node" else self.voters.discard)(node)
             results.append(ChangeResult(True, ""))
         return results
 

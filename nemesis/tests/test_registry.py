@@ -43,7 +43,19 @@ def test_every_name_of_the_design_is_known() -> None:
     shapes = "one halves majority ring bridge primary one-way flapping"
     clocks = "offset jump strobe drift"
     disks = "lose-unsynced torn-write bitflip truncate full slow wipe"
-    wanted = ["kill", "pause", "restart-all", "slow", "loss", "duplicate", "reorder", "late", "corrupt", "rate"]
+    wanted = [
+        "kill",
+        "pause",
+        "restart-all",
+        "slow",
+        "loss",
+        "duplicate",
+        "reorder",
+        "late",
+        "corrupt",
+        "rate",
+        "transfer",
+    ]
     changes = "remove two-at-once replace"
     for family, variants in (("partition", shapes), ("clock", clocks), ("disk", disks), ("membership", changes)):
         wanted += [family] + [f"{family}:{variant}" for variant in variants.split()]

@@ -29,6 +29,7 @@ MEMBERSHIP_TWO_AT_ONCE = "membership-two-at-once"
 WIPED_VOTER_VOTES = "wiped-voter-votes"
 RETRY_APPLIED_TWICE = "retry-applied-twice"
 SNAPSHOT_DROPS_SESSION = "snapshot-drops-session"
+TRANSFER_WITHOUT_CATCH_UP = "transfer-without-catch-up"
 
 PLANTED = (
     Bug(
@@ -189,5 +190,13 @@ PLANTED = (
         anomaly="Who starts from a snapshot carries a command out that it had carried out before it: replicas differ "
         "(state-machine-safety), and a command takes effect twice.",
         exposed_by=("kill", "partition", "loss"),
+    ),
+    Bug(
+        TRANSFER_WITHOUT_CATCH_UP,
+        summary="A leader that is to hand over asks the heir to stand at once, whatever it lacks of the log (thesis §3.10, step 2: "
+        "the prior leader first brings it up to date).",
+        anomaly="The heir loses the election, or wins it and does away with what clients were waiting for: an outage where there "
+        "need be none (transfer-catches-up). Nothing acknowledged is lost, since voters refuse who lacks it.",
+        exposed_by=("transfer",),
     ),
 )

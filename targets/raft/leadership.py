@@ -124,10 +124,10 @@ class Leadership:
         its data by then: a node that has takes no message for the member that it was."""
         return {self._node, *(peer.node for peer in self._peers.values() if peer.acknowledged > sequence)}
 
-    def holds_all(self, node: NodeId) -> bool:
-        """The node is known to hold the whole log."""
+    def match_index_of(self, node: NodeId) -> int:
+        """Up to here, the node is known to hold the log; 0 for a node that does not get it."""
         peer = self._peers.get(node)
-        return peer is not None and peer.match_index >= self._log.last_index
+        return 0 if peer is None else peer.match_index
 
     def identity_of(self, node: NodeId) -> int:
         """Under which the node gets its messages."""

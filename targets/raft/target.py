@@ -49,7 +49,7 @@ from targets.target import (
 )
 from targets.topology import Topology
 
-SURVIVES = CRASHES_AND_NETWORK.survives | {"membership"}
+SURVIVES = CRASHES_AND_NETWORK.survives | {"membership", "transfer"}
 
 DRIFT_PLANNED = 4.0
 """The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""
@@ -96,7 +96,7 @@ class RaftTarget(SystemDefaults):
             "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
             "reads": rng.choice(("read-index", "read-index", "read-index", "log")),
             "pipeline_messages_max": rng.choice((1, 1, 3, 16)),
-            **rng.choice(({}, {}, {"sessions": True}, {"sessions": True, "sessions_max": 4})),
+            **rng.choice(({}, {}, {"sessions": True}, {"sessions": True, "sessions_max": 22})),
         }
 
     @property
@@ -177,6 +177,7 @@ class RaftTarget(SystemDefaults):
         "persistent-state",
         "kept-commits",
         "sent-before-acknowledged",
+        "transfer-catches-up",
     )
     durable_before_send = frozenset({"role", "voted"})
 

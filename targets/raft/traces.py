@@ -99,6 +99,11 @@ def rejoining(identity: int) -> Trace:
     return Trace(Custom("rejoining", {"identity": identity}))
 
 
+def handing_over(to: NodeId, match_index: int, last_index: int) -> Trace:
+    """The leader asks this node to stand, which is known to hold its log up to match_index."""
+    return Trace(Custom("handing-over", {"to": to, "match_index": match_index, "last_index": last_index}))
+
+
 def apply(first: int, last: int, log: Log) -> Trace:
     """The entries first..last go into the state machine; after a restart this begins again behind the snapshot."""
     entry = log.entry(last)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from targets.core import NodeId, Reply, Send
 from targets.machines.machine import Answer
+from targets.raft import bugs as zoo
+from targets.raft import traces
 from targets.raft.configuration import TransferLeadership
 from targets.raft.elections import Elections
 from targets.raft.leadership import Heir, Leadership
@@ -39,10 +41,12 @@ class Transfer(Elections):
 
     def _hand_over(self, leadership: Leadership, heir: Heir, out: Effects) -> None:
         """Ask the heir to stand as soon as it holds the whole log."""
-        has_all = leadership.holds_all(heir.node)
+        match_index, last_index = leadership.match_index_of(heir.node), self._log.last_index
+        has_all = match_index >= last_index or zoo.TRANSFER_WITHOUT_CATCH_UP in self._bugs
         if not heir.is_asked and has_all:
             heir.is_asked = True
             leadership.lease = None
+            out.append(traces.handing_over(heir.node, match_index, last_index))
             out.append(Send(heir.node, TimeoutNow(self._term, self._node, leadership.identity_of(heir.node))))
 
     def _wait_for(self, leadership: Leadership, heir: Heir, out: Effects) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from histories.tracing import Custom
 from targets.core import TimerFired
 from targets.raft.configuration import RemoveNode, TransferLeadership
 from targets.raft.core import HEARTBEAT
@@ -33,6 +34,15 @@ def test_a_heir_that_lacks_entries_is_asked_when_it_has_them() -> None:
     subject.acknowledge("n2")
     subject.step(TimerFired(HEARTBEAT))
     assert [to for to, _ in subject.sent(TimeoutNow)] == ["n2"]
+
+
+def test_under_the_planted_bug_a_heir_that_lacks_entries_is_asked_at_once() -> None:
+    subject = leader(bugs=["transfer-without-catch-up"])
+    subject.ask(write(1))
+    subject.request(TO_N2)
+    assert [to for to, _ in subject.sent(TimeoutNow)] == ["n2"]
+    (event,) = [event for event in subject.traced(Custom) if event.name == "handing-over"]
+    assert event.fields["match_index"] < event.fields["last_index"]
 
 
 def test_no_write_is_taken_meanwhile_and_the_leader_goes_on_when_the_heir_does_not_stand() -> None:
