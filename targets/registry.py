@@ -14,6 +14,7 @@ BUILT_IN = {
     "gossip": "targets.gossip.target:TARGET",
     "etcd": "targets.etcd.target:TARGET",
     "redis": "targets.redis.target:TARGET",
+    "zookeeper": "targets.zookeeper.target:TARGET",
     "2pc": "targets.twopc.target:TARGET",
 }
 

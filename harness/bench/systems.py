@@ -33,6 +33,9 @@ ETCD_LOCKS = "https://etcd.io/docs/v3.4/learning/why/#using-etcd-for-distributed
 SENTINEL = "https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/"
 PERSISTENCE = "https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/"
 WAIT = "https://redis.io/docs/latest/commands/wait/"
+ZOOKEEPER = "https://zookeeper.apache.org/doc/r3.8.0/zookeeperProgrammers.html#ch_zkGuarantees"
+RECIPES = "https://zookeeper.apache.org/doc/r3.8.0/recipes.html"
+SESSIONS = "https://zookeeper.apache.org/doc/r3.8.0/zookeeperProgrammers.html#ch_zkSessions"
 LOCKS = "https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/"
 
 
@@ -168,9 +171,69 @@ ROWS: tuple[Row, ...] = (
         interval_s=8.0,
         target_options={"wait_replicas": 1},
     ),
+    _row(
+        "zookeeper-plain",
+        "valid",
+        "updates of a client take effect in its order, and it never sees an older state: sequentially consistent",
+        ZOOKEEPER,
+        nodes=THREE,
+        nemesis=ALL,
+        interval_s=6.0,
+    ),
+    _row(
+        "zookeeper-sync",
+        "valid",
+        "sync before a read, by those who must see what others wrote (not excluded: an old leader that has not noticed)",
+        ZOOKEEPER,
+        nodes=THREE,
+        nemesis=ALL,
+        interval_s=6.0,
+        target_options={"reads": "sync"},
+    ),
+    _row(
+        "zookeeper-queue",
+        "valid",
+        "the recipe of a queue: the lowest number is taken first, once",
+        RECIPES,
+        nodes=THREE,
+        nemesis=ALL,
+        interval_s=6.0,
+        workload="queue",
+    ),
+    _row(
+        "zookeeper-stale",
+        "invalid",
+        "no guarantee that two clients see the same state at one time: a plain read may be stale",
+        ZOOKEEPER,
+        nodes=THREE,
+        nemesis=("partition",),
+        interval_s=6.0,
+        consistency="linearizable",
+    ),
+    _row(
+        "zookeeper-lock",
+        "invalid",
+        "the servers end a session and its ephemeral nodes; a client that is cut off learns that when it is back",
+        SESSIONS,
+        nodes=THREE,
+        nemesis=("partition",),
+        interval_s=6.0,
+        workload="lock",
+        target_options={"session_timeout_ms": 1000},
+    ),
     _row("etcd-rate", "valid", "20 clients, no faults", ETCD, nodes=THREE, env="netns", concurrency=20, rate_hz=0.0),
     _row(
         "redis-rate", "valid", "20 clients, no faults", SENTINEL, nodes=THREE, env="netns", concurrency=20, rate_hz=0.0
+    ),
+    _row(
+        "zookeeper-rate",
+        "valid",
+        "20 clients, no faults",
+        ZOOKEEPER,
+        nodes=THREE,
+        env="netns",
+        concurrency=20,
+        rate_hz=0.0,
     ),
 )
 

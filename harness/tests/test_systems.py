@@ -64,6 +64,13 @@ def test_etcd_is_cut_and_killed_and_stays_linearizable(env: str, tmp_path: Path)
     assert json.loads((folder / "verdict.json").read_bytes())["verdict"]["parts"]["logs"]["validity"] == "valid"
 
 
+def test_zookeeper_is_cut_and_killed_and_keeps_the_order_of_each_client(tmp_path: Path) -> None:
+    code, folder = run(tmp_path, "--target", "zookeeper", "--env", "netns", "--time-limit", "8", faults=CUT_AND_KILL)
+    assert code == 0
+    parts = json.loads((folder / "verdict.json").read_bytes())["verdict"]["parts"]
+    assert {parts[name]["validity"] for name in ("sequential", "vacuity", "recovery", "logs")} == {"valid"}
+
+
 CUT_LONG = ((1.0, "start-partition", CUT_N1), (7.0, "stop-partition", None))
 """Longer than Sentinel waits: the two others get a new master, while clients of n1 write to the old one. Sentinel makes a replica
 of the old one only when it has seen it as a master for 8 s after the heal (SENTINEL_PUBLISH_PERIOD * 4)."""
