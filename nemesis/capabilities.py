@@ -152,6 +152,11 @@ class Disks(Protocol):
         """Which of lose-unsynced, torn-write, bitflip, truncate, full, slow, wipe this environment can do here."""
         ...
 
+    def before_kill(self, kind: str, nodes: Collection[NodeId]) -> None:
+        """Called while these nodes run, which are then killed and damaged so. May wait for a moment that gives the damage something
+        to take, and kill them there; a wait is bounded, and a node for which no such moment came still runs."""
+        ...
+
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
         """Do it, and say for each node what exactly was done (file, offset, bytes), measured after it.
 

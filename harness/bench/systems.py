@@ -72,8 +72,11 @@ def _row(name: str, expected: str, because: str, source: str, **spec: Any) -> Ro
 
 
 ALL = ("partition", "kill", "pause")
+POWER = ("kill", "disk:lose-unsynced")
+"""Killed, and killed with all that was not synced lost."""
 ROWS: tuple[Row, ...] = (
     _row("etcd-linearizable", "valid", "reads and writes are linearizable", ETCD, nodes=FIVE, nemesis=ALL),
+    _row("etcd-power", "valid", "a write is on the disks of a majority", ETCD, nodes=THREE, nemesis=POWER),
     _row("etcd-set", "valid", "so are keys, counts and ranges", ETCD, nodes=THREE, nemesis=ALL, workload="set"),
     _row(
         "etcd-serializable",
@@ -111,6 +114,24 @@ ROWS: tuple[Row, ...] = (
         nodes=("n1",),
         nemesis=("kill", "pause"),
         target_options={"fsync": "everysec"},
+    ),
+    _row(
+        "redis-always-power",
+        "valid",
+        "one server, appendfsync always: what was acknowledged is on the disk",
+        PERSISTENCE,
+        nodes=("n1",),
+        nemesis=POWER,
+    ),
+    _row(
+        "redis-everysec-power",
+        "invalid",
+        "one server, appendfsync everysec: lost power loses the writes of a second",
+        PERSISTENCE,
+        nodes=("n1",),
+        nemesis=POWER,
+        target_options={"fsync": "everysec"},
+        beyond_model=True,
     ),
     _row(
         "redis-off",

@@ -30,7 +30,12 @@ LEAVING_S_MAX = 5.0
 
 
 def environment(
-    name: str, directory: Path, options: Mapping[str, Any] | None = None, target: CoreTarget = TARGET
+    name: str,
+    directory: Path,
+    options: Mapping[str, Any] | None = None,
+    target: CoreTarget = TARGET,
+    *,
+    loses_unsynced: bool = False,
 ) -> LinuxEnvironment:
     """One that is not started."""
     made = registry.find(name)(
@@ -43,15 +48,18 @@ def environment(
             nodes=NODES,
             seed=7,
             env_options=dict(options or {}),
+            loses_unsynced=loses_unsynced,
         )
     )
     return cast(LinuxEnvironment, made)
 
 
 @contextmanager
-def up(name: str, directory: Path, options: Mapping[str, Any] | None = None) -> Iterator[LinuxEnvironment]:
+def up(
+    name: str, directory: Path, options: Mapping[str, Any] | None = None, *, loses_unsynced: bool = False
+) -> Iterator[LinuxEnvironment]:
     """One whose nodes answer; torn down at the end."""
-    made = environment(name, directory, options)
+    made = environment(name, directory, options, loses_unsynced=loses_unsynced)
     made.check()
     try:
         made.up()

@@ -27,7 +27,8 @@ GRUDGES = 50
 
 @pytest.fixture(scope="module", params=kernel.ENVIRONMENTS)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinuxEnvironment]:
-    with kernel.up(request.param, tmp_path_factory.mktemp(request.param), {"data_mib": "16"}) as made:
+    place = tmp_path_factory.mktemp(request.param)
+    with kernel.up(request.param, place, {"data_mib": "16"}, loses_unsynced=True) as made:
         yield made
 
 
@@ -275,6 +276,41 @@ def test_disks_of_dead_nodes_are_damaged(running: LinuxEnvironment) -> None:
     assert done["n4"]["left"] == []
     processes.start(["n4"])
     assert processes.states()["n4"] == "running"
+
+
+def test_disks_lose_what_was_not_synced_and_nothing_else(running: LinuxEnvironment) -> None:
+    disks, processes, agents = running.cluster.disks, running.cluster.processes, running.control()
+    data = running.data_dirs()["n2"]
+    script = f"cd {data}; printf kept >a; sync a; printf lost >>a; printf lost >b"
+    agents.run("n2", ["sh", "-c", script]).checked("n2")
+    processes.kill(["n2"])
+    done: Any = disks.damage("lose-unsynced", ["n2"], {})
+    assert done["n2"]["bytes_lost"] >= 8
+    assert {"a", "b"} <= set(done["n2"]["files"])
+    found = agents.run("n2", ["sh", "-c", f"cd {data}; cat a; ls"]).checked("n2").text
+    assert found.startswith("kept")
+    assert "b" not in found.split()
+    processes.start(["n2"])
+    kernel.await_statuses(running)
+
+
+def test_a_node_whose_write_is_to_be_torn_dies_at_a_sync(running: LinuxEnvironment) -> None:
+    disks, processes = running.cluster.disks, running.cluster.processes
+    leader = running.cluster.primary()
+    deadline_s = time.monotonic() + 60
+    while leader is None:
+        assert time.monotonic() < deadline_s, "nobody leads"
+        leader = running.cluster.primary()
+    processes.kill([leader])  # The others vote, and sync it.
+    others = [node for node in kernel.NODES if node != leader]
+    disks.before_kill("torn-write", others)
+    processes.kill(others)
+    done: Any = disks.damage("torn-write", others, {})
+    assert set(done) == set(others)
+    assert "wal.log" in {done[node].get("killed_before_sync_of") for node in others}
+    processes.start(kernel.NODES)
+    kernel.await_statuses(running)
+    assert running.crashed_nodes() == []
 
 
 def test_a_full_disk_takes_no_byte_more_until_it_heals(running: LinuxEnvironment) -> None:

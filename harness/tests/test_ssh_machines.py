@@ -73,6 +73,7 @@ def environment(made: Machines, directory: Path, run_id: str, **more: str) -> Ss
             nodes=made.names,
             seed=1,
             env_options={"username": "root", "private_key": str(made.key), **options, **more},
+            loses_unsynced=True,
         )
     )
 
@@ -169,6 +170,12 @@ def test_a_full_disk_is_full_and_everything_is_unmounted(three: Machines, tmp_pa
         assert bounded.cluster.disks.measure()["in_force"] == {"full": ["n2"]}
         bounded.cluster.disks.heal()
         assert bounded.cluster.disks.measure()["in_force"] == {}
+        data = bounded.data_dirs()["n1"]
+        bounded.control().run("n1", ["sh", "-c", f"printf 12345 >{data}/unsynced"]).checked()
+        bounded.cluster.processes.kill(["n1"])
+        done: Any = bounded.cluster.disks.damage("lose-unsynced", ["n1"], {})
+        assert done["n1"]["bytes_lost"] >= 5
+        assert bounded.control().run("n1", ["ls", f"{data}/unsynced"]).exit_code
     finally:
         bounded.down()
     assert three.is_clean()

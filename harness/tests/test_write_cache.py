@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from harness.environments.real import cache_mounts
 from harness.environments.write_cache import protocol
 from harness.environments.write_cache.image import KEEP_SIZE as KEEP
 from harness.environments.write_cache.image import PUNCH_HOLE, RENAME_EXCHANGE, Directory, File, Image, Inode
@@ -631,6 +633,44 @@ def test_after_its_end_the_directory_is_an_ordinary_one(tmp_path: Path) -> None:
     )
     assert again.returncode == 1
     assert b"is not empty" in again.stdout
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("is_server_killed", [False, True])
+def test_after_a_kill_of_the_controller_nothing_stays_mounted(is_server_killed: bool, tmp_path: Path) -> None:
+    """The process that serves a mount unmounts it when its parent is gone; were it killed too, `cleanup` would."""
+    places = [tmp_path / name for name in ("one", "two words")]
+    code = (
+        "import os, sys, time\n"
+        "from harness.environments.real import cache_mounts\n"
+        "from harness.environments.real.agent import WriteCaches\n"
+        "caches = WriteCaches()\n"
+        "for place in sys.argv[1:]:\n"
+        "    argv = [sys.executable, '-m', cache_mounts.MODULE, place, cache_mounts.source('test-run')]\n"
+        "    caches.do_cache(place, argv, {}, [])\n"
+        "    print(caches._caches[place].pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    controller = subprocess.Popen([sys.executable, "-c", code, *map(str, places)], stdout=subprocess.PIPE)
+    assert controller.stdout is not None
+    servers = [int(controller.stdout.readline()) for _ in places]
+    mine = {str(place) for place in places}
+    assert {mount.place for mount in cache_mounts.mounted()} >= mine
+    assert not mine & {mount.place for mount in cache_mounts.find_leftovers()}, "its controller lives"
+    for pid in servers if is_server_killed else []:
+        os.kill(pid, 9)
+    controller.kill()
+    controller.wait()
+    controller.stdout.close()
+    if is_server_killed:
+        left = [mount for mount in cache_mounts.find_leftovers() if mount.place in mine]
+        assert {mount.place for mount in left} == mine
+        assert "of run test-run" in left[0].description
+        assert [mount.remove() for mount in left] == [None, None]
+    deadline_s = time.monotonic() + 30
+    while mine & {mount.place for mount in cache_mounts.mounted()}:
+        assert time.monotonic() < deadline_s, "it is still mounted"
+        time.sleep(0.02)
 
 
 @pytest.mark.linux

@@ -107,6 +107,7 @@ class Disk:
             # Noted before the kill: should it get stuck half-way, the heal starts these nodes as well.
             fault = self.book.begin(name, nodes, holds="dead", damages=kind not in CRASHES)
             self.crashed.update(nodes)
+            self.disks.before_kill(kind, nodes)
             spans = processes.processes.kill(nodes)
             states = processes.states()
             for other in self.book.holding("paused", nodes):

@@ -207,6 +207,10 @@ class FakeDisks:
         self.cluster = cluster
         self.lasting: dict[str, list[NodeId]] = {}
         self.damaged: list[tuple[str, NodeId]] = []
+        self.awaited: list[tuple[str, list[NodeId]]] = []
+
+    def before_kill(self, kind: str, nodes: Collection[NodeId]) -> None:
+        self.awaited.append((kind, sorted(nodes)))
 
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
         if not self.cluster.does("disks.damage"):

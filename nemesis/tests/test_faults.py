@@ -134,6 +134,14 @@ def test_the_disk_is_healed_where_its_node_refuses_to_run() -> None:
     assert bench.in_force() == []
 
 
+def test_a_disk_may_choose_the_moment_at_which_its_node_is_killed() -> None:
+    bench = Bench()
+    bench.do("damage-disk", {"kind": "torn-write", "nodes": ["n2", "n1"], "parameters": {}})
+    assert bench.cluster.disks.awaited == [("torn-write", ["n1", "n2"])]
+    bench.do("damage-disk", {"kind": "full", "nodes": ["n3"], "parameters": {}})
+    assert len(bench.cluster.disks.awaited) == 1, "a node that goes on running is not waited for"
+
+
 def test_packet_kinds_add_up_and_end_one_by_one() -> None:
     bench = Bench()
     bench.do("start-loss", LOSS)

@@ -50,7 +50,9 @@ class Etcd(ProgramDefaults):
     summary = "etcd, a key-value store by Raft (the program, from Debian's etcd-server)"
     interfaces = frozenset(COMMANDS)
     option_type: type[msgspec.Struct] = EtcdOptions
-    fault_model = FaultModel(survives=frozenset({"partition", "kill", "pause", "restart-all", "slow", "loss", "rate"}))
+    fault_model = FaultModel(
+        survives=frozenset({"partition", "kill", "pause", "restart-all", "slow", "loss", "rate", "disk/lose-unsynced"})
+    )
     ports: Sequence[str] = ("client", "peer")
     installed: Sequence[str] = ("etcd", "--version")
     install = "apt-get install etcd-server"

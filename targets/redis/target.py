@@ -117,6 +117,12 @@ class Redis(ProgramDefaults):
         """A shell that starts the node's programs and ends with them."""
         return ("bash", "-c", START, "redis-node", place.config_dir, place.data_dir)
 
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """With fsync=always it survives the loss of power too: what was acknowledged is on the disk."""
+        if _typed(options).fsync != "always":
+            return self.fault_model
+        return FaultModel(survives=self.fault_model.survives | {"disk/lose-unsynced"})
+
     def files(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
         """The first configuration of the server and, where there are several nodes, of its Sentinel."""
         chosen = _typed(options)

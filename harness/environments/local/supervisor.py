@@ -133,6 +133,8 @@ class Supervisor(Children):
                 return self.do_spawn(**command["spawn"])
             case "signal":
                 return await self.signal(command["nodes"], command["signal"])
+            case "doom":
+                return self.do_doom(command["node"])
             case "states":
                 return self.do_states()
             case "ended":

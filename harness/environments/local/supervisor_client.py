@@ -83,6 +83,11 @@ class Supervision:
         spans = self._do("signal", nodes=sorted(nodes), signal=name)
         return {node: (begin_ns, end_ns) for node, (begin_ns, end_ns) in sorted(spans.items())}
 
+    def doom(self, nodes: Collection[str]) -> dict[str, int]:
+        """The process groups of those of these nodes whose process lives; from now on its death is wanted, whoever kills it."""
+        groups = {node: int(self._do("doom", node=node)) for node in nodes}
+        return {node: group for node, group in groups.items() if group}
+
     def states(self) -> Mapping[str, str]:
         """Node -> running, paused or dead, for those ever started."""
         states: Mapping[str, str] = self._do("states")

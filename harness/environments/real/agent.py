@@ -163,6 +163,14 @@ class Children:
         self._known_dead.discard(child.pid)
         return int(child.pid)
 
+    def do_doom(self, node: str) -> int:
+        """The node's process group, whose death is wanted from now on, whoever kills it; 0 where it is dead."""
+        child = self.children.get(node)
+        if child is None or child.poll() is not None:
+            return 0
+        self._known_dead.add(child.pid)
+        return int(child.pid)
+
     def send_signal(self, node: str, name: str) -> Any:
         """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; return the child, None where it is dead already.
         `has_taken` says when it has had its effect."""
@@ -319,6 +327,10 @@ class WriteCaches:
         """What was not synced below `directory` is gone, but for what a torn write leaves, where torn_by, a seed, is given; return
         what that was. Its node is dead."""
         return self._ask_cache(directory, {"do": "lose", "torn_by": torn_by})
+
+    def do_kill_at_sync(self, directory: str, group: int) -> None:
+        """This process group is killed when the next sync below `directory` is asked for, and that sync is not done."""
+        self._ask_cache(directory, {"do": "kill_at_sync", "group": group})
 
     def end_caches(self) -> None:
         """Every such directory is an ordinary one again."""

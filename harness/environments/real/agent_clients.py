@@ -132,6 +132,11 @@ class Agents:
 
         return at_once({node: asking(node) for node in nodes})
 
+    def doom(self, nodes: Collection[NodeId]) -> dict[NodeId, int]:
+        """The process groups of those of these nodes whose process lives; from now on its death is wanted, whoever kills it."""
+        groups = self.ask("doom", {node: {"node": node} for node in nodes})
+        return {node: group for node, group in groups.items() if group}
+
     def states(self) -> Mapping[NodeId, str]:
         """Node -> running, paused or dead; one that was never started is left out."""
         answers = self.ask("states", {node: {} for node in self._agents})

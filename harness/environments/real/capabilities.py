@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from nemesis.faults.disk import CRASHES
 
 POWER_LOSSES = frozenset(CRASHES)
 """The kinds that take what was not synced."""
+SYNC_WAIT_S = 0.5
+"""A node that serves syncs many times in it."""
 
 
 class Control(Protocol):
@@ -29,6 +32,10 @@ class Control(Protocol):
     def signal(self, nodes: Collection[NodeId], name: str) -> Mapping[NodeId, MonotonicSpan]:
         """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to these nodes' processes; it has had its effect on return. Returns from when
         to when that took."""
+        ...
+
+    def doom(self, nodes: Collection[NodeId]) -> Mapping[NodeId, int]:
+        """The process groups of those of these nodes whose process lives; from now on its death is wanted, whoever kills it."""
         ...
 
     def states(self) -> Mapping[NodeId, str]:
@@ -154,6 +161,21 @@ class NodeDisks:
     def can_lose(self) -> None:
         """The disks can lose what was not synced, or some of it."""
         self.kinds |= POWER_LOSSES
+
+    def before_kill(self, kind: str, nodes: Collection[NodeId]) -> None:
+        """Where a write is to be torn, each node is killed at its next sync, before that: else there is seldom anything to tear. A
+        node that does not sync within SYNC_WAIT_S still runs."""
+        if kind != "torn-write" or kind not in self.kinds:
+            return
+        directories, groups = self._data_dirs(), self._control().doom(sorted(nodes))
+        asked = {node: {"directory": directories[node], "group": group} for node, group in groups.items()}
+        self._control().ask("kill_at_sync", asked)
+        deadline_s = time.monotonic() + SYNC_WAIT_S
+        while time.monotonic() < deadline_s:
+            states = self._processes.states()
+            if all(states[node] != "running" for node in groups):
+                return
+            time.sleep(0.005)
 
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
         """Do the damage and return what was done to each node. truncate and bitflip strike the file that was written last."""

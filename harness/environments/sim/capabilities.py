@@ -207,6 +207,9 @@ class SimDisks:
     def __init__(self, nodes: Mapping[NodeId, Node]) -> None:
         self._nodes = nodes
 
+    def before_kill(self, kind: str, nodes: Collection[NodeId]) -> None:
+        """Waits for nothing: in virtual time a kill finds records that are not synced often enough."""
+
     def damage(self, kind: str, nodes: Collection[NodeId], parameters: Mapping[str, float]) -> Mapping[NodeId, object]:
         """Do it, and say what was done in records. Raises FaultError for a running node where a dead one is needed."""
         victims = named(self._nodes, nodes)
