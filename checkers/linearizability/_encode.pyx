@@ -7,17 +7,18 @@ that is no small integer) is left to the pure encoder; values that are unusual a
 """
 
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.list cimport PyList_AsTuple, PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_CheckExact
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_TYPE
+from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.long cimport PyLong_CheckExact
+from cpython.object cimport PyObject, PyObject_Hash
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact
+from libc.stdint cimport int64_t, uint64_t
 from libcpp.vector cimport vector
 
-from checkers.linearizability._columns cimport slice_of
+from checkers.linearizability._columns cimport column, slice_of
 
-from checkers.models.model import Operation
+from checkers.linearizability import operations as columns
+from checkers.linearizability.operations import Operations
 from histories.op import NEMESIS, Op, freeze
 
 
@@ -28,24 +29,55 @@ cdef extern from "Python.h":
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
 
+    Py_ssize_t PySequence_Fast_GET_SIZE(object)
+    PyObject** PySequence_Fast_ITEMS(object)
+    long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
+
 cdef extern from "structmember.h":
     pass
 
 cdef extern from "tuples.hpp" namespace "themis" nogil:
+    cdef cppclass Integers:
+        int number(int64_t integer, int next) except +
+
     cdef cppclass Numbered:
-        int number(int f, int argument, int result, int flags) except +
-        int size()
+        int number(int sort, int argument, int result) except +
+        const vector[int]& sorts()
+        const vector[int]& arguments()
+        const vector[int]& results()
+
+    uint64_t mixed(uint64_t hash, uint64_t part)
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define themis_prefetch(address) __builtin_prefetch(address)
+    #else
+    #define themis_prefetch(address) ((void)(address))
+    #endif
+    """
+    void themis_prefetch(const void*) nogil
 
 
 cdef enum:
-    SMALL = 256  # Integers below are numbered through arrays.
     PROCESSES_MAX = 1 << 22
+    AHEAD = 16  # Ops that are fetched into the cache before they are read; their values half as many before.
+    LATER = -2  # In place of a value's number: it is no scalar, and is numbered in the second pass.
+    TRUE = -3
+    FALSE = -4
+    SHAPES = 14  # More than kinds.
 
 cdef enum Kind:
     OPEN, OK, FAIL, INFO
 
-cdef int KNOWN = 1
-cdef int REFUSED = 2
+cdef int KNOWN = columns.KNOWN
+cdef int REFUSED = columns.REFUSED
+cdef int NOTHING = columns.NOTHING
+cdef int INTEGER = columns.INTEGER
+cdef int TEXT = columns.TEXT
+cdef int FIRST_PAIR = columns.FIRST_PAIR
+cdef int SEQUENCE = columns.SEQUENCE
+cdef int ODD = columns.ODD
 
 
 cdef Py_ssize_t offset_of(str field) except -1:
@@ -68,67 +100,112 @@ cdef class Unusual(Exception):
 
 
 cdef class _Values:
-    """Numbers for frozen values that no model can tell apart."""
+    """Numbers for values that no model can tell apart; see operations.Operations. Lists are frozen when somebody looks."""
 
     cdef list values
-    cdef dict plain, odd
+    cdef dict texts, sequences, odd
     cdef object types
-    cdef int none
-    cdef int small[SMALL]
-    cdef vector[int] pairs
+    cdef Integers integers
+    cdef Numbered pairs
+    cdef vector[int] kind, first, second, of_pair
 
     def __cinit__(self, types):
-        cdef int i
-        self.values = [None]
-        self.plain, self.odd = {}, {}
+        self.values = []
+        self.texts, self.sequences, self.odd = {}, {}, {}
         self.types = types
-        self.none = 0
-        for i in range(SMALL):
-            self.small[i] = -1
-        self.pairs.assign(SMALL * SMALL, -1)
+        self.add(None, NOTHING)
 
-    cdef int add(self, object value):
+    cdef int add(self, object value, int kind) except -1:
         self.values.append(value)
-        return <int> len(self.values) - 1
+        self.kind.push_back(kind)
+        return <int> self.kind.size() - 1
 
-    cdef int number(self, object value) except -1:
-        cdef int small, found
+    cdef inline int scalar(self, object value) except -1:
+        """The number of an integer, a text or None; LATER for anything else."""
+        cdef int overflow = 0
+        cdef long long integer
+        cdef int found
         if value is None:
-            return self.none
+            return 0
         if PyLong_CheckExact(value):
-            small = small_integer(value)
-            if small < 0:
-                return self.number_plain(value)
-            if self.small[small] < 0:
-                self.small[small] = self.add(value)
-            return self.small[small]
+            integer = PyLong_AsLongLongAndOverflow(value, &overflow)
+            if not overflow:
+                found = self.integers.number(integer, <int> self.kind.size())
+                return found if found >= 0 else self.add(value, INTEGER)
+            return self.text(value, INTEGER)
         if PyUnicode_CheckExact(value):
-            return self.number_plain(value)
-        if PyList_CheckExact(value) or type(value) is tuple:
-            return self.number_sequence(value)
-        return self.number_odd(value)
+            return self.text(value, TEXT)
+        return LATER
 
-    cdef int number_sequence(self, object value) except -1:
-        cdef int a, b
-        cdef tuple frozen = PyList_AsTuple(value) if PyList_CheckExact(value) else <tuple> value
-        cdef object item
-        if PyTuple_GET_SIZE(frozen) == 2:
-            a, b = small_integer(<object> PyTuple_GET_ITEM(frozen, 0)), small_integer(<object> PyTuple_GET_ITEM(frozen, 1))
-            if a >= 0 and b >= 0:
-                if self.pairs[a * SMALL + b] < 0:
-                    self.pairs[a * SMALL + b] = self.add(frozen)
-                return self.pairs[a * SMALL + b]
-        for item in frozen:
-            if not (item is None or PyLong_CheckExact(item) or PyUnicode_CheckExact(item)):
-                return self.number_odd(value)
-        return self.number_plain(frozen)
-
-    cdef int number_plain(self, object value) except -1:
-        cdef PyObject* found = PyDict_GetItemWithError(self.plain, value)
+    cdef int text(self, object value, int kind) except -1:
+        """Integers beyond 64 bits as well: none of them is equal to a text."""
+        cdef PyObject* found = PyDict_GetItemWithError(self.texts, value)
         if found is not NULL:
             return <object> found
-        cdef int number = self.add(value)
-        self.plain[value] = number
+        cdef int number = self.add(value, kind)
+        self.texts[value] = number
+        return number
+
+    cdef int number(self, object value) except -1:
+        """The number of any value."""
+        cdef int found = self.scalar(value)
+        if found != LATER:
+            return found
+        if PyList_CheckExact(value) or type(value) is tuple:
+            if PySequence_Fast_GET_SIZE(value) == 2:
+                return self.pair(value)
+            return self.sequence(value)
+        return self.number_odd(value)
+
+    cdef int pair(self, object value) except -1:
+        cdef PyObject** items = PySequence_Fast_ITEMS(value)
+        cdef int a = self.scalar(<object> items[0])
+        cdef int b = self.scalar(<object> items[1]) if a != LATER else LATER
+        cdef int which, number
+        if b == LATER:
+            return self.number_odd(value)
+        which = self.pairs.number(0, a, b)
+        if which < <int> self.of_pair.size():
+            return self.of_pair[which]
+        number = self.add(value, FIRST_PAIR + 3 * self.kind[a] + self.kind[b])
+        self.first.resize(number + 1, -1)
+        self.second.resize(number + 1, -1)
+        self.first[number], self.second[number] = a, b
+        self.of_pair.push_back(number)
+        return number
+
+    cdef int sequence(self, object value) except -1:
+        """A list of scalars, of any length but two."""
+        cdef PyObject** items = PySequence_Fast_ITEMS(value)
+        cdef Py_ssize_t i, size = PySequence_Fast_GET_SIZE(value)
+        cdef uint64_t hash = <uint64_t> size
+        cdef int overflow
+        cdef long long integer
+        cdef object item
+        for i in range(size):
+            item = <object> items[i]
+            if PyLong_CheckExact(item):
+                integer = PyLong_AsLongLongAndOverflow(item, &overflow)
+                hash = mixed(hash, <uint64_t> (PyObject_Hash(item) if overflow else integer))
+            elif PyUnicode_CheckExact(item):
+                hash = mixed(hash, <uint64_t> PyObject_Hash(item))
+            elif item is None:
+                hash = mixed(hash, 1)
+            else:
+                return self.number_odd(value)
+        cdef object name = hash
+        cdef PyObject* alike = PyDict_GetItemWithError(self.sequences, name)
+        cdef object each
+        cdef int number
+        if alike is not NULL:
+            for each in <list> alike:
+                if are_equal(self.values[each], value):
+                    return each
+        number = self.add(value, SEQUENCE)
+        if alike is NULL:
+            self.sequences[name] = [number]
+        else:
+            (<list> alike).append(number)
         return number
 
     cdef int number_odd(self, object value) except -1:
@@ -136,46 +213,80 @@ cdef class _Values:
         identity = (frozen, self.types(frozen))
         found = self.odd.get(identity)
         if found is None:
-            found = self.odd[identity] = self.add(frozen)
+            found = self.odd[identity] = self.add(frozen, ODD)
         return found
 
 
-cdef inline int small_integer(object value):
-    """The value when it is an integer from 0 to SMALL - 1, else -1."""
-    cdef int overflow = 0
-    cdef long number
-    if not PyLong_CheckExact(value):
-        return -1
-    number = PyLong_AsLongAndOverflow(value, &overflow)
-    return <int> number if not overflow and 0 <= number < SMALL else -1
+cdef bint are_equal(object one, object other) except -1:
+    """Whether two lists or tuples of scalars hold the same."""
+    cdef Py_ssize_t i, size = PySequence_Fast_GET_SIZE(one)
+    cdef PyObject** a = PySequence_Fast_ITEMS(one)
+    cdef PyObject** b = PySequence_Fast_ITEMS(other)
+    if PySequence_Fast_GET_SIZE(other) != size:
+        return False
+    for i in range(size):
+        if a[i] != b[i] and <object> a[i] != <object> b[i]:
+            return False
+    return True
 
 
 cdef class _Encoder:
     cdef tuple ops
     cdef bint refused, nil_reads
-    cdef vector[int] call, end, kind, op, key, closed
+    cdef vector[int] call, end, op, key, closed, f, argument, result
+    cdef vector[char] kind
     cdef bint is_plain
+    cdef int true, false
+    cdef _Values values
     cdef Numbered numbered
-    cdef list operations
+    cdef list fs
+    cdef dict number_of_f
+    cdef vector[int] examples
     cdef dict keys
     cdef Py_ssize_t at_type, at_process, at_f, at_key, at_value
 
-    def __cinit__(self, tuple ops, bint refused, bint nil_reads):
+    def __cinit__(self, tuple ops, bint refused, bint nil_reads, types):
         self.ops = ops
         self.refused = refused
         self.nil_reads = nil_reads
-        self.operations = []
+        self.values = _Values(types)
+        self.fs, self.number_of_f = [], {}
         self.keys = {}
+        self.is_plain = True
+        self.true = self.false = -1
         self.at_type, self.at_process = offset_of("type"), offset_of("process")
         self.at_f, self.at_key, self.at_value = offset_of("f"), offset_of("key"), offset_of("value")
 
+    cdef inline void fetch(self, Py_ssize_t position, Py_ssize_t size) noexcept:
+        """Have ops, and the values of nearer ones, in the cache when their turn comes."""
+        cdef char* op
+        if position + AHEAD < size:
+            op = <char*> PyTuple_GET_ITEM(self.ops, position + AHEAD)
+            themis_prefetch(op)
+            themis_prefetch(op + 64)
+        if position + AHEAD // 2 < size:
+            op = <char*> PyTuple_GET_ITEM(self.ops, position + AHEAD // 2)
+            if type(<object> <PyObject*> op) is Op:
+                themis_prefetch((<void**> (op + self.at_value))[0])
+
     cdef int pair(self, malformed) except -1:
-        """Fill call, end, kind and closed (the invocations in order of their completions)."""
+        """Fill call, end, kind, f, argument, result and closed (the invocations in order of their completions)."""
         cdef vector[int] open_
         cdef int position, process, overflow, opened
-        cdef long long_process
+        cdef Py_ssize_t size = PyTuple_GET_SIZE(self.ops)
+        cdef long long long_process
         cdef object op, type_, who
-        for position in range(<int> PyTuple_GET_SIZE(self.ops)):
+        cdef object f_before = None
+        cdef int f = -1
+        self.call.reserve(size // 2 + 1)
+        self.end.reserve(size // 2 + 1)
+        self.kind.reserve(size // 2 + 1)
+        self.f.reserve(size // 2 + 1)
+        self.argument.reserve(size // 2 + 1)
+        self.result.reserve(size // 2 + 1)
+        self.closed.reserve(size // 2 + 1)
+        for position in range(<int> size):
+            self.fetch(position, size)
             op = <object> PyTuple_GET_ITEM(self.ops, position)
             if type(op) is not Op:
                 raise Unusual
@@ -185,7 +296,7 @@ cdef class _Encoder:
                     continue
                 raise Unusual
             overflow = 0
-            long_process = PyLong_AsLongAndOverflow(who, &overflow)
+            long_process = PyLong_AsLongLongAndOverflow(who, &overflow)
             if overflow or long_process < 0 or long_process >= PROCESSES_MAX:
                 raise Unusual
             process = <int> long_process
@@ -195,84 +306,190 @@ cdef class _Encoder:
             type_ = field_at(op, self.at_type)
             if type_ == "invoke":
                 if opened >= 0:
-                    f = field_at(op, self.at_f)
-                    raise malformed(position, "two-open", f"process {process} invoked {f} with an operation open")
+                    raise malformed(
+                        position, "two-open", f"process {process} invoked {field_at(op, self.at_f)} with an operation open"
+                    )
                 open_[process] = <int> self.call.size()
                 self.call.push_back(position)
                 self.end.push_back(-1)
                 self.kind.push_back(OPEN)
+                f_now = field_at(op, self.at_f)
+                if f_now is not f_before:
+                    f, f_before = self.numbered_f(f_now), f_now
+                self.f.push_back(f)
+                self.argument.push_back(self.read(field_at(op, self.at_value)))
+                self.result.push_back(0)
             else:
                 if opened < 0:
-                    f = field_at(op, self.at_f)
-                    raise malformed(position, "no-invocation", f"process {process} completed {f}, not invoked")
+                    raise malformed(
+                        position, "no-invocation", f"process {process} completed {field_at(op, self.at_f)}, not invoked"
+                    )
                 open_[process] = -1
                 self.end[opened] = position
-                self.kind[opened] = OK if type_ == "ok" else FAIL if type_ == "fail" else INFO
                 self.closed.push_back(opened)
+                if type_ == "ok" or type_ == "fail":
+                    self.kind[opened] = OK if type_ == "ok" else FAIL
+                    self.result[opened] = self.read(field_at(op, self.at_value))
+                else:
+                    self.kind[opened] = INFO
         return 0
 
-    cdef int number(self, bint by_key, types, wildcard_fs) except -1:
-        """Fill op (-1: left out) and key."""
-        cdef _Values values = _Values(types)
-        cdef int kind, flags, f, argument, result, number
+    cdef inline int read(self, object value) except? -1:
+        """The number of a scalar; LATER, TRUE or FALSE for what is numbered in the second pass."""
+        cdef int found = self.values.scalar(value)
+        if found != LATER:
+            return found
+        return TRUE if value is True else FALSE if value is False else LATER
+
+    cdef int numbered_f(self, object f) except -1:
+        cdef Py_ssize_t i
+        for i in range(PyList_GET_SIZE(self.fs)):
+            if PyList_GET_ITEM(self.fs, i) == <PyObject*> f:
+                return <int> i
+        if not PyUnicode_CheckExact(f):
+            raise Unusual
+        number = self.number_of_f.setdefault(f, len(self.fs))
+        if number == len(self.fs):
+            self.fs.append(f)
+        return number
+
+    cdef int number(self, bint by_key, wildcard_fs) except -1:
+        """Fill op (-1: left out), key and examples."""
+        cdef _Values values = self.values
+        cdef int kind, flags, f, argument, result, number, shape
         cdef size_t i
-        cdef object invoked, completed, f_value, result_value, key
+        cdef object invoked, key
+        cdef object key_before = self
+        cdef int key_number = 0
         cdef PyObject* found
+        cdef vector[int] is_wildcard, is_look
+        cdef bint has_answered
+        cdef vector[int] example
+        example.assign(len(self.fs) * SHAPES * SHAPES * 8, -1)
+        for each in self.fs:
+            is_wildcard.push_back(<int> (self.nil_reads and each in wildcard_fs))
+            is_look.push_back(<int> (each == "contains"))
+        self.op.reserve(self.call.size())
+        if by_key:
+            self.key.reserve(self.call.size())
         for i in range(self.call.size()):
-            invoked = <object> PyTuple_GET_ITEM(self.ops, self.call[i])
             kind = self.kind[i]
             if by_key:
+                invoked = <object> PyTuple_GET_ITEM(self.ops, self.call[i])
                 key = field_at(invoked, self.at_key)
-                if not (key is None or PyLong_CheckExact(key) or PyUnicode_CheckExact(key)):
-                    key = freeze(key)
-                found = PyDict_GetItemWithError(self.keys, key)
-                if found is NULL:
-                    self.keys[key] = len(self.keys)
-                    self.key.push_back(<int> len(self.keys) - 1)
-                else:
-                    self.key.push_back(<object> found)
+                if key is not key_before:
+                    key_before = key
+                    if not (key is None or PyLong_CheckExact(key) or PyUnicode_CheckExact(key)):
+                        key = freeze(key)
+                    found = PyDict_GetItemWithError(self.keys, key)
+                    if found is NULL:
+                        key_number = <int> len(self.keys)
+                        self.keys[key] = key_number
+                    else:
+                        key_number = <object> found
+                self.key.push_back(key_number)
             if kind == FAIL and not self.refused:
                 self.op.push_back(-1)
                 continue
-            f_value = field_at(invoked, self.at_f)
-            f = values.number(f_value)
-            argument = values.number(field_at(invoked, self.at_value))
+            f, argument, result = self.f[i], self.argument[i], self.result[i]
+            if argument < 0:
+                argument = self.later(argument, self.call[i])
+                self.is_plain = self.is_plain and values.kind[argument] != ODD
+            if result < 0:
+                has_answered = result <= TRUE and is_look[f]
+                result = self.later(result, self.end[i])
+                self.is_plain = self.is_plain and (has_answered or values.kind[result] != ODD)
             flags = 0
-            result = values.none
-            if kind == OK or kind == FAIL:
-                completed = <object> PyTuple_GET_ITEM(self.ops, self.end[i])
-                result_value = field_at(completed, self.at_value)
-                result = values.number(result_value)
-                if kind == FAIL:
-                    flags = KNOWN | REFUSED
-                elif not (self.nil_reads and result_value is None and f_value in wildcard_fs):
-                    flags = KNOWN
-            number = self.numbered.number(f, argument, result, flags)
-            if number == <int> len(self.operations):
-                self.operations.append(
-                    Operation(
-                        f_value,
-                        values.values[argument],
-                        values.values[result],
-                        bool(flags & KNOWN),
-                        bool(flags & REFUSED),
-                    )
-                )
+            if kind == FAIL:
+                flags = KNOWN | REFUSED
+            elif kind == OK and not (is_wildcard[f] and result == 0):
+                flags = KNOWN
+            number = self.numbered.number(f * 4 + flags, argument, result)
             self.op.push_back(number)
-        self.is_plain = not values.odd
+            shape = ((f * SHAPES + values.kind[argument]) * SHAPES + values.kind[result]) * 8
+            shape += flags * 2 + (argument == result)
+            if example[shape] < 0:
+                example[shape] = number
+                self.examples.push_back(number)
         return 0
+
+    cdef int later(self, int read, int position) except -1:
+        """The number of the value of the op at the position, of which the first pass has read so much."""
+        if read == TRUE:
+            if self.true < 0:
+                self.true = self.values.number_odd(True)
+            return self.true
+        if read == FALSE:
+            if self.false < 0:
+                self.false = self.values.number_odd(False)
+            return self.false
+        return self.values.number(field_at(<object> PyTuple_GET_ITEM(self.ops, position), self.at_value))
+
+    cdef object operations(self):
+        """The distinct operations."""
+        cdef _Values values = self.values
+        return Operations(
+            self.fs,
+            values.values,
+            column(self.numbered.sorts()),
+            column(self.numbered.arguments()),
+            column(self.numbered.results()),
+            column(values.kind),
+            (column(values.first), column(values.second)),
+            column(self.examples),
+        )
 
     cdef dict parts(self, bint by_key, entries_class):
         """Key -> its entries."""
-        cdef size_t key_count, i, k
-        cdef vector[int] place, begin, returns_begin, op, call, end, returns
-        if not by_key:
-            if self.call.size():
-                self.keys[None] = 0
-            self.key.assign(self.call.size(), 0)
+        cdef vector[int] begin, returns_begin
+        cdef size_t key_count, k
+        cdef object operations = self.operations()
+        if not by_key and self.call.size():
+            self.keys[None] = 0
         key_count = len(self.keys)
         begin.assign(key_count + 1, 0)
         returns_begin.assign(key_count + 1, 0)
+        if key_count <= 1:
+            self.only_part(begin, returns_begin)
+        else:
+            self.by_key(begin, returns_begin)
+        cdef dict found = {}
+        for key, number in self.keys.items():
+            k = number
+            found[key] = entries_class(
+                self.ops,
+                operations,
+                slice_of(self.op, begin[k], begin[k + 1]),
+                slice_of(self.call, begin[k], begin[k + 1]),
+                slice_of(self.end, begin[k], begin[k + 1]),
+                slice_of(self.closed, returns_begin[k], returns_begin[k + 1]),
+                self.is_plain,
+            )
+        return found
+
+    cdef void only_part(self, vector[int]& begin, vector[int]& returns_begin) except *:
+        """The columns of one key, in place; begin and returns_begin: where each key's begin in op, call and end, and in closed."""
+        cdef size_t i, size = 0, return_count = 0
+        cdef vector[int]* place = &self.f  # Nobody reads it any more.
+        for i in range(self.call.size()):
+            place[0][i] = <int> size
+            if self.op[i] < 0:
+                continue
+            self.op[size], self.call[size] = self.op[i], self.call[i]
+            self.end[size] = -2 - self.end[i] if self.kind[i] == INFO else self.end[i]
+            size += 1
+        for i in range(self.closed.size()):
+            if self.kind[self.closed[i]] == INFO or (self.kind[self.closed[i]] == FAIL and not self.refused):
+                continue
+            self.closed[return_count] = place[0][self.closed[i]]
+            return_count += 1
+        begin[begin.size() - 1] = <int> size
+        returns_begin[begin.size() - 1] = <int> return_count
+
+    cdef void by_key(self, vector[int]& begin, vector[int]& returns_begin) except *:
+        """The columns in order of keys; begin and returns_begin as for `only_part`."""
+        cdef vector[int] place, op, call, end, returns
+        cdef size_t i, k, key_count = begin.size() - 1
         for i in range(self.call.size()):
             if self.op[i] >= 0:
                 begin[self.key[i] + 1] += 1
@@ -301,29 +518,20 @@ cdef class _Encoder:
                 k = self.key[self.closed[i]]
                 returns[filled[k]] = place[self.closed[i]]
                 filled[k] += 1
-        cdef dict found = {}
-        for key, number in self.keys.items():
-            k = number
-            found[key] = entries_class(
-                self.ops,
-                self.operations,
-                slice_of(op, begin[k], begin[k + 1]),
-                slice_of(call, begin[k], begin[k + 1]),
-                slice_of(end, begin[k], begin[k + 1]),
-                slice_of(returns, returns_begin[k], returns_begin[k + 1]),
-                self.is_plain,
-            )
-        return found
+        self.op.swap(op)
+        self.call.swap(call)
+        self.end.swap(end)
+        self.closed.swap(returns)
 
 
 def encode(ops, bint by_key, bint refused, bint nil_reads, entries_class, malformed, types, wildcard_fs):
     """As encode.encode_pure; None where the ops are unusual and it must do it."""
     if type(ops) is not tuple:
         return None
-    cdef _Encoder encoder = _Encoder(ops, refused, nil_reads)
+    cdef _Encoder encoder = _Encoder(ops, refused, nil_reads, types)
     try:
         encoder.pair(malformed)
     except Unusual:
         return None
-    encoder.number(by_key, types, wildcard_fs)
+    encoder.number(by_key, wildcard_fs)
     return encoder.parts(by_key, entries_class)

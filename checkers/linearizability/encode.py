@@ -55,7 +55,8 @@ class Entries(Sequence[Entry]):
     op: int32[n], index into operations. call: int32[n], ascending. end: int32[n], the position of the completion when
     it counts as a return, -1 when there is none, -2 - p when the completion at position p is an `info`.
     returns: int32[m], the completed entries in order of their returns.
-    is_plain: the values are known to be integers, texts, None, and lists of these: no two of different types are equal.
+    is_plain: the values, but for what `contains` answered, are known to be integers, texts, None, and lists of these: no two of
+    different types are equal.
     """
 
     __slots__ = ("call", "end", "is_plain", "op", "operations", "ops", "returns")
@@ -63,7 +64,7 @@ class Entries(Sequence[Entry]):
     def __init__(
         self,
         ops: Sequence[Op],
-        operations: list[Operation],
+        operations: Sequence[Operation],
         op: array[int],
         call: array[int],
         end: array[int],

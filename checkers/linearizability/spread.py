@@ -128,7 +128,7 @@ def lots(parts: Mapping[Hashable, Part], count: int) -> list[list[Hashable]]:
 
 def _sent(key: Hashable, entries: Entries, model: Model) -> Sent:
     own = part(entries, range(len(entries)))
-    return Sent(in_words(key), model, own.operations, own.op, own.call, own.end, own.returns, entries.is_plain)
+    return Sent(in_words(key), model, list(own.operations), own.op, own.call, own.end, own.returns, entries.is_plain)
 
 
 def _answer(

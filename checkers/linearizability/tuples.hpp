@@ -1,56 +1,120 @@
-// Small numbers for tuples of small numbers, in order of first appearance.
+// Small numbers for integers and for tuples of small numbers, in order of first appearance.
+//
+// Both tables are open ones, whose slots are filled in runs: neighbours (values that differ in their last bits, operations about
+// values numbered one after another) share a cache line. Histories put in new values in order, so most looks are into a line that
+// was read just before; a table that scatters them reads one from memory each time, and grows faster than the history.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace themis {
 
-class Numbered {
-public:
-    Numbered() : heads_(kBucketsMin, -1) {}
+inline std::uint64_t mixed(std::uint64_t hash, std::uint64_t part) {
+    hash = (hash ^ part) * 0xff51afd7ed558ccdULL;
+    return hash ^ (hash >> 32);
+}
 
-    // The number of a tuple; a new one is size() - 1.
-    int number(int f, int argument, int result, int flags) {
-        const Key key{f, argument, result, flags};
-        for (int i = heads_[bucket(key)]; i >= 0; i = next_[static_cast<std::size_t>(i)]) {
-            if (keys_[static_cast<std::size_t>(i)] == key) return i;
-        }
-        if (keys_.size() == heads_.size()) grow();
-        int& head = heads_[bucket(key)];
-        keys_.push_back(key);
-        next_.push_back(head);
-        return head = static_cast<int>(keys_.size()) - 1;
+// Slots of small numbers, -1 where empty.
+class Slots {
+public:
+    static constexpr std::size_t kRun = 16;
+
+    Slots() : slots_(kSlotsMin, -1) {}
+
+    // The slot of the number for which is_it holds, or the empty one where it belongs. run: equal for keys that shall be neighbours.
+    template <class IsIt>
+    int& at(std::uint64_t run, std::size_t place, IsIt is_it) {
+        const std::size_t mask = slots_.size() - 1;
+        std::size_t at = (mixed(0x9e3779b97f4a7c15ULL, run) * kRun + place % kRun) & mask;
+        while (slots_[at] >= 0 && !is_it(slots_[at])) at = (at + 1) & mask;
+        return slots_[at];
     }
 
-    int size() const { return static_cast<int>(keys_.size()); }
+    bool is_full(std::size_t count) const { return 2 * count >= slots_.size(); }
+
+    void clear_and_grow() { slots_.assign(slots_.size() * 2, -1); }
 
 private:
-    using Key = std::array<int, 4>;
-    static constexpr std::size_t kBucketsMin = 1024;
+    static constexpr std::size_t kSlotsMin = 1024;
 
-    std::size_t bucket(const Key& key) const {
-        std::uint64_t hash = 0x9e3779b97f4a7c15ULL;
-        for (int part : key) {
-            hash = (hash ^ static_cast<std::uint32_t>(part)) * 0xff51afd7ed558ccdULL;
-            hash ^= hash >> 32;
-        }
-        return hash & (heads_.size() - 1);
+    std::vector<int> slots_;
+};
+
+// The numbers of integers are the caller's.
+class Integers {
+public:
+    // The integer's number; -1 where it has none yet, and then it has the next one.
+    int number(std::int64_t integer, int next) {
+        if (slots_.is_full(keys_.size())) grow();
+        int& slot = at(integer);
+        if (slot >= 0) return numbers_[static_cast<std::size_t>(slot)];
+        slot = static_cast<int>(keys_.size());
+        keys_.push_back(integer);
+        numbers_.push_back(next);
+        return -1;
+    }
+
+private:
+    int& at(std::int64_t integer) {
+        const std::uint64_t bits = static_cast<std::uint64_t>(integer);
+        return slots_.at(bits / Slots::kRun, bits % Slots::kRun,
+                         [this, integer](int i) { return keys_[static_cast<std::size_t>(i)] == integer; });
     }
 
     void grow() {
-        heads_.assign(heads_.size() * 2, -1);
-        for (std::size_t i = 0; i < keys_.size(); ++i) {
-            int& head = heads_[bucket(keys_[i])];
-            next_[i] = head;
-            head = static_cast<int>(i);
-        }
+        slots_.clear_and_grow();
+        for (std::size_t i = 0; i < keys_.size(); ++i) at(keys_[i]) = static_cast<int>(i);
     }
 
-    std::vector<int> heads_, next_;
-    std::vector<Key> keys_;
+    Slots slots_;
+    std::vector<std::int64_t> keys_;
+    std::vector<int> numbers_;
+};
+
+class Numbered {
+public:
+    // The number of a tuple; a new one is size() - 1. sort: what the tuple says beside the two values.
+    int number(int sort, int argument, int result) {
+        if (slots_.is_full(sort_.size())) grow();
+        int& slot = at(sort, argument, result);
+        if (slot < 0) {
+            slot = static_cast<int>(sort_.size());
+            sort_.push_back(sort);
+            argument_.push_back(argument);
+            result_.push_back(result);
+        }
+        return slot;
+    }
+
+    int size() const { return static_cast<int>(sort_.size()); }
+
+    // By number.
+    const std::vector<int>& sorts() const { return sort_; }
+    const std::vector<int>& arguments() const { return argument_; }
+    const std::vector<int>& results() const { return result_; }
+
+private:
+    int& at(int sort, int argument, int result) {
+        // The higher of two values is mostly the newer one.
+        const bool is_swapped = argument < result;
+        const std::size_t high = static_cast<std::size_t>(is_swapped ? result : argument);
+        const std::uint64_t low = static_cast<std::uint64_t>(is_swapped ? argument : result);
+        const std::uint64_t rest = low << 32 | static_cast<std::uint64_t>(sort) << 1 | is_swapped;
+        return slots_.at(mixed(rest, high / Slots::kRun), high % Slots::kRun, [this, sort, argument, result](int i) {
+            const std::size_t at = static_cast<std::size_t>(i);
+            return argument_[at] == argument && result_[at] == result && sort_[at] == sort;
+        });
+    }
+
+    void grow() {
+        slots_.clear_and_grow();
+        for (std::size_t i = 0; i < sort_.size(); ++i) at(sort_[i], argument_[i], result_[i]) = static_cast<int>(i);
+    }
+
+    Slots slots_;
+    std::vector<int> sort_, argument_, result_;
 };
 
 }  // namespace themis

@@ -7,7 +7,7 @@ own affair: its values stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from checkers.models.model import Model, Operation
@@ -42,7 +42,7 @@ class Typed:
         return repr(self.value)
 
 
-def told_apart(operations: list[Operation], model: Model, *, is_plain: bool = False) -> list[Operation]:
+def told_apart(operations: Sequence[Operation], model: Model, *, is_plain: bool = False) -> Sequence[Operation]:
     """The operations, place by place, with values that no two types share; the very list where that holds already.
 
     is_plain: all their values are known to be integers, texts, None, and lists of these.
@@ -68,7 +68,7 @@ def told_apart(operations: list[Operation], model: Model, *, is_plain: bool = Fa
     return [_wrapped_operation(operation, kept) for operation in operations]
 
 
-def _are_plain(operations: list[Operation]) -> bool:
+def _are_plain(operations: Sequence[Operation]) -> bool:
     """Whether all values are plain, or lists of plain values: a quick look at the types alone."""
     values = [operation.argument for operation in operations]
     values += [operation.result for operation in _valued(operations)]

@@ -8,14 +8,16 @@ collection.py and the monitor's own module are the specification: same verdict, 
 from array import array
 
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.long cimport PyLong_CheckExact
+from cpython.long cimport PyLong_AsLongLong, PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
+from libc.stdint cimport int64_t
 from libcpp.algorithm cimport sort
 from libcpp.vector cimport vector
 
 from checkers.linearizability._columns cimport column
 
+from checkers.linearizability.operations import FIRST_PAIR, INTEGER, Operations, SEQUENCE
 from checkers.linearizability.monitors import collection
 from checkers.linearizability.monitors.monitor import Decision, undecided
 from checkers.linearizability.monitors.sets import ADDED_AND_REMOVED
@@ -54,6 +56,14 @@ cdef extern from "collection.hpp" namespace "themis" nogil:
         const int* value
         int value_count
 
+cdef extern from "renumber.hpp" namespace "themis" nogil:
+    cdef cppclass Renumber:
+        Renumber()
+        Renumber(size_t given_count, size_t entry_count) except +
+        int number(int given) except +
+        int size()
+        int given(int ours)
+
 cdef extern from "fifo.hpp" namespace "themis" nogil:
     Found DecideFifo(const CEntries&) except +
 
@@ -62,6 +72,7 @@ cdef extern from "lifo.hpp" namespace "themis" nogil:
 
 cdef extern from "priority.hpp" namespace "themis" nogil:
     Found DecidePriority(const CEntries&, const int*, int) except +
+    int Rank(const vector[int64_t]&, vector[int]&) except +
 
 cdef extern from "sets.hpp" namespace "themis" nogil:
     cdef enum SetKind:
@@ -73,53 +84,70 @@ cdef extern from "sets.hpp" namespace "themis" nogil:
     Found DecideSet(const CEntries&, const CSets&) except +
 
 
+cdef enum Role:
+    OTHER, PUTS, TAKES, PEEKS
+
+
 cdef class _Said:
-    """The entries as integers; see collection.Said. refused: why they cannot be, or None."""
+    """The entries as integers; see collection.Said. refused: why they cannot be, or None. value_count: how many values there are."""
 
     cdef vector[int] kind, value
+    cdef int value_count
     cdef list values
     cdef dict numbers
-    cdef object refused
+    cdef object refused, operations
+    cdef Renumber ours  # Where the encoder has numbered the values.
 
     def __cinit__(self, entries, model, str put, str take):
-        self.values, self.numbers, self.refused = [], {}, None
+        self.values, self.numbers, self.refused, self.value_count = [], {}, None, 0
         if model.initial() != ():
             self.refused = undecided(collection.NOT_EMPTY)
             return
-        cdef list operations = entries.operations
+        self.operations = entries.operations
         cdef const int[::1] op = entries.op if len(entries.op) else array("i", (0,))
         cdef const int[::1] end = entries.end if len(entries.end) else array("i", (0,))
         cdef Py_ssize_t i, size = len(entries.op)
         self.kind.reserve(size)
         self.value.reserve(size)
+        if entries.is_plain and isinstance(self.operations, Operations) and size:
+            self.add_all(op, end, put, take)
+            return
         for i in range(size):
-            if not self.add(operations[op[i]], end[i] < 0, put, take):
+            if not self.add(self.operations[op[i]], end[i] < 0, put, take):
                 return
+
+    cdef int add_all(self, const int[::1] op, const int[::1] end, str put, str take) except -1:
+        """As `add` of each entry, from the encoder's columns: of plain values, those of two numbers are never equal."""
+        cdef const int[::1] sort = self.operations.sort
+        cdef const int[::1] argument = self.operations.argument
+        cdef const int[::1] result = self.operations.result
+        cdef vector[int] roles
+        cdef Py_ssize_t i
+        cdef int flags, subject, kind, role, number
+        for f in self.operations.fs:
+            roles.push_back(PUTS if f == put else TAKES if f == take else PEEKS if f == "peek" else OTHER)
+        self.ours = Renumber(len(self.operations.values), op.shape[0])
+        for i in range(op.shape[0]):
+            number = op[i]
+            role, flags = roles[sort[number] >> 2], sort[number] & 3
+            subject = argument[number] if role == PUTS else result[number]
+            kind = meaning(role, (flags & 1) != 0, (flags & 2) != 0, subject == 0, end[i] < 0)
+            if kind < 0:
+                self.refused = undecided(collection.odd(self.operations[number]))
+                return 0
+            self.kind.push_back(kind)
+            if kind == kPut or kind == kTake or kind == kPeek:
+                self.value.push_back(self.ours.number(subject))
+            else:
+                self.value.push_back(-1)
+        self.value_count = self.ours.size()
+        return 0
 
     cdef bint add(self, object operation, bint is_crashed, str put, str take) except -1:
         cdef str f = operation.f
-        cdef bint is_known = operation.is_known
-        cdef bint is_refused = operation.is_refused
-        cdef object subject = None
-        cdef int kind = -1
-        if f == put:
-            subject = operation.argument
-            if is_refused:
-                kind = kDropped if is_crashed else kIdle
-            elif subject is not None and is_known != is_crashed:
-                kind = kPut
-        elif f == take or f == "peek":
-            subject = operation.result
-            if is_refused or (is_known and subject is None):
-                kind = kDropped if is_crashed else kEmpty
-            elif not is_known and not is_crashed:
-                kind = -1
-            elif f != take:
-                kind = kDropped if is_crashed else kPeek
-            elif not is_known:
-                kind = kUnknownTake
-            elif not is_crashed:
-                kind = kTake
+        cdef Role role = PUTS if f == put else TAKES if f == take else PEEKS if f == "peek" else OTHER
+        cdef object subject = operation.argument if role == PUTS else operation.result
+        cdef int kind = meaning(role, operation.is_known, operation.is_refused, subject is None, is_crashed)
         if kind < 0:
             self.refused = undecided(collection.odd(operation))
             return False
@@ -142,16 +170,66 @@ cdef class _Said:
         self.numbers[subject] = number
         self.values.append(subject)
         self.value.push_back(number)
+        self.value_count += 1
         return True
 
+    def subject(self, int number):
+        """The value of a number."""
+        value = self.operations.values[self.ours.given(number)] if self.ours.size() else self.values[number]
+        return tuple(value) if isinstance(value, list) else value
 
-cdef decision(const Found& found, list values):
+    cdef int rank(self, vector[int]& levels) except -1:
+        """As collection.levels, where all priorities are integers of 64 bits: how many levels there are; 0 where they are not."""
+        cdef list values = self.operations.values
+        cdef const int[::1] kind = self.operations.kind
+        cdef const int[::1] first = self.operations.first if len(self.operations.first) else array("i", (-1,))
+        cdef vector[int64_t] priorities
+        cdef int i, number
+        priorities.reserve(self.value_count)
+        for i in range(self.value_count):
+            number = self.ours.given(i)
+            if FIRST <= kind[number] < SEQUENCES:
+                number = first[number]
+            if kind[number] != INTEGERS:
+                return 0
+            try:
+                priorities.push_back(PyLong_AsLongLong(values[number]))
+            except OverflowError:
+                return 0
+        return Rank(priorities, levels)
+
+
+cdef int INTEGERS = INTEGER
+cdef int FIRST = FIRST_PAIR
+cdef int SEQUENCES = SEQUENCE
+
+
+cdef inline int meaning(int role, bint is_known, bint is_refused, bint is_none, bint is_crashed) noexcept:
+    """As collection._meaning; -1: none of the kinds. is_none: what it puts in, or what it returned, is None."""
+    if role == PUTS:
+        if is_refused:
+            return kDropped if is_crashed else kIdle
+        return kPut if not is_none and is_known != is_crashed else -1
+    if role == OTHER:
+        return -1
+    if is_refused or (is_known and is_none):
+        return kDropped if is_crashed else kEmpty
+    if not is_known and not is_crashed:
+        return -1
+    if role == PEEKS:
+        return kDropped if is_crashed else kPeek
+    if not is_known:
+        return kUnknownTake
+    return -1 if is_crashed else kTake
+
+
+cdef decision(const Found& found, _Said said):
     if found.answer == Answer.kValid:
         return Decision(Validity.VALID, linearization=column(found.positions))
     if found.answer == Answer.kInvalid:
         return Decision(Validity.INVALID, core=sorted(set(found.positions)))
     if found.reason == Reason.kPutTwice:
-        return undecided(collection.put_twice(values[found.subject]))
+        return undecided(collection.put_twice(said.subject(found.subject)))
     if found.reason == Reason.kCrashedTakes:
         return undecided(collection.GREEDY_FAILS)
     if found.reason == Reason.kAddedAndRemoved:
@@ -183,11 +261,11 @@ def fifo(entries, model):
     cdef _Said said = _Said(entries, model, "enqueue", "dequeue")
     if said.refused is not None:
         return said.refused
-    cdef CEntries history = given(entries, said.kind, said.value, <int> len(said.values))
+    cdef CEntries history = given(entries, said.kind, said.value, said.value_count)
     cdef Found found
     with nogil:
         found = DecideFifo(history)
-    return decision(found, said.values)
+    return decision(found, said)
 
 
 def lifo(entries, model):
@@ -195,11 +273,11 @@ def lifo(entries, model):
     cdef _Said said = _Said(entries, model, "push", "pop")
     if said.refused is not None:
         return said.refused
-    cdef CEntries history = given(entries, said.kind, said.value, <int> len(said.values))
+    cdef CEntries history = given(entries, said.kind, said.value, said.value_count)
     cdef Found found
     with nogil:
         found = DecideLifo(history)
-    return decision(found, said.values)
+    return decision(found, said)
 
 
 def priority(entries, model):
@@ -207,16 +285,19 @@ def priority(entries, model):
     cdef _Said said = _Said(entries, model, "enqueue", "dequeue")
     if said.refused is not None:
         return said.refused
-    levels = collection.levels(said.values)
-    if isinstance(levels, Decision):
-        return levels
-    cdef const int[::1] level = levels if len(levels) else array("i", (0,))
-    cdef int level_count = max(levels, default=0) + 1
-    cdef CEntries history = given(entries, said.kind, said.value, <int> len(said.values))
+    cdef vector[int] level
+    cdef int level_count = said.rank(level) if said.ours.size() else 0
+    if not level_count:
+        levels = collection.levels([said.subject(v) for v in range(said.value_count)])
+        if isinstance(levels, Decision):
+            return levels
+        level = levels
+        level_count = max(levels, default=0) + 1
+    cdef CEntries history = given(entries, said.kind, said.value, said.value_count)
     cdef Found found
     with nogil:
-        found = DecidePriority(history, &level[0], level_count)
-    return decision(found, said.values)
+        found = DecidePriority(history, level.data(), level_count)
+    return decision(found, said)
 
 
 cdef class _SaidOfSet:
@@ -224,22 +305,68 @@ cdef class _SaidOfSet:
 
     cdef vector[int] kind, value
     cdef CSets read_sets
+    cdef int value_count
     cdef dict numbers
     cdef object refused
 
     def __cinit__(self, entries, model):
-        self.numbers, self.refused = {}, None
+        self.numbers, self.refused, self.value_count = {}, None, 0
         if model.initial() != frozenset():
             self.refused = undecided(collection.NOT_EMPTY)
             return
-        cdef list operations = entries.operations
+        operations = entries.operations
         cdef const int[::1] op = entries.op if len(entries.op) else array("i", (0,))
         cdef const int[::1] end = entries.end if len(entries.end) else array("i", (0,))
         cdef Py_ssize_t i, size = len(entries.op)
         cdef dict known = {}
+        if entries.is_plain and isinstance(operations, Operations) and size and self.add_all(operations, op, end):
+            return
         for i in range(size):
             if not self.add(operations[op[i]], op[i], end[i] < 0, known):
                 return
+
+    cdef bint add_all(self, operations, const int[::1] op, const int[::1] end) except -1:
+        """As `add` of each entry, from the encoder's columns; False where reads of the whole set or odd operations need `add`."""
+        cdef const int[::1] sort = operations.sort
+        cdef const int[::1] argument = operations.argument
+        cdef const int[::1] result = operations.result
+        cdef list values = operations.values
+        cdef vector[int] does
+        cdef Renumber ours
+        cdef Py_ssize_t i
+        cdef int number, flags, f, kind
+        cdef object answer
+        for name in operations.fs:
+            does.push_back(
+                kAdd if name == "add" else kRemove if name == "remove" else kPresent if name == "contains" else kRead
+            )
+        ours = Renumber(len(values), op.shape[0])
+        for i in range(op.shape[0]):
+            number = op[i]
+            f, flags = does[sort[number] >> 2], sort[number] & 3
+            if flags & 2:
+                kind = kSetDropped if end[i] < 0 else kSetIdle
+            elif f != kPresent:
+                kind = f
+            elif end[i] < 0:
+                kind = kSetDropped
+            elif not flags & 1:
+                kind = kSetIdle
+            else:
+                answer = values[result[number]]
+                kind = kPresent if answer is True else kAbsent if answer is False else kRead
+            if kind == kRead:
+                self.kind.clear()
+                self.value.clear()
+                self.value_count = 0
+                return False
+            self.kind.push_back(kind)
+            if kind == kSetDropped or kind == kSetIdle:
+                self.value.push_back(-1)
+                continue
+            self.value.push_back(ours.number(argument[number]))
+        self.value_count = ours.size()
+        return True
 
     cdef bint add(self, object operation, int number, bint is_crashed, dict known) except -1:
         cdef str f = operation.f
@@ -282,6 +409,7 @@ cdef class _SaidOfSet:
             return <object> found
         cdef int number = <int> len(self.numbers)
         self.numbers[value] = number
+        self.value_count += 1
         return number
 
     cdef bint read(self, object result, int number, dict known) except -1:
@@ -320,8 +448,8 @@ def sets(entries, model):
     cdef _SaidOfSet said = _SaidOfSet(entries, model)
     if said.refused is not None:
         return said.refused
-    cdef CEntries history = given(entries, said.kind, said.value, <int> len(said.numbers))
+    cdef CEntries history = given(entries, said.kind, said.value, said.value_count)
     cdef Found found
     with nogil:
         found = DecideSet(history, said.read_sets)
-    return decision(found, [])
+    return decision(found, None)

@@ -69,6 +69,10 @@ using Places = std::vector<std::pair<long long, int>>;
 
 inline void put_in_order(const Blocks& blocks, const Places& places, Arranged& arranged) {
     int latest = -1;
+    const std::size_t most = static_cast<std::size_t>(
+        blocks.begin[blocks.block_count] + blocks.read_begin[blocks.begin[blocks.block_count]]);
+    arranged.order.reserve(most);
+    arranged.moment.reserve(most);
     const auto put = [&](int entry) {
         latest = std::max(latest, blocks.call[entry]);
         arranged.order.push_back(entry);

@@ -8,6 +8,33 @@
 
 namespace themis {
 
+// Each key's rank among the different ones; how many there are. By their digits, 11 bits at a time: linear.
+inline int Rank(const std::vector<int64_t>& keys, std::vector<int>& ranks) {
+  constexpr int kBits = 11;
+  std::vector<std::pair<uint64_t, int>> sorted(keys.size()), other(keys.size());
+  const int64_t least = keys.empty() ? 0 : *std::min_element(keys.begin(), keys.end());
+  uint64_t most = 0;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    sorted[i] = {static_cast<uint64_t>(keys[i]) - static_cast<uint64_t>(least), static_cast<int>(i)};
+    most = std::max(most, sorted[i].first);
+  }
+  for (int shift = 0; shift < 64 && most >> shift; shift += kBits) {
+    auto digit = [shift](uint64_t key) { return key >> shift & ((1 << kBits) - 1); };
+    std::vector<int> begin((1 << kBits) + 1, 0);
+    for (const auto& each : sorted) ++begin[digit(each.first) + 1];
+    for (size_t k = 0; k < begin.size() - 1; ++k) begin[k + 1] += begin[k];
+    for (const auto& each : sorted) other[begin[digit(each.first)]++] = each;
+    sorted.swap(other);
+  }
+  ranks.resize(keys.size());
+  int count = 0;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    if (i == 0 || sorted[i].first != sorted[i - 1].first) ++count;
+    ranks[sorted[i].second] = count - 1;
+  }
+  return count;
+}
+
 // The next gap that is left, in one direction, while gaps are struck out. -1 and size are never struck out.
 class Jump {
  public:

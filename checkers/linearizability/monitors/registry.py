@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from checkers.linearizability import native
+from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors import append_list, copies, fifo, lifo, priority, register, sets
 from checkers.linearizability.monitors.monitor import Copies, Decision, Monitor, Parts, Twins
 from checkers.models.containers import FifoQueue, LifoStack, ListAppend, PriorityQueue, SetModel
@@ -20,9 +21,25 @@ def _twins(name: str, pure: Monitor, parts: Parts | None = None, copying: Copies
 
 
 def _arranging(name: str, pure: Callable[..., Decision]) -> Twins:
-    """The monitor with the pure and with the native order of blocks."""
-    twin = None if native.registers is None else partial(pure, arranging=native.registers.arrange)
-    return Twins(name, pure, twin)
+    """The pure monitor; its twin has the native order of blocks, and what native.registers decides alone it decides first."""
+    if native.registers is None:
+        return Twins(name, pure, None)
+    alone = {
+        register.decide: (native.registers.register,),
+        append_list.decide_list: (native.registers.appended,),
+        append_list.decide_kv: (native.registers.register, native.registers.appended),
+    }
+    return Twins(name, pure, partial(_first, alone[pure], partial(pure, arranging=native.registers.arrange)))
+
+
+def _first(
+    alone: Sequence[Callable[[Entries, Model], Decision | None]], rest: Monitor, entries: Entries, model: Model
+) -> Decision:
+    """What the first of them decides that does, else the rest."""
+    for each in alone:
+        if (decision := each(entries, model)) is not None:
+            return decision
+    return rest(entries, model)
 
 
 MONITORS: dict[type[Model], Twins] = {

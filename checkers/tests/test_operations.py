@@ -1,0 +1,193 @@
+"""The native encoder's columns of operations, and what is decided from them alone."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.linearizability import encode, linearizable, native, search_keys
+from checkers.linearizability.encode import Entries, encode_pure, entries, entries_by_key
+from checkers.linearizability.monitors.registry import MONITORS
+from checkers.linearizability.operations import FIRST_PAIR, INTEGER, TEXT, Operations
+from checkers.models.model import Model, Operation
+from checkers.models.registry import find
+from checkers.verdict import Validity
+from histories import History, Op
+from histories.builder import h
+from histories.tests.strategies import histories, unhurried
+
+pytestmark = pytest.mark.skipif(native.encoder is None, reason="the native core was not built")
+
+scalars = st.none() | st.integers(-3, 3) | st.sampled_from([2**62, 2**63 - 1, -(2**63), 2**63, 2**80, "", "1", "é"])
+odd = st.booleans() | st.sampled_from([1.0, 0.0, {"a": [1]}, [1, True], [[1], 2], [1.0, 1, 1]])
+values = scalars | odd | st.lists(scalars, max_size=4) | st.tuples(scalars, scalars)
+
+
+def told(parts: dict[Any, Entries]) -> dict[Any, Any]:
+    return {key: (repr(part.operations), part.op, part.call, part.end, part.returns) for key, part in parts.items()}
+
+
+@unhurried
+@given(
+    histories(values, keys=st.none() | st.sampled_from([1, "a", [1], True, 2**80])),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_native_encoder_gives_what_the_pure_one_gives(
+    ops: list[Op], by_key: bool, refused: bool, nil_reads: bool
+) -> None:
+    options: Any = {"by_key": by_key, "refused": refused, "nil_reads": nil_reads}
+    assert native.encoder is not None
+    found = native.encoder.encode(
+        tuple(ops), by_key, refused, nil_reads, Entries, encode._malformed, encode._types, encode.WILDCARD_FS
+    )
+    if found is not None:
+        pure = encode_pure(tuple(ops), **options)
+        assert list(pure) == list(found)
+        assert told(pure) == told(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_plain"),
+    [
+        *((value, True) for value in (1, "1", 2**80, [1, None], [], [1, "a", None])),
+        *((value, False) for value in (1.0, True, [True, 1], [[1]], {"a": 1})),
+    ],
+)
+def test_a_history_is_plain_when_no_two_of_its_values_of_different_types_are_equal(value: Any, is_plain: bool) -> None:
+    ops = [Op(0, 0, "invoke", 0, "write", None, value), Op(1, 1, "ok", 0, "write", None, None)]
+    assert entries(History(ops)).is_plain is is_plain
+
+
+def test_what_contains_answers_is_no_value() -> None:
+    answered = h("p0 invoke contains 1 | p0 ok contains true")
+    assert entries(answered).is_plain
+    assert not entries(h("p0 invoke read | p0 ok read true")).is_plain
+    assert not entries(h("p0 invoke contains true | p0 ok contains true")).is_plain
+
+
+def test_an_operation_is_made_once() -> None:
+    operations = entries(h("p0 invoke write [1,2,3] | p0 ok write [1,2,3]")).operations
+    assert isinstance(operations, Operations)
+    assert operations[0] == Operation("write", (1, 2, 3), (1, 2, 3))
+    assert operations[0] is operations[0]
+    assert operations[-1:] == [operations[0]]
+
+
+SCALARS: dict[int, list[Any]] = {0: [None], INTEGER: [0, 1, -5, 2**70], TEXT: ["", "a", "read"]}
+"""Kind -> values of it."""
+
+
+def of_kind(kind: int) -> list[Any]:
+    if kind in SCALARS:
+        return SCALARS[kind]
+    first, second = divmod(kind - FIRST_PAIR, 3)
+    return [(a, b) for a in SCALARS[first] for b in SCALARS[second]]
+
+
+@pytest.mark.parametrize("model", [kind() for kind in MONITORS], ids=lambda model: model.name)
+def test_what_a_model_with_a_monitor_says_of_an_operation_depends_on_its_shape(model: Model) -> None:
+    """`_require_fit` asks it of one operation of each shape."""
+    kinds = range(FIRST_PAIR + 9)
+    for f in sorted(model.fs):
+        for is_known, is_refused in ((True, False), (False, False), (True, True)):
+            for argument_kind in kinds:
+                for result_kind in (0, INTEGER, TEXT, FIRST_PAIR + 4):
+                    said: dict[bool, set[bool]] = {False: set(), True: set()}
+                    for argument in of_kind(argument_kind):
+                        for result in of_kind(result_kind):
+                            complaint = model.check(Operation(f, argument, result, is_known, is_refused))
+                            said[argument == result].add(complaint is None)
+                    assert all(len(answers) <= 1 for answers in said.values()), (f, argument_kind, result_kind)
+
+
+WRITE_1 = "p0 invoke write 1 | p0 ok write 1"
+APPEND_A = 'p0 invoke append "a" | p0 ok append "a"'
+APPEND_AA = 'p0 invoke append "aa" | p0 ok append "aa"'
+
+KEYED = {
+    "register": ("write", "read"),
+    "cas-register": ("write", "read"),
+    "kv": ("put", "get"),
+    "fifo-queue": ("enqueue", "dequeue"),
+    "lifo-stack": ("push", "pop"),
+    "priority-queue": ("enqueue", "dequeue"),
+    "set": ("add", "contains"),
+    "list-append": ("append", "read"),
+}
+
+
+def many_keys(model: str, *, is_valid: bool) -> History:
+    """300 keys with three values each, no two of which are equal: far more values than a key has operations."""
+    put, look = KEYED[model]
+    rng = Random(model)
+    ops: list[Op] = []
+
+    def add(f: str, key: int, argument: Any, result: Any) -> None:
+        ops.append(Op(len(ops), len(ops), "invoke", 0, f, key, argument))
+        ops.append(Op(len(ops), len(ops), "ok", 0, f, key, result))
+
+    for number in range(3):
+        for key in rng.sample(range(300), 300):
+            value = key * 1_000 + number
+            is_wrong = not is_valid and (key, number) == (123, 1)
+            add(put, key, value, None)
+            if model == "set":
+                add(look, key, value, not is_wrong)
+            elif model == "list-append":
+                listed = [key * 1_000 + i for i in range(number + 1)]
+                add(look, key, None, listed[::-1] if is_wrong else listed)
+            else:
+                add(look, key, None, value - 1 if is_wrong else value)
+    return History(ops)
+
+
+@pytest.mark.parametrize("model", KEYED)
+def test_keys_that_share_their_values_with_many_others(model: str) -> None:
+    for is_valid in (True, False):
+        made = many_keys(model, is_valid=is_valid)
+        found = linearizable(made, find(model))
+        assert found.validity is (Validity.VALID if is_valid else Validity.INVALID)
+        assert set(found.stats["decided_by"]) <= {MONITORS[type(find(model))].name}
+        wrong = [
+            key for key, part in search_keys(made, find(model)).items() if part.result.validity is Validity.INVALID
+        ]
+        assert wrong == ([] if is_valid else [123])
+
+
+@pytest.mark.parametrize(
+    ("name", "twin", "text"),
+    [
+        ("register", "register", "p0 invoke write 1 | p1 invoke read | p0 ok write 1 | p1 ok read 1"),
+        ("register", "register", "p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read"),
+        ("cas-register", "register", "p0 invoke write 1 | p0 ok write 1 | p1 invoke cas [1,2] | p1 ok cas [1,2]"),
+        ("kv", "register", "p0 invoke put 1 | p0 ok put 1 | p0 invoke get | p0 ok get 1"),
+        ("kv", "appended", 'p0 invoke append "ab" | p0 ok append "ab" | p0 invoke get | p0 ok get "ab"'),
+        ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read [1]"),
+    ],
+)
+def test_usual_histories_are_decided_from_columns_alone(name: str, twin: str, text: str) -> None:
+    part = entries_by_key(h(text))[None]
+    assert native.registers is not None
+    decision = getattr(native.registers, twin)(part, find(name))
+    assert decision is not None
+    assert decision == MONITORS[type(find(name))].pure(part, find(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "twin", "text"),
+    [
+        ("register", "register", f"{WRITE_1} | {WRITE_1} | p0 invoke read | p0 ok read 1"),
+        ("kv", "register", 'p0 invoke put "" | p0 ok put "" | p0 invoke get | p0 ok get ""'),
+        ("kv", "appended", f'{APPEND_A} | {APPEND_AA} | p0 invoke get | p0 ok get "aaa"'),
+        ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read [2]"),
+        ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read []"),
+    ],
+)
+def test_what_is_not_usual_is_left_to_the_pure_twin(name: str, twin: str, text: str) -> None:
+    assert getattr(native.registers, twin)(entries(h(text)), find(name)) is None
