@@ -200,6 +200,11 @@ class System(Protocol):
         """The consistency model claimed under these options: "linearizable", "sequential", "eventual"..."""
         ...
 
+    def transaction_model(self, options: msgspec.Struct) -> str | None:
+        """The model claimed for transactions over several keys; None: that of `claimed_model`, for `linearizable` of a whole store
+        makes its transactions strictly serializable."""
+        ...
+
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
         """Which node leads, according to the statuses of the nodes that answered; None when none claims to."""
         ...
@@ -216,6 +221,10 @@ class SystemDefaults:
     def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
         """Its fault model, whatever the options are."""
         return self.fault_model
+
+    def transaction_model(self, options: msgspec.Struct) -> str | None:
+        """The one of single operations."""
+        return None
 
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
         """Always the defaults."""
@@ -395,6 +404,8 @@ class Program(System, Protocol):
     """The operations that change nothing: one that was not answered has failed, where another may have happened."""
     lost_by_wipe: Sequence[str]
     """Patterns (as pathlib's glob has them) of what a wiped node loses below `place.data_dir`."""
+    up_timeout_s: float
+    """How long a node may take to answer for the first time, where that is longer than the environment's own time-out."""
     after_up_timeout_s: float
     """How long `after_up` may take."""
 
@@ -447,6 +458,7 @@ class ProgramDefaults(SystemDefaults):
     commands: Mapping[str, frozenset[str]] = {}
     reads = frozenset({"read"})
     lost_by_wipe: Sequence[str] = ("*",)
+    up_timeout_s = 0.0
     after_up_timeout_s = 20.0
 
     def environment(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:

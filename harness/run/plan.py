@@ -66,7 +66,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def claimed_model(self) -> str:
         """The consistency model that the target claims under its options."""
-        return self.target.claimed_model(self.workload.interface, self.target_options)
+        return claimed_model(self.target, self.target_options, self.workload, self.workload_options)
 
     @property
     def folder(self) -> str:
@@ -162,7 +162,7 @@ def prepare(
         fitting=lambda: fitting_workloads(spec, target, target_options),
     )
     check_rules(spec.target, target)
-    claimed = target.claimed_model(workload.interface, target_options)
+    claimed = claimed_model(target, target_options, workload, workload_options)
     claimed_by = "--consistency asks for" if spec.consistency else f"{spec.target} claims"
     chosen = claims.choose_checkers(spec.consistency or claimed, workload, claimed_by=claimed_by)
     checkers = claims.with_extra(chosen, [claims.find_checker(name) for name in spec.checkers])
@@ -209,6 +209,15 @@ def prepare(
     )
 
 
+def claimed_model(
+    target: Target, target_options: msgspec.Struct, workload: Workload, workload_options: msgspec.Struct
+) -> str:
+    """The consistency model that the target claims under its options for what the workload issues."""
+    is_txn = "txn" in served.issued(workload, workload_options)
+    transactions = target.transaction_model(target_options) if is_txn else None
+    return transactions or target.claimed_model(workload.interface, target_options)
+
+
 def check_interface(name: str, target: Target, interface: str) -> None:
     """Raises UsageError for an interface that the target offers but cannot serve, because its machine does not load."""
     if not isinstance(target, CoreTarget):
@@ -230,9 +239,9 @@ def fitting_workloads(spec: RunSpec, target: Target, target_options: msgspec.Str
                 continue
             check_interface(spec.target, target, workload.interface)
             check_options(spec, target, target_options, workload.interface)
-            claim = spec.consistency or target.claimed_model(workload.interface, target_options)
-            claims.choose_checkers(claim, workload, claimed_by=spec.target)
             options = typed_options(f"workload {name}", {}, workload.option_type)
+            claim = spec.consistency or claimed_model(target, target_options, workload, options)
+            claims.choose_checkers(claim, workload, claimed_by=spec.target)
         except UsageError:
             continue
         if not served.unserved(target, workload, options):

@@ -56,6 +56,36 @@ def test_a_process_lives_as_it_is_told(agents: Agents, tmp_path: Path) -> None:
     assert agents.ended() == [], "they were killed, and did not end by themselves"
 
 
+WITH_GROUPS = """
+import os, sys, time
+child = os.fork()
+if child == 0:
+    os.setsid()
+    if os.fork():
+        time.sleep(600)
+    os.setsid()
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+"""A process, and below it two that lead groups of their own; the child prints nothing."""
+
+
+def test_what_a_process_has_started_in_other_groups_is_paused_and_killed_with_it(
+    agents: Agents, tmp_path: Path
+) -> None:
+    agents.spawn([spawn("n1", tmp_path, [sys.executable, "-c", WITH_GROUPS])])
+
+    def printed() -> list[int]:
+        return [int(word) for word in (agents.tail("n1", str(tmp_path / "n1.log"), 100) or "").split()]
+
+    eventually(lambda: len(printed()) == 2)
+    pids = printed()
+    for name, state in (("SIGSTOP", "paused"), ("SIGCONT", "running"), ("SIGSTOP", "paused"), ("SIGKILL", "dead")):
+        agents.signal(["n1"], name)
+        assert [labelled_processes.state(pid) for pid in pids] == [state, state]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids), "not even as zombies"
+
+
 def test_one_that_ends_by_itself_is_told_of(agents: Agents, tmp_path: Path) -> None:
     agents.spawn([spawn("n2", tmp_path, [sys.executable, "-c", "raise SystemExit(3)"])])
     eventually(agents.ended)

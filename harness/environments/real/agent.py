@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SIGNAL_WAIT_S = 5.0
 CACHE_END_S = 10.0
@@ -105,6 +106,71 @@ def forget_faketime(pid: int) -> None:
             os.unlink(f"/dev/shm/{name}")
 
 
+class Signalled:
+    """A child that was sent a signal, and the pids of the processes below it, of other process groups too, that were sent it."""
+
+    def __init__(self, child: Any, below: frozenset[int]) -> None:
+        self.child = child
+        self.below = below
+
+    @property
+    def pid(self) -> int:
+        """The child's own."""
+        return int(self.child.pid)
+
+
+def signal_all(child: Any, number: signal.Signals) -> Signalled:
+    """Send SIGSTOP, SIGCONT or SIGKILL to the child's process group and to all that it has started, whatever their groups are:
+    each server process of PostgreSQL leads one of its own.
+
+    They are stopped first, one generation after the other, until a look finds no new one: what is stopped starts nothing. So none
+    is missed, and of a program that is killed no part sees another part die.
+    """
+    below: set[int] = set()
+    if number != signal.SIGCONT:
+        os.killpg(child.pid, signal.SIGSTOP)
+    while found := processes_below(child.pid) - below:
+        below |= found
+        if number != signal.SIGCONT:
+            _signal_each(found, signal.SIGSTOP)
+    if number != signal.SIGSTOP:
+        _signal_each(below, number)
+        os.killpg(child.pid, number)
+    return Signalled(child, frozenset(below))
+
+
+def _signal_each(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(
+            ProcessLookupError, PermissionError
+        ):  # Another user's: `has_taken` tells that it had no effect.
+            os.kill(pid, number)
+
+
+def processes_below(pid: int) -> set[int]:
+    """The living processes that this one has started, and those that these have started, and so on."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            with contextlib.suppress(OSError):  # It ended meanwhile.
+                state, parent = _stat(int(name))[:2]
+                if state not in "ZXx":
+                    children.setdefault(int(parent), []).append(int(name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        started = children.get(waiting.pop(), [])
+        found.update(started)
+        waiting += started
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/pid/stat behind the command: state and parent are the first. Raises OSError where there is none."""
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return text[text.rindex(")") + 2 :].split()
+
+
 class Children:
     """The nodes' processes, which are this process's children.
 
@@ -171,24 +237,26 @@ class Children:
         self._known_dead.add(child.pid)
         return int(child.pid)
 
-    def send_signal(self, node: str, name: str) -> Any:
-        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group; return the child, None where it is dead already.
-        `has_taken` says when it has had its effect."""
+    def send_signal(self, node: str, name: str) -> Signalled | None:
+        """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group, and all but SIGTERM also to what it has started in
+        other groups; None where it is dead already. `has_taken` says when it has had its effect."""
         child = self.children.get(node)
         if child is None or child.poll() is not None:
             return None
         if name in ("SIGKILL", "SIGTERM"):
             self._known_dead.add(child.pid)
-        os.killpg(child.pid, signal.Signals[name])
-        return child
+        if name == "SIGTERM":  # A program asked to end ends its own processes, in its own order.
+            os.killpg(child.pid, signal.SIGTERM)
+            return Signalled(child, frozenset())
+        return signal_all(child, signal.Signals[name])
 
     def do_signal(self, node: str, name: str) -> None:
         """As `send_signal`; it has had its effect on return."""
-        child = self.send_signal(node, name)
+        sent = self.send_signal(node, name)
         deadline_s = time.monotonic() + SIGNAL_WAIT_S
-        while child is not None and not has_taken(child, name):
+        while sent is not None and not has_taken(sent, name):
             if time.monotonic() > deadline_s:
-                raise TimeoutError(no_effect(name, child.pid))
+                raise TimeoutError(no_effect(name, sent.pid))
             time.sleep(0.001)
 
     def do_states(self) -> dict[str, str]:
@@ -214,7 +282,7 @@ class Children:
             if child.poll() is None:
                 self._known_dead.add(child.pid)
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
+                    signal_all(child, signal.SIGKILL)
         for child in self.children.values():
             child.wait()
             forget_faketime(child.pid)
@@ -450,19 +518,39 @@ def state_of(child: Any) -> str:
     """What a child does now: running, paused or dead."""
     if child.poll() is not None:
         return "dead"
+    found = _state_of(child.pid)
+    return "running" if found == "zombie" else found  # Until `poll` says that it is dead: see Children.
+
+
+def _state_of(pid: int) -> str:
     try:
-        text = Path(f"/proc/{child.pid}/stat").read_text(errors="replace")
+        letter = _stat(pid)[0]
     except OSError:
         return "dead"
-    return "paused" if text[text.rindex(")") + 2] in "Tt" else "running"
+    if letter in "ZXx":
+        return "zombie"
+    return "paused" if letter in "Tt" else "running"
 
 
-def has_taken(child: Any, name: str) -> bool:
-    """The signal has had its effect on the child."""
-    state = state_of(child)
+def has_taken(sent: Signalled, name: str) -> bool:
+    """The signal has had its effect on the child and on all below it. Of those that were killed nothing is left, not even zombies:
+    a server that starts again may take one for itself, still running."""
+    states = {state_of(sent.child), *map(_state_of, sent.below)}
     if name == "SIGSTOP":
-        return state != "running"
-    return state != "paused" if name == "SIGCONT" else state == "dead"
+        return "running" not in states
+    if name == "SIGCONT":
+        return "paused" not in states
+    if not states <= {"dead", "zombie"}:
+        return False
+    return all(_is_reaped(pid) for pid in sent.below)
+
+
+def _is_reaped(pid: int) -> bool:
+    """Nothing is left of the process, or it is not ours to wait for."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
 
 
 def no_effect(name: str, pid: int) -> str:
@@ -504,6 +592,8 @@ def main() -> None:
     """Serve one controller."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # Only the end of its channel ends it: it has to clean up after it.
+    # What a node has started becomes our child when the node is killed.
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     agent = Agent()
     try:
         agent.serve(sys.stdin.buffer, sys.stdout.buffer)

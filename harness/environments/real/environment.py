@@ -33,7 +33,7 @@ from harness.store import traces
 from nemesis.capabilities import FaultError, Members, NodeId
 from targets import wire_log
 from targets.journal import SEGMENT_VARIABLE
-from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Reconfigurable
+from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, Reconfigurable
 from targets.timekeeping import Reading
 
 LOG_TAIL_BYTES = 2000
@@ -193,17 +193,18 @@ class RealEnvironment(ABC):
         """Start every node and return when each answers and the target has done its step after that. The machines exist already.
 
         Raises HarnessError, with the end of the log of a node that does not answer."""
-        nodes = self.deployment.nodes
+        nodes, target = self.deployment.nodes, self.deployment.target
+        timeout_s = max(self.up_timeout_s, target.up_timeout_s if isinstance(target, Program) else 0)
         try:
             if self.is_cached:
                 self._mount_caches()
             self.start(nodes)
-            answering = self.access.answering(nodes, self.up_timeout_s)
+            answering = self.access.answering(nodes, timeout_s)
             silent = [node for node, state in self._states().items() if state == "running" and node not in answering]
         except FaultError as error:
             raise HarnessError(str(error)) from error
         if silent:
-            raise HarnessError(self.access.why_silent(silent[0], self.up_timeout_s))
+            raise HarnessError(self.access.why_silent(silent[0], timeout_s))
         if ended := self.crashed_nodes():
             raise HarnessError(ended_nodes.epitaph(ended[0], self._log_end))
         self.access.after_up({node: self._place(node) for node in nodes})
