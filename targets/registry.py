@@ -15,6 +15,7 @@ BUILT_IN = {
     "etcd": "targets.etcd.target:TARGET",
     "redis": "targets.redis.target:TARGET",
     "zookeeper": "targets.zookeeper.target:TARGET",
+    "postgres": "targets.postgres.target:TARGET",
     "2pc": "targets.twopc.target:TARGET",
 }
 

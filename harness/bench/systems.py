@@ -5,7 +5,8 @@
     python -m harness.bench.systems --results seen.jsonl --write docs/systems.md
 
 The first form names the rows, the second does runs of one and adds a line for each to the file of results, the third writes the
-table of all results into the page, between its two marks. Rows in netns and docker need root.
+table of all results into the page, between its two marks, where rows without a result stay as they are. Rows in netns and docker
+need root.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
 from checkers.verdict import Validity
+from harness.bench.known_answer import Row
+from harness.bench.known_answer import known_answer as _row
+from harness.bench.postgres_answers import POSTGRES
 from harness.run import execute, plan
-from harness.spec import RunSpec
 from harness.store.runs import Store
 
 BEGIN, END = "<!-- table: python -m harness.bench.systems --write -->", "<!-- end of table -->"
@@ -39,19 +41,6 @@ SESSIONS = "https://zookeeper.apache.org/doc/r3.8.0/zookeeperProgrammers.html#ch
 LOCKS = "https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/"
 
 
-class Row(msgspec.Struct, frozen=True):
-    """What to run, and what is expected: "valid", "invalid" in at least one run, or "either" where a weakness is only made rarer.
-
-    because: what the documentation at `source` says.
-    """
-
-    name: str
-    spec: RunSpec
-    expected: str
-    because: str
-    source: str
-
-
 class Seen(msgspec.Struct, frozen=True):
     """One run of a row. anomaly: the reason of the first part that is invalid,
     or else unknown. ok_hz: acknowledged ops a second of the main phase.
@@ -64,11 +53,6 @@ class Seen(msgspec.Struct, frozen=True):
     anomaly: str
     ok_hz: float
     controller_cores: float
-
-
-def _row(name: str, expected: str, because: str, source: str, **spec: Any) -> Row:
-    target = name.partition("-")[0]
-    return Row(name, RunSpec(target=target, **{"rate_hz": 100.0, "concurrency": 10, **spec}), expected, because, source)
 
 
 ALL = ("partition", "kill", "pause")
@@ -256,6 +240,7 @@ ROWS: tuple[Row, ...] = (
         concurrency=20,
         rate_hz=0.0,
     ),
+    *POSTGRES,
 )
 
 
@@ -307,6 +292,16 @@ def table(seen: Sequence[Seen]) -> list[str]:
         expected = f"{row.expected}: [{row.because}]({row.source})"
         lines.append(f"| {row.name} | {options} | {what} | {expected} | {told} | {_cell(shown)} |")
     return lines
+
+
+def merged(before: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """The new table with the rows of the one before that were not run again, all in the order of ROWS."""
+    made = {_name(line): line for line in (*before, *lines) if line.startswith("| ")}
+    return [*lines[:2], *(made[row.name] for row in ROWS if row.name in made)]
+
+
+def _name(line: str) -> str:
+    return line.split("|")[1].strip()
 
 
 def _cell(text: str) -> str:
@@ -363,7 +358,9 @@ def main(
         if text.count(BEGIN) != 1 or text.count(END) != 1:
             raise click.UsageError(f"{write} has not the two marks {BEGIN} and {END}")
         before, _, rest = text.partition(BEGIN)
-        write.write_text("\n".join([before + BEGIN, "", *table(seen), "", END]) + rest.partition(END)[2])
+        old, _, after = rest.partition(END)
+        lines = merged(old.splitlines(), table(seen))
+        write.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
     if wrong := differing(seen):
         raise click.ClickException("; ".join(wrong))
 

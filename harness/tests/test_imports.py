@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "histories": {"msgspec"},
     "checkers": {"histories", "msgspec", "numpy", "networkx"},
     "nemesis": {"histories", "msgspec"},
-    "targets": {"histories", "msgspec", "aiohttp", "uvloop", "redis", "kazoo"},
+    "targets": {"histories", "msgspec", "aiohttp", "uvloop", "redis", "kazoo", "psycopg"},
     "harness": {
         *OURS,
         "msgspec",

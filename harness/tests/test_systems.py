@@ -17,6 +17,7 @@ from histories import jsonl
 
 pytestmark = [pytest.mark.linux, pytest.mark.real, pytest.mark.timeout(240)]
 
+NODES = ["n1", "n2", "n3"]
 CUT_N1 = {"shape": "one", "grudge": {"n1": ["n2", "n3"], "n2": ["n1"], "n3": ["n1"]}}
 CUT_AND_KILL = (
     (1.0, "start-partition", CUT_N1),
@@ -26,16 +27,18 @@ CUT_AND_KILL = (
 )
 
 
-def run(tmp_path: Path, *arguments: str, faults: tuple[tuple[float, str, object], ...]) -> tuple[int, Path]:
-    """The exit code and the folder of a run on three nodes; nothing is left of it."""
+def run(
+    tmp_path: Path, *arguments: str, faults: tuple[tuple[float, str, object], ...], nodes: int = 3
+) -> tuple[int, Path]:
+    """The exit code and the folder of a run; nothing is left of it."""
     before = kernel.traces()
     planned = [{"time_ns": round(s * 1e9), "f": f, "value": value} for s, f, value in faults]
     schedule = tmp_path / "faults.json"
-    schedule.write_text(json.dumps({"version": 1, "nodes": ["n1", "n2", "n3"], "entries": planned}))
+    schedule.write_text(json.dumps({"version": 1, "nodes": NODES[:nodes], "entries": planned}))
     argv: list[str | Path] = [
         "test",
         "--nodes",
-        "3",
+        str(nodes),
         "--schedule",
         schedule,
         "--time-limit",
@@ -92,3 +95,25 @@ def test_one_redis_server_keeps_what_it_wrote_to_its_file_when_it_is_killed(work
     argv = ["test", "--target", "redis", "--nodes", "1", "--workload", workload, "--nemesis", "kill", "--seed", "3"]
     ended = kernel.themis(*argv, "--time-limit", "4", "--rate", "60", "--concurrency", "4", "--store", tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+CUT_TWO = {"shape": "one", "grudge": {"n1": ["n2"], "n2": ["n1"]}}
+CUT_AND_KILL_TWO = (
+    (0.5, "start-partition", CUT_TWO),
+    (4.5, "stop-partition", None),
+    (5.0, "kill", ["n1"]),
+    (5.5, "start", ["n1"]),
+)
+
+
+def test_postgresql_loses_acknowledged_writes_when_an_asynchronous_standby_is_promoted(tmp_path: Path) -> None:
+    """The standby promotes itself while clients go on writing to the old primary, which follows it after the heal."""
+    options = ("-o", "replication=async", "-o", "failover=promote", "-o", "failover_s=1", "--time-limit", "8")
+    code, folder = run(tmp_path, "--target", "postgres", "--env", "netns", *options, faults=CUT_AND_KILL_TWO, nodes=2)
+    assert code == 1
+    parts = json.loads((folder / "verdict.json").read_bytes())["verdict"]["parts"]
+    assert {name for name, part in parts.items() if part["validity"] != "valid"} == {"linearizable"}
+    logs = [(folder / "nodes" / node / "node.log").read_text() for node in ("n1", "n2")]
+    assert "this node follows it" in logs[0]
+    assert "this node becomes the primary" in logs[1]
+    assert "in force when it was acknowledged" in " ".join(kernel.themis("inspect", folder).stdout.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.systems import BEGIN, END, ROWS, Seen, differing, table
+from harness.bench.systems import BEGIN, END, ROWS, Seen, differing, merged, table
 from harness.run import plan
 
 
@@ -14,7 +14,7 @@ def seen(row: str, verdict: str, anomaly: str = "") -> Seen:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_is_a_run_that_can_be_planned(row: object) -> None:
-    from harness.bench.systems import Row
+    from harness.bench.known_answer import Row
 
     assert isinstance(row, Row)
     assert plan.prepare(row.spec).target.name == row.name.partition("-")[0]
@@ -25,6 +25,13 @@ def test_the_table_counts_runs_and_shows_the_first_anomaly() -> None:
     (line,) = table(found)[2:]
     assert "1 INVALID of 60 s, 2 VALID of 60 s" in line
     assert "read \\| of key 0" in line
+
+
+def test_rows_that_were_not_run_again_stay_in_the_table() -> None:
+    before = table([seen("etcd-set", "VALID"), seen("redis-off", "VALID")])
+    found = merged(["", *before, ""], table([seen("redis-off", "INVALID"), seen("redis-always", "VALID")]))
+    assert [line.split("|")[1].strip() for line in found[2:]] == ["etcd-set", "redis-always", "redis-off"]
+    assert "1 INVALID" in found[-1]
 
 
 @pytest.mark.parametrize(
