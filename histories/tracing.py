@@ -55,11 +55,14 @@ class Started(Event, frozen=True):
     """A new process begins on `records` durable records; damage: what is wrong with its disk, in words.
 
     incarnation: counts the processes of this node from 1. A node that starts had ended before, also where nobody could say when.
+    restored: the number of the restore from which the cluster's data comes, which counts from 1; 0: from none. What the cluster had
+        promised before that restore counts no more.
     """
 
     incarnation: int
     records: int
     damage: str | None = None
+    restored: int = 0
 
 
 class Crashed(Event, frozen=True):

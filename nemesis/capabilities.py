@@ -222,6 +222,32 @@ class Members(Protocol):
         ...
 
 
+class Backup(msgspec.Struct, frozen=True):
+    """Data of the cluster as it was at one time. number: counts the backups of a run from 1. pieces: node -> what it gave; opaque.
+    since: the number of the restore of the whole cluster after which it was taken, 0 where there was none."""
+
+    number: int
+    pieces: Mapping[NodeId, str]
+    since: int = 0
+
+
+class Backups(Protocol):
+    """The cluster's data, where the target can give it while it runs."""
+
+    def take(self) -> Backup:
+        """The data as the nodes have it now: all that was acknowledged before this was called is in it. Raises FaultError where it
+        cannot be had."""
+        ...
+
+    def refusal(self, backup: Backup, nodes: Collection[NodeId]) -> str | None:
+        """Why these nodes cannot be restored from it; None where they can. Nothing is changed."""
+        ...
+
+    def restore(self, backup: Backup, nodes: Collection[NodeId]) -> Mapping[NodeId, object]:
+        """Put the backup in the place of all data of these nodes, which are dead; what was done to each, measured after it."""
+        ...
+
+
 class Cluster(Protocol):
     """What a fault may use. A capability that the environment lacks is None; its faults are refused before the run."""
 
@@ -249,6 +275,9 @@ class Cluster(Protocol):
 
     @property
     def members(self) -> Members | None: ...
+
+    @property
+    def backups(self) -> Backups | None: ...
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the live system; None when no one does or no one answers."""

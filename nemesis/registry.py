@@ -1,7 +1,7 @@
 """Finds the families of faults that a command line names, and says whether a cluster and a target's fault model allow them.
 
     partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder late
-    corrupt rate disk[:kind] transfer membership[:shape]
+    corrupt rate disk[:kind] transfer membership[:shape] restore[:shape]
 
 and whatever the entry point group `themis.faults` adds, or `package.module:Family` names (nemesis.outside loads them).
 """
@@ -25,6 +25,7 @@ from nemesis.faults.packets import KINDS, PacketFamily
 from nemesis.faults.partition import PartitionFamily
 from nemesis.faults.pause import PauseFamily
 from nemesis.faults.restart import RestartFamily
+from nemesis.faults.restore import RestoreFamily
 from nemesis.faults.transfer import TransferFamily
 from nemesis.spelling import nearest, nearest_name
 
@@ -36,6 +37,7 @@ BUILT_IN: tuple[Family, ...] = (
     PauseFamily(),
     KillFamily(),
     RestartFamily(),
+    RestoreFamily(),
     DiskFamily(),
     *(PacketFamily(kind) for kind in KINDS),
     PartitionFamily(),

@@ -18,7 +18,9 @@ from histories.json_text import REQUEST_DEPTH_MAX, decoded
 VERSION = 1
 """Of the format of a data directory, the write-ahead log's included."""
 NAME = "owner.json"
-_LOG_NAME = "wal.log"
+RESTORED = "restored"
+"""A file that holds the number of the restore that the data comes from."""
+LOG_NAME = "wal.log"
 _MAGIC = re.compile(rb"themis write-ahead log (\d{1,9})[ \n]")
 
 
@@ -42,7 +44,7 @@ def claim(directory: Path, target: str, interface: str, node: str) -> None:
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        _check_log(directory / _LOG_NAME)
+        _check_log(directory / LOG_NAME)
         _write(path, msgspec.json.encode(Owner(VERSION, target, interface, node)))
         return
     try:
@@ -62,7 +64,15 @@ def claim(directory: Path, target: str, interface: str, node: str) -> None:
             raise Foreign(
                 f"the data is of {what} {its:.200}, and this node's is {ours}; give each node a directory of its own"
             )
-    _check_log(directory / _LOG_NAME)
+    _check_log(directory / LOG_NAME)
+
+
+def restored(directory: Path) -> int:
+    """The number of the restore that the data comes from; 0: of none."""
+    try:
+        return int((directory / RESTORED).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _check_log(path: Path) -> None:

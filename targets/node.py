@@ -189,7 +189,10 @@ class Node:
             _log.error("the log is damaged: %s", recovery.damage)
         _log.info("starting with %d records", len(recovery.records))
         if self.journal is not None:
-            self.journal.write(tracing.Started(self.journal.incarnation, len(recovery.records), recovery.damage))
+            restored = data_owner.restored(self.settings.data_dir)
+            self.journal.write(
+                tracing.Started(self.journal.incarnation, len(recovery.records), recovery.damage, restored)
+            )
         if self.messages is not None:
             self.messages.happened("start", f"{len(recovery.records)} records")
         self.step(Started(recovery.records, recovery.damage, self.settings.is_rejoining))

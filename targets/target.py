@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from targets.core import Core, NodeId
+from targets.core import Core, NodeId, Record
 from targets.session import Call, Outcome, Session
 from targets.topology import PLAIN, Topology
 
@@ -345,6 +345,40 @@ class Reconfigurable(Protocol):
 
     def outcome(self, reply: msgspec.Struct) -> ChangeOutcome:
         """What the reply to such a request says."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A CoreTarget whose data can be saved while it runs, and given back to nodes that do not run. Faults of the family `restore`
+    and `themis cluster backup` need it."""
+
+    def backup_requests(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, msgspec.Struct]:
+        """Whom to ask for a backup, by these statuses, and the client's request to each of them; empty where none can be had now.
+        Each must answer."""
+        ...
+
+    def backup_piece(self, reply: msgspec.Struct) -> str:
+        """The piece in the reply to such a request, a JSON text. Raises ValueError, with the reason, where there is none."""
+        ...
+
+    def restored(
+        self,
+        pieces: Mapping[NodeId, str],
+        nodes: Sequence[NodeId],
+        number: int,
+        *,
+        since: int,
+        interface: str,
+        options: msgspec.Struct,
+    ) -> Mapping[NodeId, Sequence[Record]]:
+        """What the disk of each of these nodes holds after a restore; the first record is a checkpoint.
+
+        number: of the restore; it rises from one restore of a cluster to the next. since: of the last restore of the whole cluster,
+        0 where there was none; equal to `number` where this is one: `nodes` are all that there are then, and none of them runs.
+        Otherwise the others go on. Raises ValueError, with the reason, for pieces that do not
+        fit, and for a restore of some nodes where that would not be safe.
+        """
         ...
 
 

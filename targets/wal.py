@@ -30,6 +30,7 @@ import msgspec
 
 MAGIC = b"themis write-ahead log 1\n"
 CHECKPOINT_MAGIC = b"themis write-ahead log 1 from a checkpoint\n"
+MADE = ".made"
 _HEADER = struct.Struct("<III")
 
 
@@ -92,7 +93,7 @@ class WriteAheadLog:
         Raises OSError when the disk refused. The log then holds the old records or the new ones, and takes no more.
         """
         self._check_failure()
-        data = CHECKPOINT_MAGIC + _frame(payloads)
+        data = image(payloads)
         try:
             file = _open_locked(self._new, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             try:
@@ -128,7 +129,7 @@ class WriteAheadLog:
     @property
     def _made(self) -> Path:
         """A file that exists from the log's creation on, so that a lost log is told from one that never existed."""
-        return self.path.with_suffix(".made")
+        return self.path.with_suffix(MADE)
 
     @property
     def _damage(self) -> Path:
@@ -221,6 +222,11 @@ class WriteAheadLog:
             file.flush()
             os.fsync(file.fileno())
         _sync_directory(self.path.parent)
+
+
+def image(payloads: Sequence[bytes]) -> bytes:
+    """The bytes of a log that holds these encoded records, of which the first is a checkpoint."""
+    return CHECKPOINT_MAGIC + _frame(payloads)
 
 
 def _frame(payloads: Sequence[bytes]) -> bytes:

@@ -1,4 +1,7 @@
-"""The rules that a target names, over one stream of trace records, online or from files."""
+"""The rules that a target names, over one stream of trace records, online or from files.
+
+A cluster that was restored from a backup owes nothing to what it had promised before: the rules begin anew with it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from checkers.invariants import registry
 from checkers.invariants.ledger import Ledger
 from checkers.invariants.violation import Handler, Measures, Rule, Violation
 from checkers.verdict import Verdict
-from histories.tracing import CORE_EVENTS, Custom, TraceEvent, TraceRecord
+from histories.tracing import CORE_EVENTS, Custom, Started, TraceEvent, TraceRecord
 
 CHECKER = "invariants"
 
@@ -28,17 +31,36 @@ class Observers:
 
     def __init__(self, names: Sequence[str], node_count: int, kept_max: int | None = KEPT_MAX) -> None:
         self.names = tuple(names)
-        self.ledger = Ledger(kept_max)
-        self._rules: list[Rule] = [registry.find(name)(self.ledger, node_count) for name in names]
-        self._reads = {name: _judged_by(rule) for name, rule in zip(names, self._rules, strict=True)}
+        self._node_count = node_count
+        self._kept_max = kept_max
+        self._restored = 0
         self._seen: set[type] = set()
+        self.handlers: dict[type, tuple[Handler, ...]] = {}
+        self._begin()
+        self._reads = {name: _judged_by(rule) for name, rule in zip(names, self._rules, strict=True)}
+
+    def _begin(self) -> None:
+        """The rules know nothing yet."""
+        self.ledger = Ledger(self._kept_max)
+        self._rules: list[Rule] = [registry.find(name)(self.ledger, self._node_count) for name in self.names]
         by_type: dict[type, list[Handler]] = {}
         for table in (self.ledger.handlers, *(rule.handlers for rule in self._rules)):
             for kind, handle in table.items():
                 by_type.setdefault(kind, []).append(handle)
-        self.handlers: dict[type, tuple[Handler, ...]] = {
-            kind: (self._first_of(kind, tuple(handlers)),) for kind, handlers in by_type.items()
-        }
+        self._at_start = tuple(by_type.pop(Started, ()))
+        self.handlers.clear()
+        self.handlers.update((kind, (self._first_of(kind, tuple(handlers)),)) for kind, handlers in by_type.items())
+        self.handlers[Started] = (self._on_started,)
+
+    def _on_started(self, time_ns: int, node: str, event: TraceEvent) -> Violation | None:
+        """A node of a later restore is the first of a new cluster: those of the old one had all ended before."""
+        assert isinstance(event, Started)
+        if event.restored > self._restored:
+            self._restored = event.restored
+            self._begin()
+        if self._at_start:
+            self._seen.add(Started)
+        return _ask(self._at_start, time_ns, node, event)
 
     def _first_of(self, kind: type, handlers: tuple[Handler, ...]) -> Handler:
         """A handler that notes the first event of this type, passes it on, and then gives its place to `handlers`."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 import numpy as np
 
+from checkers import timelines
 from checkers.availability import availability
 from checkers.evidence import Availability
 from checkers.verdict import Validity, Verdict, guarded
@@ -236,4 +237,4 @@ def models_of(spec: RunSpec, history: History) -> Iterator[tuple[str, Callable[[
     for model in LADDER:
         row = next((row for row in rows if row.claim == model), None)
         if row is not None:
-            yield model, partial(row.check, history, context)
+            yield model, partial(timelines.checked, row.name, row.check, history, context)

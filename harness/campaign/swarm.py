@@ -46,9 +46,10 @@ MIXES: dict[str, tuple[dict[str, Any], ...]] = {
 """Workload -> options that are worth drawing together."""
 FAMILIES_MAX = 5
 """Families of faults in one run: with many more at once nothing is served, and such a run proves nothing."""
-LASTING = frozenset({"disk/full", "membership"})
+LASTING = frozenset({"disk/full", "membership", "restore/cluster", "restore/node"})
 """Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. So is a
-replacement while a change that nobody answered is still under way: it may take the majority."""
+replacement while a change that nobody answered is still under way: it may take the majority. A restore takes back what the other
+faults were there to endanger."""
 
 
 def drawn(spec: RunSpec, seed: int) -> RunSpec:

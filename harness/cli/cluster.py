@@ -6,6 +6,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -274,6 +275,47 @@ def heal(name: str) -> int:
       themis cluster heal
     """
     return _said(name, Command("heal"))
+
+
+@cluster.command()
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="The file to write. Default: NAME.backup in this folder.",
+)
+@NAME
+def backup(to: Path | None, name: str) -> int:
+    """Save the cluster's data in a file, while it runs: all that was acknowledged before, at one moment (docs/backup.md).
+
+    raft and paxos need a leader, and gossip an answer of every node.
+
+    \b
+    Exit codes: 0 when the file is whole; 254 when there is no backup, with the reason.
+
+    \b
+    Example:
+      themis cluster backup --to monday.backup
+    """
+    path = (to or Path(f"{name}.backup")).absolute()
+    return _said(name, Command("backup", path=str(path)))
+
+
+@cluster.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@NAME
+def restore(file: Path, name: str) -> int:
+    """Give the cluster the data of a backup: every node is killed, and a new cluster begins with what the file holds. What was
+    acknowledged after the backup is gone.
+
+    \b
+    Exit codes: 0 when the new cluster answers; 254 for a file that is damaged or of another target, and nothing was done then.
+
+    \b
+    Example:
+      themis cluster restore monday.backup
+    """
+    return _said(name, Command("restore", path=str(file.absolute())))
 
 
 @cluster.command()

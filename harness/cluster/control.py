@@ -19,14 +19,29 @@ ASK_TIMEOUT_S = 60.0
 """A restart waits for the node, and `down` for all of them."""
 HEAR_TIMEOUT_S = 2.0
 
-Verb = Literal["status", "kill", "pause", "resume", "partition", "heal", "add", "remove", "replace", "transfer", "down"]
+Verb = Literal[
+    "status",
+    "kill",
+    "pause",
+    "resume",
+    "partition",
+    "heal",
+    "add",
+    "remove",
+    "replace",
+    "transfer",
+    "backup",
+    "restore",
+    "down",
+]
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """nodes: whom it concerns, by name; what none means is the verb's affair."""
+    """nodes: whom it concerns, by name; what none means is the verb's affair. path: of the file of a backup, absolute."""
 
     verb: Verb
     nodes: tuple[str, ...] = ()
+    path: str = ""
 
 
 class NodeLine(msgspec.Struct, frozen=True):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from harness.cluster import backup_file
 from harness.cluster.control import Answer, Command, Listener, NodeLine
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.local.environment import HOST, LocalEnvironment
@@ -14,7 +16,8 @@ from harness.environments.local.supervisor import reserve
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.run.live_traces import KEPT_BYTES, LiveInvariants
 from harness.run.plan import check_interface
-from nemesis.capabilities import FaultError, Grudge, Members
+from histories.printing import line
+from nemesis.capabilities import Backup, Backups, FaultError, Grudge, Members
 from targets.target import CORE_PORT, CoreTarget
 
 LOOK_S = 0.25
@@ -127,6 +130,10 @@ class Standing:
                     )
                 case "replace":
                     return self._replace(_one(command))
+                case "backup":
+                    return self._backup(Path(command.path))
+                case "restore":
+                    return self._restore(Path(command.path))
         except (UsageError, FaultError, HarnessError) as error:
             return Answer(error=str(error))
         return Answer(error=f"{command.verb} is not for a cluster that stands")
@@ -205,6 +212,42 @@ class Standing:
         if not cluster.processes.answering([node], START_TIMEOUT_S):
             raise UsageError(f"{node} was started without its data and does not answer")
         return Answer(said=f"{node} was killed and started without its data; it comes back as a new member")
+
+    def _backups(self) -> Backups:
+        backups = self._environment.cluster.backups
+        if backups is None:
+            raise UsageError(f"{self.settings.target.name} gives no backups; raft, paxos and gossip do")
+        return backups
+
+    def _backup(self, path: Path) -> Answer:
+        """Save the data as it is now."""
+        backup, settings = self._backups().take(), self.settings
+        taken = datetime.now(UTC).isoformat(timespec="seconds")
+        count = backup_file.write(path, settings.target.name, settings.interface, taken, dict(backup.pieces))
+        return Answer(said=f"{path} holds all that was acknowledged before now ({count} bytes)")
+
+    def _restore(self, path: Path) -> Answer:
+        """Kill every node, and start a new cluster on the data of the file."""
+        backups, cluster, settings = self._backups(), self._environment.cluster, self.settings
+        content = backup_file.read(path)
+        for what, its, ours in (
+            ("target", content.target, settings.target.name),
+            ("interface", content.interface, settings.interface),
+        ):
+            if its != ours:
+                raise UsageError(f"{path}: it is a backup of {what} {line(its, 60)}, and this cluster's is {ours}")
+        backup = Backup(0, content.pieces)
+        if (why := backups.refusal(backup, settings.nodes)) is not None:
+            raise UsageError(f"{path}: {line(why)}. Nothing was restored")
+        cluster.processes.kill(settings.nodes)
+        backups.restore(backup, settings.nodes)
+        cluster.processes.start(settings.nodes)
+        silent = sorted(set(settings.nodes) - cluster.processes.answering(settings.nodes, START_TIMEOUT_S))
+        if silent:
+            raise UsageError(f"{_in_words(silent)} was started on the data of the backup and does not answer")
+        return Answer(
+            said=f"the cluster began anew with the data of {line(content.taken, 40)}: what came after that is gone"
+        )
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 

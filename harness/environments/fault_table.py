@@ -31,11 +31,12 @@ class Ability(msgspec.Struct, frozen=True):
 
 
 MEMBERS = "a target whose members can change, such as raft"
+BACKUPS = "raft, paxos or gossip"
 PROGRAMS = "of programs outside the project: libfaketime"
 STORED = frozenset({"truncate", "bitflip", "wipe", *CRASHES})
 """What can be done to the files of a dead node in every environment of processes."""
 _MACHINES = Ability(
-    Offer(frozenset(CAPABILITIES), kernel_features.kinds(FEATURES), STORED | {"full"}),
+    Offer(frozenset(CAPABILITIES) - {"backups"}, kernel_features.kinds(FEATURES), STORED | {"full"}),
     {
         "links": "root, iptables",
         "loss": "root, iptables with the match statistic",
@@ -49,10 +50,17 @@ _MACHINES = Ability(
     },
 )
 ABILITIES: Mapping[str, Ability] = {
-    "sim": Ability(Offer(frozenset(CAPABILITIES), SimPackets.kinds, SimDisks.kinds), {"members": MEMBERS}),
+    "sim": Ability(
+        Offer(frozenset(CAPABILITIES), SimPackets.kinds, SimDisks.kinds), {"members": MEMBERS, "backups": BACKUPS}
+    ),
     "local": Ability(
         Offer(frozenset(CAPABILITIES), link_proxies.KINDS, STORED),
-        {"clocks": PROGRAMS, "members": MEMBERS, **dict.fromkeys(CRASHES, "/dev/fuse, and root or fuse3")},
+        {
+            "clocks": PROGRAMS,
+            "members": MEMBERS,
+            "backups": BACKUPS,
+            **dict.fromkeys(CRASHES, "/dev/fuse, and root or fuse3"),
+        },
     ),
     "netns": _MACHINES,
     "docker": _MACHINES,

@@ -71,6 +71,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
             f"  {counts.get('invoke', 0)} operations ({told}), {counted(counts.get('faults', 0), 'fault')} installed"
         )
     lines += _blocking(result.verdict)
+    lines += _restores(result.verdict)
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
             f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
@@ -109,6 +110,12 @@ def _blocking(verdict: Verdict) -> list[str]:
         f"  blocked: {told['blocked']} of {counted(told['votes'], 'yes vote')} waited too long for the decision{unresolved}; "
         f"{told['longest_ns'] / NS_PER_S:.1f} s at most, {told['blocked_ns'] / NS_PER_S:.1f} s of all participants' time"
     ]
+
+
+def _restores(verdict: Verdict) -> list[str]:
+    """What each restore from a backup took back (checkers.timelines)."""
+    part = verdict.parts.get("restore")
+    return [] if part is None else [f"  {line(str(each['words']))}" for each in part.stats.get("restores", ())]
 
 
 def tally(results: Sequence[Result]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from checkers import Verdict, guarded, merge
+from checkers import Verdict, guarded, merge, timelines
 from checkers.availability import availability
 from checkers.invariants import check_stream
 from checkers.recovery import recovery
@@ -84,7 +84,9 @@ def check(
     parts = dict(findings)
     to_do: dict[str, Callable[[], Verdict]] = {}
     for checker in plan.checkers:
-        to_do[checker.name] = partial(checker.check, history, plan.context)
+        to_do[checker.name] = partial(timelines.checked, checker.name, checker.check, history, plan.context)
+    if timelines.is_restored(history):
+        to_do[timelines.CHECKER] = lambda: timelines.told(history)
     to_do["vacuity"] = lambda: vacuity(history, plan.thresholds)
     to_do["recovery"] = lambda: recovery(history)
     if with_measurements:

@@ -126,7 +126,7 @@ def test_names_that_could_not_be_told_apart_are_refused() -> None:
     run = prepare(RunSpec(env="sim", time_limit_s=1.0, vacuity={"attempts_min": 0}))
     sink = MemorySink("names")
     parts = execute(run, sink).verdict.parts
-    beside = parts.keys() - {checker.name for checker in run.checkers} | {"availability", "clocks", "logs"}
+    beside = parts.keys() - {checker.name for checker in run.checkers} | {"availability", "clocks", "logs", "restore"}
     assert beside == claims.RESERVED, "a name that every run has is reserved"
     for name in beside:
         with pytest.raises(ValueError, match=f"'{name}' is taken"):

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 ENVIRONMENTS: tuple[tuple[str, ...], ...] = (
     ("base", "membership", "write_cache"),
+    ("backups",),
     ("real",),
     ("linux",),
     ("sim", "local", "netns", "docker", "ssh", "shared_memory"),

@@ -77,7 +77,9 @@ SEQUENTIAL_MODELS: Mapping[str, str] = {
 }
 """Data type -> the model of checkers.models that says what its ops do one after another."""
 
-RESERVED = frozenset({"vacuity", "availability", "recovery", "invariants", "liveness", "nodes", "logs", "clocks"})
+RESERVED = frozenset(
+    {"vacuity", "availability", "recovery", "restore", "invariants", "liveness", "nodes", "logs", "clocks"}
+)
 """Names of verdicts that every run has beside its claim's."""
 
 Check = Callable[[History, WorkloadContext], Verdict]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from nemesis.capabilities import ChangeResult, FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
+from nemesis.capabilities import Backup, ChangeResult, FaultError, Grudge, NodeId, ProcessState, Reach, Span, Spans
 from nemesis.shapes import Link, all_links, links_of
 
 
@@ -27,6 +27,7 @@ class FakeCluster:
         self.packets = FakePackets(self)
         self.disks = FakeDisks(self)
         self.members = FakeMembers(self)
+        self.backups = FakeBackups(self)
 
     def now_ns(self) -> int:
         """Each look at the clock is a microsecond later than the one before."""
@@ -270,3 +271,28 @@ class FakeMembers:
 
     def wait(self, seconds: float) -> None:
         self.cluster._now_ns += int(seconds * 1e9)
+
+
+class FakeBackups:
+    """taken: how many. restored: (backup, nodes) of each restore. refused: why it refuses every backup; None: it does not."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.taken = 0
+        self.restored: list[tuple[int, tuple[NodeId, ...]]] = []
+        self.refused: str | None = None
+
+    def take(self) -> Backup:
+        if not self.cluster.does("backups.take"):
+            raise FaultError("nobody leads")
+        self.taken += 1
+        return Backup(self.taken, dict.fromkeys(self.cluster.nodes, "{}"))
+
+    def refusal(self, backup: Backup, nodes: Collection[NodeId]) -> str | None:
+        return self.refused
+
+    def restore(self, backup: Backup, nodes: Collection[NodeId]) -> Mapping[NodeId, object]:
+        assert all(self.cluster.processes.now[node] == "dead" for node in nodes)
+        self.cluster.does("backups.restore")
+        self.restored.append((backup.number, tuple(nodes)))
+        return {node: {} for node in nodes}

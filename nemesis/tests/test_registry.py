@@ -57,7 +57,13 @@ def test_every_name_of_the_design_is_known() -> None:
         "transfer",
     ]
     changes = "remove two-at-once replace"
-    for family, variants in (("partition", shapes), ("clock", clocks), ("disk", disks), ("membership", changes)):
+    for family, variants in (
+        ("partition", shapes),
+        ("clock", clocks),
+        ("disk", disks),
+        ("membership", changes),
+        ("restore", "cluster node"),
+    ):
         wanted += [family] + [f"{family}:{variant}" for variant in variants.split()]
     for name in wanted:
         assert names(name) == [name]

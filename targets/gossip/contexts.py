@@ -1,7 +1,9 @@
 """Which updates somebody has: dots, and sets of dots.
 
-Every update has a *dot*, the node that took it and a number that this node counts up. A context is a set of dots, kept as a version
-vector, which has all dots up to a number of each node, and the dots beyond it (Preguiça et al., dotted version vectors, 2010).
+Every update has a *dot*, the actor that took it and a number that this actor counts up. An actor is a node, under its own name, or
+after a restore "name#number of the restore": a node that was given old data back must not give its dots a second time. A context is
+a set of dots, kept as a version vector, which has all dots up to a number of each actor, and the dots beyond it (Preguiça et al.,
+dotted version vectors, 2010).
 """
 
 from __future__ import annotations
@@ -10,7 +12,20 @@ import msgspec
 
 from targets.core import NodeId
 
-Dot = tuple[NodeId, int]
+Actor = str
+Dot = tuple[Actor, int]
+"""Of an actor, and a number from 1."""
+
+
+def node_of(actor: Actor) -> NodeId:
+    """The node that is, or was, this actor."""
+    return actor.partition("#")[0]
+
+
+def restores_of(actor: Actor) -> int:
+    """The number of the restore that made this actor; 0 for a node that was never restored, and for what is no actor's name."""
+    number = actor.partition("#")[2]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -42,12 +42,14 @@ from targets.core import (
     TimerFired,
 )
 from targets.core import Request as Requested
+from targets.gossip import backup
 from targets.gossip import bugs as planted
-from targets.gossip.contexts import Context, Dot, Seen
+from targets.gossip.contexts import EMPTY, Actor, Context, Dot, Seen, node_of
 from targets.gossip.crdts import AnyState, Counter, LastWriter, ObservedRemove, joined, stamp_of, summed
 from targets.gossip.hybrid_clock import NS_PER_MS, HybridClock
 from targets.gossip.membership import Heartbeats
 from targets.gossip.messages import (
+    TAKE_BACKUP,
     Answer,
     Asked,
     Checkpoint,
@@ -101,6 +103,9 @@ class Gossip:
         self.waiting: dict[Dot, Rumor] = {}
         self.parked: list[Parked] = []
         self.records_count = 0
+        self.actor: Actor = node
+        self.epoch = 0
+        self.horizon = EMPTY
         self.returned: set[NodeId] = set()
         """Peers that were suspected, and are heard again, until they have answered once. Only a planted bug asks."""
 
@@ -109,6 +114,8 @@ class Gossip:
         match event:
             case Requested():
                 return self._on_request(now_ns, event.request_id, event.body)
+            case Received(message=Rumor() | Summary() | Difference() as message) if message.epoch != self.epoch:
+                return []  # Of the cluster as it was before it was restored.
             case Received(source=source, message=Rumor() as rumor):
                 return self._on_rumor(now_ns, source, rumor)
             case Received(message=Summary() as summary):
@@ -149,6 +156,8 @@ class Gossip:
             match record:
                 case Joined() | Checkpoint():
                     self._join(record.states, record.has, record.owed, record.latest)
+                    if isinstance(record, Checkpoint) and record.actor:
+                        self.actor, self.epoch, self.horizon = record.actor, record.epoch, record.horizon
                 case Collected(states=states):
                     for key, state in states:
                         self.states.put(key, state)
@@ -162,13 +171,19 @@ class Gossip:
         if self.records_count < self.options.checkpoint_records:
             return [Persist(record)]
         self.records_count = 1
+        return [Persist(self._checkpoint(), is_checkpoint=True)]
+
+    def _checkpoint(self) -> Checkpoint:
+        """All that the node has."""
         states = tuple(KeyState(key, state) for key, state in self.states.items())
-        checkpoint = Checkpoint(states, self.seen.context(), self.owed.context(), self.clock.latest)
-        return [Persist(checkpoint, is_checkpoint=True)]
+        has, owed = self.seen.context(), self.owed.context()
+        return Checkpoint(states, has, owed, self.clock.latest, self._restored_actor(), self.epoch, self.horizon)
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
     def _on_request(self, now_ns: int, request_id: int, body: Any) -> list[Effect]:
+        if body.f == TAKE_BACKUP:
+            return [Reply(request_id, Answer("ok", node=self.node, backup=backup.take(self._checkpoint())))]
         if self._is_behind(body):
             until = self.round + -(-self.options.wait_ms // self.options.gossip_ms)
             self.parked.append(Parked(request_id, body, until))
@@ -180,17 +195,17 @@ class Gossip:
             return False
         if planted.CONTEXT_DROPPED_ON_FAILOVER in self.bugs and body.via != self.node:
             return False
-        return not self.seen.covers(body.context)
+        return not self.seen.covers(backup.alive(body.context, self.epoch, self.horizon))
 
     def _serve(self, now_ns: int, request_id: int, body: Any) -> list[Effect]:
         if body.f in ("read", "contains"):
             return [Reply(request_id, self._answer(result=result_of(body, self.states.get(body.key))))]
         self.clock.observe(body.latest)
-        dot = (self.node, self.seen.vector.get(self.node, 0) + 1)
+        dot = (self.actor, self.seen.vector.get(self.actor, 0) + 1)
         if isinstance(body, IdRequest):
             return self._generate(request_id, dot)
         stamp = self._stamp(now_ns)
-        delta = delta_of(body, self.states.get(body.key), (stamp, self.node), dot, self.options)
+        delta = delta_of(body, self.states.get(body.key), (stamp, self.actor), dot, self.options)
         if isinstance(delta, Refusal):
             return [Reply(request_id, self._answer("refused", reason=delta.reason))]
         deps = self.seen.context()
@@ -205,7 +220,7 @@ class Gossip:
         own = Context({}, (dot,))
         persist = self._record(Joined((KeyState(body.key, delta),), own, Context(), self.clock.latest))
         reply = Reply(request_id, self._answer())
-        rumor = Rumor(self.node, dot, body.key, delta, deps, self.clock.latest)
+        rumor = Rumor(self.node, dot, body.key, delta, deps, self.clock.latest, self.epoch)
         told = self._tell(rumor, but=())
         if planted.ACKNOWLEDGED_BEFORE_DURABLE in self.bugs:
             return [reply, *persist, *told]
@@ -278,7 +293,7 @@ class Gossip:
                 if len(theirs.added) + len(theirs.taken) == 1:
                     return summed(mine, theirs)
             case (LastWriter(), LastWriter()) if planted.LWW_WITHOUT_TIE_BREAK in self.bugs:
-                is_own = theirs.dot[0] == self.node
+                is_own = node_of(theirs.dot[0]) == self.node
                 is_later = theirs.stamp[0] > mine.stamp[0] or (is_own and theirs.stamp[0] == mine.stamp[0])
                 return theirs if is_later else mine
         return joined(mine, theirs, self.seen)
@@ -306,7 +321,7 @@ class Gossip:
         self._join(states, has, owed, rumor.latest)
         persist = self._record(Joined(states, has, owed, self.clock.latest))
         passed_on = msgspec.structs.replace(rumor, source=self.node)
-        return [*persist, *self._tell(passed_on, but=(source, rumor.dot[0]))]
+        return [*persist, *self._tell(passed_on, but=(source, node_of(rumor.dot[0])))]
 
     def _catch_up(self, now_ns: int) -> list[Effect]:
         """Show every rumor whose causes are here now, and serve whoever waited."""
@@ -342,8 +357,19 @@ class Gossip:
     def _summary(self, *, is_answer: bool) -> Summary:
         digests = tuple(self._digests())
         return Summary(
-            self.node, is_answer, digests, self.seen.context(), dict(self.heartbeats.beats), self.clock.latest
+            self.node,
+            is_answer,
+            digests,
+            self.seen.context(),
+            dict(self.heartbeats.beats),
+            self.clock.latest,
+            self.epoch,
+            self._restored_actor(),
         )
+
+    def _restored_actor(self) -> Actor:
+        """What the node is called since it was restored; "" where it never was."""
+        return "" if self.actor == self.node else self.actor
 
     def _digests(self) -> list[int]:
         if planted.DIGEST_SKIPS_RANGES in self.bugs:
@@ -365,6 +391,9 @@ class Gossip:
             self.owed.context(),
             dict(self.heartbeats.beats),
             self.clock.latest,
+            ranges,
+            self.epoch,
+            summary.actor,
         )
         effects: list[Effect] = [Send(summary.source, answer)]
         if not summary.is_answer and (ranges or not self.seen.covers(summary.has)):
@@ -372,20 +401,30 @@ class Gossip:
         return effects
 
     def _on_difference(self, now_ns: int, difference: Difference) -> list[Effect]:
-        if difference.source not in self.peers:
+        if difference.source not in self.peers or difference.to != self._restored_actor():
             return []
         self._hear(difference.source, difference.has, difference.beats, difference.latest)
         replaces = planted.OWN_WRITE_HIDDEN in self.bugs and difference.source in self.returned
         self.returned.discard(difference.source)
+        forgotten = self._forget_removed(difference)
         is_news = not (self.seen.covers(difference.has) and self.owed.covers(difference.owed))
         changed = self._join(difference.states, difference.has, difference.owed, difference.latest, replaces=replaces)
         if not changed and not is_news:
-            return []
+            return forgotten
         if replaces:
             record: Joined | Collected = Collected(tuple((given.key, given.state) for given in changed))
         else:
             record = Joined(changed, difference.has, difference.owed, self.clock.latest)
-        return [*self._record(record), *self._catch_up(now_ns)]
+        return [*forgotten, *self._record(record), *self._catch_up(now_ns)]
+
+    def _forget_removed(self, difference: Difference) -> list[Effect]:
+        """A node that was given old data back may hold what was removed since, and whose tombstone nobody has any more."""
+        if self.actor == self.node:
+            return []
+        replaced = backup.removed_since(self.states.in_ranges(difference.ranges), difference)
+        for key, state in replaced:
+            self.states.put(key, state)
+        return self._record(Collected(replaced)) if replaced else []
 
     def _hear(self, source: NodeId, has: Context, beats: dict[NodeId, int], latest: int) -> None:
         self.known[source] = has

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from targets.core import NodeId
-from targets.gossip.contexts import EMPTY, Context, Dot
+from targets.gossip.contexts import EMPTY, Actor, Context, Dot
 from targets.gossip.crdts import AnyState
 from targets.machines.machine import Element, Key
 
@@ -19,6 +19,10 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 LATEST_MAX = 1 << 60
 """Of a client's stamp: what the clock reads in the year 2527. A client that names a later one would leave no room for stamps
 behind it."""
+
+
+TAKE_BACKUP: Literal["take-backup"] = "take-backup"
+"""Every interface has it: it answers with the whole state of the node (backup.py)."""
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
@@ -35,14 +39,14 @@ class StoreRequest(Asked, frozen=True, kw_only=True):
     """Interface `kv`: registers by `read`, `write` and `delete`; lists by `read` and `append`. A key is what it was first used
     as."""
 
-    f: Literal["read", "write", "delete", "append"]
+    f: Literal["read", "write", "delete", "append", "take-backup"]
     value: Any = None
 
 
 class CounterRequest(Asked, frozen=True, kw_only=True):
     """Interface `counter`: counters by `read` and `add`."""
 
-    f: Literal["read", "add"]
+    f: Literal["read", "add", "take-backup"]
     value: Annotated[int, msgspec.Meta(ge=-(1 << 40), le=1 << 40)] | None = None
 
     def __post_init__(self) -> None:
@@ -53,18 +57,18 @@ class CounterRequest(Asked, frozen=True, kw_only=True):
 class SetRequest(Asked, frozen=True, kw_only=True):
     """Interface `set`: sets by `read`, `contains`, `add` and `remove`."""
 
-    f: Literal["read", "contains", "add", "remove"]
+    f: Literal["read", "contains", "add", "remove", "take-backup"]
     value: Element | None = None
 
     def __post_init__(self) -> None:
-        if self.f != "read" and self.value is None:
+        if self.f not in ("read", TAKE_BACKUP) and self.value is None:
             raise ValueError(f"value: {self.f} takes an element, a text or an integer")
 
 
 class IdRequest(Asked, frozen=True, kw_only=True):
     """Interface `ids`: `generate` returns an id that nobody else ever gets."""
 
-    f: Literal["generate"]
+    f: Literal["generate", "take-backup"]
 
 
 Request = StoreRequest | CounterRequest | SetRequest
@@ -77,6 +81,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     unavailable: too few nodes answered; an update may still happen.
 
     context, latest: what the client has now seen. node: who answers. ask_next: the node that the client should ask next.
+    backup: the answer to take-backup, a JSON text.
     """
 
     status: Literal["ok", "behind", "refused", "unavailable"]
@@ -86,6 +91,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     latest: Natural = 0
     node: NodeId = ""
     ask_next: NodeId = ""
+    backup: str = ""
 
 
 # --- between nodes ----------------------------------------------------------------------------------------------------
@@ -96,8 +102,11 @@ class KeyState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
     state: AnyState
 
 
-class Rumor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A fresh update: rumor mongering. deps: what its node had when it took the update; its causes are among it."""
+class Rumor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A fresh update: rumor mongering. deps: what its node had when it took the update; its causes are among it.
+
+    epoch, here and in every other message: of the cluster that it belongs to (backup.py). Whoever is in another one drops it.
+    """
 
     source: NodeId
     dot: Dot
@@ -105,9 +114,10 @@ class Rumor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     delta: AnyState
     deps: Context
     latest: Natural
+    epoch: Natural = 0
 
 
-class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Anti-entropy, first step: one digest for each range of keys. beats: the heartbeats that the sender knows of. is_answer:
     the sender was asked before and found differences, so this is the second half of an exchange."""
 
@@ -117,11 +127,14 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
     has: Context
     beats: dict[NodeId, Natural]
     latest: Natural
+    epoch: Natural = 0
+    actor: Actor = ""
 
 
-class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Second step: everything in the ranges that differ, at one moment. So who joins it has all that the sender `has`, and
-    causes with their effects. owed: see core.py."""
+    causes with their effects. owed: see core.py. ranges: those that differ: of a key there that is not among the states, the sender
+    has nothing. to: the actor of the summary: one that was restored since lacks what the ranges that did not differ held."""
 
     source: NodeId
     states: tuple[KeyState, ...]
@@ -129,6 +142,9 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
     owed: Context
     beats: dict[NodeId, Natural]
     latest: Natural
+    ranges: tuple[Natural, ...] = ()
+    epoch: Natural = 0
+    to: Actor = ""
 
 
 # --- on disk ----------------------------------------------------------------------------------------------------------
@@ -149,13 +165,18 @@ class Collected(msgspec.Struct, frozen=True, tag="collected", forbid_unknown_fie
     states: tuple[tuple[Key, AnyState | None], ...]
 
 
-class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", forbid_unknown_fields=True, gc=False):
-    """Supersedes every record before it."""
+class Checkpoint(
+    msgspec.Struct, frozen=True, tag="checkpoint", forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
+    """Supersedes every record before it. actor, epoch, horizon: see backup.py; actor "": the node's own name."""
 
     states: tuple[KeyState, ...]
     has: Context
     owed: Context
     latest: int
+    actor: Actor = ""
+    epoch: int = 0
+    horizon: Context = EMPTY
 
 
 GossipRecord = Joined | Collected | Checkpoint

@@ -35,12 +35,13 @@ from targets.core import (
     TimerFired,
 )
 from targets.core import Request as Requested
+from targets.gossip import backup
 from targets.gossip import bugs as planted
 from targets.gossip.contexts import EMPTY, Seen
 from targets.gossip.crdts import AnyState, LastWriter, joined, stamp_of
 from targets.gossip.hybrid_clock import NS_PER_MS, HybridClock
 from targets.gossip.membership import Heartbeats
-from targets.gossip.messages import Answer, Difference, KeyState, StoreRequest, Summary
+from targets.gossip.messages import TAKE_BACKUP, Answer, Difference, KeyState, StoreRequest, Summary
 from targets.gossip.options import GossipOptions
 from targets.gossip.preference import chosen, preference_list
 from targets.gossip.quorum_messages import Get, HandedOff, Held, Hint, Kept, Number, Put, Stored
@@ -101,6 +102,7 @@ class QuorumReplica:
         self.pending: dict[Number, Pending] = {}
         self.handing: dict[Number, tuple[Hint, int]] = {}
         self.records_count = 0
+        self.epoch = 0
         self.is_sloppy = options.quorums == "sloppy" or planted.SLOPPY_COUNTED_AS_STRICT in bugs
 
     def step(self, now_ns: int, event: Event) -> list[Effect]:
@@ -108,10 +110,15 @@ class QuorumReplica:
         match event:
             case Requested(body=StoreRequest() as request):
                 return self._on_request(now_ns, event.request_id, request)
+            case Received(message=Put() | Get() | Stored() | Held() | Summary() | Difference() as message) if (
+                message.epoch != self.epoch
+            ):
+                return []  # Of the cluster as it was before it was restored.
             case Received(message=Put() as put):
                 return self._on_put(put)
             case Received(message=Get() as get):
-                return [Send(get.source, Held(self.node, get.number, self._local(get.key), self.clock.latest))]
+                held_now = self._local(get.key)
+                return [Send(get.source, Held(self.node, get.number, held_now, self.clock.latest, self.epoch))]
             case Received(message=Stored() as stored):
                 return self._on_stored(stored)
             case Received(message=Held() as held):
@@ -161,6 +168,7 @@ class QuorumReplica:
                 case Kept():
                     self._join(record.states, record.hints)
                     self.dots = max(self.dots, record.dots)
+                    self.epoch = max(self.epoch, record.epoch)
                     self.clock.observe(record.latest)
                 case HandedOff(hint=hint):
                     self._drop(hint)
@@ -180,9 +188,13 @@ class QuorumReplica:
         if self.records_count < self.options.checkpoint_records:
             return [Persist(record)]
         self.records_count = 1
+        return [Persist(self._checkpoint(), is_checkpoint=True)]
+
+    def _checkpoint(self) -> Kept:
+        """All that the node has."""
         states = tuple(KeyState(key, state) for key, state in self.states.items())
         hints = tuple(Hint(owner, key, state) for owner in self.hints for key, state in self.hints[owner].items())
-        return [Persist(Kept(states, hints, self.dots, self.clock.latest), is_checkpoint=True)]
+        return Kept(states, hints, self.dots, self.clock.latest, self.epoch)
 
     def _join(self, states: Sequence[KeyState], hints: Sequence[Hint]) -> None:
         for given in states:
@@ -216,6 +228,8 @@ class QuorumReplica:
     # --- the coordinator ----------------------------------------------------------------------------------------------
 
     def _on_request(self, now_ns: int, request_id: int, request: StoreRequest) -> list[Effect]:
+        if request.f == TAKE_BACKUP:
+            return [Reply(request_id, Answer("ok", node=self.node, backup=backup.take(self._checkpoint())))]
         self.clock.observe(request.latest)
         suspected = self.heartbeats.suspected
         asked = chosen(self._preferred(request.key), self.options.replicas, suspected, is_sloppy=self.is_sloppy)
@@ -249,13 +263,13 @@ class QuorumReplica:
 
     def _question(self, number: Number, pending: Pending, node: NodeId) -> Effect:
         if pending.is_read and pending.state is None:
-            return Send(node, Get(self.node, number, pending.request.key))
+            return Send(node, Get(self.node, number, pending.request.key, self.epoch))
         return self._put(number, pending, node)
 
     def _put(self, number: Number, pending: Pending, node: NodeId) -> Effect:
         assert pending.state is not None, "only what is there is put"
         key, owner = pending.request.key, pending.asked[node]
-        return Send(node, Put(self.node, number, key, pending.state, owner, self.clock.latest))
+        return Send(node, Put(self.node, number, key, pending.state, owner, self.clock.latest, self.epoch))
 
     def _on_stored(self, stored: Stored) -> list[Effect]:
         self.clock.observe(stored.latest)
@@ -339,7 +353,7 @@ class QuorumReplica:
         state = LastWriter(oldest.value, stamp, (self.node, self.dots), oldest.is_deleted)
         key = pending.request.key
         others = ((node, owner) for node, owner in pending.asked.items() if node != self.node)
-        sends = [Send(node, Put(self.node, number, key, state, owner, stamp[0])) for node, owner in others]
+        sends = [Send(node, Put(self.node, number, key, state, owner, stamp[0], self.epoch)) for node, owner in others]
         return [*self._keep(), *sends]
 
     def _answered(self, number: Number, pending: Pending) -> list[Effect]:
@@ -368,7 +382,7 @@ class QuorumReplica:
         before = self.states.get(put.key) if not put.owner else self.hints.get(put.owner, {}).get(put.key)
         is_news = _both(before, put.state) != before
         effects = self._keep(*_as_kept(put.owner, put.key, put.state)) if is_news else []
-        return [*effects, Send(put.source, Stored(self.node, put.number, self.clock.latest))]
+        return [*effects, Send(put.source, Stored(self.node, put.number, self.clock.latest, self.epoch))]
 
     # --- rounds -------------------------------------------------------------------------------------------------------
 
@@ -435,14 +449,15 @@ class QuorumReplica:
             for key, state in list(self.hints[owner].items())[:HINTS_MAX]:
                 number = self._number()
                 self.handing[number] = Hint(owner, key, state), self.round
-                effects.append(Send(to, Put(self.node, number, key, state, "", self.clock.latest)))
+                effects.append(Send(to, Put(self.node, number, key, state, "", self.clock.latest, self.epoch)))
         return effects
 
     # --- anti-entropy between homes -----------------------------------------------------------------------------------
 
     def _summary(self, *, is_answer: bool) -> Summary:
         beats = dict(self.heartbeats.beats)
-        return Summary(self.node, is_answer, tuple(self.states.digests), EMPTY, beats, self.clock.latest)
+        digests = tuple(self.states.digests)
+        return Summary(self.node, is_answer, digests, EMPTY, beats, self.clock.latest, self.epoch)
 
     def _on_summary(self, summary: Summary) -> list[Effect]:
         if summary.source not in self.peers or len(summary.digests) != RANGES:
@@ -458,7 +473,10 @@ class QuorumReplica:
         beats = dict(self.heartbeats.beats)
         states = self.states.in_ranges(ranges)
         effects: list[Effect] = [
-            Send(summary.source, Difference(self.node, states, EMPTY, EMPTY, beats, self.clock.latest))
+            Send(
+                summary.source,
+                Difference(self.node, states, EMPTY, EMPTY, beats, self.clock.latest, ranges, self.epoch),
+            )
         ]
         if ranges and not summary.is_answer:
             effects.append(Send(summary.source, self._summary(is_answer=True)))

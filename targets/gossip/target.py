@@ -9,17 +9,27 @@ from typing import Any
 import msgspec
 
 from targets.command import node_argv
-from targets.core import NodeId
+from targets.core import NodeId, Record
 from targets.fault_model import CRASHES_AND_NETWORK
+from targets.gossip import backup
 from targets.gossip.bugs import PLANTED
 from targets.gossip.core import Gossip
-from targets.gossip.messages import REQUESTS, Answer, Difference, GossipRecord, Rumor, Summary
+from targets.gossip.messages import (
+    REQUESTS,
+    TAKE_BACKUP,
+    Answer,
+    Difference,
+    GossipRecord,
+    Rumor,
+    StoreRequest,
+    Summary,
+)
 from targets.gossip.options import GossipOptions
 from targets.gossip.quorum import QuorumReplica
 from targets.gossip.quorum_messages import Get, Held, Put, QuorumRecord, Stored
 from targets.gossip.session import GossipSession
 from targets.session import Session
-from targets.target import Bug, Formats, Place, Route, SystemDefaults
+from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
 ROLE = "replica"
@@ -41,8 +51,17 @@ class GossipTarget(SystemDefaults):
         {"mode": "quorum"},
         {"mode": "quorum", "quorums": "sloppy"},
     )
-    fault_model = CRASHES_AND_NETWORK
+    fault_model = FaultModel(
+        CRASHES_AND_NETWORK.survives | {"restore/cluster", "restore/node"}, CRASHES_AND_NETWORK.down_nodes_max
+    )
     """Safe under any crashes, any network and any clocks, as long as what was synced is kept; each node serves alone."""
+
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """In mode quorum, a home that was given old data back would break the quorums that it was counted for."""
+        assert isinstance(options, GossipOptions)
+        if options.mode != "quorum":
+            return self.fault_model
+        return FaultModel(self.fault_model.survives - {"restore/node"}, self.fault_model.down_nodes_max)
 
     def core(
         self,
@@ -119,6 +138,38 @@ class GossipTarget(SystemDefaults):
                 each["hints"] for each in statuses.values()
             )
         return len({msgspec.json.encode((status["digests"], status["has"])) for status in statuses.values()}) <= 1
+
+    # --- backups, as targets.target.Restorable says ------------------------------------------------------------------
+
+    def backup_requests(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, msgspec.Struct]:
+        """Every node takes its own: what one node alone has, it alone can give."""
+        # A request of every interface has these fields, and is the same as JSON.
+        return dict.fromkeys(sorted(statuses), StoreRequest(f=TAKE_BACKUP))
+
+    def backup_piece(self, reply: msgspec.Struct) -> str:
+        """What the node answered. Raises ValueError where that is no backup."""
+        assert isinstance(reply, Answer)
+        if reply.status != "ok" or not reply.backup:
+            raise ValueError(f"{reply.node or 'a node'} answered {reply.status}")
+        return reply.backup
+
+    def restored(
+        self,
+        pieces: Mapping[NodeId, str],
+        nodes: Sequence[NodeId],
+        number: int,
+        *,
+        since: int,
+        interface: str,
+        options: msgspec.Struct,
+    ) -> Mapping[NodeId, Sequence[Record]]:
+        """Each node gets its own data back. Raises ValueError for a node of which the backup has none, and for some nodes of mode
+        quorum: a home that forgot a write would break its quorum."""
+        assert isinstance(options, GossipOptions)
+        found = backup.restored(
+            pieces, nodes, number, since=since, interface=interface, is_quorum=options.mode == "quorum"
+        )
+        return {node: (record,) for node, record in found}
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from targets.core import NodeId
-from targets.gossip.contexts import Context, Dot, Seen
+from targets.gossip.contexts import Context, Dot, Seen, node_of
 from targets.gossip.crdts import AnyState, LastWriter, ObservedRemove
 from targets.machines.machine import Key
 
@@ -34,7 +34,10 @@ def collectable(
         return is_early or all(dot in has for has in everyones)
 
     has_all = is_early or all(
-        seen.vector.get(peer, 0) >= has.vector.get(peer, 0) for peer, has in zip(peers, everyones, strict=True)
+        seen.vector.get(actor, 0) >= number
+        for peer, has in zip(peers, everyones, strict=True)
+        for actor, number in has.vector.items()
+        if node_of(actor) == peer
     )
     found: list[tuple[Key, AnyState | None]] = []
     for key, state in states:

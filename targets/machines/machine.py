@@ -57,6 +57,10 @@ class ReadCommand(Command, frozen=True):
         return True
 
 
+class TakeBackup(ReadCommand, frozen=True, tag="take-backup"):
+    """The whole state, as a read would see it. It is the core's affair (targets/raft/backup.py, say): no machine gets it."""
+
+
 class Refused(msgspec.Struct, frozen=True, gc=False):
     """The result of a command that certainly changed nothing, because the state forbids it. reason: a word or two."""
 
@@ -133,13 +137,14 @@ class Answer(msgspec.Struct, Generic[R], frozen=True, forbid_unknown_fields=True
     ok: done; `result` is the machine's. refused: the machine refused it, for `reason`, and nothing changed. not-leader: certainly
     not done here, and never will be; `leader` is the node to ask, where this node knows it. unknown: the node stopped leading
     before it learned the fate of the command, which may still be carried out. superseded: certainly not done: another command was
-    committed in its place.
+    committed in its place. backup: the answer to TakeBackup, a JSON text.
     """
 
     status: Literal["ok", "refused", "not-leader", "unknown", "superseded"]
     result: R | None = None
     reason: str | None = None
     leader: str | None = None
+    backup: str = ""
 
 
 def answer_with(result: Any) -> Answer[Any]:

@@ -23,7 +23,7 @@ from targets.core import (
     SyncDone,
     TimerFired,
 )
-from targets.machines.machine import Answer, Command, Machine, answer_with
+from targets.machines.machine import Answer, Command, Machine, TakeBackup, answer_with
 from targets.machines.sessions import InSession, OpenSession
 from targets.raft import bugs as zoo
 from targets.raft import traces
@@ -196,12 +196,12 @@ class Raft(Transfer, Installation, Membership):
         """The leader serves; others name the leader they know (Raft §8)."""
         command, request_id, leadership = event.body, event.request_id, self._leadership
         assert isinstance(command, Command), f"a request carries a Command, not {type(command).__name__}"
-        is_read = command.is_read
-        if is_read and self._is_read_local:
+        is_read, is_backup = command.is_read, command.__class__ is TakeBackup
+        if is_read and self._is_read_local and not is_backup:
             out.append(Reply(request_id, self._state.query(command), self._state.applied_index))
         elif leadership is None:
             out.append(Reply(request_id, Answer("not-leader", leader=self._leader)))
-        elif is_read and not self._is_read_logged:
+        elif is_read and (not self._is_read_logged or is_backup):
             if leadership.begin_read(request_id, command, self._commit_index):
                 leadership.replicate(self._commit_index, out)
             self._answer_reads(leadership, out)

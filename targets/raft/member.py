@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from targets.core import CancelTimer, Effect, NodeId, Persist, Reply, SetTimer, SyncDone
-from targets.machines.machine import Answer, Machine
+from targets.machines.machine import Answer, Machine, TakeBackup
+from targets.raft import backup, configuration, traces
 from targets.raft import bugs as zoo
-from targets.raft import configuration, traces
 from targets.raft.configuration import Configuration
 from targets.raft.leadership import Leadership
 from targets.raft.log import Log
@@ -213,4 +213,9 @@ class Member:
     def _answer_reads(self, leadership: Leadership, out: Effects) -> None:
         applied_index = self._state.applied_index
         for request_id, command in leadership.ready_reads(applied_index):
-            out.append(Reply(request_id, self._state.query(command), applied_index))
+            if command.__class__ is TakeBackup:
+                last_term = self._log.term_at(applied_index)
+                text = backup.take(self._term, self._state.machine, applied_index, last_term)
+                out.append(Reply(request_id, Answer("ok", backup=text), applied_index))
+            else:
+                out.append(Reply(request_id, self._state.query(command), applied_index))

@@ -11,12 +11,12 @@ import msgspec
 
 from targets import machine_registry
 from targets.command import node_argv
-from targets.core import NodeId
+from targets.core import NodeId, Record
 from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
-from targets.machines.machine import Answer, Machine, answer_type
+from targets.machines.machine import Answer, Machine, TakeBackup, answer_type
 from targets.machines.sessions import SessionMachine, session_commands
-from targets.raft import client_routes
+from targets.raft import backup, client_routes
 from targets.raft.bugs import PLANTED, RETRY_APPLIED_TWICE, SNAPSHOT_DROPS_SESSION
 from targets.raft.configuration import AddLearner, AddNode, MemberChange, RemoveNode, TransferLeadership
 from targets.raft.core import Raft
@@ -49,7 +49,7 @@ from targets.target import (
 )
 from targets.topology import Topology
 
-SURVIVES = CRASHES_AND_NETWORK.survives | {"membership", "transfer"}
+SURVIVES = CRASHES_AND_NETWORK.survives | {"membership", "restore/cluster", "transfer"}
 
 DRIFT_PLANNED = 4.0
 """The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""
@@ -128,7 +128,7 @@ class RaftTarget(SystemDefaults):
         append_entries: Any = AppendEntries
         commands = session_commands(machine.command_type)
         return Formats(
-            request=commands | MemberChange,
+            request=commands | MemberChange | TakeBackup,
             reply=answer_type(machine, int),  # The number of a new session.
             record=record_type(commands),
             routes=(
@@ -219,6 +219,42 @@ class RaftTarget(SystemDefaults):
         """How a change ended."""
         assert isinstance(reply, Answer)
         return ChangeOutcome(reply.status == "ok", reply.reason or reply.status, reply.leader)
+
+    # --- backups, as targets.target.Restorable says ------------------------------------------------------------------
+
+    def backup_requests(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, msgspec.Struct]:
+        """The leader takes it, as it takes a read."""
+        leader = self.primary(statuses)
+        return {} if leader is None else {leader: TakeBackup()}
+
+    def backup_piece(self, reply: msgspec.Struct) -> str:
+        """What the leader answered. Raises ValueError where it does not lead any more."""
+        assert isinstance(reply, Answer)
+        if reply.status != "ok" or not reply.backup:
+            raise ValueError(f"the node that led answered {reply.status}")
+        return reply.backup
+
+    def restored(
+        self,
+        pieces: Mapping[NodeId, str],
+        nodes: Sequence[NodeId],
+        number: int,
+        *,
+        since: int,
+        interface: str,
+        options: msgspec.Struct,
+    ) -> Mapping[NodeId, Sequence[Record]]:
+        """All members begin with the same state. Raises ValueError for a restore of some of them: a voter must not forget."""
+        if since != number:
+            raise ValueError(
+                "only the whole cluster can be restored: a member that forgot its votes must not vote again"
+            )
+        if len(pieces) != 1:
+            raise ValueError(f"a backup of Raft has one piece, and this one has {len(pieces)}")
+        assert isinstance(options, RaftOptions)
+        new_machine = _new_machine(machine_registry.find(interface), options, frozenset())
+        record = backup.restored(next(iter(pieces.values())), number, new_machine)
+        return dict.fromkeys(nodes, (record,))
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""

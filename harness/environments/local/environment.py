@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from harness.environments.backups import TargetBackups
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.local.capabilities import LocalLinks, LocalPackets, refuse_bypasses
 from harness.environments.local.socket_owners import NODE
@@ -26,7 +27,7 @@ from harness.environments.real.import_path import import_path
 from harness.environments.write_cache import protocol
 from harness.errors import HarnessError
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import CoreTarget, Ports
+from targets.target import CoreTarget, Ports, Restorable
 
 HOST = "127.0.0.1"
 
@@ -53,6 +54,17 @@ class LocalCluster(RealCluster):
         super().__init__(environment)
         self.links = LocalLinks(environment.control, self.nodes)
         self.packets = LocalPackets(environment.control)
+        deployment = environment.deployment
+        if isinstance(target := deployment.target, Restorable):
+            self.backups = TargetBackups(
+                target,
+                self.nodes,
+                deployment.interface,
+                deployment.options,
+                environment.statuses,
+                environment.access.put,
+                environment.restore,
+            )
 
 
 class LocalEnvironment(RealEnvironment):

@@ -334,6 +334,28 @@ class Files:
             return _flip(newest, int(parameters["bits"]), random.Random(seed))
         raise ValueError(f"no damage {kind!r}")
 
+    def do_restore(self, directory: str, files: dict[str, str]) -> dict[str, Any]:
+        """The directory holds these files, durably, and nothing else. files: name -> base64 of what it holds."""
+        for path in sorted(Path(directory).glob("*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        written = {}
+        for name, content in sorted(files.items()):
+            data = base64.b64decode(content)
+            with open(os.path.join(directory, name), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            written[name] = len(data)
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return {"bytes": written}
+
     def do_fill(self, directory: str) -> dict[str, Any]:
         """Fill the disk: not one more block can be written below `directory`. Raises ValueError unless that is a file system of its
         own."""

@@ -6,10 +6,12 @@ files are.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -30,8 +32,9 @@ from harness.environments.real.node_clocks import HookClocks, NodeClocks
 from harness.environments.write_cache import protocol
 from harness.errors import HarnessError, UsageError
 from harness.store import traces
-from nemesis.capabilities import FaultError, Members, NodeId
-from targets import wire_log
+from nemesis.capabilities import Backups, FaultError, Members, NodeId
+from targets import data_owner, wal, wire_log
+from targets.core import Record
 from targets.journal import SEGMENT_VARIABLE
 from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, Reconfigurable
 from targets.timekeeping import Reading
@@ -90,6 +93,7 @@ class RealCluster:
             lost_by_wipe=("*",) if isinstance(target, CoreTarget) else target.lost_by_wipe,
             is_bounded=is_disk_bounded,
         )
+        self.backups: Backups | None = None
         self.members: Members | None = None
         if isinstance(target, Reconfigurable):
             self.members = TargetMembers(target, environment.statuses, environment.access.put, time.sleep)
@@ -289,6 +293,25 @@ class RealEnvironment(ABC):
             self._starts[node] = self._starts.get(node, 0) + 1
         self.cluster.disks.wiped.difference_update(nodes)
         return dict.fromkeys(nodes, (began_ns, time.monotonic_ns()))
+
+    def restore(self, records: Mapping[NodeId, Sequence[Record]], number: int) -> Mapping[NodeId, object]:
+        """These records stand on the disks of these dead nodes, in the place of all that was there. Raises FaultError."""
+        states, directories = self._states(), self.data_dirs()
+        if alive := sorted(node for node in records if states[node] != "dead"):
+            raise FaultError(f"{alive[0]} is {states[alive[0]]}: only the disk of a dead node is restored")
+        self.cluster.disks.wiped.difference_update(records)
+        self.cluster.disks.rejoining.difference_update(records)
+        asked: dict[NodeId, dict[str, Any]] = {}
+        for node, kept in records.items():
+            log = wal.image([msgspec.json.encode(record) for record in kept])
+            files = {
+                data_owner.LOG_NAME: log,
+                str(Path(data_owner.LOG_NAME).with_suffix(wal.MADE)): b"",
+                data_owner.RESTORED: str(number).encode(),
+            }
+            encoded = {name: base64.b64encode(data).decode() for name, data in files.items()}
+            asked[node] = {"directory": directories[node], "files": encoded}
+        return self.control().ask("restore", asked)
 
     def _faketime(self) -> FaketimeClocks:
         assert isinstance(self.access, ProgramAccess)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
+from collections.abc import Sequence
 
 from harness.environments.sim.delays import QUANTILES
 from targets.core import Record
@@ -43,6 +44,7 @@ class Disk:
         "loses_unsynced",
         "position",
         "records",
+        "restored",
         "rng",
         "synced_position",
         "tokens",
@@ -66,6 +68,8 @@ class Disk:
         self.loses_unsynced = False
         self.damaged_at: int | None = None
         self.is_damaged = False
+        self.restored = 0
+        """The number of the restore that its records come from; 0: of none."""
         self.is_rejoining = False
         """It was wiped once: whoever starts on it is told so."""
         self.is_gone = False
@@ -179,10 +183,23 @@ class Disk:
         self.damaged_at = flipped if self.damaged_at is None else min(flipped, self.damaged_at)
         return flipped
 
+    def restore(self, records: Sequence[Record], number: int) -> int:
+        """These records, of which the first is a checkpoint, stand in the place of all that was there, durably; how many are gone.
+        number: of the restore."""
+        gone = len(self.records) + len(self.unsynced)
+        self.records, self.unsynced = list(records), []
+        self.checkpoints.clear()
+        self.begins_with_checkpoint = True
+        self.is_gone = self.is_rejoining = False
+        self.damaged_at = None
+        self.restored = number
+        return gone
+
     def wipe(self) -> int:
         """Nothing is left, and nothing shows that there was anything; how many records are gone."""
         self.is_damaged = self.is_rejoining = True
         gone = len(self.records) + len(self.unsynced)
+        self.restored = 0
         self.records, self.unsynced = [], []
         self.begins_with_checkpoint = self.is_gone = False
         self.damaged_at = None

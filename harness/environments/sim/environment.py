@@ -16,6 +16,7 @@ from checkers.invariants import Observers
 from checkers.verdict import Verdict
 from harness.clients.driver import NemesisWorker
 from harness.clients.sessions import SessionRunner
+from harness.environments.backups import TargetBackups
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.membership import TargetMembers
 from harness.environments.sim import liveness
@@ -33,13 +34,16 @@ from harness.errors import HarnessError, UsageError
 from harness.generators.interpreter import Interpreter
 from histories.op import NEMESIS, Op
 from histories.units import NS_PER_MS, NS_PER_S
-from nemesis.capabilities import Members, NodeId
-from targets.core import Core
+from nemesis.capabilities import Backups, Members, NodeId
+from targets.core import Core, Record
 from targets.session import Outcome, Session
-from targets.target import Client, CoreTarget, Reconfigurable, nodes_from_home, session_for
+from targets.target import Client, CoreTarget, Reconfigurable, Restorable, nodes_from_home, session_for
 
 BOOT_NS_MAX = 5 * NS_PER_MS
 """Nodes start at different moments within this time, as processes do."""
+
+RESTORE_S = 0.1
+"""How long the data of a backup is on its way to the disks."""
 
 FOREVER_NS = 2**63
 """Later than any event."""
@@ -80,6 +84,18 @@ class SimCluster:
         self.members: Members | None = None
         if isinstance(environment.deployment.target, Reconfigurable):
             self.members = TargetMembers(environment.deployment.target, environment.statuses, self._ask, self._wait)
+        self.backups: Backups | None = None
+        deployment = environment.deployment
+        if isinstance(target := deployment.target, Restorable):
+            self.backups = TargetBackups(
+                target,
+                self.nodes,
+                deployment.interface,
+                deployment.options,
+                environment.statuses,
+                self._ask,
+                self._write,
+            )
 
     def now_ns(self) -> int:
         """Virtual time: the history's."""
@@ -88,6 +104,11 @@ class SimCluster:
     def primary(self) -> NodeId | None:
         """The node that leads now, by what the nodes say."""
         return self._environment.deployment.target.primary(self._environment.statuses())
+
+    def _write(self, records: Mapping[NodeId, Sequence[Record]], number: int) -> Mapping[NodeId, object]:
+        nodes = self._environment.by_name
+        self._wait(RESTORE_S)
+        return {node: {"records_lost": nodes[node].disk.restore(records[node], number)} for node in records}
 
     def _wait(self, seconds: float) -> None:
         world = self._environment.world

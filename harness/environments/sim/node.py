@@ -148,7 +148,7 @@ class Node:
         self.log.append((self.world.now_ns, f"started with {len(records)} records" + (f"; {damage}" if damage else "")))
         if self.world.messages is not None:
             self.world.messages.add(self.world.now_ns, "start", self.name, what=f"{len(records)} records")
-        self.world.trace(self.name, tracing.Started(self.incarnation, len(records), damage))
+        self.world.trace(self.name, tracing.Started(self.incarnation, len(records), damage, self.disk.restored))
         self.step(Started(records, damage, self.disk.is_rejoining))
 
     def kill(self, why: str = "killed") -> None:

@@ -31,9 +31,10 @@ from targets.core import (
     TimerFired,
     Trace,
 )
-from targets.machines.machine import Answer, Command, Machine
+from targets.machines.machine import Answer, Command, Machine, TakeBackup
 from targets.paxos import bugs as zoo
 from targets.paxos.ballots import NO_BALLOT, Ballot, above
+from targets.paxos.multi import backup
 from targets.paxos.multi.acceptor import Acceptor
 from targets.paxos.multi.catching_up import CatchingUp
 from targets.paxos.multi.entries import Entry, Held
@@ -495,6 +496,9 @@ class MultiPaxos:
         assert isinstance(command, Command), f"a request carries a Command, not {type(command).__name__}"
         if leadership is None:
             out.append(Reply(request_id, Answer("not-leader", leader=self._leader)))
+        elif command.__class__ is TakeBackup:
+            leadership.begin_read(request_id, command, out)
+            self._answer_reads(leadership, out)
         elif not command.is_read or self._options.reads == "log":
             # It waits before it is proposed: a cluster of one may have it chosen within the step.
             self.learner.await_slot(leadership.last_slot + 1, leadership.ballot, request_id)
@@ -508,7 +512,13 @@ class MultiPaxos:
     def _answer_reads(self, leadership: Leadership, out: Effects) -> None:
         index = self.learner.chosen_index
         for request_id, command in leadership.take_ready():
-            out.append(Reply(request_id, self.learner.query(command), index))
+            if command.__class__ is TakeBackup:
+                highest = max(self.acceptor.promised, self._seen, self._drawn)
+                out.append(
+                    Reply(request_id, Answer("ok", backup=backup.take(highest, self.learner.machine, index)), index)
+                )
+            else:
+                out.append(Reply(request_id, self.learner.query(command), index))
 
     def _answer_leased_reads(self, leadership: Leadership, out: Effects) -> None:
         """Answer alone, where the lease still lasts; else ask a quorum, as without one."""

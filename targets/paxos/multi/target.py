@@ -10,19 +10,20 @@ import msgspec
 
 from targets import machine_registry
 from targets.command import node_argv
-from targets.core import NodeId
+from targets.core import NodeId, Record
 from targets.fault_model import CRASHES_AND_NETWORK
 from targets.leader_session import LeaderSession
 from targets.machines.consensus import ConsensusMachine
-from targets.machines.machine import answer_type
+from targets.machines.machine import Answer, TakeBackup, answer_type
 from targets.paxos.bugs import MULTI_BUGS
 from targets.paxos.client_routes import PROPOSE_AND_LEARN
+from targets.paxos.multi import backup
 from targets.paxos.multi.core import MultiPaxos
 from targets.paxos.multi.messages import Accept, AcceptReply, Learn, Learned, Poll, PollReply, Prepare, Promise
 from targets.paxos.multi.options import MultiOptions
 from targets.paxos.multi.records import record_type
 from targets.session import Session
-from targets.target import Bug, Formats, Place, Route, SystemDefaults
+from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
 BUGS = MULTI_BUGS
@@ -35,7 +36,7 @@ class MultiPaxosTarget(SystemDefaults):
     summary = "Multi-Paxos: a replicated state machine, each slot of its log decided by Paxos"
     option_type: type[msgspec.Struct] = MultiOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = CRASHES_AND_NETWORK
+    fault_model = FaultModel(CRASHES_AND_NETWORK.survives | {"restore/cluster"}, CRASHES_AND_NETWORK.down_nodes_max)
     """With reads=lease, clocks may drift within clock_drift_max; how far they jump does not matter."""
     invariants: Sequence[str] = (
         "one-value-per-slot",
@@ -77,7 +78,7 @@ class MultiPaxosTarget(SystemDefaults):
         promise: Any = Promise
         learned: Any = Learned
         return Formats(
-            request=command,
+            request=command | TakeBackup,
             reply=answer_type(machine),
             record=record_type(command),
             routes=(
@@ -105,6 +106,40 @@ class MultiPaxosTarget(SystemDefaults):
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
         """All nodes know the same slots to be decided."""
         return len({status["commit_index"] for status in statuses.values()}) <= 1
+
+    # --- backups, as targets.target.Restorable says ------------------------------------------------------------------
+
+    def backup_requests(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, msgspec.Struct]:
+        """The leader takes it, as it takes a read."""
+        leader = self.primary(statuses)
+        return {} if leader is None else {leader: TakeBackup()}
+
+    def backup_piece(self, reply: msgspec.Struct) -> str:
+        """What the leader answered. Raises ValueError where it does not lead any more."""
+        assert isinstance(reply, Answer)
+        if reply.status != "ok" or not reply.backup:
+            raise ValueError(f"the node that led answered {reply.status}")
+        return reply.backup
+
+    def restored(
+        self,
+        pieces: Mapping[NodeId, str],
+        nodes: Sequence[NodeId],
+        number: int,
+        *,
+        since: int,
+        interface: str,
+        options: msgspec.Struct,
+    ) -> Mapping[NodeId, Sequence[Record]]:
+        """All members begin with the same state. Raises ValueError for a restore of some of them: a voter must not forget."""
+        if since != number:
+            raise ValueError(
+                "only the whole cluster can be restored: a member that forgot its votes must not vote again"
+            )
+        if len(pieces) != 1:
+            raise ValueError(f"a backup of Multi-Paxos has one piece, and this one has {len(pieces)}")
+        record = backup.restored(next(iter(pieces.values())), number, machine_registry.find(interface))
+        return dict.fromkeys(nodes, (record,))
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""
