@@ -181,6 +181,11 @@ class System(Protocol):
         """What it claims to survive under these options."""
         ...
 
+    def invariants_under(self, options: msgspec.Struct) -> Sequence[str]:
+        """The rules that its traces must obey under these options. Where its topology has shards, rules about logs and terms are
+        watched shard by shard."""
+        ...
+
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
         """Options that are worth drawing anew for each run of many (harness.campaign.swarm), all within the fault model."""
         ...
@@ -225,6 +230,10 @@ class SystemDefaults:
     def transaction_model(self, options: msgspec.Struct) -> str | None:
         """The one of single operations."""
         return None
+
+    def invariants_under(self, options: msgspec.Struct) -> Sequence[str]:
+        """The same, whatever the options are."""
+        return self.invariants
 
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
         """Always the defaults."""

@@ -21,7 +21,8 @@ class AtomicCommitment:
     name = "atomic-commitment"
 
     def __init__(self, _ledger: Ledger, _node_count: int) -> None:
-        self.handlers = by_name({VOTED: self._on_voted, DECIDED: self._on_decided, RECOVERED: self._on_recovered})
+        handlers = {VOTED: self._on_voted, DECIDED: self._on_decided, RECOVERED: self._on_recovered}
+        self.handlers = by_name(handlers, reads_late=True)
         self._decisions: dict[str, tuple[str, str]] = {}
         """Transaction -> the first decision, and who took it."""
         self._voted: dict[str, set[str]] = {}

@@ -5,8 +5,11 @@ A cluster that was restored from a backup owes nothing to what it had promised b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from checkers.evidence import Invariants
 from checkers.invariants import registry
@@ -22,31 +25,56 @@ KEPT_MAX = 4096
 lacks, and about 2 MB."""
 
 
+NO_SHARDS: Mapping[str, str] = {}
+
+SHARD_NODES = "shard_nodes"
+"""The detail of a violation that names the nodes of the shard in which a rule is broken, where nodes hold shards."""
+
+
 class Observers:
     """The rules, fed record by record in order of time. handlers: type of event -> what to call for it, in order.
 
     names: of the rules (checkers.invariants.registry). node_count: members of the cluster, also those that never say anything.
-    kept_max: see Ledger. Raises what registry.find raises.
+    kept_max: see Ledger. shard_by_node: where nodes hold shards, the nodes of each have logs and terms of their own: rules that
+    judge by these are watched shard by shard, and those that judge by Custom events alone over all. Raises what registry.find
+    raises.
     """
 
-    def __init__(self, names: Sequence[str], node_count: int, kept_max: int | None = KEPT_MAX) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        node_count: int,
+        kept_max: int | None = KEPT_MAX,
+        shard_by_node: Mapping[str, str] = NO_SHARDS,
+    ) -> None:
         self.names = tuple(names)
         self._node_count = node_count
         self._kept_max = kept_max
+        self._shard_by_node = shard_by_node
         self._restored = 0
         self._seen: set[type] = set()
         self.handlers: dict[type, tuple[Handler, ...]] = {}
         self._begin()
-        self._reads = {name: _judged_by(rule) for name, rule in zip(names, self._rules, strict=True)}
 
     def _begin(self) -> None:
         """The rules know nothing yet."""
         self.ledger = Ledger(self._kept_max)
-        self._rules: list[Rule] = [registry.find(name)(self.ledger, self._node_count) for name in self.names]
+        rules = {name: registry.find(name)(self.ledger, self._node_count) for name in self.names}
+        reads = {name: _judged_by(rule) for name, rule in rules.items()}
+        of_shards = tuple(name for name in self.names if reads[name] != {Custom}) if self._shard_by_node else ()
+        self._reads = {name: kinds for name, kinds in reads.items() if name not in of_shards}
+        self._rules: list[Rule] = [rule for name, rule in rules.items() if name not in of_shards]
+        self._shards: dict[str, Observers] = {}
+        if of_shards:
+            nodes = sorted(Counter(self._shard_by_node.values()).items())
+            self._shards = {shard: Observers(of_shards, count, self._kept_max) for shard, count in nodes}
         by_type: dict[type, list[Handler]] = {}
-        for table in (self.ledger.handlers, *(rule.handlers for rule in self._rules)):
+        tables = [rule.handlers for rule in self._rules]
+        for table in tables if of_shards else (self.ledger.handlers, *tables):
             for kind, handle in table.items():
                 by_type.setdefault(kind, []).append(handle)
+        for kind in {kind for shard in self._shards.values() for kind in shard.handlers}:
+            by_type.setdefault(kind, []).append(self._on_event_of_shard)
         self._at_start = tuple(by_type.pop(Started, ()))
         self.handlers.clear()
         self.handlers.update((kind, (self._first_of(kind, tuple(handlers)),)) for kind, handlers in by_type.items())
@@ -61,6 +89,17 @@ class Observers:
         if self._at_start:
             self._seen.add(Started)
         return _ask(self._at_start, time_ns, node, event)
+
+    def _on_event_of_shard(self, time_ns: int, node: str, event: TraceEvent) -> Violation | None:
+        """What the rules of the node's shard find; the violation names the shard and its nodes."""
+        shard = self._shard_by_node.get(node)
+        if shard is None:
+            return None
+        violation = _ask(self._shards[shard].handlers.get(type(event), ()), time_ns, node, event)
+        if violation is None:
+            return None
+        nodes = [name for name, of in sorted(self._shard_by_node.items()) if of == shard]
+        return replace(violation, details={**violation.details, "shard": shard, SHARD_NODES: nodes})
 
     def _first_of(self, kind: type, handlers: tuple[Handler, ...]) -> Handler:
         """A handler that notes the first event of this type, passes it on, and then gives its place to `handlers`."""
@@ -78,10 +117,10 @@ class Observers:
 
     def verdict(self, violation: Violation | None) -> Verdict:
         """INVALID with this violation; VALID without, or UNKNOWN when a rule found nothing in the traces that it reads."""
-        ledger = self.ledger
+        ledgers = [shard.ledger for shard in self._shards.values()] or [self.ledger]
         stats: dict[str, Any] = {
-            "nodes": len(ledger.nodes),
-            "committed": len(ledger.committed),
+            "nodes": sum(len(ledger.nodes) for ledger in ledgers),
+            "committed": sum(len(ledger.committed) for ledger in ledgers),
             "rules": len(self.names),
         }
         stats |= {rule.name: rule.stats() for rule in self._rules if isinstance(rule, Measures)}
@@ -89,11 +128,17 @@ class Observers:
             evidence = Invariants(self.names, violation)
             reason = f"{violation.rule}: {violation.words} (at {violation.time / 1e9:.6f} s)"
             return Verdict.invalid(reason, CHECKER, evidence=evidence, stats=stats)
-        blind = [name for name in self.names if not self._reads[name] & self._seen]
+        blind = self._blind()
         if blind:
             reason = f"no node traced an event that {', '.join(blind)} reads"
             return Verdict.unknown(reason, CHECKER, stats=stats)
         return Verdict.valid(CHECKER, evidence=Invariants(self.names), stats=stats)
+
+    def _blind(self) -> list[str]:
+        """The rules that no node has told anything."""
+        blind = {name for name, kinds in self._reads.items() if not kinds & self._seen}
+        blind.update(name for shard in self._shards.values() for name in shard._blind())
+        return [name for name in self.names if name in blind]
 
 
 def _judged_by(rule: Rule) -> frozenset[type]:
@@ -111,20 +156,30 @@ def _ask(handlers: tuple[Handler, ...], time_ns: int, node: str, event: TraceEve
     return None
 
 
-def check_traces(names: Sequence[str], records: Iterable[TraceRecord], node_count: int | None = None) -> Verdict:
+def check_traces(
+    names: Sequence[str],
+    records: Iterable[TraceRecord],
+    node_count: int | None = None,
+    shard_by_node: Mapping[str, str] = NO_SHARDS,
+) -> Verdict:
     """The verdict of these rules on the traces of all nodes of a run, in any order.
 
     node_count: members of the cluster; None: as many as wrote a trace. Records of one node keep their order at equal times.
-    Raises what registry.find raises.
+    shard_by_node: as for Observers. Raises what registry.find raises.
     """
     ordered = sorted(records, key=lambda record: record.time)
     count = len({record.node for record in ordered}) if node_count is None else node_count
-    return check_stream(names, ordered, count)
+    return check_stream(names, ordered, count, shard_by_node)
 
 
-def check_stream(names: Sequence[str], records: Iterable[TraceRecord], node_count: int) -> Verdict:
+def check_stream(
+    names: Sequence[str],
+    records: Iterable[TraceRecord],
+    node_count: int,
+    shard_by_node: Mapping[str, str] = NO_SHARDS,
+) -> Verdict:
     """As `check_traces`, of records that come in order of time and are not held. Reads no further than the first violation."""
-    observers = Observers(names, node_count)
+    observers = Observers(names, node_count, shard_by_node=shard_by_node)
     for record in records:
         violation = observers.observe(record)
         if violation is not None:

@@ -127,3 +127,42 @@ def test_blocked_at_once_counts_once_in_the_time_of_the_node() -> None:
     events += [("n2", decided("n1:1", "abort")), ("n2", decided("n1:2", "abort"))]
     stats = check(*events).stats["blocking"]
     assert (stats["blocked"], stats["longest_ns"], stats["blocked_ns"]) == (2, 400_000_000, 500_000_000)
+
+
+def of_group(event: Custom, term: int, group: str = "s1") -> Custom:
+    """The same, told by the leader of a group."""
+    return Custom(event.name, {**event.fields, "by": group, "term": term})
+
+
+def test_a_group_remembers_what_its_leader_promised() -> None:
+    lost = (("n1", of_group(yes("s2:1"), 1)), ("n2", of_group(recovered(), 2)))
+    rule, words = violation(check(*lost))
+    assert rule == "durable-decisions"
+    assert words.startswith("s1 voted yes for s2:1")
+    kept = (lost[0], ("n2", of_group(recovered(in_doubt=["s2:1"]), 2)), ("n2", of_group(decided("s2:1", "commit"), 2)))
+    assert check(*kept).validity is Validity.VALID
+
+
+def test_what_a_leader_tells_late_is_not_held_against_the_next_one() -> None:
+    """n1 learns, when n2 leads already, that its commit had been committed in the group; all know it and n2 has forgotten it."""
+    late = of_group(commits("s1:1", "n2", "n3"), 1)
+    events = (("n2", of_group(recovered(), 2)), ("n1", late), ("n3", of_group(recovered(), 3)))
+    assert check(*events).validity is Validity.VALID
+    in_time = (("n1", late), *events[::2])
+    assert violation(check(*in_time))[0] == "durable-decisions"
+
+
+def test_what_a_leader_tells_late_must_agree_all_the_same() -> None:
+    events = (
+        ("n2", of_group(recovered(), 2)),
+        ("n2", of_group(decided("s1:1", "abort"), 2)),
+        ("n1", of_group(commits("s1:1", "n2", "n3"), 1)),
+    )
+    assert violation(check(*events))[0] == "atomic-commitment"
+
+
+def test_a_violation_names_nodes_and_not_groups() -> None:
+    verdict = check(("n1", of_group(yes("s2:1"), 1)), ("n2", of_group(recovered(), 2)))
+    assert isinstance(verdict.evidence, Invariants)
+    assert verdict.evidence.violation is not None
+    assert verdict.evidence.violation.nodes == ("n2",)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from checkers.evidence import Invariants
 from checkers.invariants import Observers, Violation, check_traces, registry
 from checkers.invariants.ledger import Ledger
+from checkers.invariants.observers import SHARD_NODES
 from checkers.invariants.violation import Handler
 from checkers.verdict import Validity, Verdict
 from histories.tracing import (
@@ -279,6 +280,33 @@ def test_two_commands_committed_in_one_term_differ_whatever_the_log_rules_say() 
     verdict = check(text, names=("state-machine-safety",))
     assert verdict.validity is Validity.INVALID
     assert 'n2 commits "b" of term 1 at 1, where n1 committed "a"' in verdict.reason
+
+
+def test_rules_about_terms_and_logs_are_watched_shard_by_shard() -> None:
+    """Both groups have a leader of term 1 and an entry 1; a second leader of the term is found in its own group."""
+    groups = {"n1": "s1", "n2": "s1", "n3": "s2", "n4": "s2"}
+    text = """
+        n1 role leader 1
+        n3 role leader 1
+        n1 append 1 1 x
+        n3 append 1 1 y
+        n1 commit 1
+        n3 commit 1
+    """
+    rules = ("election-safety", "log-matching", "leader-completeness")
+    found = check_traces(rules, records(text), 4, groups)
+    assert found.validity is Validity.VALID
+    assert (found.stats["nodes"], found.stats["committed"]) == (2, 2)
+    assert check_traces(rules, records(text), 4).validity is Validity.INVALID, "of one group it would be wrong"
+    found = check_traces(rules, records(text + "n2 role leader 1"), 4, groups)
+    assert isinstance(found.evidence, Invariants)
+    assert found.evidence.violation is not None
+    assert found.evidence.violation.rule == "election-safety"
+    assert found.evidence.violation.details["shard"] == "s1"
+    assert found.evidence.violation.details[SHARD_NODES] == ["n1", "n2"]
+    silent = check_traces(rules, records("n1 role leader 1"), 4, groups)
+    assert silent.validity is Validity.UNKNOWN
+    assert "leader-completeness" in silent.reason
 
 
 def test_the_step_and_the_nodes_are_in_the_evidence() -> None:

@@ -14,6 +14,7 @@ import msgspec
 from checkers import Validity
 from checkers.custody import NodeCustody, entry_custody, holders
 from checkers.invariants.ledger import Ledger
+from checkers.invariants.observers import SHARD_NODES
 from harness.report.facts import Facts
 from harness.report.moments import Card, have, listed, seconds
 from harness.report.telling import Moments
@@ -23,7 +24,7 @@ from histories.tracing import Accepted, Chosen, Committed, Custom, Promised, Rol
 STEPS_MAX = 8
 """Moments about a slot, a term or a transaction: the last ones before the rule was broken."""
 
-COMMON = frozenset({"index", "term", "slot", "ballot", "node"})
+COMMON = frozenset({"index", "term", "slot", "ballot", "node", "shard", SHARD_NODES})
 """Details that events have fields of their own for; any other one is looked for in a target's own events."""
 
 
@@ -57,7 +58,10 @@ class RuleStory:
         assert failure.time_ns is not None, "only what has a time is told"
         self._end_ns = failure.time_ns
         self._details = failure.details
-        self._records = [record for record in facts.traces if record.time <= self._end_ns]
+        among = self._details.get(SHARD_NODES)
+        self._records = [
+            record for record in facts.traces if record.time <= self._end_ns and (among is None or record.node in among)
+        ]
         self._decided = self._find_decided()
         self._votes: list[_Step] = []
 

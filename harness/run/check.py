@@ -91,7 +91,7 @@ def check(
     to_do["recovery"] = lambda: recovery(history)
     if with_measurements:
         to_do["availability"] = lambda: availability(history)
-    rules = plan.target.invariants
+    rules = plan.target.invariants_under(plan.target_options)
     if "invariants" not in parts and rules:
         traces: Iterable[TraceRecord] | None = None
         with failures.noted("check"):
@@ -100,7 +100,9 @@ def check(
             except TracesRemoved as error:
                 parts["invariants"] = Verdict.unknown(str(error), "invariants")
         if traces is not None:
-            to_do["invariants"] = partial(check_stream, rules, traces, len(plan.spec.nodes))
+            to_do["invariants"] = partial(
+                check_stream, rules, traces, len(plan.spec.nodes), plan.topology.shard_by_node
+            )
     try:
         for name, job in to_do.items():
             parts[name] = guarded(name, job)

@@ -190,7 +190,11 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
     live = None
     if sink.keeps_files and environment.writes_segments:
         live = LiveInvariants(
-            stage.plan.target.invariants, sink.directory / "nodes", stage.plan.spec.nodes, live_traces.KEPT_BYTES
+            stage.plan.target.invariants_under(stage.plan.target_options),
+            sink.directory / "nodes",
+            stage.plan.spec.nodes,
+            live_traces.KEPT_BYTES,
+            stage.plan.topology.shard_by_node,
         )
         live.start()
     try:

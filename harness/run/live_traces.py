@@ -22,7 +22,7 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -31,7 +31,7 @@ import msgspec
 
 from checkers import Verdict, guarded
 from checkers.invariants import Observers
-from checkers.invariants.observers import CHECKER
+from checkers.invariants.observers import CHECKER, NO_SHARDS
 from harness.store.files import regular
 from harness.store.traces import FILE, files_of, last_ns, segments_of
 from histories.json_text import FILE_DEPTH_MAX, decoded
@@ -54,11 +54,20 @@ _STARTED, _ROLE = b'"kind":"started"', b'"kind":"role"'
 class LiveInvariants:
     """The verdict of `rules` on the traces below `nodes`, made while they are written.
 
-    names: of the cluster's nodes. kept_bytes: of a node's checked segments, so much stays at least.
+    names: of the cluster's nodes. kept_bytes: of a node's checked segments, so much stays at least. shard_by_node: as for
+    checkers.invariants.Observers.
     """
 
-    def __init__(self, rules: Sequence[str], nodes: Path, names: Sequence[str], kept_bytes: int) -> None:
+    def __init__(
+        self,
+        rules: Sequence[str],
+        nodes: Path,
+        names: Sequence[str],
+        kept_bytes: int,
+        shard_by_node: Mapping[str, str] = NO_SHARDS,
+    ) -> None:
         self._rules = tuple(rules)
+        self._shard_by_node = shard_by_node
         self._names = tuple(names)
         self._traces = LiveTraces(nodes, names, kept_bytes)
         self._verdict: Verdict | None = None
@@ -89,7 +98,7 @@ class LiveInvariants:
                     pass
 
     def _check(self) -> Verdict:
-        observers = Observers(self._rules, len(self._names))
+        observers = Observers(self._rules, len(self._names), shard_by_node=self._shard_by_node)
         for number, record in enumerate(self._traces.records(), 1):
             violation = observers.observe(record)
             if violation is not None:

@@ -161,7 +161,7 @@ def prepare(
         script,
         fitting=lambda: fitting_workloads(spec, target, target_options),
     )
-    check_rules(spec.target, target)
+    check_rules(spec.target, target, target_options)
     claimed = claimed_model(target, target_options, workload, workload_options)
     claimed_by = "--consistency asks for" if spec.consistency else f"{spec.target} claims"
     chosen = claims.choose_checkers(spec.consistency or claimed, workload, claimed_by=claimed_by)
@@ -259,9 +259,9 @@ def check_options(spec: RunSpec, target: Target, options: msgspec.Struct, interf
         raise UsageError(f"the options of {spec.target} do not fit a cluster of {len(spec.nodes)}: {error}") from error
 
 
-def check_rules(name: str, target: Target) -> None:
+def check_rules(name: str, target: Target, options: msgspec.Struct) -> None:
     """Raises UsageError for an invariant that the target names and that cannot be loaded."""
-    for rule in target.invariants:
+    for rule in target.invariants_under(options):
         try:
             invariants.find(rule)
         except LookupError:

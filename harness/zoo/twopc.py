@@ -49,7 +49,17 @@ PARTITIONS_3PC = Scenario(
     "three-phase commit under partitions, which it does not survive: both sides decide",
     replace(STANDARD.base, nemesis=("partition",), target_options={"protocol": "3pc"}, beyond_model=True),
 )
-SCENARIOS = (STANDARD, REGISTERS, BANK, SNAPSHOT, READ_COMMITTED, SLOW, CRASHES_3PC)
+GROUPS = Scenario(
+    "groups",
+    "two shards that are Raft groups of three, under the faults of the standard scenario",
+    replace(STANDARD.base, nodes=tuple(f"n{number}" for number in range(1, 7)), target_options={"shard_replicas": 3}),
+)
+GROUPS_LOSSY = Scenario(
+    "groups-lossy",
+    "groups whose nodes crash all the time, while messages are lost",
+    replace(GROUPS.base, nemesis=("kill", "loss"), interval_s=0.7),
+)
+SCENARIOS = (STANDARD, REGISTERS, BANK, SNAPSHOT, READ_COMMITTED, SLOW, CRASHES_3PC, GROUPS, GROUPS_LOSSY)
 """Those in which a healthy cluster is VALID."""
 
 PLANTED = (
@@ -69,4 +79,6 @@ PLANTED = (
     Planted("first-committer-ignored", 1, SNAPSHOT, "list-append"),
     Planted("commit-applied-twice", 1, STANDARD, "list-append"),
     Planted("numbers-reused-after-restart", 1, STANDARD, "atomic-commitment"),
+    Planted("vote-told-before-replicated", 1, GROUPS, "durable-decisions"),
+    Planted("decision-told-before-replicated", 1, GROUPS_LOSSY, "durable-decisions"),
 )

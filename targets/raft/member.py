@@ -80,6 +80,16 @@ class Member:
         """For the bug no-fsync: what the disk does not know yet."""
         self._is_disk_broken = zoo.VOLATILE_LOG in bugs or zoo.NO_FSYNC in bugs
 
+    @property
+    def term_led(self) -> int | None:
+        """The term in which this node leads; None where it does not."""
+        return None if self._leadership is None else self._term
+
+    @property
+    def leader(self) -> NodeId | None:
+        """Whom this node takes for the leader; None where it knows none."""
+        return self._leader
+
     # --- the membership -----------------------------------------------------------------------------------------------
 
     def _settle_config(self, config: Configuration) -> None:

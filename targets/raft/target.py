@@ -60,6 +60,19 @@ BEHIND_MAX = 200
 BUGS = {bug.name: bug for bug in PLANTED}
 
 
+def peer_routes(command_type: Any) -> tuple[Route, ...]:
+    """What members say to each other, where entries carry commands of this type."""
+    append_entries: Any = AppendEntries
+    return (
+        Route("/raft/request_vote", RequestVote, RequestVoteReply, sender="candidate_id"),
+        Route("/raft/pre_vote", PreVote, PreVoteReply, sender="candidate_id"),
+        Route("/raft/append_entries", append_entries[command_type], AppendEntriesReply, sender="leader_id"),
+        Route("/raft/install_snapshot", InstallSnapshot, InstallSnapshotReply, sender="leader_id"),
+        Route("/raft/join", Join, sender="node_id"),
+        Route("/raft/timeout_now", TimeoutNow, sender="leader_id"),
+    )
+
+
 class RaftTarget(SystemDefaults):
     """Implements targets.target.CoreTarget."""
 
@@ -125,20 +138,12 @@ class RaftTarget(SystemDefaults):
     def formats(self, interface: str) -> Formats:
         """The types, in which entries of messages and records carry the commands of the machine with this interface."""
         machine = machine_registry.find(interface)
-        append_entries: Any = AppendEntries
         commands = session_commands(machine.command_type)
         return Formats(
             request=commands | MemberChange | TakeBackup,
             reply=answer_type(machine, int),  # The number of a new session.
             record=record_type(commands),
-            routes=(
-                Route("/raft/request_vote", RequestVote, RequestVoteReply, sender="candidate_id"),
-                Route("/raft/pre_vote", PreVote, PreVoteReply, sender="candidate_id"),
-                Route("/raft/append_entries", append_entries[commands], AppendEntriesReply, sender="leader_id"),
-                Route("/raft/install_snapshot", InstallSnapshot, InstallSnapshotReply, sender="leader_id"),
-                Route("/raft/join", Join, sender="node_id"),
-                Route("/raft/timeout_now", TimeoutNow, sender="leader_id"),
-            ),
+            routes=peer_routes(commands),
             clients=client_routes.ROUTES,
         )
 

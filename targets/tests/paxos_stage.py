@@ -38,7 +38,7 @@ Letter = tuple[NodeId, NodeId, Message]
 class Stage:
     """letters: what is under way. disks: what each node persisted. replies: request id -> its body. traces: (node, event).
 
-    timers: those that are set, by node: name -> delay in ns. down: nodes that do not run.
+    timers: those that are set, by node: name -> delay in ns. down: nodes that do not run. now_ns: what every clock says.
     """
 
     def __init__(self, nodes: Iterable[NodeId], build: Callable[[NodeId], Core]) -> None:
@@ -51,6 +51,7 @@ class Stage:
         self.timers: dict[NodeId, dict[str, int]] = {node: {} for node in self.disks}
         self.halted: dict[NodeId, str] = {}
         self._requests_count = 0
+        self.now_ns = 0
         for node in self.disks:
             self.start(node)
 
@@ -84,7 +85,7 @@ class Stage:
 
     def step(self, node: NodeId, event: Event) -> list[Effect]:
         """The node takes the event; all of its effects are performed."""
-        effects = list(self.cores[node].step(0, event))
+        effects = list(self.cores[node].step(self.now_ns, event))
         for effect in effects:
             match effect:
                 case Send():

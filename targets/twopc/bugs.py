@@ -20,6 +20,10 @@ SNAPSHOT_TAKEN_LATE = "snapshot-taken-late"
 FIRST_COMMITTER_IGNORED = "first-committer-ignored"
 COMMIT_APPLIED_TWICE = "commit-applied-twice"
 NUMBERS_REUSED = "numbers-reused-after-restart"
+VOTE_TOLD_FIRST = "vote-told-before-replicated"
+DECISION_TOLD_BY_ONE = "decision-told-before-replicated"
+OF_GROUPS = frozenset({VOTE_TOLD_FIRST, DECISION_TOLD_BY_ONE})
+"""Those that only shards which are Raft groups have."""
 
 _ALL = (
     Bug(
@@ -111,6 +115,18 @@ _ALL = (
         summary="A restarted coordinator does not skip the numbers that it may have used.",
         anomaly="Participants take a new transaction for one that they know: its writes are lost.",
         exposed_by=("kill",),
+    ),
+    Bug(
+        VOTE_TOLD_FIRST,
+        summary="shard_replicas: the leader of a group votes before a majority of the group has the entry.",
+        anomaly="The next leader does not know what the group has promised: part of an acknowledged commit is lost.",
+        exposed_by=("kill", "partition", "pause"),
+    ),
+    Bug(
+        DECISION_TOLD_BY_ONE,
+        summary="shard_replicas: the leader of a group tells of a commit before a majority of the group has the entry.",
+        anomaly="The next leader presumes that the transaction aborted, which some have committed.",
+        exposed_by=("kill", "partition", "pause"),
     ),
 )
 

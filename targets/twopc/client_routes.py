@@ -30,7 +30,9 @@ def _answer(_request: Txn, reply: TxnAnswer) -> Ending:
     if reply.status == "ok":
         return Ending(True, reply.result)
     if reply.status == "not-leader":
-        return Ending(False, reason=f"ask the coordinator, {reply.leader}")
+        return Ending(False, reason=f"ask the coordinator, {reply.leader or 'when one is elected'}")
+    if reply.status == "unknown":
+        return Ending(None, reason="the node stopped leading before it learned how the transaction ended")
     return Ending(False, reason=reply.reason)
 
 

@@ -85,7 +85,7 @@ class CommitNode:
             case Started():
                 self._on_started(event, out)
             case Received():
-                if event.source in self._members:
+                if event.source in self._members and isinstance(event.message, told.MESSAGES):
                     self._on_message(event.source, event.message, out)
             case Request():
                 self._on_request(event, out)

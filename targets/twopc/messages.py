@@ -91,10 +91,15 @@ class TxnAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """How a client's transaction ended.
 
     ok: committed. refused: the state of the store forbids it. aborted: certainly not done, for `reason`: a lock, another writer, or
-    a participant that did not vote in time. not-leader: certainly not done here, and never will be; ask the coordinator `leader`.
+    a participant that did not vote in time. not-leader: certainly not done here, and never will be; ask the coordinator `leader`,
+    where this node knows one. unknown: the node stopped leading its group before it learned how the transaction ended.
     """
 
-    status: Literal["ok", "refused", "aborted", "not-leader"]
+    status: Literal["ok", "refused", "aborted", "not-leader", "unknown"]
     result: Any = None
     reason: str | None = None
     leader: str | None = None
+
+
+MESSAGES = (Prepare, Vote, PreCommit, PreCommitted, Commit, Abort, Acknowledge, Inquire, Standing)
+"""What nodes tell each other."""

@@ -21,7 +21,10 @@ class CommitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     termination: whom a participant in doubt asks: the coordinator and the other participants (`cooperative`), or the coordinator
         alone.
     coordinators: so many nodes coordinate, and the others hold a shard each; 0: a third of the nodes, at least one; with
-        isolation=snapshot one, so that a snapshot has all that was committed before its transaction began.
+        isolation=snapshot one, so that a snapshot has all that was committed before its transaction began. With groups, so many
+        of these coordinate, and all hold a shard; 0: all of them coordinate, or with isolation=snapshot one.
+    shard_replicas: 1: each shard is on one node, and so is each coordinator. More: each shard is a Raft group of so many nodes, or
+        a few more where the nodes do not divide evenly, whose leader coordinates and takes part for all of it.
     vote_ms: how long a coordinator waits for votes. lock_wait_ms: how long a transaction waits for locks at one shard.
     doubt_ms: after so long without the decision a participant that has voted asks for it, again and again.
     resend_ms: after so long a coordinator says again what was not answered.
@@ -33,6 +36,7 @@ class CommitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locks: Literal["wait-die", "timeout"] = "wait-die"
     termination: Literal["cooperative", "coordinator"] = "cooperative"
     coordinators: int = 0
+    shard_replicas: int = 1
     vote_ms: int = 500
     lock_wait_ms: int = 300
     doubt_ms: int = 300
@@ -43,6 +47,12 @@ class CommitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("vote_ms", "lock_wait_ms", "doubt_ms", "resend_ms", "checkpoint_records"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.shard_replicas < 1:
+            raise ValueError(f"shard_replicas is {self.shard_replicas}; it must be at least 1")
+        if self.shard_replicas > 1 and self.protocol == "3pc":
+            raise ValueError(
+                "protocol=3pc has no groups: it is there for what commits without them; shard_replicas must be 1"
+            )
         if self.coordinators < 0:
             raise ValueError(
                 f"coordinators is {self.coordinators}; it must be at least 0, which means a third of the nodes"

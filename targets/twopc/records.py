@@ -1,4 +1,5 @@
-"""What a node keeps on disk. A coordinator forces what commits to disk and nothing of what aborts (presumed abort)."""
+"""What a node keeps on disk, or a group in its log. A coordinator forces what commits to disk and nothing of what aborts (presumed
+abort)."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ class Aborted(msgspec.Struct, frozen=True, tag="aborted", forbid_unknown_fields=
     txn: TxnId
 
 
-class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", forbid_unknown_fields=True, gc=False):
+class Checkpoint(msgspec.Struct, frozen=True, tag="commit-checkpoint", forbid_unknown_fields=True, gc=False):
     """Supersedes every record before it. versions: of each key, (timestamp, value), the newest last. ended: transactions that
     ended here and that somebody may still ask about, with the timestamp of the commit, or 0. low: by coordinator, the number below
     which all are finished."""

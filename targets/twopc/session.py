@@ -17,7 +17,7 @@ from targets.twopc.transactions import NO_VOTE
 class CommitSession:
     """Implements targets.session.Session. coordinators: in the order in which it tries them."""
 
-    __slots__ = ("_call", "_command", "_commands", "_coordinators", "_tried_count")
+    __slots__ = ("_call", "_command", "_commands", "_coordinators", "_untried")
 
     def __init__(self, machine: type[Machine], coordinators: Sequence[NodeId]) -> None:
         self._commands = commands_of(machine)
@@ -27,8 +27,8 @@ class CommitSession:
         """Ask the first coordinator. Raises ValueError, which names the field, for a call that is no command of the store."""
         self._call = call
         self._command = command_of(call, self._commands)
-        self._tried_count = 1
-        return Ask(self._command, self._coordinators[0])
+        self._untried = [*self._coordinators]
+        return Ask(self._command, self._untried.pop(0))
 
     def on_reply(self, reply: msgspec.Struct | NoReply) -> Ask | Outcome:
         """How the op ended, or the question to the next coordinator. A read that was not answered has failed; anything else may
@@ -47,12 +47,14 @@ class CommitSession:
             case "aborted":
                 # Who loses a lock to another was served; where a participant is out of reach, nobody is.
                 return Outcome("fail", call.value, ["aborted", reply.reason], is_refused=reply.reason != NO_VOTE)
+            case "unknown":
+                return Outcome("fail" if self._command.is_read else "info", call.value, "unknown")
             case "not-leader":
-                return self._elsewhere("no coordinator")
+                return self._elsewhere("no coordinator", reply.leader)
 
-    def _elsewhere(self, error: str | list[str]) -> Ask | Outcome:
-        """The next coordinator; the op has certainly not happened when none is left."""
-        if self._tried_count == len(self._coordinators):
+    def _elsewhere(self, error: str | list[str], leader: NodeId | None = None) -> Ask | Outcome:
+        """The leader that a node names, or the next coordinator; the op has certainly not happened when none is left."""
+        untried = self._untried
+        if not untried:
             return Outcome("fail", self._call.value, error)
-        self._tried_count += 1
-        return Ask(self._command, self._coordinators[self._tried_count - 1])
+        return Ask(self._command, untried.pop(untried.index(leader) if leader in untried else 0))

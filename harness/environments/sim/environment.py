@@ -136,10 +136,10 @@ class SimEnvironment:
         self.deployment = deployment
         options = _options(deployment)
         names = deployment.nodes
-        invariants = tuple(rule for rule in deployment.target.invariants if rule not in options.unwatched)
-        if not options.invariants:
-            invariants = ()
-        self.observers = Observers(invariants, len(names)) if invariants else None
+        rules = deployment.target.invariants_under(deployment.options) if options.invariants else ()
+        invariants = tuple(rule for rule in rules if rule not in options.unwatched)
+        shards = deployment.topology.shard_by_node
+        self.observers = Observers(invariants, len(names), shard_by_node=shards) if invariants else None
         messages = MessageLog() if options.messages else None
         self.world = World(deployment.seed, self.observers, messages)
         self.world.past_violation_ns = int(options.past_violation_s * NS_PER_S)
@@ -409,10 +409,10 @@ def _options(deployment: Deployment) -> SimOptions:
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"env options of sim: {error}") from error
     for rule in options.unwatched:
-        if rule not in deployment.target.invariants:
+        if rule not in deployment.target.invariants_under(deployment.options):
             raise UsageError(
                 f"env options of sim: unwatched: {deployment.target.name} has no invariant {rule!r}; it has "
-                f"{', '.join(deployment.target.invariants) or 'none'}"
+                f"{', '.join(deployment.target.invariants_under(deployment.options)) or 'none'}"
             )
     for node in options.slow_nodes_ms:
         if node not in deployment.nodes:
