@@ -28,6 +28,15 @@ POSTGRES: tuple[Row, ...] = (
         interval_s=10.0,
     ),
     known_answer(
+        "postgres-power",
+        "valid",
+        "one server: what was acknowledged is on the disk",
+        DOCS + "wal-reliability.html",
+        nodes=ONE,
+        nemesis=("kill", "disk:lose-unsynced"),
+        interval_s=10.0,
+    ),
+    known_answer(
         "postgres-bank",
         "valid",
         "serializable transactions act as if one ran after another",
@@ -149,7 +158,7 @@ POSTGRES: tuple[Row, ...] = (
         nodes=TWO,
         nemesis=("partition",),
         interval_s=8.0,
-        target_options={"replication": "async", "failover": "promote"},
+        target_options={"replication": "async", "failover": "promote", "failover_s": 1},
     ),
     known_answer(
         "postgres-standby-reads",

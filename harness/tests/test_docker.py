@@ -129,7 +129,7 @@ def test_what_cannot_run_is_refused_before_anything_is_started(
 def test_too_many_nodes_are_refused(tmp_path: Path) -> None:
     environment = kernel.environment("docker", tmp_path)
     deployment = msgspec.structs.replace(environment.deployment, nodes=tuple(f"n{i}" for i in range(10)))
-    with pytest.raises(EnvironmentUnavailable, match="3 to 9"):
+    with pytest.raises(EnvironmentUnavailable, match="1 to 9"):
         find("docker")(deployment).check()
 
 

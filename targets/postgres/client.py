@@ -31,6 +31,10 @@ CONNECT_S_MAX = 1.0
 BORROWED_S_MAX = 1.0
 """A connection to another node than the home is given up when it is so old: perhaps the home has been promoted since."""
 
+RETRY_S = 0.1
+"""So long nobody tries to connect again where it was in vain: a server forks a process for each connection that it refuses while
+it recovers, and recovers the later for it."""
+
 Reads = Literal["primary", "home"]
 
 ISOLATION = {"read-committed": "read committed", "repeatable-read": "repeatable read", "serializable": "serializable"}
@@ -150,6 +154,8 @@ class PostgresClient:
         self._password = password
         self._free: dict[tuple[str, bool], list[Connection]] = {}
         """By home node, and whether a standby will do: connections that nobody uses."""
+        self._refused: dict[tuple[str, bool], tuple[float, Unreachable]] = {}
+        """By the same: when to try again to connect, and why it was in vain."""
         self._tasks: set[asyncio.Task[Outcome]] = set()
 
     async def call(self, call: Call, node: str) -> Outcome:
@@ -190,6 +196,9 @@ class PostgresClient:
             if found.is_usable and (found.is_home or now_s - found.since_s < BORROWED_S_MAX):
                 return found
             await found.close()
+        again_s, refused = self._refused.get((home, any_will_do), (now_s, None))
+        if refused is not None and now_s < again_s:
+            raise refused
         errors = []
         for node in (home, *sorted(self._nodes.keys() - {home})):
             if any_will_do and node != home:
@@ -203,7 +212,9 @@ class PostgresClient:
                 errors.append(f"{node}: {_words(error) or 'no answer'}")
                 continue
             return Connection(opened, since_s=now_s, is_home=node == home)
-        raise Unreachable("; ".join(errors))
+        refused = Unreachable("; ".join(errors))
+        self._refused[home, any_will_do] = asyncio.get_running_loop().time() + RETRY_S, refused
+        raise refused
 
     async def _called(self, call: Call, connection: Connection) -> Outcome:
         connection.is_committing = False

@@ -59,11 +59,15 @@ fetch() {  # A copy of the peer's, to follow it.
   touch new/standby.signal
 }
 
-swap() {  # The new one takes the place of what there is.
+swap() {  # The new one takes the place of what there is, and is on the disk as what is in it.
+  sync new/era new
   rm -rf old
   [ ! -e pgdata ] || mv pgdata old
   mv new pgdata
+  touch formed
+  sync formed .
   rm -rf old demoted
+  sync .
 }
 
 start() { setpriv --pdeathsig=KILL "$postgres" -D pgdata "$@" & server=$!; }
@@ -76,8 +80,10 @@ ask() {  # Whether the peer is a primary (t or f; nothing: it does not answer), 
 promote() {
   echo "themis: $1: this node becomes the primary" >&2
   echo $(($(<pgdata/era) + 1)) >era
+  sync era
   mv era pgdata/era
   rm -f demoted
+  sync pgdata .
   "$bin/pg_ctl" promote -D pgdata --no-wait >&2
 }
 
@@ -88,10 +94,10 @@ if [ ! -e pgdata ]; then
     until fetch; do sleep 0.2; done
   fi
   swap
-  touch formed
 elif [ "$failover_s" -gt 0 ] && [ ! -e pgdata/standby.signal ]; then
   # It was the primary, and was down. Its standby is the primary by now, or will be.
   touch demoted pgdata/standby.signal
+  sync demoted pgdata/standby.signal . pgdata
 fi
 if [ "$failover_s" = 0 ]; then
   exec setpriv --pdeathsig=KILL "$postgres" -D pgdata "$@"

@@ -95,6 +95,12 @@ class Postgres(ProgramDefaults):
         """Single operations are linearizable, which applications hope of any database; transactions are what their level says."""
         return "linearizable" if interface == "kv" else MODELS[_typed(options).isolation]
 
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """It survives the loss of power too, unless commits are acknowledged before they are on the disk."""
+        if _typed(options).synchronous_commit == "off":
+            return self.fault_model
+        return FaultModel(survives=self.fault_model.survives | {"disk/lose-unsynced"})
+
     def transaction_model(self, options: msgspec.Struct) -> str:
         """What the level says."""
         return MODELS[_typed(options).isolation]

@@ -144,6 +144,25 @@ def test_no_connection_means_that_nothing_was_sent() -> None:
     assert outcome("kv", WRITE, None) == Outcome("fail", 2, ["not-sent", "n1: connection refused"])
 
 
+def test_after_a_connection_was_refused_nobody_tries_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    async def refusing(*_: Any) -> Any:
+        tried.append(1)
+        raise psycopg.OperationalError("the database system is starting up")
+
+    monkeypatch.setattr("targets.postgres.client.connect", refusing)
+    monkeypatch.setattr("targets.postgres.client.RETRY_S", 3600)
+
+    async def ask() -> list[Outcome]:
+        nodes = {"n1": {"client": Address("127.0.0.1", 1)}}
+        client = PostgresClient(nodes, interface="kv", isolation="serializable", reads="primary", password="")
+        return [await client.call(WRITE, "n1") for _ in range(3)]
+
+    assert {outcome.type for outcome in asyncio.run(ask())} == {"fail"}
+    assert len(tried) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "word", "kind", "severity", "expected"),
     [
