@@ -21,6 +21,10 @@ if ! id postgres >/dev/null 2>&1; then
   echo "root may not run PostgreSQL, and there is no user postgres: apt-get install postgresql" >&2
   exit 1
 fi
+if ! setpriv --reuid=postgres --regid=postgres --clear-groups true 2>/dev/null; then
+  echo "root may not run PostgreSQL, and may not become the user postgres here, as in the containers of docker: use local or netns" >&2
+  exit 1
+fi
 chown -R postgres:postgres "$data"
 as="setpriv --reuid=postgres --regid=postgres --clear-groups --pdeathsig=KILL"
 home=/var/lib/postgresql
@@ -70,7 +74,12 @@ swap() {  # The new one takes the place of what there is, and is on the disk as 
   sync .
 }
 
-start() { setpriv --pdeathsig=KILL "$postgres" -D pgdata "$@" & server=$!; }
+start() {
+  # What it wrote as the primary may lie beyond where a later one began: it would not start on that one's timeline.
+  [ ! -e demoted ] || set -- "$@" --recovery_target_timeline=current
+  setpriv --pdeathsig=KILL "$postgres" -D pgdata "$@" &
+  server=$!
+}
 
 ask() {  # Whether the peer is a primary (t or f; nothing: it does not answer), and of which era.
   local query="select not pg_is_in_recovery(), trim(E'\\n' from pg_read_file('era'))"
