@@ -22,7 +22,7 @@ if ! id postgres >/dev/null 2>&1; then
   exit 1
 fi
 if ! setpriv --reuid=postgres --regid=postgres --clear-groups true 2>/dev/null; then
-  echo "root may not run PostgreSQL, and may not become the user postgres here, as in the containers of docker: use local or netns" >&2
+  echo "root may not run PostgreSQL, and may not become the user postgres here (docker forbids it): use local or netns" >&2
   exit 1
 fi
 chown -R postgres:postgres "$data"
