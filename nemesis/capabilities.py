@@ -248,6 +248,23 @@ class Backups(Protocol):
         ...
 
 
+MOMENTS = ("elected", "voted", "appended", "stored", "snapshot")
+"""Moments of a protocol that traces tell: docs in nemesis.faults.moment."""
+
+
+class Moments(Protocol):
+    """Stops the run at a moment of the protocol. Only a simulation can. A cluster that has it offers it as `moments`."""
+
+    def wait(self, moment: str, count: int, within_s: float) -> NodeId | None:
+        """Return in the moment when a node has reached it, the `count`-th from now on, and which node that was; None when it did
+        not come within so many seconds of the run."""
+        ...
+
+    def rest(self, seconds: float, /) -> None:
+        """Return after so many seconds of the run."""
+        ...
+
+
 class Cluster(Protocol):
     """What a fault may use. A capability that the environment lacks is None; its faults are refused before the run."""
 

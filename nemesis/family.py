@@ -16,7 +16,7 @@ from nemesis.book import FaultBook
 from nemesis.capabilities import Cluster, NodeId
 from nemesis.fault import Fault
 
-CAPABILITIES = ("links", "processes", "clocks", "packets", "disks", "members", "backups")
+CAPABILITIES = ("links", "processes", "clocks", "packets", "disks", "members", "backups", "moments")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """Finds the families of faults that a command line names, and says whether a cluster and a target's fault model allow them.
 
     partition[:shape] kill[:target] pause[:target] restart-all[:rolling] clock[:kind] slow loss duplicate reorder late
-    corrupt rate disk[:kind] transfer membership[:shape] restore[:shape]
+    corrupt rate disk[:kind] transfer membership[:shape] moment[:which] restore[:shape]
 
 and whatever the entry point group `themis.faults` adds, or `package.module:Family` names (nemesis.outside loads them).
 """
@@ -21,6 +21,7 @@ from nemesis.faults.clock import ClockFamily
 from nemesis.faults.disk import DiskFamily
 from nemesis.faults.kill import KillFamily
 from nemesis.faults.membership import MembershipFamily
+from nemesis.faults.moment import MomentFamily
 from nemesis.faults.packets import KINDS, PacketFamily
 from nemesis.faults.partition import PartitionFamily
 from nemesis.faults.pause import PauseFamily
@@ -43,6 +44,7 @@ BUILT_IN: tuple[Family, ...] = (
     PartitionFamily(),
     ClockFamily(),
     TransferFamily(),
+    MomentFamily(),
     MembershipFamily(),  # Last: members come back only where the network and the processes are whole.
 )
 

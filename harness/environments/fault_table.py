@@ -35,8 +35,10 @@ BACKUPS = "raft, paxos or gossip"
 PROGRAMS = "of programs outside the project: libfaketime"
 STORED = frozenset({"truncate", "bitflip", "wipe", *CRASHES})
 """What can be done to the files of a dead node in every environment of processes."""
+REAL = frozenset(CAPABILITIES) - {"moments"}
+"""Real time does not stop where a trace says that something has just happened."""
 _MACHINES = Ability(
-    Offer(frozenset(CAPABILITIES) - {"backups"}, kernel_features.kinds(FEATURES), STORED | {"full"}),
+    Offer(REAL - {"backups"}, kernel_features.kinds(FEATURES), STORED | {"full"}),
     {
         "links": "root, iptables",
         "loss": "root, iptables with the match statistic",
@@ -54,7 +56,7 @@ ABILITIES: Mapping[str, Ability] = {
         Offer(frozenset(CAPABILITIES), SimPackets.kinds, SimDisks.kinds), {"members": MEMBERS, "backups": BACKUPS}
     ),
     "local": Ability(
-        Offer(frozenset(CAPABILITIES), link_proxies.KINDS, STORED),
+        Offer(REAL, link_proxies.KINDS, STORED),
         {
             "clocks": PROGRAMS,
             "members": MEMBERS,

@@ -28,6 +28,7 @@ class FakeCluster:
         self.disks = FakeDisks(self)
         self.members = FakeMembers(self)
         self.backups = FakeBackups(self)
+        self.moments = FakeMoments(self)
 
     def now_ns(self) -> int:
         """Each look at the clock is a microsecond later than the one before."""
@@ -239,6 +240,21 @@ class FakeView(msgspec.Struct, frozen=True):
     learners: Sequence[NodeId]
     is_settled: bool
     behind: Sequence[NodeId]
+
+
+class FakeMoments:
+    """Each moment comes at once, at the node `at`; None: none comes."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.at: NodeId | None = cluster.nodes[1]
+        self.rested_s = 0.0
+
+    def wait(self, moment: str, count: int, within_s: float) -> NodeId | None:
+        return self.at
+
+    def rest(self, seconds: float) -> None:
+        self.rested_s += seconds
 
 
 class FakeMembers:

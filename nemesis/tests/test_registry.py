@@ -63,6 +63,7 @@ def test_every_name_of_the_design_is_known() -> None:
         ("disk", disks),
         ("membership", changes),
         ("restore", "cluster node"),
+        ("moment", "elected voted appended stored snapshot"),
     ):
         wanted += [family] + [f"{family}:{variant}" for variant in variants.split()]
     for name in wanted:

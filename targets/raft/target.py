@@ -49,7 +49,7 @@ from targets.target import (
 )
 from targets.topology import Topology
 
-SURVIVES = CRASHES_AND_NETWORK.survives | {"membership", "restore/cluster", "transfer"}
+SURVIVES = CRASHES_AND_NETWORK.survives | {"membership", "moment", "restore/cluster", "transfer"}
 
 DRIFT_PLANNED = 4.0
 """The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""

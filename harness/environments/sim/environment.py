@@ -25,6 +25,7 @@ from harness.environments.sim.clients import Clients
 from harness.environments.sim.delays import quantiles_ns
 from harness.environments.sim.disk import Disk
 from harness.environments.sim.message_log import MessageLog
+from harness.environments.sim.moments import SimMoments
 from harness.environments.sim.network import Network
 from harness.environments.sim.node import Node
 from harness.environments.sim.options import SimOptions
@@ -81,6 +82,7 @@ class SimCluster:
         self.clocks = SimClocks(world, nodes)
         self.packets = SimPackets(environment.network, nodes)
         self.disks = SimDisks(nodes)
+        self.moments = SimMoments(world, nodes, self._leads)
         self.members: Members | None = None
         if isinstance(environment.deployment.target, Reconfigurable):
             self.members = TargetMembers(environment.deployment.target, environment.statuses, self._ask, self._wait)
@@ -109,6 +111,10 @@ class SimCluster:
         nodes = self._environment.by_name
         self._wait(RESTORE_S)
         return {node: {"records_lost": nodes[node].disk.restore(records[node], number)} for node in records}
+
+    def _leads(self, node: NodeId) -> bool:
+        status = self._environment.by_name[node].status()
+        return status is not None and self._environment.deployment.target.primary({node: status}) == node
 
     def _wait(self, seconds: float) -> None:
         world = self._environment.world

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Any, NoReturn
 
@@ -123,6 +124,17 @@ class World:
         assert self.violation is not None, "only a violation ends a run early"
         self.is_over = True
         raise InvariantViolated(self.violation.words)
+
+    @contextmanager
+    def watching(self, kind: type[TraceEvent], look: Callable[[int, str, Any], None]) -> Iterator[None]:
+        """`look` sees each event of this kind meanwhile, behind the invariants."""
+        before = self._watching
+        watching = self._watching = {**before, kind: (*before.get(kind, ()), look)}
+        try:
+            yield
+        finally:
+            if self._watching is watching:  # Else an invariant is broken, and nobody looks any more.
+                self._watching = before
 
     def is_read(self, kind: type[TraceEvent]) -> bool:
         """Whether anyone would take an event of this kind: its files or an invariant."""
