@@ -40,16 +40,21 @@ def availability(history: History) -> Verdict:
     from when it may have been). Of the sides of a partition, each counts what it answered while it was cut off (WAITED_NS).
     `recovery_ns` is the time from the heal to the first ok of an op invoked after it.
     stats: the whole run's shares, and `mttr_ns`, the mean recovery over the windows that were healed and recovered
-        from.
+        from; `mttr_ns_by_fault` the same for each kind of fault, such as "kill".
     """
     ops = _Ops(history)
     windows = _windows(fault_windows(history), ops)
     recoveries = [window.recovery_ns for window in windows if window.recovery_ns is not None]
+    by_fault: dict[str, list[int]] = {}
+    for window in windows:
+        if window.recovery_ns is not None:
+            by_fault.setdefault(window.name.partition(":")[0], []).append(window.recovery_ns)
     overall = Served(*(sum(len(ops.starts[node][end]) for node in ops.starts) for end in ENDS))
     stats: dict[str, Any] = {
         "ok_share": overall.ok_share,
         "window_count": len(windows),
         "mttr_ns": sum(recoveries) // len(recoveries) if recoveries else None,
+        "mttr_ns_by_fault": {name: sum(each) // len(each) for name, each in sorted(by_fault.items())},
         "recovery_ns_max": max(recoveries, default=None),
         "unrecovered_count": sum(w.lifted_ns is not None and w.recovery_ns is None for w in windows),
     }

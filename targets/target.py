@@ -138,6 +138,10 @@ class Formats(msgspec.Struct, frozen=True):
         return _commands_of(self.request)
 
 
+NO_OPS = frozenset({"take-backup"})
+"""What the harness asks for, and no workload."""
+
+
 @cache
 def _commands_of(request: Any) -> frozenset[str] | None:
     found: set[str] = set()
@@ -152,7 +156,7 @@ def _commands_of(request: Any) -> frozenset[str] | None:
                 if not isinstance(field.type, msgspec.inspect.LiteralType):
                     return None
                 found |= {str(value) for value in field.type.values}
-    return frozenset(found) or None
+    return frozenset(found) - NO_OPS or None
 
 
 class System(Protocol):

@@ -77,7 +77,9 @@ def test_recovery_is_of_ops_invoked_after_the_heal() -> None:
     (window,) = availability(PARTITIONED).evidence_of(Availability).windows
     assert window.recovery_ns == 8  # Healed at 52; the op invoked at 51 does not count.
     assert window.recovery_ns_by_node == {"n1": 40, "n2": 8}
-    assert availability(PARTITIONED).stats["mttr_ns"] == 8
+    stats = availability(PARTITIONED).stats
+    assert stats["mttr_ns"] == 8
+    assert stats["mttr_ns_by_fault"] == {"partition": 8}
 
 
 def test_a_slow_op_right_after_the_heal_does_not_hide_that_a_later_one_was_served_sooner() -> None:

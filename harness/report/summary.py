@@ -11,7 +11,7 @@ from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, code_of_signal
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory
 from histories.printing import block, line
-from histories.units import NS_PER_S
+from histories.units import NS_PER_MS, NS_PER_S
 
 REASON_MAX = 2_000
 """Characters of a reason that a summary shows; verdict.json has it whole."""
@@ -72,6 +72,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
         )
     lines += _blocking(result.verdict)
     lines += _restores(result.verdict)
+    lines += _recoveries(result.verdict)
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
             f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
@@ -110,6 +111,16 @@ def _blocking(verdict: Verdict) -> list[str]:
         f"  blocked: {told['blocked']} of {counted(told['votes'], 'yes vote')} waited too long for the decision{unresolved}; "
         f"{told['longest_ns'] / NS_PER_S:.1f} s at most, {told['blocked_ns'] / NS_PER_S:.1f} s of all participants' time"
     ]
+
+
+def _recoveries(verdict: Verdict) -> list[str]:
+    """How soon an op succeeded after a fault was lifted, on average, by kinds of faults (checkers.availability)."""
+    part = verdict.parts.get("availability")
+    told = {} if part is None else part.stats.get("mttr_ns_by_fault") or {}
+    if not told:
+        return []
+    each = ", ".join(f"{line(str(name), NAME_MAX)} {ns / NS_PER_MS:.0f} ms" for name, ns in told.items())
+    return [f"  mean time to recovery: {each}"]
 
 
 def _restores(verdict: Verdict) -> list[str]:

@@ -10,9 +10,14 @@ import pytest
 from checkers.verdict import Validity
 from harness.campaign import sweep
 from harness.cli import run_command
+from harness.run import plan
+from harness.run.execute import execute
+from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
+from harness.workloads import claims
 from harness.zoo.gossip import PLANTED
 from harness.zoo.scenario import Planted
+from targets.gossip.options import GossipOptions
 from targets.gossip.target import BUGS
 
 FAULTS = ("partition", "kill", "loss", "clock")
@@ -91,12 +96,48 @@ def test_mode_eventual_breaks_what_it_does_not_promise(claim: str) -> None:
     assert any(result.validity is Validity.INVALID for result in runs)
 
 
-@pytest.mark.parametrize("claim", ["causal+", "session", "sequential", "bounded-staleness"])
-def test_raft_keeps_all_of_it(claim: str) -> None:
-    spec = of(1, consistency=claim)
-    fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
-    result = sweep.run_seed(RunSpec(**{**fields, "target": "raft", "target_options": {}}))
-    assert result.validity is Validity.VALID, result.reason
+WEAKER = (
+    "linearizable",
+    "sequential",
+    "causal+",
+    "causal-memory",
+    "session",
+    "quorum",
+    "eventual",
+    "bounded-staleness",
+)
+"""Claims that every linearizable store keeps; between them they have all the checkers of registers."""
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(1, 6), pytest.param(range(6, 40), marks=pytest.mark.soak)], ids=["few", "many"]
+)
+@pytest.mark.parametrize(
+    ("target", "reads"),
+    [
+        ("raft", "log"),
+        ("raft", "read-index"),
+        ("raft", "lease"),
+        ("paxos", "log"),
+        ("paxos", "round"),
+        ("paxos", "lease"),
+    ],
+)
+def test_consensus_keeps_every_weaker_model(target: str, reads: str, seeds: range) -> None:
+    for seed in seeds:
+        spec = of(
+            seed, target=target, options={"reads": reads}, nemesis=("partition", "kill", "loss"), time_limit_s=3.0
+        )
+        fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
+        prepared = plan.prepare(RunSpec(**{**fields, "target_options": {"reads": reads}}))
+        sink = MemorySink(f"seed-{seed}")
+        result = execute(prepared, sink)
+        assert result.verdict.validity is Validity.VALID, (seed, result.verdict.reason)
+        history = sink.history()
+        for row in claims.rows_for(prepared.workload):
+            if row.claim in WEAKER:
+                verdict = row.check(history, prepared.context)
+                assert verdict.validity is Validity.VALID, (seed, row.claim, row.name, verdict.reason)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -121,6 +162,11 @@ def test_ids_that_were_not_durable_are_given_out_again() -> None:
     found = [result.reason for result in runs if result.validity is Validity.INVALID]
     assert found
     assert all("unique-ids: " in reason for reason in found)
+
+
+def test_a_quorum_is_waited_for_longer_than_what_a_client_saw() -> None:
+    assert [GossipOptions(mode=mode).wait_rounds for mode in ("causal", "quorum")] == [6, 20]
+    assert GossipOptions(mode="quorum", wait_ms=120).wait_rounds == 3
 
 
 def test_every_bug_has_a_seed() -> None:

@@ -185,7 +185,7 @@ class Gossip:
         if body.f == TAKE_BACKUP:
             return [Reply(request_id, Answer("ok", node=self.node, backup=backup.take(self._checkpoint())))]
         if self._is_behind(body):
-            until = self.round + -(-self.options.wait_ms // self.options.gossip_ms)
+            until = self.round + self.options.wait_rounds
             self.parked.append(Parked(request_id, body, until))
             return []
         return self._serve(now_ns, request_id, body)

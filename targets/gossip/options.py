@@ -21,8 +21,10 @@ class GossipOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         or `g`, which refuses to count down. sets: `observed-remove`, or `grow-only`, which refuses removals.
     gossip_ms: between two exchanges that a node begins. fanout: to how many nodes it sends a fresh update on.
     suspect_rounds: a node whose heartbeat has stood still for so many rounds is suspected, and rarely chosen.
-    wait_ms: how long a request waits for what its client has seen, or for its quorum. checkpoint_records: the log is replaced by
-        the state after so many.
+    wait_ms: how long a request waits for what its client has seen, or for its quorum. None: 300, and 1,000 in mode quorum. There a
+        request crosses the network twice and waits for a sync on each of its homes, which takes longer than 300 on a slow machine,
+        and whoever waits in vain is told `unavailable`. In the other modes a client that is sent on waits at each node in turn.
+    checkpoint_records: the log is replaced by the state after so many.
     """
 
     mode: Mode = "causal"
@@ -37,15 +39,14 @@ class GossipOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gossip_ms: int = 50
     fanout: int = 2
     suspect_rounds: int = 10
-    wait_ms: int = 300
+    wait_ms: int | None = None
     checkpoint_records: int = 500
 
     def __post_init__(self) -> None:
         for name in ("gossip_ms", "fanout", "suspect_rounds", "wait_ms", "checkpoint_records"):
-            if getattr(self, name) < (0 if name in ("fanout", "wait_ms") else 1):
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; it must be at least {0 if name in ('fanout', 'wait_ms') else 1}"
-                )
+            value, least = getattr(self, name), 0 if name in ("fanout", "wait_ms") else 1
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
         for name in ("read_quorum", "write_quorum"):
             if not 1 <= getattr(self, name) <= self.replicas:
                 raise ValueError(
@@ -53,6 +54,12 @@ class GossipOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
         if self.mode == "quorum" and self.register != "lww":
             raise ValueError("mode quorum has last-writer-wins registers; leave out register=multi-value")
+
+    @property
+    def wait_rounds(self) -> int:
+        """How many rounds a request waits at most."""
+        default_ms = 1_000 if self.mode == "quorum" else 300
+        return -(-(default_ms if self.wait_ms is None else self.wait_ms) // self.gossip_ms)
 
     @property
     def quorums_meet(self) -> bool:

@@ -398,7 +398,7 @@ class QuorumReplica:
     def _go_on(self) -> list[Effect]:
         """Ask again whoever does not answer, let others stand in for them, and give up what took too long."""
         effects: list[Effect] = []
-        until = -(-self.options.wait_ms // self.options.gossip_ms)
+        until = self.options.wait_rounds
         for number, pending in list(self.pending.items()):
             age = self.round - pending.began
             if age >= until:
