@@ -63,6 +63,15 @@ ROWS: tuple[Row, ...] = (
     _row("etcd-power", "valid", "a write is on the disks of a majority", ETCD, nodes=THREE, nemesis=POWER),
     _row("etcd-set", "valid", "so are keys, counts and ranges", ETCD, nodes=THREE, nemesis=ALL, workload="set"),
     _row(
+        "etcd-compacted",
+        "valid",
+        "compaction drops old revisions only, and a member that is far behind is sent a snapshot",
+        "https://etcd.io/docs/v3.4/op-guide/maintenance/",
+        nodes=THREE,
+        nemesis=ALL,
+        target_options={"snapshot_count": 50, "compact_every_s": 1.0},
+    ),
+    _row(
         "etcd-serializable",
         "invalid",
         "a serializable read is answered by one node alone and may be stale",
@@ -217,12 +226,13 @@ ROWS: tuple[Row, ...] = (
     ),
     _row(
         "zookeeper-lock",
-        "invalid",
+        "either",
         "the servers end a session and its ephemeral nodes; a client that is cut off learns that when it is back",
         SESSIONS,
         nodes=THREE,
         nemesis=("partition",),
-        interval_s=6.0,
+        interval_s=8.0,
+        rate_hz=8.0,  # Locks are held for longer than sessions last without a sign of life.
         workload="lock",
         target_options={"session_timeout_ms": 1000},
     ),

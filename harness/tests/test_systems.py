@@ -68,7 +68,8 @@ def test_etcd_is_cut_and_killed_and_stays_linearizable(env: str, tmp_path: Path)
 
 
 def test_zookeeper_is_cut_and_killed_and_keeps_the_order_of_each_client(tmp_path: Path) -> None:
-    code, folder = run(tmp_path, "--target", "zookeeper", "--env", "netns", "--time-limit", "8", faults=CUT_AND_KILL)
+    argv = ("--target", "zookeeper", "--env", "netns", "--time-limit", "8", "--quiet-period", "4")
+    code, folder = run(tmp_path, *argv, faults=CUT_AND_KILL)
     assert code == 0
     parts = json.loads((folder / "verdict.json").read_bytes())["verdict"]["parts"]
     assert {parts[name]["validity"] for name in ("sequential", "vacuity", "recovery", "logs")} == {"valid"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -58,9 +59,17 @@ class EtcdClient:
 
     reads: serializable ones are answered from the asked node's own state, and may be old. lease_ttl_s: of a lock's lease. The
     client keeps a lease alive, by the node that granted it, until the lock is released: it stands for a process beside that node.
+    compact_every_s: so often the key space is compacted, by one node after another; 0: never.
     """
 
-    def __init__(self, nodes: Mapping[str, Ports], interface: str, reads: Reads, lease_ttl_s: int) -> None:
+    def __init__(
+        self,
+        nodes: Mapping[str, Ports],
+        interface: str,
+        reads: Reads,
+        lease_ttl_s: int,
+        compact_every_s: float = 0.0,
+    ) -> None:
         self._urls = {node: f"http://{ports['client']}/v3" for node, ports in nodes.items()}
         self._interface = interface
         self._is_serializable = reads == "serializable"
@@ -68,6 +77,7 @@ class EtcdClient:
         self._keepers: dict[tuple[Any, Any], asyncio.Task[None]] = {}
         """By key and owner: what keeps the lease of a lock alive."""
         self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._compacting = asyncio.create_task(self._compact(compact_every_s)) if compact_every_s else None
 
     async def call(self, call: Call, node: str) -> Outcome:
         """Put the call to this node; see ProgramClient."""
@@ -98,9 +108,10 @@ class EtcdClient:
 
     async def close(self) -> None:
         """No connection is left."""
-        for keeper in self._keepers.values():
-            keeper.cancel()
-        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+        tasks = [*self._keepers.values(), *([self._compacting] if self._compacting else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.close()
 
     def _key(self, call: Call) -> str:
@@ -185,6 +196,16 @@ class EtcdClient:
         if not answer.get("succeeded"):
             return Outcome("fail", call.value, "not-held", is_refused=True)
         return Outcome("ok", call.value)
+
+    async def _compact(self, every_s: float) -> None:
+        """Drop all that is older than the revision that a node has, until cancelled; a node that does not answer in time is passed
+        over."""
+        for node in itertools.cycle(sorted(self._urls)):
+            await asyncio.sleep(every_s)
+            with contextlib.suppress(aiohttp.ClientError, Refused, TimeoutError):
+                async with asyncio.timeout(every_s):
+                    found = await self._ask(node, "kv/range", {"key": plain_key("none"), "count_only": True})
+                    await self._ask(node, "kv/compaction", {"revision": found["header"]["revision"], "physical": True})
 
     async def _keep_alive(self, node: str, lease: str) -> None:
         """Refresh the lease at a third of its time, as etcd's own client does, until cancelled; an answer that does not come is

@@ -28,7 +28,8 @@ class EtcdOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """reads: linearizable, or serializable: answered by the asked node alone, perhaps old. heartbeat_ms: of the leader.
     lease_ttl_s: of the lease of a lock; etcd grants none shorter than one and a half elections. snapshot_count: a node makes a
     snapshot, and compacts its log, after so many entries. compaction_revisions: how many revisions a periodic compaction of the
-    key space keeps (every five minutes); 0: there is none.
+    key space keeps (every five minutes); 0: there is none. compact_every_s: a client compacts all that is older than the current
+    revision so often; 0: never.
     """
 
     reads: Reads = "linearizable"
@@ -36,6 +37,7 @@ class EtcdOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     lease_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 2
     snapshot_count: Annotated[int, msgspec.Meta(ge=10)] = 100_000
     compaction_revisions: Annotated[int, msgspec.Meta(ge=0)] = 0
+    compact_every_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
 
 
 def _typed(options: msgspec.Struct) -> EtcdOptions:
@@ -132,7 +134,13 @@ class Etcd(ProgramDefaults):
     def client(self, interface: str, options: msgspec.Struct) -> Connect:
         """A client by the JSON gateway."""
         chosen = _typed(options)
-        return partial(EtcdClient, interface=interface, reads=chosen.reads, lease_ttl_s=chosen.lease_ttl_s)
+        return partial(
+            EtcdClient,
+            interface=interface,
+            reads=chosen.reads,
+            lease_ttl_s=chosen.lease_ttl_s,
+            compact_every_s=chosen.compact_every_s,
+        )
 
 
 TARGET = Etcd()

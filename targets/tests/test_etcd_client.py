@@ -150,3 +150,27 @@ def test_the_leader_of_the_latest_term_is_the_primary() -> None:
     }
     assert TARGET.primary(statuses) == "n2"
     assert TARGET.primary({"n3": statuses["n3"]}) is None
+
+
+def test_the_key_space_is_compacted_at_the_revision_of_the_node_that_is_asked() -> None:
+    compacted = asyncio.Event()
+    gateway = Gateway({"kv/range": (200, {"header": {"revision": "41"}}), "kv/compaction": (200, {})})
+
+    async def serve(request: web.Request) -> web.Response:
+        answer = await gateway.serve(request)
+        if request.path.endswith("compaction"):
+            compacted.set()
+        return answer
+
+    async def wait() -> None:
+        app = web.Application()
+        app.router.add_post("/v3/{path:.*}", serve)
+        async with TestServer(app) as server:
+            assert server.port is not None
+            at = {"n1": {"client": Address("127.0.0.1", server.port)}}
+            client = EtcdClient(at, "kv", "linearizable", 2, compact_every_s=0.05)
+            await compacted.wait()
+            await client.close()
+
+    asyncio.run(wait())
+    assert ("kv/compaction", {"revision": "41", "physical": True}) in gateway.asked
