@@ -86,7 +86,7 @@ def last_ns(path: Path) -> int:
 def _in_own_order(paths: Iterable[Path]) -> Iterator[tuple[int, TraceRecord]]:
     """(when it counts, record) of one node. A record never counts as earlier than the one before it, whatever its clock said."""
     decode = msgspec.json.Decoder(TraceRecord).decode
-    latest_ns = 0
+    latest_ns = -(2**62)  # What nodes do before the run begins has times below 0, and an order too.
     for path in paths:
         with regular(path).open("rb") as file:
             for line in file:
