@@ -61,6 +61,7 @@ cdef extern from *:
 
 cdef enum:
     PROCESSES_MAX = 1 << 22
+    SMALL = 256  # Integers below, and pairs of values with numbers below, are found without hashing.
     AHEAD = 16  # Ops that are fetched into the cache before they are read; their values half as many before.
     LATER = -2  # In place of a value's number: it is no scalar, and is numbered in the second pass.
     TRUE = -3
@@ -107,9 +108,11 @@ cdef class _Values:
     cdef object types
     cdef Integers integers
     cdef Numbered pairs
-    cdef vector[int] kind, first, second, of_pair
+    cdef vector[int] kind, first, second, of_pair, small, small_pairs
 
     def __cinit__(self, types):
+        self.small.assign(SMALL, -1)
+        self.small_pairs.assign(SMALL * SMALL, -1)
         self.values = []
         self.texts, self.sequences, self.odd = {}, {}, {}
         self.types = types
@@ -130,6 +133,10 @@ cdef class _Values:
         if PyLong_CheckExact(value):
             integer = PyLong_AsLongLongAndOverflow(value, &overflow)
             if not overflow:
+                if 0 <= integer < SMALL:
+                    if self.small[integer] < 0:
+                        self.small[integer] = self.add(value, INTEGER)
+                    return self.small[integer]
                 found = self.integers.number(integer, <int> self.kind.size())
                 return found if found >= 0 else self.add(value, INTEGER)
             return self.text(value, INTEGER)
@@ -164,6 +171,8 @@ cdef class _Values:
         cdef int which, number
         if b == LATER:
             return self.number_odd(value)
+        if a < SMALL and b < SMALL and self.small_pairs[a * SMALL + b] >= 0:
+            return self.small_pairs[a * SMALL + b]
         which = self.pairs.number(0, a, b)
         if which < <int> self.of_pair.size():
             return self.of_pair[which]
@@ -172,6 +181,8 @@ cdef class _Values:
         self.second.resize(number + 1, -1)
         self.first[number], self.second[number] = a, b
         self.of_pair.push_back(number)
+        if a < SMALL and b < SMALL:
+            self.small_pairs[a * SMALL + b] = number
         return number
 
     cdef int sequence(self, object value) except -1:
