@@ -47,12 +47,11 @@ class Integers {
 public:
     // The integer's number; -1 where it has none yet, and then it has the next one.
     int number(std::int64_t integer, int next) {
-        if (slots_.is_full(keys_.size())) grow();
+        if (slots_.is_full(known_.size())) grow();
         int& slot = at(integer);
-        if (slot >= 0) return numbers_[static_cast<std::size_t>(slot)];
-        slot = static_cast<int>(keys_.size());
-        keys_.push_back(integer);
-        numbers_.push_back(next);
+        if (slot >= 0) return known_[static_cast<std::size_t>(slot)].number;
+        slot = static_cast<int>(known_.size());
+        known_.push_back({integer, next});
         return -1;
     }
 
@@ -60,17 +59,21 @@ private:
     int& at(std::int64_t integer) {
         const std::uint64_t bits = static_cast<std::uint64_t>(integer);
         return slots_.at(bits / Slots::kRun, bits % Slots::kRun,
-                         [this, integer](int i) { return keys_[static_cast<std::size_t>(i)] == integer; });
+                         [this, integer](int i) { return known_[static_cast<std::size_t>(i)].integer == integer; });
     }
 
     void grow() {
         slots_.clear_and_grow();
-        for (std::size_t i = 0; i < keys_.size(); ++i) at(keys_[i]) = static_cast<int>(i);
+        for (std::size_t i = 0; i < known_.size(); ++i) at(known_[i].integer) = static_cast<int>(i);
     }
 
+    struct Known {
+        std::int64_t integer;
+        int number;
+    };
+
     Slots slots_;
-    std::vector<std::int64_t> keys_;
-    std::vector<int> numbers_;
+    std::vector<Known> known_;
 };
 
 class Numbered {

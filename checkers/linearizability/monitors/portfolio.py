@@ -52,9 +52,11 @@ def decide(
     one; `core_confirmed_by` says what else refutes the core, or why nothing was asked.
     """
     twins = monitor_of(model)
-    if twins is None or (stop is not None and stop.reason):
+    is_stopped = stop is not None and bool(stop.reason)
+    if twins is None or is_stopped:
+        found = None if is_stopped else table()
         return search(
-            entries, model, states_max=states_max, time_limit_s=time_limit_s, stop=stop, core=core, table=table()
+            entries, model, states_max=states_max, time_limit_s=time_limit_s, stop=stop, core=core, table=found
         )
     began_ns = time.perf_counter_ns()
     is_pure = twins.native is None or chosen_core(core) == "pure"
