@@ -205,6 +205,11 @@ class System(Protocol):
         """Whether the nodes of a healed, idle cluster agree, according to their statuses."""
         ...
 
+    def settling_s(self, options: msgspec.Struct) -> float:
+        """How long a healed, idle cluster may take to agree under these options, in seconds. Final reads wait for that, where the
+        run's quiet period is not longer."""
+        ...
+
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """The consistency model claimed under these options: "linearizable", "sequential", "eventual"..."""
         ...
@@ -250,6 +255,10 @@ class SystemDefaults:
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
         """Always true: such a target does not say what its nodes have to agree on."""
         return True
+
+    def settling_s(self, options: msgspec.Struct) -> float:
+        """Nothing beyond the run's quiet period."""
+        return 0.0
 
 
 @runtime_checkable

@@ -96,7 +96,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
     help="Seconds of the main phase, or until its faults are done.",
 )
 @click.option(
-    "--quiet-period", type=float, default=1.0, show_default=True, help="Seconds between heal and final reads."
+    "--quiet-period",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Seconds between heal and final reads, or as many more as the target says that it needs to settle.",
 )
 @click.option(
     "--client-timeout", type=float, default=2.0, show_default=True, help="Seconds until a call is indeterminate."

@@ -34,7 +34,7 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
         gen.log(HEAL),
         gen.nemesis(heals),
         gen.log(QUIET),
-        gen.sleep(spec.quiet_s),
+        gen.sleep(max(spec.quiet_s, plan.target.settling_s(plan.target_options))),
         gen.log(FINAL),
         gen.clients(final),
     )

@@ -33,6 +33,9 @@ from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefault
 from targets.topology import Topology
 
 ROLE = "replica"
+SETTLING_ROUNDS = 20
+"""An update is on all nodes after about log2(nodes) exchanges; half of these rounds may pass before a node that was suspected
+during the faults is chosen as often as others again (`suspect_rounds`)."""
 BUGS = {bug.name: bug for bug in PLANTED}
 
 
@@ -122,6 +125,11 @@ class GossipTarget(SystemDefaults):
         if interface != "kv" or options.mode in ("eventual", "quorum"):
             return "eventual"
         return {"causal": "causal+", "session": "session"}[options.mode]
+
+    def settling_s(self, options: msgspec.Struct) -> float:
+        """SETTLING_ROUNDS of exchanges."""
+        assert isinstance(options, GossipOptions)
+        return SETTLING_ROUNDS * options.gossip_ms / 1000
 
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
         """Nobody leads."""
