@@ -97,7 +97,7 @@ def test_every_flag_is_one_of_the_test_command() -> None:
         ("name: x\nmatrix:\n  workload: register\n", "line 2, column 1: Expected `array`, got `str`"),
         ("matrix:\n  workload: [register, regster]\n", "line 2, column 24: workload regster: unknown workload 'regster'"),
         ("matrix: {nodes: []}", "nodes: no value is given"),
-        ("matrix:\n  nemesis: [disk:torn-write]\n  env: [local]\n", "line 2, column 13"),
+        ("matrix:\n  nemesis: [late]\n  env: [local]\n", "line 2, column 13"),
         ("run: {rate: fast}", "rate: 'fast' is no number"),
         ("run: {target-option: [a]}", "target-option: names with values are due"),
         ("include: [{nodes: 100}]", "line 1, column 11: nodes 100: --nodes 100"),
