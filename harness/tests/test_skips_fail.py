@@ -25,7 +25,7 @@ def run(directory: Path, text: str, *more: str) -> subprocess.CompletedProcess[s
         [sys.executable, "-m", "pytest", *plugin, "-p", "no:cacheprovider", f"--rootdir={directory}", *more, directory],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
 
