@@ -2,7 +2,7 @@
 are told).
 
 Nodes trace both only when they are on disk, so whatever was traced before a crash must be there after it. What they say after a
-start names also what was on disk and not traced yet.
+start names also what was on disk and not traced yet. Where a group takes part as one, its next leader says so in the node's place.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class DurableDecisions:
         known = {*fields["in_doubt"], *fields["committed"], *fields["aborted"]}
         votes = sorted(txn for txn in self._in_doubt.get(node, set()) - known if not _is_forgotten(txn, fields["low"]))
         if votes:
-            words = f"{node} voted yes for {votes[0]}, restarted, and does not know it any more"
+            words = f"{node} voted yes for {votes[0]}, {_loss(fields)}"
             return Violation(self.name, words, time_ns, (node,), {"txn": votes[0]})
         unfinished = {txn for of_one in self._to_tell.values() for txn in of_one}
         for txn in unfinished.intersection(fields["committed"]):
@@ -66,11 +66,18 @@ class DurableDecisions:
             if txn not in kept and participants - self._known_by.get(txn, set())
         )
         if commits:
-            words = f"{node} decided to commit {commits[0]}, restarted, and does not know it any more"
+            words = f"{node} decided to commit {commits[0]}, {_loss(fields)}"
             return Violation(self.name, words, time_ns, (node,), {"txn": commits[0]})
         self._in_doubt[node] = {*fields["in_doubt"]}
         self._to_tell[node] = {txn: to_tell.get(txn, frozenset()) for txn in fields["unfinished"]}
         return None
+
+
+def _loss(fields: Mapping[str, Any]) -> str:
+    """What came between a promise and its loss: a restart of the node; in a group, another leadership, with or without one."""
+    if "by" in fields:
+        return f"and its leader of term {fields['term']} does not know it"
+    return "restarted, and does not know it any more"
 
 
 def _is_forgotten(txn: str, low: Mapping[str, int]) -> bool:

@@ -53,6 +53,7 @@ class Observers:
         self._shard_by_node = shard_by_node
         self._restored = 0
         self._seen: set[type] = set()
+        self._shards: dict[str, Observers] = {}
         self.handlers: dict[type, tuple[Handler, ...]] = {}
         self._begin()
 
@@ -64,10 +65,14 @@ class Observers:
         of_shards = tuple(name for name in self.names if reads[name] != {Custom}) if self._shard_by_node else ()
         self._reads = {name: kinds for name, kinds in reads.items() if name not in of_shards}
         self._rules: list[Rule] = [rule for name, rule in rules.items() if name not in of_shards]
-        self._shards: dict[str, Observers] = {}
+        seen = {shard: observers._seen for shard, observers in self._shards.items()}
+        self._shards = {}
         if of_shards:
             nodes = sorted(Counter(self._shard_by_node.values()).items())
             self._shards = {shard: Observers(of_shards, count, self._kept_max) for shard, count in nodes}
+        # As here, what was told before a restore is no promise any more, and was told all the same.
+        for shard, kinds in seen.items():
+            self._shards[shard]._seen |= kinds
         by_type: dict[type, list[Handler]] = {}
         tables = [rule.handlers for rule in self._rules]
         for table in tables if of_shards else (self.ledger.handlers, *tables):

@@ -70,7 +70,7 @@ def event(kind: str, *rest: str) -> TraceEvent:
         case "shown":
             return Shown()
         case "started":
-            return Started(1, 0)
+            return Started(1, 0, restored=int(rest[0]) if rest else 0)
         case "recovered":
             bar = rest.index("|") if "|" in rest else len(rest)
             terms = [(int(word.split(":")[0]), int(word.split(":")[1])) for word in rest[1:bar]]

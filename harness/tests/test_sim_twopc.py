@@ -44,11 +44,11 @@ def test_a_dead_leader_blocks_groups_for_no_longer_than_an_election_takes() -> N
     longest_s = []
     for options in ({}, {"shard_replicas": 3}):
         base = replace(zoo.GROUPS.base, target_options=options, nemesis=("kill:primary",), fault_share=0.8)
-        result = sweep.run_seed(replace(base, interval_s=6.0, rate_hz=50.0, time_limit_s=12.0, seed=1))
+        result = sweep.run_seed(replace(base, interval_s=6.0, rate_hz=20.0, time_limit_s=12.0, seed=1))
         assert result.validity is Validity.VALID, result.reason
         longest_s.append(result.result.verdict.parts["invariants"].stats["blocking"]["longest_ns"] / 1e9)
     assert longest_s[0] > 2.0
-    assert longest_s[1] < 1.0
+    assert 0.0 < longest_s[1] < 1.0
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
@@ -96,7 +96,7 @@ SEED_OF_3PC = 2
     ("claimed", "kept"), [("snapshot", "snapshot-isolation"), ("read-committed", "read-committed")]
 )
 def test_a_weaker_level_keeps_what_it_claims_and_not_serializability(claimed: str, kept: str) -> None:
-    base = replace(STANDARD, target_options={"isolation": claimed}, seed=2)
+    base = replace(STANDARD, target_options={"isolation": claimed}, time_limit_s=6.0, seed=5)
     assert sweep.run_seed(base).result.claim == kept
     result = sweep.run_seed(replace(base, consistency="serializable"))
     assert result.validity is Validity.INVALID
@@ -113,6 +113,7 @@ def test_snapshot_isolation_lets_write_skew_through() -> None:
 
 NEEDS_ITS_TIME = {
     "decision-told-before-durable",
+    "presumed-commit",
     "locks-lost-after-restart",
     "commit-applied-twice",
     "vote-told-before-replicated",
@@ -124,7 +125,7 @@ NEEDS_ITS_TIME = {
 @pytest.mark.parametrize("planted", zoo.PLANTED, ids=lambda planted: planted.bug)
 def test_the_track_record(planted: Planted) -> None:
     spec = planted.spec()
-    result = sweep.run_seed(spec if planted.bug in NEEDS_ITS_TIME else replace(spec, time_limit_s=6.0))
+    result = sweep.run_seed(spec if planted.bug in NEEDS_ITS_TIME else replace(spec, time_limit_s=4.0))
     assert result.validity is Validity.INVALID
     parts = result.result.verdict.parts
     assert planted.by in result.reason or parts[planted.by].validity is Validity.INVALID

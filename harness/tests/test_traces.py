@@ -23,6 +23,14 @@ def test_records_come_by_time_and_each_node_keeps_its_own_order(tmp_path: Path) 
     assert told == [("n1", 1), ("n2", 2), ("n1", 5), ("n1", 4), ("n2", 5), ("n2", 6), ("n1", 9)]
 
 
+def test_what_comes_before_the_run_keeps_its_order_too(tmp_path: Path) -> None:
+    """Nodes start before the run begins, at times below 0. They were all merged as if at 0: n2's start came after n1's commit."""
+    write(tmp_path, "n1", [-30, -10, -20, 7])
+    write(tmp_path, "n2", [-40, -15, 5])
+    told = [(record.node, record.time) for record in read_traces(tmp_path)]
+    assert told == [("n2", -40), ("n1", -30), ("n2", -15), ("n1", -10), ("n1", -20), ("n2", 5), ("n1", 7)]
+
+
 def test_a_line_that_was_cut_off_and_a_kind_that_nobody_knows_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, "n1", [1], b'{"time":2,"node":"n1","event":{"kind":"sneezed"}}\n{"time":3,"no')
     assert [record.time for record in read_traces(tmp_path)] == [1]
