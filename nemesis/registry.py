@@ -42,9 +42,9 @@ BUILT_IN: tuple[Family, ...] = (
     DiskFamily(),
     *(PacketFamily(kind) for kind in KINDS),
     PartitionFamily(),
+    MomentFamily(),  # Before the clocks: only the clock of a process that runs can be read.
     ClockFamily(),
     TransferFamily(),
-    MomentFamily(),
     MembershipFamily(),  # Last: members come back only where the network and the processes are whole.
 )
 

@@ -11,7 +11,7 @@ from nemesis.capabilities import MOMENTS
 from nemesis.family import Window
 from nemesis.faults.moment import ACTIONS
 from nemesis.registry import families
-from nemesis.tests.bench import NODES, Bench
+from nemesis.tests.bench import NODES, SECOND_NS, Bench
 
 START, STOP = "start-moment", "stop-moment"
 
@@ -58,6 +58,17 @@ def test_a_stop_brings_back_the_node_of_the_moment_and_no_other() -> None:
     bench.do(START, value("kill"))
     bench.do(STOP)
     assert {node for node, state in bench.cluster.processes.now.items() if state == "dead"} == {"n5"}
+
+
+@pytest.mark.parametrize("action", ["kill", "pause"])
+def test_the_clock_of_its_node_is_healed_where_no_other_heal_brings_the_node_back(action: str) -> None:
+    bench = Bench()
+    bench.do("start-clock", {"kind": "offset", "offset_ns": {"n4": SECOND_NS}})
+    bench.cluster.moments.at = "n4"
+    bench.do(START, value(action))
+    bench.nemesis.heal_all()
+    assert bench.in_force() == []
+    assert bench.cluster.healthy()
 
 
 def test_plans_name_a_moment_and_an_action_and_can_be_read_back() -> None:
