@@ -11,13 +11,14 @@ from msgspec.structs import replace
 from checkers import Validity
 from harness.environments.sim.environment import collecting_seldom
 from harness.errors import UsageError
-from harness.generators.script import Script
+from harness.generators.script import Script, recorded
 from harness.report.anomaly import anomaly_classes
 from harness.report.failure import failures
 from harness.run import plan
 from harness.run.execute import execute
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
+from histories.history import History
 from histories.units import NS_PER_S
 from nemesis import schedule
 from nemesis.family import Entry
@@ -64,6 +65,27 @@ class Failed(msgspec.Struct, frozen=True):
     failed_ns: int | None = None
     key: Any = None
     shown: frozenset[tuple[int, str]] = frozenset()
+
+
+def recorded_case(spec: RunSpec, planned: Schedule, history: History) -> Case:
+    """A run that had no script as a case: what its clients asked for, and its faults when they really began. A fault op waits for
+    the one before it and is done when somebody looks, which is at other moments where a script tells the clients what to do."""
+    main_phase_ns = int(spec.time_limit_s * NS_PER_S)
+    return Case(
+        spec, as_it_happened(history, planned, main_phase_ns), recorded(history, spec.concurrency, main_phase_ns)
+    )
+
+
+def as_it_happened(history: History, planned: Schedule, main_phase_ns: int) -> Schedule:
+    """The schedule with the times at which its fault ops were really begun; those that were not are gone, and so are the heals."""
+    begun = [op for op in history.nemesis() if op.type == "invoke"]
+    asked = [(entry.f, entry.value) for entry in planned.entries]
+    entries = []
+    for op, what in zip(begun, asked, strict=False):
+        if (op.f, op.value) != what or op.time >= main_phase_ns:
+            break
+        entries.append(Entry(op.time, op.f, op.value))
+    return replace(planned, entries=tuple(entries))
 
 
 def run_case(case: Case) -> Failed | None:

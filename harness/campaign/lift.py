@@ -20,19 +20,16 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from harness.campaign.case import Case, Failed, run_case, squeezed
+from harness.campaign.case import Case, Failed, recorded_case, run_case, squeezed
 from harness.errors import UsageError
-from harness.generators import script
 from harness.report.anomaly import anomaly_classes, bug_class
 from harness.run import plan
 from harness.store.runs import RunDirectory
 from histories import jsonl
-from histories.history import History
-from histories.units import NS_PER_MS, NS_PER_S
+from histories.units import NS_PER_MS
 from histories.wellformed import MalformedHistory
 from nemesis import schedule
-from nemesis.family import Entry
-from nemesis.schedule import BadSchedule, Schedule
+from nemesis.schedule import BadSchedule
 from targets.target import CoreTarget
 
 PACE_MAX = 1.25
@@ -76,25 +73,9 @@ def simulated_case(run: RunDirectory) -> tuple[Case, tuple[str, ...]]:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror or error}") from error
-    case = Case(
-        replace(spec, env="sim", env_options={}),
-        as_it_happened(history, planned, int(spec.time_limit_s * NS_PER_S)),
-        script.recorded(history, spec.concurrency, int(spec.time_limit_s * NS_PER_S)),
-    )
+    case = recorded_case(replace(spec, env="sim", env_options={}), planned, history)
     plan.prepare(case.spec, saved=case.faults, script=case.script)
     return case, classes
-
-
-def as_it_happened(history: History, planned: Schedule, main_phase_ns: int) -> Schedule:
-    """The schedule with the times at which its fault ops were really begun; those that were not are gone, and so are the heals."""
-    begun = [op for op in history.nemesis() if op.type == "invoke"]
-    asked = [(entry.f, entry.value) for entry in planned.entries]
-    entries = []
-    for op, what in zip(begun, asked, strict=False):
-        if (op.f, op.value) != what or op.time >= main_phase_ns:
-            break
-        entries.append(Entry(op.time, op.f, op.value))
-    return replace(planned, entries=tuple(entries))
 
 
 def varied(case: Case, number: int) -> Case:

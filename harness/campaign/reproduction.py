@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from harness.campaign.case import Case, Failed, run_case
+from harness.campaign.case import Case, Failed, recorded_case, run_case
 from harness.errors import HarnessError, Interrupted, UsageError
 from harness.generators import script
 from harness.report.anomaly import anomaly_classes
@@ -17,7 +17,6 @@ from harness.run.execute import run_into
 from harness.store.runs import RunDirectory, Store, write_atomically
 from histories import jsonl
 from histories.printing import line
-from histories.units import NS_PER_S
 from histories.wellformed import MalformedHistory
 from nemesis import schedule
 from nemesis.schedule import BadSchedule
@@ -62,7 +61,7 @@ def read_case(run: RunDirectory) -> Case:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror or error}") from error
-    return Case(spec, faults, script.recorded(history, spec.concurrency, int(spec.time_limit_s * NS_PER_S)))
+    return recorded_case(spec, faults, history)
 
 
 def rerun(directory: Path) -> Failed | None:

@@ -17,15 +17,13 @@ import msgspec
 
 from checkers.evidence import Invariants
 from checkers.verdict import Validity, Verdict
-from harness.campaign.case import Case, run_case
+from harness.campaign.case import recorded_case, run_case
 from harness.campaign.real_nodes import OnRealNodes
 from harness.campaign.shrink import Shrinker
 from harness.campaign.strategy import STRATEGIES, StrategyName, run_trial
 from harness.campaign.sweep import run_in, run_seed
-from harness.generators import script
 from harness.run.sinks import MemorySink
 from harness.zoo.scenario import Planted, Scenario
-from histories.units import NS_PER_S
 
 HUNT_SEEDS = 1000
 """Seeds between the beginnings of two hunts, and the most runs of one."""
@@ -126,8 +124,7 @@ def shrunk(planted: Planted, budget_s: float) -> Shrinking | None:
     sink = MemorySink(f"seed-{spec.seed}")
     run_in(sink, spec)
     assert sink.faults is not None
-    ops = script.recorded(sink.history(), spec.concurrency, int(spec.time_limit_s * NS_PER_S))
-    failed = run_case(Case(spec, sink.faults, ops))
+    failed = run_case(recorded_case(spec, sink.faults, sink.history()))
     if failed is None:
         return None
     best = Shrinker(failed, budget_s=budget_s).shrink().case

@@ -9,12 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from checkers import Verdict
-from harness.campaign.case import Case, run_case
-from harness.campaign.lift import OTHERS_MAX, as_it_happened, lift, simulated_case, try_number, varied
+from harness.campaign.case import Case, as_it_happened, recorded_case, run_case
+from harness.campaign.lift import OTHERS_MAX, lift, simulated_case, try_number, varied
 from harness.campaign.reproduction import LIFTED, keep, rerun
 from harness.campaign.sweep import run_in
 from harness.errors import UsageError
-from harness.generators import script
 from harness.generators.script import Script
 from harness.run import plan
 from harness.run.execute import run_into
@@ -64,7 +63,7 @@ def test_an_invariant_that_the_simulation_sees_first_is_left_unwatched() -> None
         sink = MemorySink("seed")
         run_in(sink, replace(spec, seed=seed))
         assert sink.faults is not None
-        case = Case(replace(spec, seed=seed), sink.faults, script.recorded(sink.history(), 10, 10 * NS_PER_S))
+        case = recorded_case(replace(spec, seed=seed), sink.faults, sink.history())
         first = run_case(varied(case, 0))
         assert first is None or first.classes == ("invariants/persistent-state",)
         lifted = try_number(case, 0, frozenset({"invariants/kept-commits"}))

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from harness.campaign import case as cases
-from harness.campaign.case import Case, Failed, run_case
+from harness.campaign.case import Case, Failed, recorded_case, run_case
 from harness.campaign.reproduction import read_case, rerun
 from harness.campaign.shrink import Shrinker
 from harness.cli import themis
@@ -25,26 +25,24 @@ from harness.run.execute import execute
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store
-from histories.units import NS_PER_S
+from harness.zoo.registry import PLANTED
 from nemesis.family import Entry
 from nemesis.schedule import Schedule
 
 SPEC = RunSpec(env="sim", nemesis=("partition", "kill"), bugs=("stale-read",), time_limit_s=6.0, seed=3)
 
 
-def recorded_case(spec: RunSpec) -> Case:
+def case_of(spec: RunSpec) -> Case:
     """What a stored run of `spec` would be read as."""
     sink = MemorySink("first")
-    prepared = plan.prepare(spec)
-    execute(prepared, sink)
-    assert sink.environment is not None
-    _, faults = prepared.faults(sink.environment.cluster)
-    return Case(spec, faults, script.recorded(sink.history(), spec.concurrency, int(spec.time_limit_s * NS_PER_S)))
+    execute(plan.prepare(spec), sink)
+    assert sink.faults is not None
+    return recorded_case(spec, sink.faults, sink.history())
 
 
 @pytest.fixture(scope="module")
 def failed() -> Failed:
-    found = run_case(recorded_case(SPEC))
+    found = run_case(case_of(SPEC))
     assert found is not None
     return found
 
@@ -54,6 +52,12 @@ def shrinker(failed: Failed) -> Shrinker:
     shrinker = Shrinker(failed, budget_s=600.0)
     shrinker.shrink()
     return shrinker
+
+
+def test_a_run_fails_again_by_its_script_where_faults_had_to_wait_for_each_other() -> None:
+    """A clock that is read while its node is paused takes its time, so that the next fault is late: by the same time again."""
+    planted = next(each for each in PLANTED if (each.target, each.bug) == ("2pc", "presumed-commit"))
+    assert run_case(case_of(planted.spec())) is not None
 
 
 def test_a_stale_read_needs_a_handful_of_ops(failed: Failed, shrinker: Shrinker) -> None:
