@@ -1,4 +1,4 @@
-"""Runs many seeds of one simulated run in several processes, in memory: the loop of a bug hunt.
+"""Runs many seeds of one simulated run in several processes, in memory: the loop of a bug hunt. Those that fail can be kept.
 
 A run here is the run of `themis test --env sim` with memory in place of a folder, so that the same seed gives the same history,
 byte for byte, when somebody runs it again into a folder.
@@ -21,6 +21,7 @@ import msgspec
 from checkers.verdict import Validity
 from harness.campaign import swarm
 from harness.campaign.command_line import command_line
+from harness.campaign.failing_seeds import Keeping, Kept, keep_seed
 from harness.campaign.workers import worker_pool
 from harness.environments.base import Environment
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
@@ -47,6 +48,7 @@ class SeedResult(msgspec.Struct, frozen=True):
     result: as verdict.json would hold it, with the evidence. history: what clients saw, for a seed that is not VALID; otherwise
     None. virtual_s, cpu_s: how long it took in virtual time, and in CPU time of its thread. history_digest, trace_digest: SHA-256
     of the lines that the files would hold; empty when not asked for. command: the command line that runs it again, into a folder.
+    kept: the folder that it has already; None when it was not to be kept.
     """
 
     seed: int
@@ -57,6 +59,7 @@ class SeedResult(msgspec.Struct, frozen=True):
     history: History | None = None
     history_digest: str = ""
     trace_digest: str = ""
+    kept: Kept | None = None
 
     @property
     def validity(self) -> Validity:
@@ -68,10 +71,24 @@ class SeedResult(msgspec.Struct, frozen=True):
         return first_reason(self.result)
 
 
-def run_seed(spec: RunSpec, with_digests: bool = False) -> SeedResult:
-    """Run one seed in this process. Raises UsageError, and HarnessError with the command that runs the seed again when anything
-    else goes wrong that is not in its result."""
-    return tidied(spec, lambda: _run_seed(spec, with_digests))
+def run_seed(spec: RunSpec, with_digests: bool = False, keeping: Keeping | None = None) -> SeedResult:
+    """Run one seed in this process. keeping: where it is kept if it is a finding; None: nowhere.
+
+    Raises UsageError, and HarnessError with the command that runs the seed again when anything else goes wrong that is not in its
+    result.
+    """
+    result = tidied(spec, lambda: _run_seed(spec, with_digests))
+    return kept_in(keeping, spec, result) if keeping is not None and is_finding(result) else result
+
+
+def kept_in(keeping: Keeping, spec: RunSpec, result: SeedResult) -> SeedResult:
+    """The result of a seed, with the folder that is written for it now. Raises nothing but KeyboardInterrupt: what was found is
+    told, whatever goes wrong with keeping it."""
+    try:
+        kept = tidied(spec, lambda: keep_seed(keeping, spec, result.result))
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        kept = Kept(problem=str(error) or type(error).__name__)
+    return msgspec.structs.replace(result, kept=kept)
 
 
 def tidied(spec: RunSpec, run: Callable[[], Run]) -> Run:
@@ -159,11 +176,18 @@ def digest(rows: Sequence[Any]) -> str:
 
 
 def sweep(
-    spec: RunSpec, seeds: Sequence[int], jobs: int = 1, *, fail_fast: bool = False, with_digests: bool = False
+    spec: RunSpec,
+    seeds: Sequence[int],
+    jobs: int = 1,
+    *,
+    fail_fast: bool = False,
+    with_digests: bool = False,
+    keeping: Keeping | None = None,
 ) -> Generator[SeedResult, None, None]:
     """The result of each seed, in order; with `fail_fast` the first finding (is_finding) is the last.
 
-    jobs: processes; 1 runs everything in this one. Raises UsageError when the spec cannot be run or there are no seeds.
+    jobs: processes; 1 runs everything in this one, and keeps nothing. keeping: where the processes keep findings (is_finding);
+    None: nowhere. Raises UsageError when the spec cannot be run or there are no seeds.
     """
     if not seeds:
         raise UsageError("no seeds: give a range such as 1..1000")
@@ -180,7 +204,9 @@ def sweep(
     done = 0
     try:
         with worker_pool(jobs) as executor:
-            for result in sweep_on(executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests):
+            for result in sweep_on(
+                executor, spec, seeds, jobs, fail_fast=fail_fast, with_digests=with_digests, keeping=keeping
+            ):
                 done += 1
                 yield result
     except BrokenExecutor as error:
@@ -219,20 +245,26 @@ def sweep_on(
     *,
     fail_fast: bool = False,
     with_digests: bool = False,
+    keeping: Keeping | None = None,
 ) -> Generator[SeedResult, None, None]:
     """As `sweep`, on the workers of `executor`, of which there are `jobs`. Raises BrokenExecutor when one of them is gone."""
     left = iter(seeds)
-    waiting: deque[Future[SeedResult]] = deque()
+    waiting: deque[tuple[Future[SeedResult], bool]] = deque()
+    kept_count = 0
     try:
         while True:
             while len(waiting) < jobs * AHEAD and (seed := next(left, None)) is not None:
-                waiting.append(executor.submit(run_seed, spec_of_seed(spec, seed), with_digests))
+                # As many may be kept as there is room for, if all that are being run now are.
+                is_room = keeping is not None and kept_count + sum(may for _, may in waiting) < keeping.at_most
+                kept = keeping if is_room else None
+                waiting.append((executor.submit(run_seed, spec_of_seed(spec, seed), with_digests, kept), is_room))
             if not waiting:
                 return
-            result = waiting.popleft().result()
+            result = waiting.popleft()[0].result()
+            kept_count += result.kept is not None
             yield result
             if fail_fast and is_finding(result):
                 return
     finally:
-        for future in waiting:
+        for future, _ in waiting:
             future.cancel()

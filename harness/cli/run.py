@@ -9,10 +9,11 @@ import click
 import msgspec
 
 from harness import notation
+from harness.campaign.failing_seeds import Keeping
 from harness.cli import options
 from harness.cli.ending import note
 from harness.cli.reporting import tell_due
-from harness.cli.sweep import sweep_seeds
+from harness.cli.sweep import KEPT_MAX, sweep_seeds
 from harness.errors import VALID, UsageError, exit_code
 from harness.generators import script as scripts
 from harness.report import summary
@@ -113,7 +114,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
     "--seeds",
     default=None,
     metavar="FIRST..LAST",
-    help="Sweep these seeds in memory (env sim); each draws an interval up to --nemesis-interval.",
+    help="Sweep these seeds (env sim); each draws an interval up to --nemesis-interval. Those that fail are kept.",
 )
 @click.option(
     "--swarm",
@@ -125,6 +126,14 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
     "--fail-fast",
     is_flag=True,
     help="End a sweep, or --test-count, at the first run that is not valid (a sweep: nor merely vacuous).",
+)
+@click.option(
+    "--keep-failures",
+    type=click.IntRange(min=0),
+    default=KEPT_MAX,
+    show_default=True,
+    metavar="N",
+    help="Keep the runs of the first N seeds of --seeds that fail.",
 )
 @click.option("--name", default="", help="The run's folder below the store. Default: target-workload.")
 @click.option("--keep-data", is_flag=True, help="Keep the nodes' data directories, packed, also when the run is valid.")
@@ -170,6 +179,7 @@ def test(
     swarm: bool,
     jobs: int,
     fail_fast: bool,
+    keep_failures: int,
     name: str,
     keep_data: bool,
     share: bool,
@@ -231,7 +241,8 @@ def test(
     if seeds is not None:
         if script is not None:
             raise UsageError("--seeds draws the ops of each seed anew; run a --script with --seed")
-        return sweep_seeds(spec, notation.seed_range(seeds), jobs, fail_fast, schedule, as_json)
+        keeping = Keeping(store, keep_failures, is_shared=share, keep_data=keep_data)
+        return sweep_seeds(spec, notation.seed_range(seeds), jobs, fail_fast, schedule, keeping, as_json)
     scripted = None if script is None else scripts.load(script, spec.concurrency)
     ran: list[tuple[RunDirectory, Result]] = []
     for number in range(test_count):
@@ -258,15 +269,15 @@ def refuse_ignored(*, has_seeds: bool) -> None:
         for name, why in (
             ("seed", "--seeds names the seeds: give one of the two"),
             ("test_count", "--seeds says how many runs there are: give one of the two"),
-            ("name", "--seeds keeps no folders; each failure comes with the command that makes one"),
-            ("store", "--seeds keeps no folders; each failure comes with the command that makes one"),
-            ("share", "--seeds keeps no folders; each failure comes with the command that makes one"),
-            ("keep_data", "--seeds keeps no folders; each failure comes with the command that makes one"),
         ):
             if options.given(name):
                 raise UsageError(f"--{name.replace('_', '-')} does nothing here: {why}")
-    elif options.given("jobs"):
-        raise UsageError("--jobs does nothing here: it is for a sweep; add --seeds FIRST..LAST")
+        return
+    for name in ("jobs", "keep_failures"):
+        if options.given(name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} does nothing here: it is for a sweep; add --seeds FIRST..LAST"
+            )
 
 
 def as_data(run: RunDirectory, result: Result) -> dict[str, Any]:

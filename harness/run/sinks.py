@@ -83,12 +83,18 @@ class Sink(Record, Protocol):
 class FolderSink:
     """Implements Sink by a folder of the store. The links `current` and `latest` move once the run really exists."""
 
-    is_watched = True
     keeps_files = True
 
     def __init__(
-        self, store: Store, run: RunDirectory, *, script: Script | None = None, keep_data: bool = False
+        self,
+        store: Store,
+        run: RunDirectory,
+        *,
+        script: Script | None = None,
+        keep_data: bool = False,
+        is_watched: bool = True,
     ) -> None:
+        self.is_watched = is_watched
         self.run = run
         self._script = script
         self._is_virtual = False
@@ -99,14 +105,21 @@ class FolderSink:
 
     @classmethod
     def create(
-        cls, store: Store, spec: RunSpec, folder: str, *, script: Script | None = None, keep_data: bool = False
+        cls,
+        store: Store,
+        spec: RunSpec,
+        folder: str,
+        *,
+        script: Script | None = None,
+        keep_data: bool = False,
+        is_watched: bool = True,
     ) -> FolderSink:
         """A new folder below store/`folder`. script: what the clients do, to be kept with the run. keep_data: the nodes' data
-        directories are kept whatever the verdict is.
+        directories are kept whatever the verdict is. is_watched: see Sink.
 
         Raises UsageError when the store cannot be written.
         """
-        return cls(store, store.create(spec, folder), script=script, keep_data=keep_data)
+        return cls(store, store.create(spec, folder), script=script, keep_data=keep_data, is_watched=is_watched)
 
     def discard(self) -> None:
         self._store.remove(self.run)

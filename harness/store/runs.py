@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import hashlib
 import os
@@ -343,6 +344,14 @@ class Store:
         self.is_shared = is_shared
         self._made: list[Path] = []
         """Folders above a run that this object has made."""
+
+    def check(self) -> None:
+        """Raises UsageError when no run could be created here, before anything is done that takes long; nothing is made."""
+        place = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+        if not place.is_dir():
+            raise self.unwritable(NotADirectoryError(errno.ENOTDIR, f"{place} is no folder"))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise self.unwritable(PermissionError(errno.EACCES, f"{place} may not be written"))
 
     def create(self, spec: RunSpec, folder: str) -> RunDirectory:
         """A new folder below store/`folder` for a run of `spec`, with the spec in it; held. No link leads to it yet.

@@ -168,7 +168,9 @@ def test_local_reads_are_refused_and_checked_when_asked_for(tmp_path: Path) -> N
 
 def test_a_sweep_checks_for_what_was_asked(tmp_path: Path) -> None:
     asked = ("--consistency", "linearizable", "--checker", f"{HERE}:check_eventual")
-    ended = themis(*SIM[:-2], "-o", "reads=local", "--nemesis", "partition", *asked, "--seeds", "3..3")
+    ended = themis(
+        *SIM[:-2], "-o", "reads=local", "--nemesis", "partition", *asked, "--seeds", "3..3", "--store", tmp_path
+    )
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert f"--consistency linearizable --checker {HERE}:check_eventual" in ended.stdout
 

@@ -90,7 +90,12 @@ def test_a_harness_failure_exits_255_and_is_told_beside_the_verdict(tmp_path: Pa
         (("test", "--env", "sim", "--seeds", ""), ("--seeds",)),
         (("test", "--env", "sim", "--seeds", "1..3", "--seed", "4"), ("--seed", "one of the two")),
         (("test", "--env", "sim", "--seeds", "1..3", "--test-count", "4"), ("--test-count", "one of the two")),
-        (("test", "--env", "sim", "--seeds", "1..3", "--keep-data"), ("--keep-data", "no folders")),
+        (
+            ("test", "--env", "sim", "--seeds", "1..3", "--store", "/dev/null/store"),
+            ("/dev/null is no folder", "--store DIR"),
+        ),
+        (("test", "--env", "sim", "--seeds", "1..3", "--keep-failures", "-1"), ("--keep-failures", "x>=0")),
+        (("test", "--env", "sim", "--keep-failures", "1"), ("--keep-failures", "add --seeds")),
         (("test", "--env", "sim", "--jobs", "2"), ("--jobs", "--seeds")),
         (("test", "--env", "sim", "--time-limit", "nan"), ("--time-limit", "nan")),
         (("test", "--env", "sim", "--rate", "inf"), ("--rate", "inf")),
@@ -242,15 +247,18 @@ def test_a_replay_that_differs_is_a_failure_of_the_harness_and_no_verdict(tmp_pa
 
 
 def test_a_sweep_names_the_command_that_reproduces_each_failure(tmp_path: Path) -> None:
-    ended = themis(*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..3", "--fail-fast")
+    sweep = (*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..3", "--fail-fast")
+    ended = themis(*sweep, "--keep-failures", "0", cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
+    assert not list(tmp_path.iterdir()), "nothing was to be kept"
     command = next(line.strip() for line in ended.stdout.splitlines() if line.strip().startswith("themis test"))
     again = themis(*command.split()[1:], "--store", tmp_path)
     assert again.returncode == 1, again.stdout + again.stderr
 
 
-def test_a_sweep_explains_the_first_invalid_seed_without_a_second_run() -> None:
-    ended = themis(*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..2")
+def test_a_sweep_explains_the_first_invalid_seed(tmp_path: Path) -> None:
+    sweep = (*SIM[:-2], "--bug", "stale-read", "--nemesis", "partition", "--seeds", "1..2")
+    ended = themis(*sweep, "--store", tmp_path)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert ended.stdout.count("in words:") == 1
     explained = ended.stdout.partition("seed 1, in words:")[2]

@@ -238,9 +238,10 @@ def test_a_sweep_that_ends_early(
     code: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     sweep_until(monkeypatch, last)
-    got, told = ended(capsys, *SWEEP, *flags)
+    got, told = ended(capsys, *SWEEP, *flags, "--store", tmp_path)
     assert got == (INVALID if flags else code), told
     assert "2 seeds: 2 " + ("INVALID" if flags else "VALID") in told
     assert "ended early, after 2 of 4 seeds" in told

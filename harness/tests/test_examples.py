@@ -39,7 +39,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("workload", INTERFACES)
 def test_the_example_replicates_every_machine(workload: str) -> None:
     flags = ("--env", "sim", "--workload", workload, "--nemesis", "partition,kill,pause,loss", "--time-limit", "8")
-    ended = run(*flags, "--seeds", "1..3")
+    ended = run(*flags, "--seeds", "1..3", "--keep-failures", "0")
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
