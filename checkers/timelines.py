@@ -93,8 +93,14 @@ def timelines(history: History) -> tuple[list[Restore], list[History]]:
 
 
 def is_restored(history: History) -> bool:
-    """Whether any restore was tried, so that the history is not one course."""
-    return any(op.f == RESTORE and op.type != "invoke" for op in history.nemesis())
+    """Whether any restore of a backup was tried, so that the history may not be one course. A fault that another tool calls
+    `restore` follows no backup, and is none."""
+    was_taken = False
+    for op in history.nemesis():
+        was_taken = was_taken or op.f == TAKE
+        if was_taken and op.f == RESTORE and op.type != "invoke":
+            return True
+    return False
 
 
 def checked(name: str, check: Callable[[History, Context], Verdict], history: History, context: Context) -> Verdict:

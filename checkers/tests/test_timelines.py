@@ -79,6 +79,13 @@ def test_what_came_after_the_backup_is_gone_and_that_is_no_violation() -> None:
     assert words == "the cluster was restored at 0.008 s: 1 update acknowledged after the backup at 0.003 s is gone"
 
 
+def test_a_fault_of_another_tool_that_is_called_restore_cuts_nothing() -> None:
+    story = Story().op(0, "write", 1).event("nemesis", "invoke", "restore").event("nemesis", "info", "restore")
+    assert not timelines.is_restored(story.history())
+    assert validity(story.op(1, "read", 1)) is Validity.VALID
+    assert validity(story.op(1, "read", 2)) is Validity.INVALID
+
+
 def test_what_came_before_the_backup_must_be_there() -> None:
     story = Story().op(0, "write", 1).op(0, "write", 2).backup().restore().op(1, "read", 1)
     verdict = timelines.checked("linearizable", register, story.history(), None)

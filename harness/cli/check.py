@@ -23,8 +23,9 @@ from checkers.models.model import Model
 from checkers.transactions import UnfitTransactions, Wanted
 from checkers.transactions.exact.check import CHECKER as EXACT
 from harness.campaign.engines import engine
-from harness.cli import consistencies, isolation, options, transactions
+from harness.cli import consistencies, courses, isolation, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
+from harness.cli.courses import judged
 from harness.cli.ending import note
 from harness.cli.progress import waiting
 from harness.cli.reporting import check_place, write_checked
@@ -34,6 +35,7 @@ from harness.report.summary import CODES
 from harness.spec import STATES_MAX
 from harness.workloads import claims
 from harness.workloads.base import WorkloadContext
+from harness.workloads.claims import ClaimChecker
 from histories.files import load
 from histories.history import History
 from histories.json_text import FILE_DEPTH_MAX, decoded
@@ -155,7 +157,8 @@ def check(
     are JSON in brackets: "register(initial=0)"). --consistency asks for something weaker; --model takes its names as well
     (docs/eventual.md). --workload asks which consistency models a history of transactions rules out
     (docs/transactions.md). --checker runs a checker of your own (docs/checkers.md). With several of them, the worst
-    verdict counts.
+    verdict counts. Where a cluster was restored from a backup, each course of events is checked by itself, as in the run
+    (docs/backup.md).
 
     Exit code: 0 valid, 1 invalid, 2 unknown, also where no operation succeeded; 254 when the history is malformed; 130 or 143
     ended by Ctrl-C or SIGTERM before anything invalid was found.
@@ -219,7 +222,7 @@ def check(
         transactions.require_no_real_time(name_of(history), of_transactions, alone=asked is None and not checkers)
     to_do: dict[str, Callable[[], Verdict]] = {}
     if asked is not None and asked.consistency != LINEARIZABLE:
-        job = asked.check(loaded, states, time_limit)
+        job = partial(judged, asked.consistency, asked.check(loaded, states, time_limit), loaded.history)
         to_do[asked.consistency] = partial(guarded, asked.consistency, job, lets_pass=(UnfitHistory, MalformedHistory))
     elif asked is not None:
         assert asked.model is not None
@@ -235,12 +238,13 @@ def check(
         to_do[workload] = partial(of_isolation.judge, loaded)
     context = run_of(loaded.history, states, time_limit)
     for each in checkers:
-        to_do[each.name] = partial(guarded, each.name, partial(each.check, loaded.history, context))
+        on_course = partial(_by_checker, each, context)
+        to_do[each.name] = partial(guarded, each.name, partial(judged, each.name, on_course, loaded.history))
     parts: dict[str, Verdict] = {}
     try:
-        for name, job in to_do.items():
+        for name, give in to_do.items():
             with waiting(sys.stderr, f"{line(name)}: {len(loaded.history):,} events"):
-                parts[name] = job()
+                parts[name] = give()
             note(CODES[parts[name].validity])
     except UnfitHistory as error:
         raise UsageError(unfit(name_of(history), loaded, error)) from error
@@ -252,6 +256,7 @@ def check(
         # A violation was found, and it is told whatever the rest would have said.
         for name in to_do:
             parts.setdefault(name, Verdict.unknown("interrupted before it was checked", name))
+    parts |= courses.restores(loaded.history)
     verdict = next(iter(parts.values())) if len(parts) == 1 else merge(parts)
     if report is not None:
         kind = consistency or ("" if model is None else LINEARIZABLE)
@@ -260,7 +265,7 @@ def check(
     if as_json:
         options.echo_json(verdict)
     else:
-        options.echo(summary.verdict_text(verdict, name_of(history)))
+        options.echo("\n".join((summary.verdict_text(verdict, name_of(history)), *summary.restores(verdict))))
         for crash in crashes(parts.values()):
             options.echo(block(crash, TRACEBACK_MAX), err=True)
     return CODES[verdict.validity]
@@ -330,9 +335,9 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
     if not any(op.is_client and op.type in conclusive for op in loaded.history):
         return Verdict.unknown("nothing was checked: no operation succeeded", LINEARIZABLE)
 
-    def search(jobs: int | None, executor: Executor | None) -> Verdict:
+    def search(jobs: int | None, executor: Executor | None, course: History) -> Verdict:
         return linearizable(
-            loaded.history,
+            course,
             model,
             states_max=budget.states_max,
             time_limit_s=budget.time_limit_s,
@@ -346,7 +351,12 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
         executor, jobs = (
             (None, budget.jobs) if budget.scheduler is None else stack.enter_context(engine(1, budget.scheduler))
         )
-        return guarded(LINEARIZABLE, partial(search, jobs, executor), lets_pass=(UnfitHistory, MalformedHistory))
+        job = partial(judged, LINEARIZABLE, partial(search, jobs, executor), loaded.history)
+        return guarded(LINEARIZABLE, job, lets_pass=(UnfitHistory, MalformedHistory))
+
+
+def _by_checker(checker: ClaimChecker, context: WorkloadContext, course: History) -> Verdict:
+    return checker.check(course, context)
 
 
 def run_of(history: History, states_max: int | None, time_limit_s: float | None) -> WorkloadContext:

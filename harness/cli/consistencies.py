@@ -18,6 +18,7 @@ from checkers.sequential import sequential
 from checkers.sessions import GUARANTEES, session_guarantee
 from checkers.verdict import Verdict
 from harness.errors import UsageError, unknown_name
+from histories.history import History
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.loaded import Loaded
 
@@ -37,8 +38,8 @@ class Question(msgspec.Struct, frozen=True):
     model: Model | None
     initial: Any = None
 
-    def check(self, loaded: Loaded, states_max: int | None, time_limit_s: float | None) -> Callable[[], Verdict]:
-        """The job that gives the verdict on anything but linearizability."""
+    def check(self, loaded: Loaded, states_max: int | None, time_limit_s: float | None) -> Callable[[History], Verdict]:
+        """Gives the verdict of anything but linearizability on the loaded history, or on a course of it."""
         nil_reads = loaded.nil_reads_are_wildcards
         initial = self.initial
         if initial is None and loaded.format == "dbcop" and _begins_with_zeros(loaded):
@@ -47,8 +48,7 @@ class Question(msgspec.Struct, frozen=True):
             assert self.model is not None
             return partial(
                 sequential,
-                loaded.history,
-                self.model,
+                model=self.model,
                 initial=initial,
                 states_max=states_max,
                 time_limit_s=time_limit_s,
@@ -56,10 +56,10 @@ class Question(msgspec.Struct, frozen=True):
             )
         options: Mapping[str, Any] = {"initial": initial, "nil_reads": nil_reads}
         if self.consistency in GUARANTEES:
-            return partial(session_guarantee, loaded.history, self.consistency, **options)
+            return partial(session_guarantee, guarantee=self.consistency, **options)
         if self.consistency in LEVELS:
-            return partial(isolation, loaded.history, self.consistency, **options)  # type: ignore[arg-type]
-        return partial(causal, loaded.history, self.consistency, time_limit_s=time_limit_s, **options)  # type: ignore[arg-type]
+            return partial(isolation, level=self.consistency, **options)  # type: ignore[arg-type]
+        return partial(causal, strength=self.consistency, time_limit_s=time_limit_s, **options)  # type: ignore[arg-type]
 
 
 def _begins_with_zeros(loaded: Loaded) -> bool:

@@ -10,7 +10,9 @@ from checkers import Verdict, guarded
 from checkers.transactions import Inference, UnfitTransactions, Wanted, Workload, transactions
 from checkers.transactions.exact import EXACT_MODELS, exact
 from checkers.transactions.models import ANOMALIES, MODELS, OTHER_NAMES, canonical
+from harness.cli.courses import judged
 from harness.errors import UsageError, unknown_name
+from histories.history import History
 from histories.loaded import Loaded
 from histories.printing import line
 
@@ -62,9 +64,11 @@ def judge(loaded: Loaded, workload: str, asked: Wanted) -> Verdict:
     history = loaded.history
     if not any(op.is_client for op in history):
         return Verdict.unknown("nothing was checked: there is no operation of a client", workload)
-    return guarded(
-        workload, lambda: transactions(history, cast(Workload, workload), asked), lets_pass=(UnfitTransactions,)
-    )
+
+    def check(course: History) -> Verdict:
+        return transactions(course, cast(Workload, workload), asked)
+
+    return guarded(workload, partial(judged, workload, check, history), lets_pass=(UnfitTransactions,))
 
 
 def require_exact(workload: str | None, asked: Wanted | None, *, has_anomalies: bool) -> None:
@@ -84,8 +88,11 @@ def require_exact(workload: str | None, asked: Wanted | None, *, has_anomalies: 
 def judge_exactly(loaded: Loaded, asked: Wanted, time_limit_s: float | None) -> Verdict:
     """The verdict of an exact check. Raises UnfitTransactions."""
     (model,) = asked.models
-    job = partial(exact, loaded.history, model, time_limit_s=time_limit_s)
-    return guarded("exact", job, lets_pass=(UnfitTransactions,))
+
+    def check(course: History) -> Verdict:
+        return exact(course, model, time_limit_s=time_limit_s)
+
+    return guarded("exact", partial(judged, "exact", check, loaded.history), lets_pass=(UnfitTransactions,))
 
 
 def unfit(name: str, loaded: Loaded, workload: str, error: UnfitTransactions) -> str:

@@ -235,10 +235,11 @@ class Standing:
             ("interface", content.interface, settings.interface),
         ):
             if its != ours:
-                raise UsageError(f"{path}: it is a backup of {what} {line(its, 60)}, and this cluster's is {ours}")
+                why = f"it is a backup of {what} {line(its, 60)}, and this cluster's is {ours}"
+                raise UsageError(f"{path}: {why}. Nothing was restored")
         backup = Backup(0, content.pieces)
-        if (why := backups.refusal(backup, settings.nodes)) is not None:
-            raise UsageError(f"{path}: {line(why)}. Nothing was restored")
+        if (refusal := backups.refusal(backup, settings.nodes)) is not None:
+            raise UsageError(f"{path}: {line(refusal)}. Nothing was restored")
         cluster.processes.kill(settings.nodes)
         backups.restore(backup, settings.nodes)
         cluster.processes.start(settings.nodes)

@@ -71,7 +71,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
             f"  {counts.get('invoke', 0)} operations ({told}), {counted(counts.get('faults', 0), 'fault')} installed"
         )
     lines += _blocking(result.verdict)
-    lines += _restores(result.verdict)
+    lines += restores(result.verdict)
     lines += _recoveries(result.verdict)
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
@@ -123,7 +123,7 @@ def _recoveries(verdict: Verdict) -> list[str]:
     return [f"  mean time to recovery: {each}"]
 
 
-def _restores(verdict: Verdict) -> list[str]:
+def restores(verdict: Verdict) -> list[str]:
     """What each restore from a backup took back (checkers.timelines)."""
     part = verdict.parts.get("restore")
     return [] if part is None else [f"  {line(str(each['words']))}" for each in part.stats.get("restores", ())]

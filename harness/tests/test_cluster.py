@@ -23,7 +23,7 @@ import msgspec
 import pytest
 
 from harness.cli import run_command
-from harness.cluster import folder, wording
+from harness.cluster import backup_file, folder, wording
 from harness.cluster.control import Answer, Command, Listener, NodeLine
 from harness.environments.local.supervisor import reserve
 from harness.environments.real import labelled_processes
@@ -250,6 +250,33 @@ def test_members_leave_come_back_and_are_replaced(up: Up) -> None:
     heir = max({"n1", "n2", "n3"} - {leader})
     assert up.terminal.did("transfer", heir) == f"{heir} was asked to lead, and the leader stepped down\n"
     up.write(1, "under the next leader")
+
+
+def test_a_cluster_goes_back_to_its_backup_and_a_file_that_does_not_fit_changes_nothing(up: Up, tmp_path: Path) -> None:
+    path, broken, foreign = (tmp_path / name for name in ("monday.backup", "broken.backup", "foreign.backup"))
+    up.write(1, "before the backup")
+    assert f"{path} holds all that was acknowledged before now" in up.terminal.did("backup", "--to", str(path))
+    up.write(1, "after the backup")
+    broken.write_bytes(path.read_bytes().replace(b"before", b"befare"))
+    backup_file.write(foreign, "gossip", "kv", "2026-01-01", {"n1": "{}"})
+    empty = tmp_path / "empty.backup"
+    backup_file.write(empty, "raft", "kv", "2026-01-01", {})
+    for words, message in {
+        ("restore", str(broken)): "the backup is damaged: its digest does not match. Nothing was restored",
+        ("restore", str(foreign)): "it is a backup of target gossip, and this cluster's is raft",
+        ("restore", str(empty)): "a backup of Raft has one piece, and this one has 0. Nothing was restored",
+        ("restore", str(tmp_path)): "not a file",
+        ("restore", str(tmp_path / "nothing")): "there is no such file",
+        ("backup", "--to", str(tmp_path / "no" / "folder")): "No such file or directory",
+    }.items():
+        done = up.terminal.themis(*words)
+        assert (done.returncode, message in done.stderr) == (254, True), done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert up.post(1, {"f": "read", "key": "x"}) == {"status": "ok", "result": "after the backup"}
+    assert "what came after that is gone" in up.terminal.did("restore", str(path))
+    for number in (1, 2, 3):
+        assert up.post(number, {"f": "read", "key": "x"}) == {"status": "ok", "result": "before the backup"}
+    up.write(2, "in the new cluster")
 
 
 def test_what_cannot_be_is_refused_with_one_message(up: Up) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from checkers.verdict import Validity
+from checkers.linearizability import linearizable
+from checkers.models import registry as models
+from checkers.verdict import Validity, Verdict
 from harness.campaign import sweep
 from harness.cli import run_command
 from harness.cluster import backup_file
@@ -16,6 +18,10 @@ from harness.run import plan
 from harness.run.execute import execute
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
+from harness.tests.command import themis
+from harness.workloads.base import WorkloadContext
+from histories import jsonl
+from histories.history import History
 from targets.machines.kv import KvMachine
 from targets.raft import backup as raft_backup
 
@@ -62,14 +68,37 @@ def test_a_restore_does_take_acknowledged_writes_back() -> None:
     assert checker.check(sink.history(), prepared.context).validity is Validity.INVALID
 
 
-def test_a_backup_that_lacks_acknowledged_writes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_check_cuts_the_history_as_the_run_did(tmp_path: Path) -> None:
+    sink = MemorySink("seed-1")
+    assert execute(plan.prepare(of("raft")), sink).verdict.validity is Validity.VALID
+    jsonl.write(path := tmp_path / "history.jsonl", sink.history())
+    for asked in (
+        ("--model", "cas-register"),
+        ("--consistency", "sequential"),
+        ("--checker", f"{__name__}:as_a_register"),
+    ):
+        ended = themis("check", path, *asked)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "after the backup at" in ended.stdout
+
+
+def as_a_register(history: History, context: WorkloadContext) -> Verdict:
+    """A checker of a user's own: it knows of no restores."""
+    return linearizable(history.clients(), models.find("cas-register"))
+
+
+def test_a_backup_that_lacks_acknowledged_writes_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     take = raft_backup.take
     monkeypatch.setattr(
         raft_backup, "take", lambda term, machine, index, last_term: take(term, KvMachine(), index, last_term)
     )
-    result = sweep.run_seed(of("raft"))
-    assert result.validity is Validity.INVALID
-    assert "after the restore at" in result.reason
+    sink = MemorySink("seed-1")
+    verdict = execute(plan.prepare(of("raft")), sink).verdict
+    assert verdict.validity is Validity.INVALID
+    assert "after the restore at" in verdict.reason
+    jsonl.write(path := tmp_path / "history.jsonl", sink.history())
+    ended = themis("check", path, "--model", "cas-register")
+    assert (ended.returncode, "after the restore at" in ended.stdout) == (1, True)
 
 
 @pytest.mark.parametrize(("target", "mode"), [("raft", None), ("gossip", "quorum")])

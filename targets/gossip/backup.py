@@ -60,8 +60,8 @@ def restored(
     for node in nodes:
         piece = found[node]
         if isinstance(piece, Kept) != is_quorum:
-            its, ours = ("quorum", "another one") if not is_quorum else ("another one", "quorum")
-            raise ValueError(f"its data is of mode {its}, and the mode here is {ours}")
+            its, ours = (" not", "") if is_quorum else ("", " not")
+            raise ValueError(f"its data is{its} of mode quorum, and this cluster is{ours}")
         latest = piece.latest + CLOCK_AHEAD
         if isinstance(piece, Kept):
             if since != number:

@@ -13,6 +13,7 @@ from targets import machine_registry
 from targets.command import node_argv
 from targets.core import NodeId, Record
 from targets.fault_model import CRASHES_AND_NETWORK
+from targets.leader_backups import LeaderBackups
 from targets.leader_session import LeaderSession
 from targets.machines.machine import Answer, Machine, TakeBackup, answer_type
 from targets.machines.sessions import SessionMachine, session_commands
@@ -73,10 +74,11 @@ def peer_routes(command_type: Any) -> tuple[Route, ...]:
     )
 
 
-class RaftTarget(SystemDefaults):
+class RaftTarget(LeaderBackups, SystemDefaults):
     """Implements targets.target.CoreTarget."""
 
     name = "raft"
+    algorithm = "Raft"
     summary = "Raft: a replicated state machine with one leader at a time"
     option_type: type[msgspec.Struct] = RaftOptions
     bugs: Mapping[str, Bug] = BUGS
@@ -225,41 +227,10 @@ class RaftTarget(SystemDefaults):
         assert isinstance(reply, Answer)
         return ChangeOutcome(reply.status == "ok", reply.reason or reply.status, reply.leader)
 
-    # --- backups, as targets.target.Restorable says ------------------------------------------------------------------
-
-    def backup_requests(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, msgspec.Struct]:
-        """The leader takes it, as it takes a read."""
-        leader = self.primary(statuses)
-        return {} if leader is None else {leader: TakeBackup()}
-
-    def backup_piece(self, reply: msgspec.Struct) -> str:
-        """What the leader answered. Raises ValueError where it does not lead any more."""
-        assert isinstance(reply, Answer)
-        if reply.status != "ok" or not reply.backup:
-            raise ValueError(f"the node that led answered {reply.status}")
-        return reply.backup
-
-    def restored(
-        self,
-        pieces: Mapping[NodeId, str],
-        nodes: Sequence[NodeId],
-        number: int,
-        *,
-        since: int,
-        interface: str,
-        options: msgspec.Struct,
-    ) -> Mapping[NodeId, Sequence[Record]]:
-        """All members begin with the same state. Raises ValueError for a restore of some of them: a voter must not forget."""
-        if since != number:
-            raise ValueError(
-                "only the whole cluster can be restored: a member that forgot its votes must not vote again"
-            )
-        if len(pieces) != 1:
-            raise ValueError(f"a backup of Raft has one piece, and this one has {len(pieces)}")
+    def checkpoint(self, piece: str, number: int, interface: str, options: msgspec.Struct) -> Record:
+        """The machine's state in a term of its own (targets.leader_backups)."""
         assert isinstance(options, RaftOptions)
-        new_machine = _new_machine(machine_registry.find(interface), options, frozenset())
-        record = backup.restored(next(iter(pieces.values())), number, new_machine)
-        return dict.fromkeys(nodes, (record,))
+        return backup.restored(piece, number, _new_machine(machine_registry.find(interface), options, frozenset()))
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""

@@ -131,7 +131,7 @@ def kept() -> str:
         ({node: piece(node, has=Context()) for node in (*NODES, "n4")}, NODES, 1, {}, "it is of n4 too"),
         ({node: kept() for node in NODES}, NODES, 1, {}, "its data is of mode quorum"),
         ({node: kept() for node in NODES}, ["n1"], 0, {"mode": "quorum"}, "restored as a whole"),
-        ({node: piece(node, has=Context()) for node in NODES}, NODES, 1, {"mode": "quorum"}, "of mode another one"),
+        ({node: piece(node, has=Context()) for node in NODES}, NODES, 1, {"mode": "quorum"}, "is not of mode quorum"),
         (
             {node: piece(node, has=Context(), states=(KeyState(1, ObservedRemove()),)) for node in NODES},
             NODES,

@@ -12,9 +12,10 @@ from targets import machine_registry
 from targets.command import node_argv
 from targets.core import NodeId, Record
 from targets.fault_model import CRASHES_AND_NETWORK
+from targets.leader_backups import LeaderBackups
 from targets.leader_session import LeaderSession
 from targets.machines.consensus import ConsensusMachine
-from targets.machines.machine import Answer, TakeBackup, answer_type
+from targets.machines.machine import TakeBackup, answer_type
 from targets.paxos.bugs import MULTI_BUGS
 from targets.paxos.client_routes import PROPOSE_AND_LEARN
 from targets.paxos.multi import backup
@@ -29,10 +30,11 @@ from targets.topology import Topology
 BUGS = MULTI_BUGS
 
 
-class MultiPaxosTarget(SystemDefaults):
+class MultiPaxosTarget(LeaderBackups, SystemDefaults):
     """Implements targets.target.CoreTarget."""
 
     name = "paxos"
+    algorithm = "Multi-Paxos"
     summary = "Multi-Paxos: a replicated state machine, each slot of its log decided by Paxos"
     option_type: type[msgspec.Struct] = MultiOptions
     bugs: Mapping[str, Bug] = BUGS
@@ -107,39 +109,9 @@ class MultiPaxosTarget(SystemDefaults):
         """All nodes know the same slots to be decided."""
         return len({status["commit_index"] for status in statuses.values()}) <= 1
 
-    # --- backups, as targets.target.Restorable says ------------------------------------------------------------------
-
-    def backup_requests(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Mapping[NodeId, msgspec.Struct]:
-        """The leader takes it, as it takes a read."""
-        leader = self.primary(statuses)
-        return {} if leader is None else {leader: TakeBackup()}
-
-    def backup_piece(self, reply: msgspec.Struct) -> str:
-        """What the leader answered. Raises ValueError where it does not lead any more."""
-        assert isinstance(reply, Answer)
-        if reply.status != "ok" or not reply.backup:
-            raise ValueError(f"the node that led answered {reply.status}")
-        return reply.backup
-
-    def restored(
-        self,
-        pieces: Mapping[NodeId, str],
-        nodes: Sequence[NodeId],
-        number: int,
-        *,
-        since: int,
-        interface: str,
-        options: msgspec.Struct,
-    ) -> Mapping[NodeId, Sequence[Record]]:
-        """All members begin with the same state. Raises ValueError for a restore of some of them: a voter must not forget."""
-        if since != number:
-            raise ValueError(
-                "only the whole cluster can be restored: a member that forgot its votes must not vote again"
-            )
-        if len(pieces) != 1:
-            raise ValueError(f"a backup of Multi-Paxos has one piece, and this one has {len(pieces)}")
-        record = backup.restored(next(iter(pieces.values())), number, machine_registry.find(interface))
-        return dict.fromkeys(nodes, (record,))
+    def checkpoint(self, piece: str, number: int, interface: str, options: msgspec.Struct) -> Record:
+        """The machine's state at a ballot of its own (targets.leader_backups)."""
+        return backup.restored(piece, number, machine_registry.find(interface))
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""
