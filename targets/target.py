@@ -371,6 +371,25 @@ class Reconfigurable(Protocol):
 
 
 @runtime_checkable
+class ReconfigurableProgram(Protocol):
+    """A Program whose members can be changed while it runs. Faults of the families `membership` and `transfer` need it.
+
+    A node whose place says `is_rejoining` has lost its data, and comes back as a new member: what `argv` starts sees to it. The
+    process of a member that was removed may end by itself.
+    """
+
+    async def members(self, nodes: Mapping[NodeId, Ports]) -> Membership | None:
+        """Who belongs to the cluster, asked of the nodes at these addresses, which all run; None when nobody leads. Cancelled after
+        a time-out. Raises OSError, EOFError or ValueError as `status` does."""
+        ...
+
+    async def change_members(self, name: str, node: NodeId, leader: Ports) -> ChangeOutcome:
+        """Have the leader do this: "remove-node": the node is no member any more; "transfer-leadership": it leads. Says why where
+        that was not done. Raises OSError where nobody knows."""
+        ...
+
+
+@runtime_checkable
 class Restorable(Protocol):
     """A CoreTarget whose data can be saved while it runs, and given back to nodes that do not run. Faults of the family `restore`
     and `themis cluster backup` need it."""
@@ -497,6 +516,14 @@ class Program(System, Protocol):
     def client(self, interface: str, options: msgspec.Struct) -> Connect:
         """A function that makes a client for one of `interfaces`, under these options."""
         ...
+
+
+@runtime_checkable
+class Privileged(Protocol):
+    """A Program whose nodes need more than a container is given."""
+
+    container_capabilities: Sequence[str]
+    """The Linux capabilities that `docker` adds for its nodes, such as "SETUID"."""
 
 
 class ProgramDefaults(SystemDefaults):

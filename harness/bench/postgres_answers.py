@@ -141,6 +141,16 @@ POSTGRES: tuple[Row, ...] = (
         target_options={"synchronous_commit": "off"},
     ),
     known_answer(
+        "postgres-bank-standby",
+        "valid",
+        "a commit waits until the standby has it; where nobody is promoted, the primary alone answers",
+        SYNCHRONOUS,
+        nodes=TWO,
+        nemesis=("partition", *CRASHES),
+        interval_s=10.0,
+        workload="bank",
+    ),
+    known_answer(
         "postgres-sync-promote",
         "valid",
         "a commit waits until the standby has it, so that a standby that is promoted has lost none",

@@ -14,8 +14,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -53,6 +54,27 @@ class Seen(msgspec.Struct, frozen=True):
     anomaly: str
     ok_hz: float
     controller_cores: float
+    lost: int | None = None
+    """How many acknowledged elements the last reads lack, where the row counts them."""
+
+
+def _set_row(name: str, expected: str, because: str, source: str, target_options: Mapping[str, Any]) -> Row:
+    """Redis with Sentinel: elements are added to sets, and the last reads tell how many acknowledged ones were lost. A stale read
+    is no loss."""
+    return _row(
+        name,
+        expected,
+        because,
+        source,
+        nodes=THREE,
+        nemesis=("partition:primary",),
+        interval_s=8.0,
+        quiet_s=15.0,
+        workload="set",
+        workload_options={"add": 4, "remove": 0, "contains": 0, "read": 1, "ops_per_key": 400},
+        consistency="nothing-lost",
+        target_options=target_options,
+    )
 
 
 ALL = ("partition", "kill", "pause")
@@ -69,7 +91,17 @@ ROWS: tuple[Row, ...] = (
         "https://etcd.io/docs/v3.4/op-guide/maintenance/",
         nodes=THREE,
         nemesis=ALL,
-        target_options={"snapshot_count": 50, "compact_every_s": 1.0},
+        interval_s=6.0,
+        target_options={"snapshot_count": 50, "snapshot_catchup": 10, "compact_every_s": 1.0},
+    ),
+    _row(
+        "etcd-members",
+        "valid",
+        "members are removed, added and replaced while clients go on",
+        "https://etcd.io/docs/v3.4/op-guide/runtime-configuration/",
+        nodes=FIVE,
+        nemesis=("membership", "kill", "partition"),
+        interval_s=8.0,
     ),
     _row(
         "etcd-serializable",
@@ -185,6 +217,30 @@ ROWS: tuple[Row, ...] = (
         interval_s=8.0,
         target_options={"wait_replicas": 1},
     ),
+    _set_row(
+        "redis-set", "invalid", "replication is asynchronous: a fail-over loses acknowledged writes", SENTINEL, {}
+    ),
+    _set_row(
+        "redis-set-min-replicas",
+        "either",
+        "min-replicas-to-write bounds how long a cut-off master takes writes, and does not end the loss",
+        SENTINEL,
+        {"min_replicas_to_write": 1},
+    ),
+    _set_row(
+        "redis-set-wait",
+        "either",
+        "WAIT makes the loss of a write unlikely, and does not make Redis strongly consistent",
+        WAIT,
+        {"wait_replicas": 1},
+    ),
+    _set_row(
+        "redis-set-both",
+        "either",
+        "min-replicas-to-write and WAIT together",
+        WAIT,
+        {"min_replicas_to_write": 1, "wait_replicas": 1},
+    ),
     _row(
         "zookeeper-plain",
         "valid",
@@ -274,6 +330,7 @@ def run_row(row: Row, seed: int, time_limit_s: float, env: str, store: Path) -> 
         wrong[0] if wrong else "",
         result.counts["ok"] / time_limit_s,
         cpu_s / time_limit_s,
+        next((int(part.stats["lost"]) for part in parts if "lost" in part.stats), None),
     )
 
 
@@ -294,6 +351,8 @@ def table(seen: Sequence[Seen]) -> list[str]:
         if not spec.nemesis:
             rates, cores = [one.ok_hz for one in mine], [one.controller_cores for one in mine]
             told += f"; {min(rates):,.0f} to {max(rates):,.0f} ok ops/s, controller {max(cores):.2f} of a core at most"
+        if lost := [one.lost for one in mine if one.lost is not None]:
+            told += f"; lost acknowledged writes of a run: {', '.join(map(str, lost))}"
         anomaly = next((one.anomaly for one in mine if one.anomaly), "")
         shown = anomaly if len(anomaly) <= ANOMALY_CHARS_MAX else f"{anomaly[:ANOMALY_CHARS_MAX]}..."
         what = f"{spec.workload}, {', '.join(spec.nemesis) or 'none'}, {len(spec.nodes)}"

@@ -30,7 +30,7 @@ class Ability(msgspec.Struct, frozen=True):
     needs: Mapping[str, str] = {}
 
 
-MEMBERS = "a target whose members can change, such as raft"
+MEMBERS = "a target whose members can change, such as raft or etcd"
 BACKUPS = "raft, paxos or gossip"
 PROGRAMS = "of programs outside the project: libfaketime"
 STORED = frozenset({"truncate", "bitflip", "wipe", *CRASHES})

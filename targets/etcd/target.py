@@ -16,9 +16,11 @@ from typing import Annotated, Any
 import aiohttp
 import msgspec
 
+from targets.core import NodeId
+from targets.etcd import members
 from targets.etcd.client import COMMANDS, READS, EtcdClient, Reads
 from targets.session import Call
-from targets.target import Connect, FaultModel, Place, Ports, ProgramDefaults
+from targets.target import ChangeOutcome, Connect, FaultModel, Membership, Place, Ports, ProgramDefaults
 
 ELECTION_HEARTBEATS = 10
 """An election begins after so many heartbeats were missed, as etcd's guide to tuning says."""
@@ -27,7 +29,8 @@ ELECTION_HEARTBEATS = 10
 class EtcdOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """reads: linearizable, or serializable: answered by the asked node alone, perhaps old. heartbeat_ms: of the leader.
     lease_ttl_s: of the lease of a lock; etcd grants none shorter than one and a half elections. snapshot_count: a node makes a
-    snapshot, and compacts its log, after so many entries. compaction_revisions: how many revisions a periodic compaction of the
+    snapshot, and compacts its log, after so many entries. snapshot_catchup: it keeps so many of them for members that are behind;
+    one that is further behind is sent the snapshot. compaction_revisions: how many revisions a periodic compaction of the
     key space keeps (every five minutes); 0: there is none. compact_every_s: a client compacts all that is older than the current
     revision so often; 0: never.
     """
@@ -36,6 +39,7 @@ class EtcdOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     heartbeat_ms: Annotated[int, msgspec.Meta(ge=5, le=5000)] = 50
     lease_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 2
     snapshot_count: Annotated[int, msgspec.Meta(ge=10)] = 100_000
+    snapshot_catchup: Annotated[int, msgspec.Meta(ge=1)] = 5000
     compaction_revisions: Annotated[int, msgspec.Meta(ge=0)] = 0
     compact_every_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
 
@@ -53,7 +57,20 @@ class Etcd(ProgramDefaults):
     interfaces = frozenset(COMMANDS)
     option_type: type[msgspec.Struct] = EtcdOptions
     fault_model = FaultModel(
-        survives=frozenset({"partition", "kill", "pause", "restart-all", "slow", "loss", "rate", "disk/lose-unsynced"})
+        survives=frozenset(
+            {
+                "partition",
+                "kill",
+                "pause",
+                "restart-all",
+                "slow",
+                "loss",
+                "rate",
+                "disk/lose-unsynced",
+                "membership",
+                "transfer",
+            }
+        )
     )
     ports: Sequence[str] = ("client", "peer")
     installed: Sequence[str] = ("etcd", "--version")
@@ -73,8 +90,12 @@ class Etcd(ProgramDefaults):
         return "linearizable"
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Sequence[str]:
-        """etcd with its configuration file."""
-        return ("etcd", "--config-file", f"{place.config_dir}/etcd.json")
+        """etcd with its configuration file. A node that lost its data joins as a new member first."""
+        path = f"{place.config_dir}/etcd.json"
+        if not place.is_rejoining:
+            return ("etcd", "--config-file", path)
+        others = [f"http://{ports['client']}" for ports in place.peers.values()]
+        return (place.python, "-m", "targets.etcd.joining", path, place.data_dir, *others)
 
     def files(self, place: Place, options: msgspec.Struct, bugs: frozenset[str]) -> Mapping[str, str]:
         """The configuration: the same list of members on every node."""
@@ -93,6 +114,8 @@ class Etcd(ProgramDefaults):
             "heartbeat-interval": chosen.heartbeat_ms,
             "election-timeout": ELECTION_HEARTBEATS * chosen.heartbeat_ms,
             "snapshot-count": chosen.snapshot_count,
+            "SnapshotCatchUpEntries": chosen.snapshot_catchup,  # As 3.4 calls it in a file, and as 3.5 does.
+            "experimental-snapshot-catchup-entries": chosen.snapshot_catchup,
         }
         if chosen.compaction_revisions:
             config |= {
@@ -125,6 +148,21 @@ class Etcd(ProgramDefaults):
             raise ValueError(f"no status: {status}")
         is_leader = status.get("leader", "0") == status["header"]["member_id"]
         return {**status, "role": "leader" if is_leader else "follower", "term": int(status.get("raftTerm", 0))}
+
+    async def members(self, nodes: Mapping[NodeId, Ports]) -> Membership | None:
+        """By the list of the leader, which must answer."""
+        answers = await asyncio.gather(*(self.status(ports) for ports in nodes.values()), return_exceptions=True)
+        statuses = {
+            node: answer for node, answer in zip(nodes, answers, strict=True) if not isinstance(answer, BaseException)
+        }
+        leader = self.primary(statuses)
+        return members.membership(leader, await members.listed(nodes[leader]), statuses) if leader else None
+
+    async def change_members(self, name: str, node: NodeId, leader: Ports) -> ChangeOutcome:
+        """By etcd's API. The process of a removed member ends by itself."""
+        if name == "transfer-leadership":
+            return await members.transfer(node, leader)
+        return await members.remove(node, leader)
 
     def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
         """The leader of the highest term."""

@@ -22,7 +22,7 @@ if ! id postgres >/dev/null 2>&1; then
   exit 1
 fi
 if ! setpriv --reuid=postgres --regid=postgres --clear-groups true 2>/dev/null; then
-  echo "root may not run PostgreSQL, and may not become the user postgres here (docker forbids it): use local or netns" >&2
+  echo "root may not run PostgreSQL, and may not become the user postgres here: use another environment" >&2
   exit 1
 fi
 chown -R postgres:postgres "$data"
@@ -60,6 +60,7 @@ create() {  # A database of its own.
 fetch() {  # A copy of the peer's, to follow it.
   rm -rf new
   "$bin/pg_basebackup" -h "$peer_host" -p "$peer_port" -D new --checkpoint=fast || return 1
+  rm -f new/demoted
   touch new/standby.signal
 }
 
@@ -70,13 +71,13 @@ swap() {  # The new one takes the place of what there is, and is on the disk as 
   mv new pgdata
   touch formed
   sync formed .
-  rm -rf old demoted
+  rm -rf old
   sync .
 }
 
 start() {
   # What it wrote as the primary may lie beyond where a later one began: it would not start on that one's timeline.
-  [ ! -e demoted ] || set -- "$@" --recovery_target_timeline=current
+  [ ! -e pgdata/demoted ] || set -- "$@" --recovery_target_timeline=current
   setpriv --pdeathsig=KILL "$postgres" -D pgdata "$@" &
   server=$!
 }
@@ -91,7 +92,7 @@ promote() {
   echo $(($(<pgdata/era) + 1)) >era
   sync era
   mv era pgdata/era
-  rm -f demoted
+  rm -f pgdata/demoted
   sync pgdata .
   "$bin/pg_ctl" promote -D pgdata --no-wait >&2
 }
@@ -105,8 +106,10 @@ if [ ! -e pgdata ]; then
   swap
 elif [ "$failover_s" -gt 0 ] && [ ! -e pgdata/standby.signal ]; then
   # It was the primary, and was down. Its standby is the primary by now, or will be.
-  touch demoted pgdata/standby.signal
-  sync demoted pgdata/standby.signal . pgdata
+  touch pgdata/demoted
+  sync pgdata/demoted pgdata
+  touch pgdata/standby.signal
+  sync pgdata/standby.signal pgdata
 fi
 if [ "$failover_s" = 0 ]; then
   exec setpriv --pdeathsig=KILL "$postgres" -D pgdata "$@"
@@ -122,7 +125,7 @@ while :; do
   fi
   ask
   mine=$(<pgdata/era)
-  if [ "$is_primary" = t ] && { [ "$era" -gt "$mine" ] || [ -e demoted ]; }; then
+  if [ "$is_primary" = t ] && { [ "$era" -gt "$mine" ] || [ -e pgdata/demoted ]; }; then
     echo "themis: the peer is the primary of era $era: this node follows it" >&2
     if fetch; then
       "$bin/pg_ctl" stop -D pgdata -m immediate >&2
@@ -133,7 +136,7 @@ while :; do
     heard=$SECONDS
   elif [ ! -e pgdata/standby.signal ] || [ "$is_primary" = t ]; then
     heard=$SECONDS
-  elif [ -e demoted ]; then
+  elif [ -e pgdata/demoted ]; then
     if [ "$is_primary" = f ] && [ "$era" -lt "$mine" ]; then
       promote "the peer never was a primary of this era"
     fi
@@ -147,7 +150,8 @@ done
 """Runs the server on $1 as node $2. begins: it may create the database. failover_s: its standby becomes the primary when none was
 seen for so long; 0: never, and no role changes. The rest are the server's arguments.
 
-An era is the reign of one primary: the file `era` in the database counts them, and goes with each copy of it. `demoted` marks a
-node that was a primary when it went down. It never leads again by itself while its standby may lead, so that there are not two; it
-waits until its peer is a primary, and takes a copy of it.
+An era is the reign of one primary: the file `era` in the database counts them, and goes with each copy of it. The file `demoted` in
+the database marks one that was a primary's when that went down. It never leads again by itself while its standby may lead, so that
+there are not two; it waits until its peer is a primary, and takes a copy of it. The mark is in the database so that it goes, at one
+instant, with what it marks: a node that was killed between the two would hold a whole copy, and wait for its peer, which waits too.
 """

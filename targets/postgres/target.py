@@ -72,6 +72,8 @@ class Postgres(ProgramDefaults):
     version = r"\(PostgreSQL\) (\d+)\.(\d+)"
     version_min: Sequence[int] = (15, 0)
     library: Sequence[str] = ("psycopg", "themis-consistency[postgres]")
+    container_capabilities: Sequence[str] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+    """To become the user postgres, and to stop and wipe what belongs to that user."""
     asks_libc_for_time = True
     up_timeout_s = 60.0
     """Both nodes write some 40 MB and sync a thousand files, one after the other."""

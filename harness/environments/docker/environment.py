@@ -2,8 +2,8 @@
 
 A container's main process is the agent, attached to the controller: when the controller ends, the agent ends, and the
 container stops. The node's process is the agent's child, so that a kill leaves the container, its network and its rules as
-they are. Containers have NET_ADMIN for the faults and no other privilege, but in runs whose disks can lose what was not synced: a
-file system is mounted for that, which takes SYS_ADMIN and /dev/fuse.
+they are. Containers have NET_ADMIN for the faults and no other privilege, but those that the target names, and in runs whose
+disks can lose what was not synced: a file system is mounted for that, which takes SYS_ADMIN and /dev/fuse.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from harness.environments.write_cache import protocol
 from harness.errors import HarnessError, UsageError
 from histories import printing
 from nemesis.capabilities import FaultError, NodeId
-from targets.target import Program
+from targets.target import Privileged, Program
 
 RUN_LABEL = "themis.run"
 CONTROLLER_LABEL = "themis.controller"
@@ -238,7 +238,9 @@ class DockerEnvironment(LinuxEnvironment):
 
     def _privileges(self) -> dict[str, Any]:
         """What the containers of nodes may do."""
-        confined = self._confined()
+        target, confined = self.deployment.target, self._confined()
+        if isinstance(target, Privileged):
+            confined = {**confined, "cap_add": [*confined["cap_add"], *target.container_capabilities]}
         if not self.is_cached:
             return confined
         return {

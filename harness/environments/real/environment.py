@@ -29,6 +29,7 @@ from harness.environments.real.fork_server import Spawn
 from harness.environments.real.labelled_processes import Ended, MonotonicSpan
 from harness.environments.real.node_access import ProgramAccess
 from harness.environments.real.node_clocks import HookClocks, NodeClocks
+from harness.environments.real.program_members import ProgramMembers
 from harness.environments.write_cache import protocol
 from harness.errors import HarnessError, UsageError
 from harness.store import traces
@@ -36,7 +37,16 @@ from nemesis.capabilities import Backups, FaultError, Members, NodeId
 from targets import data_owner, wal, wire_log
 from targets.core import Record
 from targets.journal import SEGMENT_VARIABLE
-from targets.target import CORE_PORT, Address, CoreTarget, Place, Ports, Program, Reconfigurable
+from targets.target import (
+    CORE_PORT,
+    Address,
+    CoreTarget,
+    Place,
+    Ports,
+    Program,
+    Reconfigurable,
+    ReconfigurableProgram,
+)
 from targets.timekeeping import Reading
 
 LOG_TAIL_BYTES = 2000
@@ -97,6 +107,10 @@ class RealCluster:
         self.members: Members | None = None
         if isinstance(target, Reconfigurable):
             self.members = TargetMembers(target, environment.statuses, environment.access.put, time.sleep)
+        elif isinstance(target, ReconfigurableProgram):
+            self.members = ProgramMembers(
+                target, environment.addresses, environment.control, self.processes, self.disks
+            )
 
     def primary(self) -> NodeId | None:
         """The node that leads now, asked of the nodes."""

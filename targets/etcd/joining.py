@@ -1,0 +1,88 @@
+"""What an etcd node runs that lost its data: it has itself removed from the cluster and added again, and becomes etcd as a new
+member.
+
+A member that voted, lost its data and came back under its old identity could vote twice, so that acknowledged writes were lost.
+So it is removed and added again, as etcd's guide has its operator do by hand
+(https://etcd.io/docs/v3.4/op-guide/runtime-configuration/, "Replace a failed machine"). This needs nothing but the standard
+library, since it runs on the node's machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ANSWERED_WITHIN_S = 2.0
+TRIED_AGAIN_AFTER_S = 0.2
+
+
+class NotYet(Exception):
+    """The cluster did not do what it was asked."""
+
+
+def ask(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of the member at this client URL. Raises NotYet."""
+    request = urllib.request.Request(f"{url}/v3/cluster/member/{path}", json.dumps(body).encode(), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWERED_WITHIN_S) as response:
+            answer: dict[str, Any] = json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        raise NotYet(f"{url}: {path}: {error.read()[:300].decode(errors='replace')}") from error
+    except (OSError, ValueError) as error:
+        raise NotYet(f"{url}: {path}: {error}") from error
+    return answer
+
+
+def join(config: Mapping[str, Any], others: Sequence[str]) -> dict[str, Any]:
+    """The configuration with which this node starts as a new member. others: the client URLs of the other nodes.
+
+    Whoever has this node's address is removed first: its data is gone, even where it never ran. Raises NotYet.
+    """
+    mine = config["initial-advertise-peer-urls"]
+    names = {url: name for name, _, url in (each.partition("=") for each in config["initial-cluster"].split(","))}
+    failures = []
+    for url in others:
+        try:
+            for member in ask(url, "list", {}).get("members", ()):
+                if mine in member["peerURLs"]:
+                    ask(url, "remove", {"ID": member["ID"]})
+            members = ask(url, "add", {"peerURLs": [mine]})["members"]
+        except NotYet as error:
+            failures.append(str(error))
+            continue
+        cluster = [f"{names.get(peer, member['ID'])}={peer}" for member in members for peer in member["peerURLs"]]
+        return {**config, "initial-cluster": ",".join(sorted(cluster)), "initial-cluster-state": "existing"}
+    raise NotYet("; ".join(failures) or "there is no other node")
+
+
+def main(path: str, data_dir: str, *others: str) -> None:
+    """Become etcd with the configuration at `path`, once this node is a member."""
+    if any(Path(data_dir).glob("member/wal/*.wal")):
+        os.execvp("etcd", ["etcd", "--config-file", path])
+    config = json.loads(Path(path).read_text())
+    said = ""
+    while True:
+        try:
+            joined = join(config, others)
+            break
+        except NotYet as error:
+            if str(error) != said:
+                said = str(error)
+                sys.stderr.write(f"themis: not a member yet: {said}\n")
+            time.sleep(TRIED_AGAIN_AFTER_S)
+    sys.stderr.write(f"themis: a new member of {joined['initial-cluster']}\n")
+    sys.stderr.flush()
+    own = Path(path).with_name("joined.json")
+    own.write_text(json.dumps(joined))
+    os.execvp("etcd", ["etcd", "--config-file", str(own)])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
