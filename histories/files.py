@@ -17,9 +17,11 @@ _HEAD_BYTES = 1 << 16
 
 _EDN_START = re.compile(r"(?:[\s,]|;[^\n]*)*(?P<wrapper>[\[(](?:[\s,]|;[^\n]*)*)?(?:#[\w.]+\s*)?\{\s*:")
 _ARRAY_START = re.compile(r"\s*\[\s*\{\s*\"")
-_SESSIONS_START = re.compile(r"(?:[-=]+\s*\n|\s)*[rw][ \t]+\S+[ \t]+\S+[ \t]*(?:\r?\n|\Z)")
+_SESSIONS_START = re.compile(
+    r"(?:[ \t]*(?:(?:-[- \t]*|=[= \t]*)|(?:#|//)[^\n]*)?\r?\n)*[ \t]*[rwRW][ \t]+\S+[ \t]+\S+[ \t]*(?:\r?\n|\Z)"
+)
 _DBCOP_START = re.compile(r"\s*(?:\{\s*\"|\[\s*\[)")
-_DBCOP_EVENT = re.compile(r"\"events\"\s*:\s*\[[^\]]*\"write\"\s*:")
+_DBCOP_EVENT = re.compile(r"\"events\"\s*:\s*\[(?:[^\]]*\"(?:[wW]rite|Read)\"\s*:|\s*\[\s*\"[rw]\"\s*,)")
 _KV_START = re.compile(r"\s*\{[^{}\n]*:f :(?:get|put|append), :key ")
 
 

@@ -39,7 +39,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
 @contextmanager
 def paused_gc() -> Iterator[None]:
-    """No garbage collection meanwhile: a load makes millions of objects and no garbage."""
+    """No garbage collection meanwhile: who reads a long history makes millions of objects and no garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,11 +1,14 @@
 """Transactions of sessions, without times: the plain text that AWDIT reads, and JSON as DBCop writes it.
 
 sessions: a line `r KEY VALUE` or `w KEY VALUE` for each micro-operation, a line of dashes behind each transaction but the last
-of a session, a line of equal signs between sessions. Whole numbers are numbers, all else is text.
+of a session, a line of equal signs between sessions. Whole numbers are numbers, all else is text. Lines that begin with # or //
+say nothing.
 
-dbcop: sessions as lists of transactions {"events": [{"write": true, "variable": 0, "value": 1}], "success": true}, alone or
-under "data". The key may be called variable or key, the value value or version; null was read where there was none. What has
-success false failed.
+dbcop: sessions as lists of transactions {"events": [...], "success": true}, alone or under "data". An event is one of
+{"write": true, "variable": 0, "value": 1}, as DBCop wrote them until 2025, {"Write": {"variable": 0, "version": 1}} and
+["w", 0, 1], as it does since; "success" became "committed". The key may be called variable or key, the value value or version.
+A transaction that did not succeed failed; in one that did, an event without success did not happen. Where nobody writes 0 to a
+key, who reads 0 or null of it reads what was there at first: that is null here.
 
 Each session is a process here. Nothing says which of two sessions' transactions came first: the ops of one session stand behind
 those of the one before it in the file, and `Loaded.has_real_time` is false, so that nobody takes that for an order.
@@ -29,7 +32,7 @@ from histories.repeated_keys import repeated_key
 from histories.sources import Source, opened, read_text
 from histories.wellformed import MalformedHistory, Problem
 
-_STEP = re.compile(r"([rw])[ \t]+(\S+)[ \t]+(\S+)")
+_STEP = re.compile(r"([rwRW])[ \t]+(\S+)[ \t]+(\S+)")
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _STEP_NS = 1_000_000
 
@@ -58,7 +61,7 @@ def read_dbcop(path: str | PathLike[str] | Source) -> Loaded:
         sessions = document.get("data") if isinstance(document, dict) else document
         problems: list[Problem] = []
         found = list(_of_sessions(sessions, problems))
-        return _loaded(source, found, problems, "dbcop")
+        return _loaded(source, _from_nothing(found), problems, "dbcop")
 
 
 def _of_text(text: str, problems: list[Problem]) -> Iterator[Transaction]:
@@ -66,9 +69,9 @@ def _of_text(text: str, problems: list[Problem]) -> Iterator[Transaction]:
     steps: list[list[Any]] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
-        if not line:
+        if not line or line.startswith(("#", "//")):
             continue
-        if set(line) in ({"-"}, {"="}):
+        if set(line.replace(" ", "")) in ({"-"}, {"="}):
             if steps:
                 yield process, steps, "ok", begin
                 steps = []
@@ -81,7 +84,7 @@ def _of_text(text: str, problems: list[Problem]) -> Iterator[Transaction]:
             continue
         if not steps:
             begin = number
-        steps.append([step[1], _word(step[2]), _word(step[3])])
+        steps.append([step[1].lower(), _word(step[2]), _word(step[3])])
     if steps:
         yield process, steps, "ok", begin
 
@@ -107,23 +110,60 @@ def _of_sessions(sessions: Any, problems: list[Problem]) -> Iterator[Transaction
             if not isinstance(events, list):
                 wrong(where, transaction, 'an object with a list "events"')
                 continue
-            steps = [_step(event) for event in events]
-            bad = [event for event, step in zip(events, steps, strict=True) if step is None]
-            if bad:
-                wrong(where, bad[0], "an event with write, variable (or key) and value (or version)")
-                continue
-            has_failed = transaction.get("success") is False or any(event.get("success") is False for event in events)
-            yield process, [step for step in steps if step is not None], "fail" if has_failed else "ok", 1
+            steps: list[list[Any]] = []
+            undone: list[list[Any]] = []
+            for event in events:
+                if (step := _step(event)) is None:
+                    wrong(where, event, "an event with write, variable (or key) and value (or version)")
+                    break
+                was_done = not (isinstance(event, dict) and event.get("success") is False)
+                (steps if was_done else undone).append(step)
+            else:
+                if transaction.get("success", transaction.get("committed")) is False:
+                    yield process, [*steps, *undone], "fail", 1
+                    continue
+                if writes := [step for step in undone if step[0] == "w"]:
+                    yield process, writes, "fail", 1
+                yield process, steps, "ok", 1
 
 
 def _step(event: Any) -> list[Any] | None:
-    if not isinstance(event, dict) or not isinstance(event.get("write"), bool):
+    match event:
+        case ["r" | "w" as f, key, value]:
+            fields: Any = {"variable": key, "value": value}
+        case {"Read": fields}:
+            f = "r"
+        case {"Write": fields}:
+            f = "w"
+        case {"write": bool(is_write)}:
+            f, fields = "w" if is_write else "r", event
+        case _:
+            return None
+    if not isinstance(fields, dict):
         return None
-    keys = [event[name] for name in ("variable", "key") if name in event]
-    values = [event[name] for name in ("value", "version") if name in event]
-    if len(keys) != 1 or len(values) != 1 or (event["write"] and values[0] is None):
+    keys = [fields[name] for name in ("variable", "key") if name in fields]
+    values = [fields[name] for name in ("value", "version") if name in fields]
+    if len(keys) != 1 or len(values) != 1 or (f == "w" and values[0] is None):
         return None
-    return ["w" if event["write"] else "r", keys[0], values[0]]
+    return [f, keys[0], values[0]]
+
+
+def _from_nothing(found: list[Transaction]) -> list[Transaction]:
+    """The same transactions, in which a read of 0 that nobody wrote to the key is one of null."""
+    written = {_name(key) for _, steps, _, _ in found for f, key, value in steps if f == "w" and _is_zero(value)}
+    for _, steps, _, _ in found:
+        for step in steps:
+            if step[0] == "r" and _is_zero(step[2]) and _name(step[1]) not in written:
+                step[2] = None
+    return found
+
+
+def _is_zero(value: Any) -> bool:
+    return type(value) is int and value == 0
+
+
+def _name(key: Any) -> str:
+    return msgspec.json.encode(key).decode()
 
 
 def _loaded(source: Source, found: list[Transaction], problems: list[Problem], format: Any) -> Loaded:

@@ -24,6 +24,7 @@ from checkers.linearizability.deadline import Deadline, OutOfTime
 from checkers.relaxed.identity import Misfit
 from checkers.verdict import Verdict
 from histories.history import History
+from histories.loaded import paused_gc
 
 Strength = Literal["weak-causal", "causal", "causal-memory"]
 
@@ -32,6 +33,7 @@ CLOCK_ENTRIES_MAX = 200_000_000
 FINDINGS_MAX = 20
 
 
+@paused_gc()
 def causal(
     history: History,
     strength: Strength = "causal",

@@ -20,11 +20,13 @@ from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.relaxed.identity import SHOWN, Misfit, identity
 from checkers.verdict import Verdict
 from histories.history import History
+from histories.loaded import paused_gc
 from histories.op import NEMESIS, Op
 
 CHECKER = "durability"
 
 
+@paused_gc()
 def registers_kept(history: History, context: object = None) -> Verdict:
     """No final read of a register is older than an acknowledged write, and none came from nowhere.
 

@@ -30,6 +30,7 @@ from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.relaxed.identity import Misfit
 from checkers.verdict import Verdict
 from histories.history import History
+from histories.loaded import paused_gc
 
 Guarantee = Literal["read-your-writes", "monotonic-reads", "monotonic-writes", "writes-follow-reads"]
 GUARANTEES: tuple[Guarantee, ...] = get_args(Guarantee)
@@ -54,6 +55,7 @@ class Breach(msgspec.Struct, frozen=True):
     seen_by_writer: int = -1
 
 
+@paused_gc()
 def session_guarantee(
     history: History, guarantee: Guarantee, *, initial: Any = None, nil_reads: bool = False
 ) -> Verdict:

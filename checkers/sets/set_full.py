@@ -25,6 +25,7 @@ from checkers.evidence import Finding, Findings, OpNote
 from checkers.relaxed.identity import SHOWN, Misfit, elements, identity, listed
 from checkers.verdict import Verdict
 from histories.history import History
+from histories.loaded import paused_gc
 from histories.op import NEMESIS, Op
 
 CHECKER = "set-full"
@@ -50,6 +51,7 @@ class _Element(msgspec.Struct):
     absent_ns: int = -1
 
 
+@paused_gc()
 def set_full(history: History, context: object = None) -> Verdict:
     """Nothing acknowledged is lost, nothing removed comes back, nothing comes from nowhere or twice.
 

@@ -19,6 +19,7 @@ from checkers.evidence import Finding, Findings, OpNote, Table
 from checkers.relaxed.identity import Misfit
 from checkers.verdict import Verdict
 from histories.history import History
+from histories.loaded import paused_gc
 
 CHECKER = "staleness"
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -28,6 +29,7 @@ BOUND_NS = 10_000_000_000
 """What the claim bounded-staleness allows: 10 s."""
 
 
+@paused_gc()
 def staleness(history: History, context: object = None, *, bound_ns: int | None = None) -> Verdict:
     """VALID, with quantiles and curves of the ages and lags of all reads of registers; INVALID where a read is older than
     `bound_ns`.

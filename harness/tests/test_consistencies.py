@@ -60,6 +60,7 @@ LONG_FORK = "w 0 0\nw 1 0\n=====\nw 0 1\n-----\nr 0 1\nr 1 0\n=====\nw 1 1\n----
 READ_ATOMIC_ALONE = "w 0 1\n-----\nw 0 2\n=====\nr 0 2\nw 1 1\n=====\nr 0 1\nr 1 1\n"
 WRITE = '{"write": true, "variable": 0, "value": 1}'
 READ = '{"write": false, "variable": 0, "value": %d}'
+NULL = '{"write": false, "variable": 1, "value": null}'
 DBCOP = '[[{"events": [%s], "success": true}, {"events": [%s], "success": true}]]'
 
 
@@ -71,6 +72,12 @@ DBCOP = '[[{"events": [%s], "success": true}, {"events": [%s], "success": true}]
         ("own.json", DBCOP % (WRITE, READ % 1), 0),
         ("first.json", DBCOP % (READ % 0, WRITE), 0),
         ("back.json", DBCOP % (WRITE, READ % 0), 1),
+        ("null.json", DBCOP % (f"{READ % 0}, {NULL}", WRITE), 0),
+        (
+            "aborted.json",
+            '[[{"events": [["w", 0, 1]], "committed": false}], [{"events": [["r", 0, 1]], "committed": true}]]',
+            1,
+        ),
     ],
 )
 def test_sessions_without_times(tmp_path: Path, name: str, text: str, code: int) -> None:

@@ -43,6 +43,58 @@ def test_dbcop(tmp_path: Path, text: str) -> None:
     assert ends == [(0, "ok", [["w", 0, 1]]), (0, "fail", [["w", 0, 2]]), (1, "ok", [["r", 0, None]])]
 
 
+def test_text_may_have_comments_and_capital_letters(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_text(
+        "# two clients\r\n\r\n  - - -\r\nW 1 1\r\n// read it\r\n-----\r\nR 1 1\r\n=\r\nr 1 18446744073709551615"
+    )
+    assert detect(path) == "sessions"
+    ends = [(op.process, op.value) for op in load(path).history if op.type == "ok"]
+    assert ends == [(0, [["w", 1, 1]]), (0, [["r", 1, 1]]), (1, [["r", 1, "18446744073709551615"]])]
+
+
+TAGGED = """[[{"events": [{"Write": {"variable": "x", "version": 1}}], "committed": true},
+  {"events": [], "committed": true}, {"events": [{"Write": {"variable": "y", "version": 1}}], "committed": false}],
+ [{"events": [{"Read": {"variable": "x", "version": 1}}, {"Read": {"variable": "y", "version": null}}], "committed": true}]]"""
+COMPACT = """{"params": {}, "data": [[{"events": [["w", "x", 1]], "committed": true},
+  {"events": [], "committed": true}, {"events": [["w", "y", 1]], "committed": false}],
+ [{"events": [["r", "x", 1], ["r", "y", null]], "committed": true}]]}"""
+
+
+@pytest.mark.parametrize("text", [TAGGED, COMPACT])
+def test_dbcop_as_it_is_written_since_2025(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "history"
+    path.write_text(text)
+    loaded = load(path)
+    assert loaded.format == "dbcop"
+    ends = [(op.process, op.type, op.value) for op in loaded.history if op.type != "invoke"]
+    assert ends == [
+        (0, "ok", [["w", "x", 1]]),
+        (0, "ok", []),
+        (0, "fail", [["w", "y", 1]]),
+        (1, "ok", [["r", "x", 1], ["r", "y", None]]),
+    ]
+
+
+def test_what_did_not_happen_in_a_dbcop_transaction_that_succeeded(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    of_write, of_read = (
+        '{"write": true, "variable": 0, "value": %d, "success": %s}',
+        '{"write": false, "variable": 0, "value": 0, %s}',
+    )
+    events = ", ".join((of_write % (1, "true"), of_write % (2, "false"), of_read % '"success": false'))
+    path.write_text(f'[[{{"events": [{events}], "success": true}}]]')
+    ends = [(op.type, op.value) for op in load(path).history if op.type != "invoke"]
+    assert ends == [("fail", [["w", 0, 2]]), ("ok", [["w", 0, 1]])]
+
+
+def test_zero_is_what_was_there_at_first_in_dbcop_where_nobody_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_text('[[{"events": [["r", 0, 0], ["r", 1, 0], ["r", 2, false]]}, {"events": [["w", 1, 0]]}]]')
+    reads = next(op.value for op in load(path).history if op.type == "ok")
+    assert reads == [["r", 0, None], ["r", 1, 0], ["r", 2, False]]
+
+
 @pytest.mark.parametrize(
     ("format", "text", "said"),
     [
@@ -58,6 +110,9 @@ def test_dbcop(tmp_path: Path, text: str) -> None:
         ("dbcop", '[[{"events": [7]}]]', "an event with write"),
         ("dbcop", '[[{"events": [{"write": true, "variable": 1, "value": null}]}]]', "an event with write"),
         ("dbcop", '[[{"events": [{"write": 1, "variable": 1, "value": 2}]}]]', "an event with write"),
+        ("dbcop", '[[{"events": [["x", 1, 2]]}]]', "an event with write"),
+        ("dbcop", '[[{"events": [{"Read": 7}]}]]', "an event with write"),
+        ("dbcop", '[[{"events": [{"Write": {"variable": 1}}]}]]', "an event with write"),
         ("dbcop", "[" * 300 + "]" * 300, "nested"),
     ],
 )
