@@ -6,8 +6,9 @@ also *resurrected*, that is there again after a removal that had seen it, and *u
 read.
 
 A removal takes effect where it is served, on what that node has. It had certainly seen an element when the same node had
-returned that element, or acknowledged it, before the removal was invoked. So elements are judged that were added by one op; of
-others only "unexpected" and "duplicated" can be told. Stale reads are told and allowed: an eventually consistent set has them.
+returned that element, or acknowledged it, before the removal was invoked. So elements are judged that were added by one op;
+of others only "never read", "unexpected" and "duplicated" can be told. Stale reads are told and allowed: an eventually
+consistent set has them.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ NEVER = 1 << 62
 
 
 class _Element(msgspec.Struct):
-    """added: the invocation of its only addition. acknowledged_ns: when that ended ok. removals: how many did not fail.
-    removed_ns: when one that had seen it was acknowledged, by the node `remover`. first_seen: node -> when a read or the
-    acknowledgement there first showed it. absent_ns: when the latest read without it was invoked, of those behind the
-    acknowledgement."""
+    """added: the invocation of its only addition. acknowledged_ns: when that ended ok. removals: how many did not fail, and had
+    not ended before. removed_ns: node -> when the first removal there that had seen it was acknowledged. first_seen: node -> when
+    a read or the acknowledgement there first showed it. absent_ns: when the latest read without it was invoked, of those behind
+    the acknowledgement."""
 
     value: Any
     added: Op
@@ -44,8 +45,7 @@ class _Element(msgspec.Struct):
     is_refused: bool = False
     acknowledged_ns: int = NEVER
     removals: int = 0
-    removed_ns: int = NEVER
-    remover: str = ""
+    removed_ns: dict[str, int] = {}
     first_seen: dict[str, int] = {}
     is_read: bool = False
     absent_ns: int = -1
@@ -91,7 +91,9 @@ class _Sets:
             "elements": len(held),
             "acknowledged": len(acknowledged),
             "never_read": sum(not each.is_read for each in acknowledged),
-            "stale": sum(each.absent_ns > each.acknowledged_ns for each in acknowledged if not each.removals),
+            "stale": sum(
+                each.absent_ns > each.acknowledged_ns for each in acknowledged if each.is_single and not each.removals
+            ),
             **{
                 name: len({(identity(key), identity(value)) for key, value, _ in found})
                 for name, found in self.wrong.items()
@@ -114,13 +116,15 @@ class _Sets:
             if not element.is_single:
                 continue
             if element_name in seen:
-                if element.removed_ns < NEVER:
+                if element.removed_ns:
                     self.wrong["resurrected"].append((key, element.value, done))
             elif element.acknowledged_ns < NEVER and not element.removals:
                 self.wrong["lost"].append((key, element.value, done))
 
     def _walk(self) -> None:
         pending: dict[Any, Op] = {}
+        doubted: list[Op] = []
+        """Removals of unknown outcome: they may happen at any time, also to what is added later."""
         for op in self.history:
             if op.process == NEMESIS:
                 continue
@@ -134,9 +138,11 @@ class _Sets:
             invoked = pending.pop(op.process)
             if invoked.f == "read" and op.type == "ok":
                 self._see(invoked, op)
+            elif op.type == "info":
+                doubted.append(invoked)
             elif (element := self._element(invoked)) is not None:
                 self._settle(element, invoked, op)
-        for invoked in pending.values():
+        for invoked in (*doubted, *pending.values()):
             if invoked.f == "remove" and (element := self._element(invoked)) is not None:
                 element.removals += 1
 
@@ -147,7 +153,7 @@ class _Sets:
         of_key = self.of_key.setdefault(identity(op.key), {})
         known = of_key.get(name := identity(op.value))
         if known is None:
-            of_key[name] = _Element(op.value, op, first_seen={})
+            of_key[name] = _Element(op.value, op)
         else:
             known.is_single = False
 
@@ -158,11 +164,10 @@ class _Sets:
             case "add", "ok":
                 element.acknowledged_ns = min(element.acknowledged_ns, op.time)
                 element.first_seen.setdefault(op.node or "", op.time)
-            case "remove", "ok" | "info":
+            case "remove", "ok":
                 element.removals += 1
-                had_seen = op.node is not None and element.first_seen.get(op.node, NEVER) <= invoked.time
-                if op.type == "ok" and had_seen and op.time < element.removed_ns:
-                    element.removed_ns, element.remover = op.time, op.node or ""
+                if op.node is not None and element.first_seen.get(op.node, NEVER) <= invoked.time:
+                    element.removed_ns.setdefault(op.node, op.time)
 
     def _see(self, invoked: Op, op: Op) -> None:
         key = identity(invoked.key)
@@ -180,7 +185,7 @@ class _Sets:
                 continue
             element.is_read = True
             element.first_seen.setdefault(op.node or "", op.time)
-            if element.is_single and element.remover == op.node and element.removed_ns < invoked.time:
+            if element.is_single and element.removed_ns.get(op.node or "", NEVER) < invoked.time:
                 self.wrong["resurrected"].append((invoked.key, value, op))
         self.reads.setdefault(key, []).append((invoked.time, op))
 

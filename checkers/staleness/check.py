@@ -2,8 +2,9 @@
 
 A read is stale when an acknowledged write of its key certainly is newer than what it returned: it was invoked after the write
 of that value had been acknowledged, and was acknowledged itself before the read was invoked. The age of a read is the time
-since the first such write was acknowledged, and its lag is their number. Fresh reads have age and lag 0. Writes that overlap
-the one that was read count as neither newer nor older, so ages and lags are lower bounds.
+since the first such write was acknowledged, and its lag is their number, less one for each write that was under way from that
+acknowledgement to the read. Fresh reads have age and lag 0. Writes that overlap the one that was read count as neither newer
+nor older, so ages and lags are lower bounds.
 """
 
 from __future__ import annotations
