@@ -418,6 +418,11 @@ class AppendDependencies:
     def __init__(self, lists: Lists) -> None:
         self._lists = lists
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """See found.Dependencies: lists show their order."""
+        return ()
+
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""
         lists = self._lists

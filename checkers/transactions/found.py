@@ -40,6 +40,11 @@ class Reason(msgspec.Struct, frozen=True):
 class Dependencies(Protocol):
     """What explains an edge again after a cycle was found. It may look at the whole history: it is asked a few times only."""
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """The assumptions that edges may rest on: those asked for, without those that the history contradicts."""
+        ...
+
     def reason(self, type: int, before: int, after: int) -> Reason:
         """Why there is an edge of this type between these transactions."""
         ...

@@ -381,6 +381,11 @@ class RegisterDependencies:
         self._registers = registers
         self._orders = orders
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """See found.Dependencies."""
+        return tuple(self._orders)
+
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""
         registers = self._registers

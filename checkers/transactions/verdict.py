@@ -8,7 +8,16 @@ from typing import Any
 from checkers.evidence import Finding, Findings
 from checkers.transactions import explain
 from checkers.transactions.check import Analysis, Wanted, analyze
-from checkers.transactions.models import CYCLES, VARIANTS, canonical, ruled_out, strongest_possible, weakest
+from checkers.transactions.models import (
+    CYCLES,
+    MODELS,
+    VARIANTS,
+    canonical,
+    implied_models,
+    ruled_out,
+    strongest_possible,
+    weakest,
+)
 from checkers.transactions.reading import Workload
 from checkers.verdict import Verdict
 from histories.history import History
@@ -18,7 +27,6 @@ FINDINGS_MAX = 30
 
 _GRAVITY = [
     "duplicate-elements",
-    "cyclic-versions",
     "incompatible-order",
     "thin-air-read",
     "G1a",
@@ -28,8 +36,10 @@ _GRAVITY = [
     "internal",
     *(name + variant for variant in VARIANTS for name in CYCLES),
     "lost-update",
+    "cyclic-versions",
 ]
-"""The gravest first: as evidence they come in this order."""
+"""The gravest first: as evidence they come in this order. cyclic-versions may say no more than that an assumption is wrong, and
+nothing else rests on that assumption."""
 
 _UNDECIDED_WORDS = {
     "empty-transaction-graph": "no transaction depends on another, so that nothing was tested",
@@ -57,10 +67,7 @@ def transactions(history: History, workload: Workload, wanted: Wanted | None = N
     models = " and ".join(map(canonical, wanted.models)) or "free of " + ", ".join(wanted.anomalies)
     if analysis.is_invalid:
         first = findings[0].words if findings else ""
-        weak = ", ".join(stats["not"])
-        reason = f"not {models}: found {', '.join(reported)}\n{first}\nruled out: {weak}, and what is stronger{_assuming(wanted)}"
-        if stats["possible"]:
-            reason += f"\nstill possible: {', '.join(stats['possible'])}, and what is weaker"
+        reason = "\n".join([f"not {models}: found {', '.join(reported)}", first, *_ruled_out(analysis)])
         return Verdict.invalid(reason, checker, evidence=Findings(findings), stats=stats)
     if analysis.undecided:
         return Verdict.unknown("; ".join(_UNDECIDED_WORDS[each] for each in analysis.undecided), checker, stats=stats)
@@ -84,9 +91,37 @@ def _told(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _assuming(wanted: Wanted) -> str:
-    names = wanted.inference.names
-    return f" (assuming {', '.join(names)})" if names else ""
+_SURE: dict[str, str] = {
+    "linearizable-keys": "strict-serializable",
+    "sequential-keys": "strong-session-serializable",
+    "wfr-keys": "read-committed",
+}
+"""Assumption -> a model under which it holds, and those below it, too."""
+
+
+def _ruled_out(analysis: Analysis) -> list[str]:
+    """Which models are ruled out, and which are left, in lines.
+
+    Cyclic versions rule out nearly all models where the assumption behind them holds; for sure only those under which it must.
+    """
+    names, used = analysis.names, analysis.dependencies.assumed
+    wrong = [name for name in _SURE if name in analysis.wanted.inference.names and name not in used]
+    impossible = ruled_out(names - {"cyclic-versions"})
+    if "cyclic-versions" in names:
+        impossible |= {model for model in MODELS if _SURE[wrong[-1]] in implied_models((model,))}
+    lines = []
+    if impossible:
+        assuming = f" (assuming {', '.join(used)})" if used else ""
+        lines.append(f"ruled out: {', '.join(weakest(impossible))}, and what is stronger{assuming}")
+    if "cyclic-versions" in names and (more := ruled_out(("cyclic-versions",)) - impossible):
+        lines.append(f"also {', '.join(weakest(more))}, and what is stronger, unless {_wrong(wrong)} wrong here")
+    if possible := strongest_possible(impossible):
+        lines.append(f"still possible: {', '.join(possible)}, and what is weaker")
+    return lines
+
+
+def _wrong(names: list[str]) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _findings(analysis: Analysis, reported: frozenset[str]) -> tuple[Finding, ...]:

@@ -110,6 +110,40 @@ def test_the_assumption_behind_a_verdict_is_named() -> None:
     assert "assuming wfr-keys" in verdict.reason
 
 
+def test_what_needs_no_broken_assumption_comes_first() -> None:
+    stale = history((0, "ok", "x:1"), (0, "ok", "x=1 x:2"), (1, "ok", "x=1"))
+    both = Inference(wfr_keys=True, linearizable_keys=True)
+    lines = transactions(stale, "rw-register", Wanted(inference=both)).reason.splitlines()
+    assert lines[0].endswith("found G-single-item-realtime, cyclic-versions")
+    assert lines[1].startswith("G-single-item-realtime: ")
+    assert lines[2:] == [
+        "ruled out: strong-snapshot-isolation, and what is stronger (assuming wfr-keys)",
+        "also read-uncommitted, and what is stronger, unless linearizable-keys is wrong here",
+        "still possible: strong-read-committed, strong-session-serializable, and what is weaker",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inference", "ruled_out", "wrong"),
+    [
+        (LINEARIZABLE, "strict-serializable", "linearizable-keys is"),
+        (SEQUENTIAL, "strong-session-serializable", "sequential-keys is"),
+        (
+            Inference(sequential_keys=True, linearizable_keys=True),
+            "strong-session-serializable",
+            "linearizable-keys and sequential-keys are",
+        ),
+    ],
+)
+def test_a_broken_assumption_rules_out_for_sure_what_it_must_hold_under(
+    inference: Inference, ruled_out: str, wrong: str
+) -> None:
+    stale = history((0, "ok", "x:1"), (0, "ok", "x:2"), (0, "ok", "x=1"))
+    lines = transactions(stale, "rw-register", Wanted(inference=inference)).reason.splitlines()
+    assert f"ruled out: {ruled_out}, and what is stronger" in lines
+    assert f"also read-uncommitted, and what is stronger, unless {wrong} wrong here" in lines
+
+
 @pytest.mark.parametrize("texts", [("x:1", "x:1"), ("x:1 x:1",), ("x:1 x:2 x:1",)])
 def test_a_value_that_is_written_twice_is_refused(texts: tuple[str, ...]) -> None:
     with pytest.raises(UnfitTransactions, match="duplicate-write"):
