@@ -12,7 +12,7 @@ anti-dependencies are neighbours); Daudjee and Salem, VLDB 2006 (strong and stro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 CYCLES: tuple[str, ...] = ("G0", "G1c", "G-single-item", "G-nonadjacent-item", "G2-item")
 """Classes of cycles, the gravest first. Each also exists with the suffix -process and -realtime."""
@@ -177,15 +177,12 @@ def implied_models(models: Iterable[str]) -> frozenset[str]:
 
 def forbidden_by(models: Iterable[str]) -> frozenset[str]:
     """The anomalies, special cases included, that a history which keeps all of these models does not have."""
-    kept = _closure(IMPLIED_MODELS, (canonical(model) for model in models))
-    return implying_anomalies(anomaly for model in kept for anomaly in FORBIDDEN.get(model, ()))
+    return _forbidden(frozenset(canonical(model) for model in models))
 
 
 def ruled_out(anomalies: Iterable[str]) -> frozenset[str]:
     """The models that a history with these anomalies does not keep."""
-    seen = implied_anomalies(anomalies)
-    direct = (model for model, forbidden in FORBIDDEN.items() if not seen.isdisjoint(forbidden))
-    return _closure(_inverted_models(), direct)
+    return _ruled_out(frozenset(anomalies))
 
 
 def weakest(models: Iterable[str]) -> tuple[str, ...]:
@@ -196,7 +193,27 @@ def weakest(models: Iterable[str]) -> tuple[str, ...]:
 
 def strongest_possible(impossible: Iterable[str]) -> tuple[str, ...]:
     """Of the models that are not ruled out, those that no other of them implies, sorted."""
-    possible = MODELS - frozenset(impossible)
+    return _strongest(MODELS - frozenset(impossible))
+
+
+# A check of a small history takes no longer than these do, and campaigns run many thousands of such checks.
+
+
+@lru_cache(1024)
+def _forbidden(models: frozenset[str]) -> frozenset[str]:
+    kept = _closure(IMPLIED_MODELS, models)
+    return implying_anomalies(anomaly for model in kept for anomaly in FORBIDDEN.get(model, ()))
+
+
+@lru_cache(1024)
+def _ruled_out(anomalies: frozenset[str]) -> frozenset[str]:
+    seen = implied_anomalies(anomalies)
+    direct = (model for model, forbidden in FORBIDDEN.items() if not seen.isdisjoint(forbidden))
+    return _closure(_inverted_models(), direct)
+
+
+@lru_cache(1024)
+def _strongest(possible: frozenset[str]) -> tuple[str, ...]:
     implied = {weaker for model in possible for weaker in _closure(IMPLIED_MODELS, (model,)) - {model}}
     return tuple(sorted(possible - implied))
 
