@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -147,4 +147,14 @@ def typed_options(kind: str, raw: dict[str, Any], type_: type[Options]) -> Optio
     try:
         return msgspec.convert(raw, type_, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise UsageError(f"{kind} options: {error}") from error
+        raise UsageError(f"{kind} options: {_not_one_of(raw, type_) or error}") from error
+
+
+def _not_one_of(raw: dict[str, Any], type_: type[Options]) -> str:
+    """Which option has none of the words that it may have, and these; empty where that is not what is wrong."""
+    for field in msgspec.structs.fields(type_):
+        words = get_args(field.type) if get_origin(field.type) is Literal else ()
+        name = field.encode_name
+        if words and name in raw and raw[name] not in words:
+            return f"{name} is {quoted(raw[name])}; it must be one of {', '.join(map(str, words))}"
+    return ""

@@ -1,4 +1,5 @@
-"""What checking transactions costs: list-append and rw-register, valid and with one G-single in the middle, and the growth.
+"""What checking transactions costs: list-append and rw-register, valid and with one G-single in the middle, and the growth; and
+the exact checks.
 
 `python -m checkers.bench.transactions [--quick] [--json] [--seed N]`. CPU seconds of this process, History in memory, medians.
 """
@@ -20,6 +21,7 @@ import msgspec
 from checkers import Validity
 from checkers.bench.measure import peak_mb
 from checkers.transactions import Inference, Wanted, Workload, transactions
+from checkers.transactions.exact import exact
 from histories.history import History
 from histories.op import Op
 
@@ -29,17 +31,25 @@ WRITES_A_KEY_MAX = 32
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A history to measure. is_broken: one transaction in the middle reads half of another."""
+    """A history to measure. is_broken: one transaction in the middle reads half of another. exact: the model that the exact check
+    decides; "" for the check by inference."""
 
     workload: Workload
     transactions: int
     is_broken: bool = False
     runs: int = 5
+    exact: str = ""
 
     @property
     def name(self) -> str:
         """What the table calls it."""
-        return f"{self.workload} {self.transactions:,}{', one G-single' if self.is_broken else ''}"
+        broken, exactly = ", one G-single" if self.is_broken else "", f", {self.exact} exactly" if self.exact else ""
+        return f"{self.workload} {self.transactions:,}{broken}{exactly}"
+
+    @property
+    def smaller(self) -> Row:
+        """The same with a tenth of the transactions."""
+        return msgspec.structs.replace(self, transactions=self.transactions // 10, runs=0)
 
 
 ROWS: tuple[Row, ...] = (
@@ -51,6 +61,10 @@ ROWS: tuple[Row, ...] = (
     Row("rw-register", 10_000),
     Row("rw-register", 100_000),
     Row("rw-register", 1_000_000, runs=1),
+    Row("rw-register", 1_000, exact="serializable"),
+    Row("rw-register", 5_000, exact="serializable", runs=3),
+    Row("rw-register", 1_000, exact="snapshot-isolation"),
+    Row("rw-register", 5_000, exact="snapshot-isolation", runs=3),
 )
 
 
@@ -148,11 +162,14 @@ def measure(row: Row, seed: int) -> Measured:
     for _ in range(row.runs):
         gc.collect()
         began = time.process_time()
-        verdict = transactions(history, row.workload, Wanted(inference=inference))
+        if row.exact:
+            verdict = exact(history, row.exact)
+        else:
+            verdict = transactions(history, row.workload, Wanted(inference=inference))
         times.append(time.process_time() - began)
     expected = Validity.INVALID if row.is_broken else Validity.VALID
     assert verdict.validity is expected, f"{row.name}: {verdict.validity}, {verdict.reason}"
-    return Measured(verdict.validity.value, verdict.stats["anomalies"], median(times), before_mb, peak_mb())
+    return Measured(verdict.validity.value, verdict.stats.get("anomalies", {}), median(times), before_mb, peak_mb())
 
 
 def in_child(row: Row, seed: int) -> Measured:
@@ -164,9 +181,9 @@ def in_child(row: Row, seed: int) -> Measured:
 
 def table(*, quick: bool, as_json: bool, seed: int) -> bool:
     """Measure and print every row. Whether all were decided as they should be; a wrong verdict raises CalledProcessError."""
-    before: dict[tuple[str, int], float] = {}
+    took_s: dict[Row, float] = {}
     if not as_json:
-        _print(f"{'history':42} {'verdict':8} {'CPU s':>8} {'growth':>7} {'history MB':>11} {'peak MB':>8}")
+        _print(f"{'history':54} {'verdict':8} {'CPU s':>8} {'growth':>7} {'history MB':>11} {'peak MB':>8}")
     for row in ROWS:
         if quick and row.transactions > 100_000:
             continue
@@ -174,12 +191,11 @@ def table(*, quick: bool, as_json: bool, seed: int) -> bool:
         if as_json:
             _print(msgspec.json.encode({"row": row, "measured": measured}).decode())
             continue
-        smaller = None if row.is_broken else before.get((row.workload, row.transactions // 10))
-        if not row.is_broken:
-            before[row.workload, row.transactions] = measured.check_s
+        took_s[msgspec.structs.replace(row, runs=0)] = measured.check_s
+        smaller = took_s.get(row.smaller)
         growth = f"{measured.check_s / smaller:7.1f}" if smaller else f"{'-':>7}"
         memory = f"{measured.history_mb:11.0f} {measured.peak_mb:8.0f}"
-        _print(f"{row.name:42} {measured.validity:8} {measured.check_s:8.3f} {growth} {memory}")
+        _print(f"{row.name:54} {measured.validity:8} {measured.check_s:8.3f} {growth} {memory}")
     return True
 
 

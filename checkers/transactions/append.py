@@ -223,10 +223,13 @@ def _dirty(
     names, orders = lists.names, lists.orders
     if lists.intermediate:
         passing = np.zeros(len(writer), dtype=bool)
+        replaced: dict[int, set[Any]] = defaultdict(set)
         for i, element in lists.intermediate:
-            if i not in lists.odd and element in lists.writers[i]:
-                places = [v for v, each in enumerate(orders[i], 1) if each == element]
-                passing[[int(first[i]) + v for v in places]] = True
+            replaced[i].add(element)
+        for i, elements in replaced.items():
+            if i not in lists.odd:
+                places = [int(first[i]) + v for v, each in enumerate(orders[i], 1) if each in elements]
+                passing[places] = True
         hit = passing[at] & (writer[at] != read_by)
         for i, version, number, by in zip(
             read_key[hit].tolist(),
@@ -306,8 +309,7 @@ def _internal(number: int, steps: Any) -> Iterator[Anomaly]:
     for step in steps:
         key = step[1]
         if step[0] == "append":
-            is_whole, known = state.get(key, (False, []))
-            state[key] = (is_whole, [*known, step[2]])
+            state.setdefault(key, (False, []))[1].append(step[2])
             continue
         value = _read_of(step)
         if key in state:

@@ -8,6 +8,7 @@ Alvaro, Elle, VLDB 2020, §5.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -117,8 +118,8 @@ def _count(steps: Any, key: Any, value: Any) -> int:
     return sum(1 for step in steps if step[0] == "w" and step[1] == key and step[2] == value)
 
 
-Order = dict[Any, dict[Any, dict[Any, tuple[int, ...]]]]
-"""key -> value -> each value that comes after it -> the transactions that show it."""
+Order = dict[Any, dict[tuple[Any, Any], tuple[int, ...]]]
+"""key -> (value, one that comes after it) -> the transactions that show it."""
 
 Orders = dict[str, Order]
 """What each assumption gives, by its name."""
@@ -128,20 +129,24 @@ def analyze(found: Transactions, graph: Graph, inference: Inference) -> tuple[li
     """The anomalies that are no cycles, and what explains the edges that were added to the graph. Raises UnfitTransactions."""
     registers = Registers(found)
     anomalies = [*_within(registers), *_dirty(registers), *_lost_updates(registers)]
-    orders: Orders = {}
-    for rule, is_made, source in (
-        ("wfr-keys", inference.wfr_keys, _written_after_read),
-        ("sequential-keys", inference.sequential_keys, _by_process),
-        ("linearizable-keys", inference.linearizable_keys, _by_real_time),
-    ):
-        if not is_made:
-            continue
-        more = {**orders, rule: source(registers)}
-        # An assumption that contradicts itself or those before it is wrong here: nothing is derived from it.
-        if cyclic := list(_cyclic(more)):
-            anomalies += cyclic
-        else:
-            orders = more
+    asked: Orders = {
+        rule: source(registers)
+        for rule, is_made, source in (
+            ("wfr-keys", inference.wfr_keys, _written_after_read),
+            ("sequential-keys", inference.sequential_keys, _by_process),
+            ("linearizable-keys", inference.linearizable_keys, _by_real_time),
+        )
+        if is_made
+    }
+    orders = asked
+    if any(_cyclic(asked)):
+        orders = {}
+        for rule, order in asked.items():
+            # An assumption that contradicts itself or those before it is wrong here: nothing is derived from it.
+            if cyclic := list(_cyclic({**orders, rule: order})):
+                anomalies += cyclic
+            else:
+                orders[rule] = order
     _add_edges(registers, graph, orders)
     return anomalies, RegisterDependencies(registers, orders)
 
@@ -150,14 +155,11 @@ def _add_edges(registers: Registers, graph: Graph, orders: Orders) -> None:
     ww: list[tuple[int, int]] = []
     wr: list[tuple[int, int]] = []
     rw: list[tuple[int, int]] = []
-    installed: dict[Any, dict[Any, int]] = {}
-    for key, of in registers.writer.items():
-        if registers.failed or registers.passing:
-            installed[key] = {
-                v: w for v, w in of.items() if (by := registers.final_writer(key, v)) is not None and by == w
-            }
-        else:
-            installed[key] = of
+    installed = dict(registers.writer)
+    for key, value in (*registers.failed, *registers.passing):
+        if installed[key] is registers.writer[key]:
+            installed[key] = dict(registers.writer[key])
+        installed[key].pop(value, None)
     nobody: dict[Any, Any] = {}
     for key, of_key in registers.readers.items():
         writers = installed.get(key, nobody)
@@ -171,17 +173,16 @@ def _add_edges(registers: Registers, graph: Graph, orders: Orders) -> None:
     for order in orders.values():
         for key, edges in order.items():
             of_key, writers = registers.readers.get(key, nobody), installed.get(key, nobody)
-            for before, afters in edges.items():
-                # Readers of the initial state come before all writers already.
-                readers = of_key.get(before, []) if before is not None else []
+            for before, after in edges:
+                then = writers.get(after)
+                if then is None:
+                    continue
                 by = writers.get(before)
-                for after in afters:
-                    then = writers.get(after)
-                    if then is None:
-                        continue
-                    if by is not None:
-                        ww.append((by, then))
-                    rw += [(reader, then) for reader in readers]
+                if by is not None:
+                    ww.append((by, then))
+                # Readers of the initial state come before all writers already.
+                if before is not None and before in of_key:
+                    rw += [(reader, then) for reader in of_key[before]]
     certain = set(wr)  # Needs no assumption, so it explains the pair better than an order of values.
     graph.add_pairs(WR, wr)
     graph.add_pairs(WW, [pair for pair in ww if pair not in certain])
@@ -194,7 +195,7 @@ def _written_after_read(registers: Registers) -> Order:
         reads, writes = registers.reads[number], registers.writes[number]
         for key, value in reads.items():
             if value is not None and key in writes and value != writes[key]:
-                found.setdefault(key, {}).setdefault(value, {}).setdefault(writes[key], (number,))
+                found.setdefault(key, {}).setdefault((value, writes[key]), (number,))
     return found
 
 
@@ -213,7 +214,7 @@ def _by_process(registers: Registers) -> Order:
         elif kind <= INFO:
             for key, value in {**writes, **reads}.items():
                 if (known := last.get((process, key))) is not None and known[1] != value:
-                    found.setdefault(key, {}).setdefault(known[1], {}).setdefault(value, (known[0], number))
+                    found.setdefault(key, {}).setdefault((known[1], value), (known[0], number))
     return found
 
 
@@ -254,41 +255,39 @@ def _by_real_time(registers: Registers) -> Order:
             if of_key is None:
                 of_key = found[key] = {}
             for before, left in ended.items():
-                if left != value:
-                    afters = of_key.get(left)
-                    if afters is None:
-                        of_key[left] = {value: (before, number)}
-                    elif value not in afters:
-                        afters[value] = (before, number)
+                if left != value and (left, value) not in of_key:
+                    of_key[left, value] = (before, number)
     return found
 
 
 def _cyclic(orders: Orders) -> Iterator[Anomaly]:
     """Values of a key that would come before themselves. The initial state comes before all others."""
-    number_of: dict[tuple[Any, Any], int] = {}
-    sources: list[int] = []
-    targets: list[int] = []
-    initial: dict[Any, int] = {}
-    for order in orders.values():
-        for key, edges in order.items():
-            for before, afters in edges.items():
-                source = number_of.setdefault((key, before), len(number_of))
-                for after in afters:
-                    sources.append(source)
-                    targets.append(number_of.setdefault((key, after), len(number_of)))
-                    if after is None:
-                        initial[key] = targets[-1]
-    if initial:
-        for (key, value), number in number_of.items():
-            if value is not None and key in initial:
-                sources.append(initial[key])
-                targets.append(number)
-    labels = components(len(number_of), np.array(sources, dtype=np.int32), np.array(targets, dtype=np.int32))
+    sources, targets = array("i"), array("i")
+    numbers: dict[Any, dict[Any, int]] = {}
+    count = 0
+    for key in dict.fromkeys(key for order in orders.values() for key in order):
+        of = numbers[key] = {}
+        for order in orders.values():
+            for before, after in order.get(key, ()):
+                source, target = of.get(before), of.get(after)
+                if source is None:
+                    source = of[before] = count + len(of)
+                if target is None:
+                    target = of[after] = count + len(of)
+                sources.append(source)
+                targets.append(target)
+        if None in of and any(after is None for order in orders.values() for _, after in order.get(key, ())):
+            others = [number for value, number in of.items() if value is not None]
+            sources.extend([of[None]] * len(others))
+            targets.extend(others)
+        count += len(of)
+    labels = components(count, np.array(sources, dtype=np.int32), np.array(targets, dtype=np.int32))
     counts = np.bincount(labels, minlength=1)
     if counts.max(initial=0) < 2:
         return
     rings: dict[int, list[tuple[Any, Any]]] = defaultdict(list)
-    for each, label in zip(number_of, labels.tolist(), strict=True):
+    every = ((key, value) for key, of in numbers.items() for value in of)
+    for each, label in zip(every, labels.tolist(), strict=True):
         if counts[label] > 1:
             rings[label].append(each)
     for ring in rings.values():
@@ -296,11 +295,10 @@ def _cyclic(orders: Orders) -> Iterator[Anomaly]:
         shown: set[int] = set()
         rules: set[str] = set()
         for rule, order in orders.items():
-            for value in values:
-                for after, by in order.get(key, {}).get(value, {}).items():
-                    if after in values:
-                        rules.add(rule)
-                        shown.update(by)
+            for (before, after), by in order.get(key, {}).items():
+                if before in values and after in values:
+                    rules.add(rule)
+                    shown.update(by)
         text = ", ".join(quoted(value) for value in values[:10])
         words = (
             f"the values {text} of {quoted(key)} would each come before the others, by {' and '.join(sorted(rules))}"
@@ -402,7 +400,7 @@ class RegisterDependencies:
             if type == RW and earlier is None and value is not None:
                 return Reason(RW, key, None, value)
             for rule, order in self._orders.items():
-                witness = order.get(key, {}).get(earlier, {}).get(value)
+                witness = order.get(key, {}).get((earlier, value))
                 if witness is not None:
                     return Reason(type, key, earlier, value, witness=witness, rule=rule)
         raise AssertionError(f"no edge of type {type} from {before} to {after}")

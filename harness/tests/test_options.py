@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -66,6 +68,7 @@ def test_a_pair_without_a_value_is_refused() -> None:
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reads: str = "log"
     limit: int = 3
+    order: Literal["fifo", "lifo"] = "fifo"
 
 
 def test_a_misspelt_option_is_answered_with_the_nearest() -> None:
@@ -77,6 +80,12 @@ def test_an_option_of_the_wrong_type_is_named() -> None:
     with pytest.raises(UsageError, match="limit"):
         typed_options("raft", {"limit": "many"}, Options)
     assert typed_options("raft", {"limit": "4"}, Options).limit == 4
+
+
+@pytest.mark.parametrize("value", ["filo", "", True])
+def test_a_word_that_is_none_of_an_options_is_answered_with_them(value: object) -> None:
+    with pytest.raises(UsageError, match=f"options: order is {value!r}; it must be one of fifo, lifo"):
+        typed_options("raft", {"limit": "4", "order": value}, Options)
 
 
 def test_an_unknown_name_without_a_near_one_lists_what_is_known() -> None:
