@@ -5,12 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from checkers import Validity
-from harness.campaign.behaviour import Behaviours
-from harness.campaign.strategy import Trial, run_trial
+from harness.campaign.strategy import Lesson, Trial, run_trial
 from harness.report.anomaly import anomaly_classes
 from harness.report.summary import first_reason
 from harness.store.runs import Result
-from nemesis.schedule import Schedule
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,11 +59,10 @@ def outcome_of(cell: int, seed: int, result: Result, command: str) -> Outcome:
 
 
 class Simulated(msgspec.Struct, frozen=True):
-    """A simulated run of a campaign. faults, seen: what its strategy learns from it; None and empty where it learns nothing."""
+    """A simulated run of a campaign. lesson: what its strategy learns from it; None where it learns nothing."""
 
     outcome: Outcome
-    faults: Schedule | None = None
-    seen: Behaviours = {}
+    lesson: Lesson | None = None
 
 
 def simulated(cell: int, seed: int, trial: Trial, observes: bool) -> Simulated:
@@ -84,4 +81,4 @@ def simulated(cell: int, seed: int, trial: Trial, observes: bool) -> Simulated:
         )
     outcome = outcome_of(cell, seed, done.result, done.command)
     outcome = msgspec.structs.replace(outcome, cpu_s=round(done.cpu_s, 4), virtual_s=round(done.virtual_s, 3))
-    return Simulated(outcome, faults, seen) if observes else Simulated(outcome)
+    return Simulated(outcome, Lesson(trial, faults, seen) if observes else None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, Future
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from harness.campaign.findings import findings_of
 from harness.campaign.outcome import Outcome, Simulated, outcome_of, simulated
 from harness.campaign.reproduction import SHRUNK, keep, read_case
 from harness.campaign.shrink import Shrinker
-from harness.campaign.state import CampaignFolder, Shrunk
+from harness.campaign.state import CampaignFolder, Shrunk, lesson
 from harness.campaign.strategy import STRATEGIES, Strategy, Trial
 from harness.campaign.sweep import AHEAD
 from harness.errors import Interrupted
@@ -53,6 +53,15 @@ class Counts(msgspec.Struct, frozen=True):
         )
 
 
+class _Waiting(msgspec.Struct, frozen=True):
+    """A run whose turn has not come. trial, future: of a simulated one that was not done before."""
+
+    cell: int
+    seed: int
+    trial: Trial | None = None
+    future: Future[Simulated] | None = None
+
+
 class CampaignRunner:
     """Runs what is left of the campaign in `folder`.
 
@@ -70,17 +79,14 @@ class CampaignRunner:
     ) -> None:
         self._store, self._folder, self._campaign = store, folder, campaign
         self._show, self._say = show, say
-        before = folder.outcomes()
-        self._done = {(outcome.cell, outcome.seed) for outcome in before}
-        self._endings = Counter(outcome.validity.name for outcome in before)
+        self._before = {(outcome.cell, outcome.seed): outcome for outcome in folder.outcomes()}
+        self._learned = folder.learned()
+        self._endings: Counter[str] = Counter()
         self._kept: Counter[tuple[int, str]] = Counter()
-        for outcome in before:
-            if outcome.run:
-                self._kept[self._kind(outcome)] += 1
-        self._failed = Counter(outcome.cell for outcome in before if outcome.validity is Validity.INVALID)
-        self._spent_s = max((outcome.elapsed_s for outcome in before), default=0.0)
+        self._failed: Counter[int] = Counter()
+        self._done_count = 0
+        self._spent_s = max((outcome.elapsed_s for outcome in self._before.values()), default=0.0)
         self._began_s = time.monotonic()
-        self._done_before = len(self._done)
         self._strategies: dict[int, Strategy] = {}
 
     @property
@@ -94,44 +100,65 @@ class CampaignRunner:
         return self._campaign.budget_s is not None and self.elapsed_s >= self._campaign.budget_s
 
     def run(self, executor: Executor, jobs: int) -> None:
-        """Do every run that is left, until the budget is used up. `executor` has `jobs` workers."""
-        waiting: dict[Future[Simulated], Trial] = {}
+        """Do every run that is left, until the budget is used up. `executor` has `jobs` workers.
+
+        Runs are noted, and learned from, in the order in which they were chosen, and each is chosen when a fixed number of those
+        before it are noted. So what is chosen does not depend on how fast each ended. What was done before an interruption goes
+        through the same order again without being run, so that a resumed campaign goes on as if nothing had happened.
+        """
+        waiting: deque[_Waiting] = deque()
         tasks = self._tasks()
         try:
             while True:
-                for cell, seed in islice(tasks, max(0, jobs * AHEAD - len(waiting))):
-                    if self._campaign.cells[cell].spec.env == "sim":
-                        strategy = self._strategy(cell)
-                        trial = strategy.choose(seed)
-                        waiting[executor.submit(simulated, cell, seed, trial, strategy.observes)] = trial
-                    else:
-                        self._note(self._real(cell, seed), None)
+                waiting.extend(
+                    self._begin(executor, cell, seed)
+                    for cell, seed in islice(tasks, max(0, jobs * AHEAD - len(waiting)))
+                )
                 if not waiting:
                     return
-                ended = wait(waiting, return_when=FIRST_COMPLETED).done
-                for future in [
-                    each for each in waiting if each in ended
-                ]:  # As they were handed out: what is learned has an order.
-                    trial = waiting.pop(future)
-                    done = future.result()
-                    if done.faults is not None:
-                        self._strategy(done.outcome.cell).learn(trial, done.faults, done.seen)
-                    self._note(done.outcome, trial)
+                self._end(waiting.popleft())
         finally:
-            for future in waiting:
-                future.cancel()
+            for each in waiting:
+                if each.future is not None:
+                    each.future.cancel()
+
+    def _begin(self, executor: Executor, cell: int, seed: int) -> _Waiting:
+        """What was done before and what real nodes do has nothing to begin: its turn comes."""
+        if (cell, seed) in self._before or self._campaign.cells[cell].spec.env != "sim":
+            return _Waiting(cell, seed)
+        strategy = self._strategy(cell)
+        trial = strategy.choose(seed)
+        return _Waiting(cell, seed, trial, executor.submit(simulated, cell, seed, trial, strategy.observes))
+
+    def _end(self, run: _Waiting) -> None:
+        """Its turn has come: wait for it, learn from it, note it."""
+        key = (run.cell, run.seed)
+        if (before := self._before.get(key)) is not None:
+            if (packed := self._learned.pop(key, None)) is not None and (known := lesson(packed)) is not None:
+                self._strategy(run.cell).learn(known)
+            self._count(before)
+            return
+        if run.future is None:
+            self._note(self._real(run.cell, run.seed), None)
+            return
+        done = run.future.result()
+        if done.lesson is not None:
+            self._strategy(run.cell).learn(done.lesson)
+            # Before its outcome: a run that has one is not done again.
+            self._folder.add_lesson(run.cell, run.seed, done.lesson)
+        self._note(done.outcome, run.trial)
 
     def _strategy(self, cell: int) -> Strategy:
-        """The one of this combination, with what it has learned since this process began."""
+        """The one of this combination, with what it has learned."""
         if cell not in self._strategies:
             self._strategies[cell] = STRATEGIES[self._campaign.strategy](self._campaign.cells[cell].spec)
         return self._strategies[cell]
 
     def _tasks(self) -> Iterator[tuple[int, int]]:
         for task in self._campaign.tasks():
-            if self.is_over:
+            if task not in self._before and self.is_over:
                 return
-            if task not in self._done and not self._campaign.rests(self._failed[task[0]]):
+            if not self._campaign.rests(self._failed[task[0]]):
                 yield task
 
     def _real(self, cell: int, seed: int) -> Outcome:
@@ -159,22 +186,19 @@ class CampaignRunner:
         if trial is not None and trial.faults is not None and not outcome.is_good:
             file = self._folder.keep_schedule(outcome.cell, outcome.seed, trial.faults)
             outcome = msgspec.structs.replace(outcome, command=f"{outcome.command} --schedule {shlex.quote(str(file))}")
-        kind = self._kind(outcome)
         if outcome.validity is Validity.INVALID:
-            if not self._kept[kind]:
+            kept_count = self._kept[self._kind(outcome)]
+            if not kept_count:
                 self._say(f"{self._campaign.cells[outcome.cell].title}, seed {outcome.seed}: {outcome.words}")
-            if trial is not None and self._kept[kind] < self._campaign.keep:
+            if trial is not None and kept_count < self._campaign.keep:
                 outcome = msgspec.structs.replace(outcome, run=str(self._again(trial).path))
-            self._kept[kind] += bool(outcome.run)
-            self._failed[outcome.cell] += 1
         self._folder.add(msgspec.structs.replace(outcome, elapsed_s=round(self.elapsed_s, 3)))
-        self._done.add((outcome.cell, outcome.seed))
-        self._endings[outcome.validity.name] += 1
-        rate_hz = (len(self._done) - self._done_before) / max(time.monotonic() - self._began_s, 1e-9)
+        self._count(outcome)
+        rate_hz = (self._done_count - len(self._before)) / max(time.monotonic() - self._began_s, 1e-9)
         budget_s = self._campaign.budget_s
         self._show(
             Counts(
-                len(self._done),
+                self._done_count,
                 self._campaign.tasks_count,
                 dict(self._endings),
                 len(self._kept),
@@ -182,6 +206,13 @@ class CampaignRunner:
                 None if budget_s is None else max(0.0, budget_s - self.elapsed_s),
             )
         )
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.validity is Validity.INVALID:
+            self._kept[self._kind(outcome)] += bool(outcome.run)
+            self._failed[outcome.cell] += 1
+        self._endings[outcome.validity.name] += 1
+        self._done_count += 1
 
     def _kind(self, outcome: Outcome) -> tuple[int, str]:
         return outcome.cell, outcome.classes[0] if outcome.classes else ""

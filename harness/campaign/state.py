@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import fcntl
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,7 @@ import msgspec
 
 from harness.campaign.campaign_file import Campaign
 from harness.campaign.outcome import Outcome
+from harness.campaign.strategy import Lesson
 from harness.errors import UsageError
 from harness.store.modes import PRIVATE
 from harness.store.runs import TIME_FORMAT, write_atomically, write_json
@@ -48,6 +50,14 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     size: str
 
 
+class _Learned(msgspec.Struct, frozen=True, kw_only=True):
+    """A lesson as a line of a file. packed: the JSON of the lesson, by zlib: some 2 kB."""
+
+    cell: int
+    seed: int
+    packed: bytes
+
+
 class CampaignFolder:
     """One campaign's folder."""
 
@@ -57,6 +67,7 @@ class CampaignFolder:
     plan = property(lambda self: self.path / "campaign.json")
     results = property(lambda self: self.path / "results.jsonl")
     shrunk = property(lambda self: self.path / "shrunk.jsonl")
+    lessons = property(lambda self: self.path / "lessons.jsonl")
 
     @classmethod
     def create(cls, store: Path, campaign: Campaign) -> CampaignFolder:
@@ -114,6 +125,14 @@ class CampaignFolder:
         """Note how a run ended; it is on the disk when this returns."""
         _append(self.results, outcome)
 
+    def add_lesson(self, cell: int, seed: int, lesson: Lesson) -> None:
+        """Note what a run taught the strategy of its cell; it is on the disk when this returns."""
+        _append(self.lessons, _Learned(cell=cell, seed=seed, packed=zlib.compress(msgspec.json.encode(lesson))))
+
+    def learned(self) -> dict[tuple[int, int], bytes]:
+        """(cell, seed) -> what its run taught, as `lesson` reads it."""
+        return {(each.cell, each.seed): each.packed for each in _lines(self.lessons, _Learned)}
+
     def keep_schedule(self, cell: int, seed: int, faults: Schedule) -> Path:
         """The file of the faults of a failing run that its seed alone does not give."""
         directory = self.path / "schedules"
@@ -137,6 +156,14 @@ class CampaignFolder:
             raise UsageError(f"{self.path}: another process runs this campaign") from None
         finally:
             os.close(descriptor)
+
+
+def lesson(packed: bytes) -> Lesson | None:
+    """What a run taught; None where it cannot be read."""
+    try:
+        return decoded(msgspec.json.Decoder(Lesson).decode, zlib.decompress(packed), FILE_DEPTH_MAX)
+    except (zlib.error, msgspec.DecodeError):
+        return None
 
 
 def _append(path: Path, value: msgspec.Struct) -> None:

@@ -56,6 +56,14 @@ class Trial(msgspec.Struct, frozen=True):
     pace: int = 0
 
 
+class Lesson(msgspec.Struct, frozen=True):
+    """What a run teaches: the trial, the faults that it had, and what the cluster did."""
+
+    trial: Trial
+    faults: Schedule
+    seen: Behaviours
+
+
 class Strategy(Protocol):
     """observes: whether it wants to learn of the behaviours of its runs."""
 
@@ -65,8 +73,8 @@ class Strategy(Protocol):
         """The run of this seed."""
         ...
 
-    def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
-        """The run is over: these were its faults, and this is what the cluster did."""
+    def learn(self, lesson: Lesson) -> None:
+        """The run is over."""
         ...
 
 
@@ -81,7 +89,7 @@ class RandomStrategy:
     def choose(self, seed: int) -> Trial:
         return Trial(spec_of_seed(self._spec, seed))
 
-    def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
+    def learn(self, lesson: Lesson) -> None:
         pass
 
 
@@ -128,10 +136,11 @@ class CoverageStrategy:
             return rng.choice(untried)
         return rng.choices(range(len(PACES)), [fmean(worth) ** 2 for worth in self._worth])[0]
 
-    def learn(self, trial: Trial, faults: Schedule, seen: Behaviours) -> None:
+    def learn(self, lesson: Lesson) -> None:
+        trial = lesson.trial
         until_ns = trial.spec.time_limit_s * 1e9 * BRANCHED_BY
         worth = 0.0
-        for behaviour, time_ns in seen.items():
+        for behaviour, time_ns in lesson.seen.items():
             if behaviour not in self._seen_count and len(self._seen_count) >= BEHAVIOURS_MAX:
                 continue
             self._seen_count[behaviour] += 1
@@ -140,7 +149,7 @@ class CoverageStrategy:
             worth += 1 / self._seen_count[behaviour]
             if time_ns < until_ns:
                 moments = self._moments.setdefault(behaviour, [])
-                moments.append(_Moment(trial.spec, faults, time_ns))
+                moments.append(_Moment(trial.spec, lesson.faults, time_ns))
                 del moments[:-PARENTS_MAX]
         its = self._worth[trial.pace]
         its.append(worth)

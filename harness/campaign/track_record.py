@@ -20,7 +20,7 @@ from checkers.verdict import Validity, Verdict
 from harness.campaign.case import recorded_case, run_case
 from harness.campaign.real_nodes import OnRealNodes
 from harness.campaign.shrink import Shrinker
-from harness.campaign.strategy import STRATEGIES, StrategyName, run_trial
+from harness.campaign.strategy import STRATEGIES, Lesson, StrategyName, run_trial
 from harness.campaign.sweep import run_in, run_seed
 from harness.run.sinks import MemorySink
 from harness.zoo.scenario import Planted, Scenario
@@ -107,7 +107,7 @@ def hunted(planted: Planted, strategy: StrategyName, number: int, runs_max: int)
         result, faults, seen = run_trial(trial, chosen.observes)
         if result.validity is Validity.INVALID:
             return Hunt(strategy, count, time.thread_time() - began_s, is_found=True)
-        chosen.learn(trial, faults, seen)
+        chosen.learn(Lesson(trial, faults, seen))
     return Hunt(strategy, runs_max, time.thread_time() - began_s, is_found=False)
 
 

@@ -38,10 +38,10 @@ known:
 
 def zoo_file(known: str) -> str:
     """The campaign file, whose known findings are in the file `known` beside it."""
-    scenarios = {id(each): each for each in (*registry.SCENARIOS, *(planted.scenario for planted in registry.PLANTED))}
-    healthy = [flags_of(scenario.spec(0)) for scenario in scenarios.values()]
-    planted = [flags_of(planted.spec()) for planted in registry.PLANTED]
-    return HEAD.format(known=known) + "".join(f"  - {_flow(flags)}\n" for flags in [*healthy, *planted])
+    scenarios = [*registry.SCENARIOS, *(planted.scenario for planted in registry.PLANTED)]
+    healthy = dict.fromkeys(_flow(flags_of(scenario.spec(0))) for scenario in scenarios)
+    planted = [_flow(flags_of(planted.spec())) for planted in registry.PLANTED]
+    return HEAD.format(known=known) + "".join(f"  - {flags}\n" for flags in [*healthy, *planted])
 
 
 def zoo_known_file() -> str:

@@ -11,7 +11,7 @@ from harness.campaign.behaviour import behaviours
 from harness.campaign.campaign_file import read_campaign
 from harness.campaign.runner import CampaignRunner
 from harness.campaign.state import CampaignFolder
-from harness.campaign.strategy import CoverageStrategy, RandomStrategy, Trial, run_trial
+from harness.campaign.strategy import CoverageStrategy, Lesson, RandomStrategy, Trial, run_trial
 from harness.campaign.sweep import run_in
 from harness.errors import UsageError
 from harness.run.sinks import MemorySink
@@ -55,7 +55,7 @@ def learned(strategy: CoverageStrategy, seeds: range) -> None:
         trial = strategy.choose(seed)
         result, faults, seen = run_trial(trial, observes=True)
         assert result.validity is Validity.VALID, result.reason
-        strategy.learn(trial, faults, seen)
+        strategy.learn(Lesson(trial, faults, seen))
 
 
 @pytest.fixture(scope="module")
