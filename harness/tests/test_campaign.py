@@ -276,6 +276,7 @@ def test_bad_usage_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.long
 @pytest.mark.real
+@pytest.mark.timeout(900)
 def test_a_campaign_interrupted_at_random_moments_comes_to_the_same(tmp_path: Path) -> None:
     """Ctrl-C, SIGTERM and kill -9, each several times, at any moment of a real command."""
     (tmp_path / "c.yaml").write_text(SMALL.replace("1..3", "1..40").replace("20s", "1s"))
