@@ -75,6 +75,11 @@ CASES: list[tuple[str, History, set[str]]] = [
     ("two lists that cannot both be", at_once("x+1", "x+2", "x=1", "x=2"), {"incompatible-order"}),
     ("from nowhere", at_once("x+1", "x=1,7"), {"thin-air-read"}),
     ("stale", txns("p0: x+1", "p1: x="), {"G-single-item-realtime"}),
+    (
+        "two stale reads, neither of them by itself",
+        txns("p0 invoke y+1 z+4", "p1 invoke z=4 x=", "p2: x+1", "p3: y=", "p0 ok y+1 z+4", "p1 ok z=4 x="),
+        {"G-nonadjacent-item-realtime"},
+    ),
     ("appended out of order", txns("p0: x+1", "p1: x+2", "p2: x=2,1"), {"G0-realtime"}),
     ("read from the future", txns("p0: x=1", "p1: x+1"), {"G1c-realtime"}),
     ("nothing", at_once("x+1", "x+2", "x=2,1"), set()),
@@ -115,6 +120,34 @@ def test_process_order_counts_where_a_session_model_is_asked_for() -> None:
     assert transactions(stale, "list-append", Wanted(("serializable",))).validity is Validity.VALID
     verdict = transactions(stale, "list-append", Wanted(("strong-session-serializable",)))
     assert found(verdict) == {"G-single-item-process"}
+
+
+IN_SESSIONS: list[tuple[str, History]] = [
+    ("G0", txns("p0: x+1", "p0: x+2", "p1: x=2,1")),
+    ("G1c", txns("p0: x=1", "p0: x+1")),
+    ("G-single-item", txns("p0: x+1", "p0: x=", "p1: x=1")),
+    ("G-nonadjacent-item", txns("p0: x+1", "p1: y+1", "p0: y=", "p1: x=")),
+    (
+        "G-nonadjacent-item",
+        txns("p0 invoke x+1", "p1 invoke y+1", "p2: x=1", "p2: y=", "p3: y=1", "p3: x=", "p0 ok x+1", "p1 ok y+1"),
+    ),
+    ("G2-item", txns("p1 invoke z= y+1", "p0: z+1", "p0: y=", "p1 ok z= y+1")),
+]
+"""Each without an anomaly but by the order in which one process ran its transactions."""
+
+
+@pytest.mark.parametrize(("name", "history"), IN_SESSIONS)
+def test_each_class_of_cycles_over_the_order_of_processes_and_over_real_time(name: str, history: History) -> None:
+    # In real time one of the two stale reads is enough.
+    strictly = "G-single-item" if name == "G-nonadjacent-item" else name
+    for model, names in (
+        ("serializable", []),
+        ("strong-session-serializable", [f"{name}-process"]),
+        ("strict-serializable", [f"{strictly}-realtime"]),
+    ):
+        verdict = transactions(history, "list-append", Wanted((model,)))
+        assert verdict.stats["reported"] == names
+        assert (verdict.validity is Validity.INVALID) == bool(names)
 
 
 def test_a_cycle_is_told_in_sentences_with_its_transactions() -> None:

@@ -18,6 +18,10 @@ from targets.paxos.single import messages as single
 from targets.raft.log import Entry
 from targets.raft.messages import AppendEntries, InstallSnapshot, Join, PreVote, RequestVote, TimeoutNow
 from targets.target import CoreTarget
+from targets.twopc import messages as commit
+from targets.twopc.records import Prepared
+from targets.twopc.replicated_log import Keep
+from targets.twopc.transactions import Step
 from targets.wire import encode
 
 SECRET = "the-secret-under-fuzz"
@@ -72,13 +76,15 @@ GOSSIP_COMMANDS: Mapping[str, Sequence[bytes]] = {
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """Some routes of one node. has_peers: it has two, which are silent; one that has none is its own quorum."""
+    """Some routes of one node. peers: how many others its cluster has, all silent; one that has
+    none is its own quorum."""
 
     target: str
     interface: str
     examples: Sequence[bytes]
-    has_peers: bool = False
+    peers: int = 0
     options: Mapping[str, Any] = {}
+    node: str = "n1"
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
@@ -103,20 +109,26 @@ def kinds() -> Mapping[str, Kind]:
         request("POST", "/raft/members", b'{"add_learner":"n9"}'),
         request("POST", "/raft/leader", b'{"node":"n1"}'),
     )
+    steps = (request("POST", "/2pc/transaction", b'{"steps":[["r","a",null],["append",7,[1.5,null]],["w","b",{}]]}'),)
     return {
-        "gossip-peers": Kind("gossip", "kv", _posts(_GOSSIP), has_peers=True),
-        "gossip-quorum-peers": Kind(
-            "gossip", "kv", _posts((*_GOSSIP, *_QUORUM)), has_peers=True, options={"mode": "quorum"}
-        ),
+        "gossip-peers": Kind("gossip", "kv", _posts(_GOSSIP), peers=2),
+        "gossip-quorum-peers": Kind("gossip", "kv", _posts((*_GOSSIP, *_QUORUM)), peers=2, options={"mode": "quorum"}),
         "gossip-quorum": Kind("gossip", "kv", _commands("kv", GOSSIP_COMMANDS["kv"]), options=_ALONE),
-        "paxos-peers": Kind("paxos", "kv", _posts(_multi()), has_peers=True),
-        "paxos-single-peers": Kind("paxos-single", "consensus", _posts(_SINGLE), has_peers=True),
+        "paxos-peers": Kind("paxos", "kv", _posts(_multi()), peers=2),
+        "paxos-single-peers": Kind("paxos-single", "consensus", _posts(_SINGLE), peers=2),
         **{f"gossip-{f}": Kind("gossip", f, _commands(f, texts)) for f, texts in GOSSIP_COMMANDS.items()},
         "paxos-kv": Kind("paxos", "kv", _commands("kv", COMMANDS["kv"])),
         "paxos-consensus": Kind("paxos", "consensus", proposals),
         "paxos-single": Kind("paxos-single", "consensus", proposals),
         "raft-members": Kind("raft", "kv", members),
-        "peers": Kind("raft", "kv", _posts(_raft()), has_peers=True),
+        "peers": Kind("raft", "kv", _posts(_raft(_write())), peers=2),
+        "2pc-coordinator": Kind("2pc", "kv", _posts(_TO_COORDINATOR), peers=2),
+        "2pc-participant": Kind("2pc", "kv", _posts(_TO_PARTICIPANT), 2, {"coordinators": 2}, "n3"),
+        "2pc-group": Kind(
+            "2pc", "kv", _posts((*_raft(Keep(record=_PREPARED)), *_TO_PARTICIPANT)), 5, {"shard_replicas": 3}
+        ),
+        "2pc-kv": Kind("2pc", "kv", (*_commands("kv", COMMANDS["kv"]), *steps)),
+        "2pc-bank": Kind("2pc", "bank", _commands("bank", COMMANDS["bank"])),
         "control": Kind("raft", "kv", [request("POST", path, body, shown) for path, body in clocks]),
         "status": Kind("raft", "kv", statuses),
         **{interface: Kind("raft", interface, _commands(interface, texts)) for interface, texts in COMMANDS.items()},
@@ -141,10 +153,10 @@ def _write() -> msgspec.Struct:
     return command
 
 
-def _raft() -> Sequence[Message]:
+def _raft(command: msgspec.Struct) -> Sequence[Message]:
     return (
-        ("/raft/append_entries", AppendEntries(1, "n2", 0, 0, (Entry(1, _write()), Entry(1, None)), 1, 1)),
-        ("/raft/append_entries", AppendEntries(3, "n2", 1, 1, (Entry(3, _write()),), 2, 2)),
+        ("/raft/append_entries", AppendEntries(1, "n2", 0, 0, (Entry(1, command), Entry(1, None)), 1, 1)),
+        ("/raft/append_entries", AppendEntries(3, "n2", 1, 1, (Entry(3, command),), 2, 2)),
         ("/raft/request_vote", RequestVote(2, "n2", 9, 1)),
         ("/raft/pre_vote", PreVote(2, "n2", 9, 1)),
         ("/raft/join", Join("n2", 7)),
@@ -199,6 +211,27 @@ _QUORUM: Sequence[Message] = (
     ),
     ("/gossip/get", Get("n2", (1, 7), "r")),
 )
+
+
+_OF_N1, _OF_N2 = (7, "n1"), (3, "n2")
+_TO_COORDINATOR: Sequence[Message] = (
+    ("/2pc/vote", commit.Vote(_OF_N1, True, 4, ([1, "x"], None))),
+    ("/2pc/vote", commit.Vote(_OF_N1, False, 4, reason="lock")),
+    ("/2pc/pre_committed", commit.PreCommitted(_OF_N1)),
+    ("/2pc/acknowledge", commit.Acknowledge(_OF_N1, 9)),
+    ("/2pc/status", commit.Inquire(_OF_N1)),
+)
+_STEPS: tuple[Step, ...] = (("r", "a", None), ("append", "b", [1.5]), ("w", 7, {"c": "x"}), ("cas", "d", [1, 2]))
+_TO_PARTICIPANT: Sequence[Message] = (
+    ("/2pc/prepare", commit.Prepare(_OF_N2, _STEPS, ("n1", "n3"), 5, 2)),
+    ("/2pc/prepare", commit.Prepare((4, "n2"), (("debit", "a", 3), ("scan", None, None)), ("n1",), 6, 3)),
+    ("/2pc/pre_commit", commit.PreCommit(_OF_N2, 8)),
+    ("/2pc/status", commit.Inquire(_OF_N2)),
+    ("/2pc/standing", commit.Standing(_OF_N2, "committed", 9)),
+    ("/2pc/commit", commit.Commit(_OF_N2, 9)),
+    ("/2pc/abort", commit.Abort((4, "n2"))),
+)
+_PREPARED = Prepared(_OF_N2, ("n1", "n3"), (("a", 1), ("b", [2])), ("c",), (None, "x"), 5)
 
 
 def unfuzzed() -> set[tuple[str, str]]:

@@ -33,11 +33,12 @@ async def serving(kind: Kind, directory: Path) -> AsyncIterator[tuple[Node, Serv
     """A node of this kind that serves on a port of its own."""
     target = registry.find(kind.target)
     assert isinstance(target, CoreTarget)
+    names = [f"n{number}" for number in range(1, 2 + kind.peers)]
     settings = Settings(
         target=target,
-        node="n1",
+        node=kind.node,
         listen=Address("127.0.0.1", 0),
-        peers={"n2": Address("127.0.0.1", 1), "n3": Address("127.0.0.1", 1)} if kind.has_peers else {},
+        peers={name: Address("127.0.0.1", 1) for name in names if name != kind.node},
         data_dir=directory,
         log_dir=directory,
         options=msgspec.convert(kind.options, target.option_type),
