@@ -110,4 +110,4 @@ def test_raft_in_the_simulation_and_its_stale_reads(
     sim = ["test", "--env", "sim", "--workload", name, "--time-limit", "15", "--seed", "7", "--store", str(tmp_path)]
     assert run_command([*sim, "--nemesis", "partition,kill"]) == 0
     assert run_command([*sim, "--nemesis", "partition,pause", "--bug", "stale-read"]) == 1
-    assert "G-single-item-realtime" in capsys.readouterr().out
+    assert "\nG-single-item-realtime: 2 transactions" in capsys.readouterr().out
