@@ -52,7 +52,8 @@ def unfinished(end: Settled) -> str:
         )
     # A store that sends all clients to one node is read there alone, by clients that asked every node.
     if end.readers_count < max(2, len(end.nodes)):
-        return f"{end.readers_count} clients read in the end, of a store with {len(end.nodes)} nodes"
+        readers = "1 client" if end.readers_count == 1 else f"{end.readers_count} clients"
+        return f"only {readers} read in the end; on {max(1, len(end.nodes))} nodes at least {max(2, len(end.nodes))} should"
     return ""
 
 

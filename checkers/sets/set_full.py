@@ -175,8 +175,11 @@ class _Sets:
         names = [identity(value) for value in values]
         seen = set(names)
         if len(seen) < len(names):
-            again = next(value for value, name in zip(values, names, strict=True) if names.count(name) > 1)
-            self.wrong["duplicated"].append((invoked.key, again, op))
+            once: set[Hashable] = set()
+            for value, name in zip(values, names, strict=True):
+                if name in once:
+                    self.wrong["duplicated"].append((invoked.key, value, op))
+                once.add(name)
         of_key = self.of_key.get(key, {})
         for value, name in zip(values, names, strict=True):
             element = of_key.get(name)
