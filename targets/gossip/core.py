@@ -244,7 +244,9 @@ class Gossip:
     def _answer(self, status: Any = "ok", *, result: Any = None, reason: str = "") -> Answer:
         if self.options.mode == "eventual":
             members = sorted((*self.peers, self.node))
-            return Answer(status, result, reason, node=self.node, ask_next=self.rng.choice(members))
+            ask_next = self.rng.choice(members)
+            # The client waits for nothing, but what it writes at the next node must not be older than what it has seen here.
+            return Answer(status, result, reason, latest=self.clock.latest, node=self.node, ask_next=ask_next)
         has = Seen(self.seen.context())
         has.join(self.owed.context())
         return Answer(status, result, reason, has.context(), self.clock.latest, self.node)

@@ -58,7 +58,7 @@ class GossipSession:
             return Outcome("fail" if call.f in READS else "info", call.value, reply.reason)
         if reply.status == "refused":
             return Outcome("fail", call.value, reply.reason, is_refused=True)
-        self._context, self._latest, self._via = reply.context, reply.latest, reply.node
+        self._context, self._latest, self._via = reply.context, max(self._latest, reply.latest), reply.node
         return Outcome("ok", reply.result if call.f in ANSWERED else call.value)
 
     def _elsewhere(self, error: str | list[str]) -> Ask | Outcome:

@@ -252,6 +252,28 @@ def test_a_call_that_the_interface_does_not_have_is_refused(interface: str, call
         GossipSession(interface, MEMBERS).begin(call)
 
 
+@pytest.mark.parametrize("mode", ["eventual", "session", "causal"])
+def test_a_clients_later_write_is_later_at_every_node(mode: str) -> None:
+    """A run in Docker lost the last write of a client: its second node was cut off, and its clock behind that of the first."""
+    ahead, behind, idle = (replica(node, mode=mode) for node in MEMBERS)
+    session = GossipSession("kv", MEMBERS)
+
+    def does(core: Gossip, now_ns: int, f: str, value: int | None = None) -> Outcome:
+        (reply,) = of(Reply, core.step(now_ns, Request(1, session.begin(Call(f, 0, value)).body)))
+        outcome = session.on_reply(reply.body)
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+    does(ahead, 9_000_000_000, "write", 1)
+    if mode == "eventual":
+        assert does(idle, 1_000_000, "read").value is None  # What the client has seen before is not forgotten.
+    else:
+        exchange(ahead, behind)
+    does(behind, 1_000_000, "write", 2)
+    exchange(ahead, behind)
+    assert (read(ahead), read(behind)) == (2, 2)
+
+
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="gossip_ms is 0; it must be at least 1"):
         GossipOptions(gossip_ms=0)
