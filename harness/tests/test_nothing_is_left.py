@@ -55,6 +55,18 @@ def named(row: object) -> str:
     return row.name if isinstance(row, signal.Signals) else str(row)
 
 
+KERNEL_ROWS = [
+    # What a signal means the controller decides, the same in both: docker has each signal once, and the rest in `make soak`.
+    pytest.param(
+        *(env, phase, number),
+        marks=[pytest.mark.soak] if env == "docker" and phase != "main" and number != signal.SIGKILL else [],
+    )
+    for env in kernel.ENVIRONMENTS
+    for phase in PHASES
+    for number in SIGNALS
+]
+
+
 local_rows = pytest.mark.parametrize(
     ("phase", "whom", "number"),
     [pytest.param(*row, marks=[] if row in QUICK else [pytest.mark.long]) for row in ALL],
@@ -168,9 +180,7 @@ def test_of_a_run_in_the_simulation(number: signal.Signals, tmp_path: Path) -> N
 @pytest.mark.long
 @pytest.mark.real
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("env", kernel.ENVIRONMENTS)
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("number", SIGNALS, ids=named)
+@pytest.mark.parametrize(("env", "phase", "number"), KERNEL_ROWS, ids=named)
 def test_of_a_run_in_the_kernel(env: str, phase: str, number: signal.Signals, tmp_path: Path) -> None:
     """After SIGKILL `themis cleanup` removes it; after any other signal the run itself does."""
     before = kernel.traces()

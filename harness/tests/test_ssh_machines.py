@@ -98,7 +98,7 @@ def test_raft_survives_every_fault_and_nothing_is_left(five: Machines, tmp_path:
     assert not [path for path in kept if secret.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("bug", ["stale-read", "reply-before-commit"])
+@pytest.mark.parametrize("bug", ["stale-read", pytest.param("reply-before-commit", marks=pytest.mark.soak)])
 def test_each_bug_is_caught_within_five_runs(five: Machines, tmp_path: Path, bug: str) -> None:
     for seed in range(101, 101 + BUG_RUNS_MAX):
         if one_run(five, tmp_path / "store", seed, "--bug", bug, "--time-limit", "12")["exit_code"] == 1:
