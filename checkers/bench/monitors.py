@@ -93,9 +93,11 @@ def _set() -> Apply:
     return apply
 
 
+SETS = Kind("set", _set_ops, _set, frozenset({"contains"}))
+
 _KINDS = {
     **{name: KINDS[name] for name in ("queue", "stack", "priority queue")},
-    "set": Kind("set", _set_ops, _set, frozenset({"contains"})),
+    "set": SETS,
     "set, whole reads": KINDS["set"],
 }
 _TYPES = ("queue", "stack", "priority queue", "set")

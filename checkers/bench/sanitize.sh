@@ -24,5 +24,5 @@ export PYTHONMALLOC=malloc
 "$python" -c 'from checkers.linearizability import native; assert native.core and native.encoder and native.monitors, "a core was not built"'
 "$python" -m pytest -p no:cacheprovider --timeout 3600 -m 'not long and not soak' \
     checkers/tests/test_linearizability.py checkers/tests/test_linearizability_twins.py checkers/tests/test_agreement.py checkers/tests/test_guide.py \
-    checkers/tests/test_monitors.py "$@"
+    checkers/tests/test_monitors.py checkers/tests/test_operations.py checkers/tests/test_register_monitors.py checkers/tests/test_copies.py "$@"
 echo "no sanitizer found anything"

@@ -6,6 +6,7 @@ Fields are read at the offsets that Op's member descriptors give. Whatever is un
 that is no small integer) is left to the pure encoder; values that are unusual are frozen and compared in Python.
 """
 
+from cpython cimport array
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.long cimport PyLong_CheckExact
@@ -15,7 +16,7 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.vector cimport vector
 
-from checkers.linearizability._columns cimport column, slice_of
+from checkers.linearizability._columns cimport column, empty_column, slice_of
 
 from checkers.linearizability import operations as columns
 from checkers.linearizability.operations import Operations
@@ -39,30 +40,33 @@ cdef extern from "structmember.h":
 cdef extern from "tuples.hpp" namespace "themis" nogil:
     cdef cppclass Integers:
         int number(int64_t integer, int next) except +
+        void fetch(int64_t integer)
+
+    cdef cppclass Tuple "themis::Numbered::Tuple":
+        int sort
+        int argument
+        int result
 
     cdef cppclass Numbered:
         int number(int sort, int argument, int result) except +
-        const vector[int]& sorts()
-        const vector[int]& arguments()
-        const vector[int]& results()
+        const vector[Tuple]& tuples()
+        void fetch_slot(int sort, int argument, int result)
+        void fetch_tuple(int sort, int argument, int result)
 
     uint64_t mixed(uint64_t hash, uint64_t part)
+    void fetched(const void*)
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__) || defined(__clang__)
-    #define themis_prefetch(address) __builtin_prefetch(address)
-    #else
-    #define themis_prefetch(address) ((void)(address))
-    #endif
-    """
-    void themis_prefetch(const void*) nogil
+cdef extern from "texts.hpp" namespace "themis":
+    cdef cppclass Texts:
+        int number(PyObject* text, int next) except +
+        void fetch_slot(PyObject* text)
+        void fetch_known(PyObject* text)
 
 
 cdef enum:
     PROCESSES_MAX = 1 << 22
-    SMALL = 256  # Integers below, and pairs of values with numbers below, are found without hashing.
-    AHEAD = 16  # Ops that are fetched into the cache before they are read; their values half as many before.
+    SMALL = 256  # Pairs of values with numbers below are found without hashing.
+    AHEAD = 16  # Places that ops are fetched into the cache before they are read; what they lead to half as many, and so on.
     LATER = -2  # In place of a value's number: it is no scalar, and is numbered in the second pass.
     TRUE = -3
     FALSE = -4
@@ -104,17 +108,17 @@ cdef class _Values:
     """Numbers for values that no model can tell apart; see operations.Operations. Lists are frozen when somebody looks."""
 
     cdef list values
-    cdef dict texts, sequences, odd
+    cdef dict huge, sequences, odd
     cdef object types
     cdef Integers integers
+    cdef Texts texts
     cdef Numbered pairs
-    cdef vector[int] kind, first, second, of_pair, small, small_pairs
+    cdef vector[int] kind, first, second, of_pair, small_pairs
 
     def __cinit__(self, types):
-        self.small.assign(SMALL, -1)
         self.small_pairs.assign(SMALL * SMALL, -1)
         self.values = []
-        self.texts, self.sequences, self.odd = {}, {}, {}
+        self.huge, self.sequences, self.odd = {}, {}, {}
         self.types = types
         self.add(None, NOTHING)
 
@@ -132,25 +136,33 @@ cdef class _Values:
             return 0
         if PyLong_CheckExact(value):
             integer = PyLong_AsLongLongAndOverflow(value, &overflow)
-            if not overflow:
-                if 0 <= integer < SMALL:
-                    if self.small[integer] < 0:
-                        self.small[integer] = self.add(value, INTEGER)
-                    return self.small[integer]
-                found = self.integers.number(integer, <int> self.kind.size())
-                return found if found >= 0 else self.add(value, INTEGER)
-            return self.text(value, INTEGER)
+            if overflow:
+                return self.number_huge(value)
+            found = self.integers.number(integer, <int> self.kind.size())
+            return found if found >= 0 else self.add(value, INTEGER)
         if PyUnicode_CheckExact(value):
-            return self.text(value, TEXT)
+            found = self.texts.number(<PyObject*> value, <int> self.kind.size())
+            return found if found >= 0 else self.add(value, TEXT)
         return LATER
 
-    cdef int text(self, object value, int kind) except -1:
-        """Integers beyond 64 bits as well: none of them is equal to a text."""
-        cdef PyObject* found = PyDict_GetItemWithError(self.texts, value)
+    cdef void fetch_slot(self, object value) noexcept:
+        """Have the place where a scalar is looked up in the cache when its turn comes."""
+        cdef int overflow = 0
+        cdef long long integer
+        if PyLong_CheckExact(value):
+            integer = PyLong_AsLongLongAndOverflow(value, &overflow)
+            if not overflow:
+                self.integers.fetch(integer)
+        elif PyUnicode_CheckExact(value):
+            self.texts.fetch_slot(<PyObject*> value)
+
+    cdef int number_huge(self, object value) except -1:
+        """The number of an integer beyond 64 bits."""
+        cdef PyObject* found = PyDict_GetItemWithError(self.huge, value)
         if found is not NULL:
             return <object> found
-        cdef int number = self.add(value, kind)
-        self.texts[value] = number
+        cdef int number = self.add(value, INTEGER)
+        self.huge[value] = number
         return number
 
     cdef int number(self, object value) except -1:
@@ -268,27 +280,40 @@ cdef class _Encoder:
         self.at_type, self.at_process = offset_of("type"), offset_of("process")
         self.at_f, self.at_key, self.at_value = offset_of("f"), offset_of("key"), offset_of("value")
 
+    cdef inline PyObject* value_at(self, Py_ssize_t position):
+        """The value of the op at the position, if it is one."""
+        cdef PyObject* op = PyTuple_GET_ITEM(self.ops, position)
+        return (<PyObject**> (<char*> op + self.at_value))[0] if type(<object> op) is Op else NULL
+
     cdef inline void fetch(self, Py_ssize_t position, Py_ssize_t size) noexcept:
-        """Have ops, and the values of nearer ones, in the cache when their turn comes."""
+        """Have ops, the values of nearer ones, and where still nearer ones are looked up, in the cache when their turn comes."""
         cdef char* op
+        cdef PyObject* value
         if position + AHEAD < size:
             op = <char*> PyTuple_GET_ITEM(self.ops, position + AHEAD)
-            themis_prefetch(op)
-            themis_prefetch(op + 64)
+            fetched(op)
+            fetched(op + 64)
         if position + AHEAD // 2 < size:
-            op = <char*> PyTuple_GET_ITEM(self.ops, position + AHEAD // 2)
-            if type(<object> <PyObject*> op) is Op:
-                themis_prefetch((<void**> (op + self.at_value))[0])
+            fetched(self.value_at(position + AHEAD // 2))
+        if position + AHEAD // 4 < size:
+            value = self.value_at(position + AHEAD // 4)
+            if value is not NULL:
+                self.values.fetch_slot(<object> value)
+        if position + AHEAD // 8 < size:
+            value = self.value_at(position + AHEAD // 8)
+            if value is not NULL and PyUnicode_CheckExact(<object> value):
+                self.values.texts.fetch_known(value)
 
-    cdef int pair(self, malformed) except -1:
-        """Fill call, end, kind, f, argument, result and closed (the invocations in order of their completions)."""
+    cdef int pair(self, bint by_key, malformed) except -1:
+        """Fill call, end, kind, f, argument, result, key and closed (the invocations in order of their completions)."""
         cdef vector[int] open_
         cdef int position, process, overflow, opened
         cdef Py_ssize_t size = PyTuple_GET_SIZE(self.ops)
         cdef long long long_process
         cdef object op, type_, who
         cdef object f_before = None
-        cdef int f = -1
+        cdef object key, key_before = self
+        cdef int f = -1, key_number = -1
         self.call.reserve(size // 2 + 1)
         self.end.reserve(size // 2 + 1)
         self.kind.reserve(size // 2 + 1)
@@ -296,6 +321,8 @@ cdef class _Encoder:
         self.argument.reserve(size // 2 + 1)
         self.result.reserve(size // 2 + 1)
         self.closed.reserve(size // 2 + 1)
+        if by_key:
+            self.key.reserve(size // 2 + 1)
         for position in range(<int> size):
             self.fetch(position, size)
             op = <object> PyTuple_GET_ITEM(self.ops, position)
@@ -328,6 +355,11 @@ cdef class _Encoder:
                 if f_now is not f_before:
                     f, f_before = self.numbered_f(f_now), f_now
                 self.f.push_back(f)
+                if by_key:
+                    key = field_at(op, self.at_key)
+                    if key is not key_before:
+                        key_number, key_before = self.numbered_key(key), key
+                    self.key.push_back(key_number)
                 self.argument.push_back(self.read(field_at(op, self.at_value)))
                 self.result.push_back(0)
             else:
@@ -350,7 +382,21 @@ cdef class _Encoder:
         cdef int found = self.values.scalar(value)
         if found != LATER:
             return found
-        return TRUE if value is True else FALSE if value is False else LATER
+        if value is True or value is False:  # Numbered now, so that other values are newer.
+            found = TRUE if value is True else FALSE
+            self.later(found, -1)
+            return found
+        return LATER
+
+    cdef int numbered_key(self, object key) except -1:
+        if not (key is None or PyLong_CheckExact(key) or PyUnicode_CheckExact(key)):
+            key = freeze(key)
+        cdef PyObject* found = PyDict_GetItemWithError(self.keys, key)
+        if found is not NULL:
+            return <object> found
+        cdef int number = <int> len(self.keys)
+        self.keys[key] = number
+        return number
 
     cdef int numbered_f(self, object f) except -1:
         cdef Py_ssize_t i
@@ -364,15 +410,11 @@ cdef class _Encoder:
             self.fs.append(f)
         return number
 
-    cdef int number(self, bint by_key, wildcard_fs) except -1:
-        """Fill op (-1: left out), key and examples."""
+    cdef int number(self, wildcard_fs) except -1:
+        """Fill op (-1: left out) and examples."""
         cdef _Values values = self.values
         cdef int kind, flags, f, argument, result, number, shape
         cdef size_t i
-        cdef object invoked, key
-        cdef object key_before = self
-        cdef int key_number = 0
-        cdef PyObject* found
         cdef vector[int] is_wildcard, is_look
         cdef bint has_answered
         cdef vector[int] example
@@ -381,27 +423,12 @@ cdef class _Encoder:
             is_wildcard.push_back(<int> (self.nil_reads and each in wildcard_fs))
             is_look.push_back(<int> (each == "contains"))
         self.op.reserve(self.call.size())
-        if by_key:
-            self.key.reserve(self.call.size())
         for i in range(self.call.size()):
             kind = self.kind[i]
-            if by_key:
-                invoked = <object> PyTuple_GET_ITEM(self.ops, self.call[i])
-                key = field_at(invoked, self.at_key)
-                if key is not key_before:
-                    key_before = key
-                    if not (key is None or PyLong_CheckExact(key) or PyUnicode_CheckExact(key)):
-                        key = freeze(key)
-                    found = PyDict_GetItemWithError(self.keys, key)
-                    if found is NULL:
-                        key_number = <int> len(self.keys)
-                        self.keys[key] = key_number
-                    else:
-                        key_number = <object> found
-                self.key.push_back(key_number)
             if kind == FAIL and not self.refused:
                 self.op.push_back(-1)
                 continue
+            self.fetch_tuples(i, is_wildcard)
             f, argument, result = self.f[i], self.argument[i], self.result[i]
             if argument < 0:
                 argument = self.later(argument, self.call[i])
@@ -410,11 +437,7 @@ cdef class _Encoder:
                 has_answered = result <= TRUE and is_look[f]
                 result = self.later(result, self.end[i])
                 self.is_plain = self.is_plain and (has_answered or values.kind[result] != ODD)
-            flags = 0
-            if kind == FAIL:
-                flags = KNOWN | REFUSED
-            elif kind == OK and not (is_wildcard[f] and result == 0):
-                flags = KNOWN
+            flags = self.flags(i, result, is_wildcard)
             number = self.numbered.number(f * 4 + flags, argument, result)
             self.op.push_back(number)
             shape = ((f * SHAPES + values.kind[argument]) * SHAPES + values.kind[result]) * 8
@@ -423,6 +446,33 @@ cdef class _Encoder:
                 example[shape] = number
                 self.examples.push_back(number)
         return 0
+
+    cdef inline int flags(self, size_t i, int result, const vector[int]& is_wildcard) noexcept:
+        """KNOWN and REFUSED, as far as they hold of the operation that returned the value of this number."""
+        if self.kind[i] == FAIL:
+            return KNOWN | REFUSED
+        return KNOWN if self.kind[i] == OK and not (is_wildcard[self.f[i]] and result == 0) else 0
+
+    cdef inline void fetch_tuples(self, size_t i, const vector[int]& is_wildcard) noexcept:
+        """Have the places where later operations are looked up in the cache when their turn comes."""
+        cdef int argument, result
+        cdef size_t ahead = i + AHEAD
+        if ahead < self.call.size():
+            argument, result = self.argument[ahead], self.known_result(ahead)
+            if argument >= 0 and result >= 0:
+                fetched(self.values.kind.data() + argument)
+                fetched(self.values.kind.data() + result)
+                self.numbered.fetch_slot(self.f[ahead] * 4 + self.flags(ahead, result, is_wildcard), argument, result)
+        ahead = i + AHEAD // 2
+        if ahead < self.call.size():
+            argument, result = self.argument[ahead], self.known_result(ahead)
+            if argument >= 0 and result >= 0:
+                self.numbered.fetch_tuple(self.f[ahead] * 4 + self.flags(ahead, result, is_wildcard), argument, result)
+
+    cdef inline int known_result(self, size_t i) noexcept:
+        """The number of the i-th operation's result; below 0 where it has none yet."""
+        cdef int result = self.result[i]
+        return self.true if result == TRUE else self.false if result == FALSE else result
 
     cdef int later(self, int read, int position) except -1:
         """The number of the value of the op at the position, of which the first pass has read so much."""
@@ -439,12 +489,20 @@ cdef class _Encoder:
     cdef object operations(self):
         """The distinct operations."""
         cdef _Values values = self.values
+        cdef array.array sort = empty_column(self.numbered.tuples().size())
+        cdef array.array argument = empty_column(self.numbered.tuples().size())
+        cdef array.array result = empty_column(self.numbered.tuples().size())
+        cdef size_t i
+        for i in range(self.numbered.tuples().size()):
+            sort.data.as_ints[i] = self.numbered.tuples()[i].sort
+            argument.data.as_ints[i] = self.numbered.tuples()[i].argument
+            result.data.as_ints[i] = self.numbered.tuples()[i].result
         return Operations(
             self.fs,
             values.values,
-            column(self.numbered.sorts()),
-            column(self.numbered.arguments()),
-            column(self.numbered.results()),
+            sort,
+            argument,
+            result,
             column(values.kind),
             (column(values.first), column(values.second)),
             column(self.examples),
@@ -541,8 +599,8 @@ def encode(ops, bint by_key, bint refused, bint nil_reads, entries_class, malfor
         return None
     cdef _Encoder encoder = _Encoder(ops, refused, nil_reads, types)
     try:
-        encoder.pair(malformed)
+        encoder.pair(by_key, malformed)
     except Unusual:
         return None
-    encoder.number(by_key, wildcard_fs)
+    encoder.number(wildcard_fs)
     return encoder.parts(by_key, entries_class)

@@ -1,5 +1,5 @@
-"""`python -m checkers.tests.agreement_soak [--rounds N] [--from ROUND] [NAME ...]`: every type against brute force, native
-against pure.
+"""`python -m checkers.tests.agreement_soak [--rounds N] [--from ROUND] [--twins] [NAME ...]`: every type against brute force,
+native against pure.
 
 A round has 100 small histories of each monitor's kinds and of each model for the search, and 40 larger ones for each pair of twins.
 What a monitor leaves open is decided by the search, and that by brute force. Prints its totals after each tenth round; a history
@@ -40,11 +40,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m checkers.tests.agreement_soak", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--from", type=int, default=0, dest="first", help="the number of the first round")
+    parser.add_argument("--twins", action="store_true", help="only native against pure, on the larger histories")
     parser.add_argument("names", nargs="*", help="of monitors' kinds and of models (default: all)")
     options = parser.parse_args(arguments)
     total: Counter[str] = Counter()
     for round_ in range(options.first, options.first + options.rounds):
-        for name, disagreement in _round(round_, total, options.names):
+        for name, disagreement in _round(round_, total, options.names, only_twins=options.twins):
             if disagreement is not None:
                 sys.stdout.write(f"round {round_}, {name}: {disagreement}\n")
                 return 1
@@ -55,16 +56,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _round(round_: int, total: Counter[str], names: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def _round(
+    round_: int, total: Counter[str], names: Sequence[str], *, only_twins: bool
+) -> Iterator[tuple[str, str | None]]:
     for name, make in _monitored():
         if names and name not in names:
             continue
         model, twins = _monitor(name)
-        for seed in range(FIRST_SEED + round_ * SMALL, FIRST_SEED + (round_ + 1) * SMALL):
-            yield name, _small(make(seed, 7, 5, 1.0), model, twins, total)
+        if not only_twins:
+            for seed in range(FIRST_SEED + round_ * SMALL, FIRST_SEED + (round_ + 1) * SMALL):
+                yield name, _small(make(seed, 7, 5, 1.0), model, twins, total)
         for seed in range(FIRST_SEED + round_ * LARGE, FIRST_SEED + (round_ + 1) * LARGE):
             yield name, _large(make(seed, 60, 8, (0, 0.02, 0.1, 1)[seed % 4]), model, twins, total)
-    for name in sorted(ALPHABETS):
+    for name in [] if only_twins else sorted(ALPHABETS):
         if names and name not in names:
             continue
         for seed in range(FIRST_SEED + round_ * SMALL, FIRST_SEED + (round_ + 1) * SMALL):

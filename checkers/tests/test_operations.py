@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checkers.bench.monitors import SETS
+from checkers.bench.objects import history
 from checkers.linearizability import encode, linearizable, native, search_keys
 from checkers.linearizability.encode import Entries, encode_pure, entries, entries_by_key
-from checkers.linearizability.monitors.registry import MONITORS
+from checkers.linearizability.monitors.registry import MONITORS, monitor_of
 from checkers.linearizability.operations import FIRST_PAIR, INTEGER, TEXT, Operations
 from checkers.models.model import Model, Operation
 from checkers.models.registry import find
+from checkers.tests.monitor_cases import answer
 from checkers.verdict import Validity
 from histories import History, Op
 from histories.builder import h
@@ -52,6 +55,28 @@ def test_the_native_encoder_gives_what_the_pure_one_gives(
         pure = encode_pure(tuple(ops), **options)
         assert list(pure) == list(found)
         assert told(pure) == told(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_encoders_agree_on_thousands_of_values_in_any_order(seed: int) -> None:
+    """So many that each table of the native one grows several times."""
+    rng = Random(seed)
+    pool: list[Any] = [*range(2_000), *(rng.randrange(-(2**70), 2**70) for _ in range(500)), *(-i for i in range(500))]
+    pool += [*(rng.randrange(20_000) for _ in range(500)), *(f"text {i}" for i in range(1_500)), None, True, False]
+    pool += [[rng.choice(pool), rng.choice(pool)] for _ in range(500)]
+    ops: list[Op] = []
+    for value in [*rng.sample(pool, len(pool)), *rng.sample(pool, len(pool))]:
+        key = rng.choice((None, 1, "a"))
+        ops.append(Op(len(ops), len(ops), "invoke", 0, rng.choice(("write", "contains")), key, value))
+        # A text of its own that is equal, as a file that was read has them.
+        result = "".join(list(value)) if isinstance(value, str) else value
+        ops.append(Op(len(ops), len(ops), "ok", 0, ops[-1].f, key, rng.choice((result, None, True))))
+    assert native.encoder is not None
+    found = native.encoder.encode(
+        tuple(ops), True, False, False, Entries, encode._malformed, encode._types, encode.WILDCARD_FS
+    )
+    assert found is not None
+    assert told(encode_pure(tuple(ops), by_key=True, refused=False, nil_reads=False)) == told(found)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +172,15 @@ def many_keys(model: str, *, is_valid: bool) -> History:
             else:
                 add(look, key, None, value - 1 if is_wrong else value)
     return History(ops)
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_the_twins_of_the_set_agree_on_thousands_of_operations(is_valid: bool) -> None:
+    part = entries(history(SETS, operations=6_000, processes=40, is_valid=is_valid))
+    twins = monitor_of(find("set"))
+    assert twins is not None
+    assert twins.native is not None
+    assert answer(twins.native(part, find("set"))) == answer(twins.pure(part, find("set")))
 
 
 @pytest.mark.parametrize("model", KEYED)

@@ -87,6 +87,27 @@ std::vector<int> SortedBy(const std::vector<int>& items, int64_t key_count, Key 
   return sorted;
 }
 
+// Sorts items, whose order begins with gap(item) in 0 .. gap_count - 1: by the digits of the gaps, then each gap's by themselves.
+template <class Item, class Gap>
+void SortByGap(std::vector<Item>& items, int gap_count, Gap gap) {
+  constexpr int kBits = 11;
+  constexpr int kDigits = 1 << kBits;
+  std::vector<Item> other(items.size());
+  for (int shift = 0; shift < 31 && (gap_count >> shift) > 0; shift += kBits) {
+    size_t begin[kDigits + 1] = {0};
+    for (const Item& each : items) ++begin[((gap(each) >> shift) & (kDigits - 1)) + 1];
+    for (int digit = 0; digit < kDigits; ++digit) begin[digit + 1] += begin[digit];
+    for (const Item& each : items) other[begin[(gap(each) >> shift) & (kDigits - 1)]++] = each;
+    items.swap(other);
+  }
+  for (auto first = items.begin(); first != items.end();) {
+    auto past = first + 1;
+    while (past != items.end() && gap(*past) == gap(*first)) ++past;
+    if (past - first > 1) std::sort(first, past);
+    first = past;
+  }
+}
+
 // Pairs (bound, entry) at gaps; the least of those above a gap, the first that was put among equal ones.
 class Least {
  public:

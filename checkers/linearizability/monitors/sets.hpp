@@ -74,7 +74,7 @@ class SetMonitor {
       }
     }
     if (Chain(last, core)) return Invalid(std::move(core));
-    std::sort(placed_.begin(), placed_.end());
+    SortByGap(placed_, gaps_, [](const Step& step) { return step.gap; });
     std::vector<int> order;
     order.reserve(placed_.size());
     for (const Step& each : placed_) order.push_back(each.position);
