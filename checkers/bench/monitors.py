@@ -225,7 +225,7 @@ def table(*, quick: bool, as_json: bool, seed: int, full: bool = False) -> bool:
     for row in ROWS:
         if row.operations > 100_000 and (quick or not (full or row.processes == MIDDLE)):
             continue
-        measured = in_child(row, 1 if quick or row.operations > 100_000 else 5, seed)
+        measured = in_child(row, 1 if quick else 5, seed)
         is_decided = is_decided and measured.is_decided
         if as_json:
             _print(msgspec.json.encode({"row": row, "measured": measured}).decode())

@@ -227,8 +227,8 @@ class PackedQueue:
 
 
 class CountedQueue:
-    """The states of PriorityQueue: integers with a field for each value that is named, ordered by priority, that says how often
-    it is in the queue.
+    """The states of PriorityQueue: integers with a field for each value that is put in, ordered by priority, that says how often it
+    is in the queue. What is taken may be anything, of no priority as well.
     """
 
     _WIDTH = 32
@@ -236,7 +236,10 @@ class CountedQueue:
     def __init__(self, initial: tuple[Any, ...], operations: Sequence[Operation]) -> None:
         self._operations = operations
         named = [operation.argument if operation.f == "enqueue" else operation.result for operation in operations]
-        distinct = dict.fromkeys(value for value in (*initial, *named) if value is not None)
+        put_in = (operation.argument for operation in operations if operation.f == "enqueue")
+        distinct = dict.fromkeys(value for value in (*initial, *put_in) if value is not None)
+        self._is_never_in = [value is not None and value not in distinct for value in named]
+        named = [value if value in distinct else None for value in named]
         self._values = sorted(distinct, key=lambda value: (_priority(value), repr(value)))
         first: dict[int, int] = {}
         shift: dict[Any, int] = {}
@@ -260,7 +263,7 @@ class CountedQueue:
         is_peek = operation.f == "peek"
         if not operation.is_known:
             return (state,) if is_peek else self._without_next(state)
-        if state & self._smaller[op] or not self._count(state, self._shift[op]):
+        if self._is_never_in[op] or state & self._smaller[op] or not self._count(state, self._shift[op]):
             return ()
         return (state if is_peek else state - self._one[op],)
 

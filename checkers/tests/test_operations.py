@@ -202,6 +202,12 @@ def test_keys_that_share_their_values_with_many_others(model: str) -> None:
         ("register", "register", "p0 invoke write 1 | p1 invoke read | p0 ok write 1 | p1 ok read 1"),
         ("register", "register", "p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read"),
         ("cas-register", "register", "p0 invoke write 1 | p0 ok write 1 | p1 invoke cas [1,2] | p1 ok cas [1,2]"),
+        (
+            "cas-register",
+            "register",
+            "p0 invoke cas [1,2] | p0 ok cas [1,2] | p0 invoke cas [2,1] | p0 ok cas [2,1]",
+        ),
+        ("cas-register", "register", "p0 invoke write 1 | p1 invoke cas [5,5] | p1 info cas | p0 ok write 1"),
         ("kv", "register", "p0 invoke put 1 | p0 ok put 1 | p0 invoke get | p0 ok get 1"),
         ("kv", "appended", 'p0 invoke append "ab" | p0 ok append "ab" | p0 invoke get | p0 ok get "ab"'),
         ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read [1]"),
@@ -221,7 +227,14 @@ def test_usual_histories_are_decided_from_columns_alone(name: str, twin: str, te
         ("register", "register", f"{WRITE_1} | {WRITE_1} | p0 invoke read | p0 ok read 1"),
         ("kv", "register", 'p0 invoke put "" | p0 ok put "" | p0 invoke get | p0 ok get ""'),
         ("kv", "appended", f'{APPEND_A} | {APPEND_AA} | p0 invoke get | p0 ok get "aaa"'),
+        (
+            "kv",
+            "appended",
+            'p0 invoke append "a" | p1 invoke append "aa" | p0 ok append "a" | p1 ok append "aa" | p0 invoke get | p0 ok get "aaa"',
+        ),
         ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read [2]"),
+        ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read [1,1]"),
+        ("kv", "appended", f'{APPEND_A} | p0 invoke get | p0 ok get "aa"'),
         ("list-append", "appended", "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read []"),
     ],
 )

@@ -13,6 +13,7 @@ from checkers.linearizability.typed import Typed, told_apart
 from checkers.models.model import Model, Operation
 from checkers.models.registry import find, names
 from checkers.verdict import Validity, guarded
+from histories.builder import h
 from histories.columns import OpColumns
 from histories.history import History
 from histories.op import Op, OpType
@@ -186,3 +187,10 @@ def test_keys_of_many_types_are_many_objects() -> None:
             ops.append(Op(len(ops), len(ops), op_type, 0, "write", key, 5))
     verdict = linearizable(History(ops), find("register"))
     assert (verdict.validity, verdict.stats["keys"]) == (VALID, 7)
+
+
+@pytest.mark.parametrize("core", ["pure", "native"])
+@pytest.mark.parametrize("taken", ['"a"', "1.0", "true", "[1,2,3]", '{"a":1}'])
+def test_a_priority_queue_that_gave_what_has_no_priority_gave_what_nobody_put_in(core: Any, taken: str) -> None:
+    ops = h(f"p0 invoke enqueue 1 | p0 ok enqueue | p0 invoke dequeue | p0 ok dequeue {taken}")
+    assert linearizable(ops, find("priority-queue"), core=core).validity is Validity.INVALID
