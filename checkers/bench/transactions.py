@@ -1,7 +1,8 @@
 """What checking transactions costs: list-append and rw-register, valid and with one G-single in the middle, and the growth; and
 the exact checks.
 
-`python -m checkers.bench.transactions [--quick] [--json] [--seed N]`. CPU seconds of this process, History in memory, medians.
+`python -m checkers.bench.transactions [--quick] [--json] [--seed N] [--only TEXT]`. CPU seconds of this process, History
+in memory, medians.
 """
 
 from __future__ import annotations
@@ -179,13 +180,14 @@ def in_child(row: Row, seed: int) -> Measured:
     return msgspec.json.decode(done.stdout, type=Measured)
 
 
-def table(*, quick: bool, as_json: bool, seed: int) -> bool:
-    """Measure and print every row. Whether all were decided as they should be; a wrong verdict raises CalledProcessError."""
+def table(*, quick: bool, as_json: bool, seed: int, only: str = "") -> bool:
+    """Measure and print every row whose name has `only`. Whether all were decided as they should be; a wrong verdict raises
+    CalledProcessError."""
     took_s: dict[Row, float] = {}
     if not as_json:
         _print(f"{'history':54} {'verdict':8} {'CPU s':>8} {'growth':>7} {'history MB':>11} {'peak MB':>8}")
     for row in ROWS:
-        if quick and row.transactions > 100_000:
+        if only not in row.name or (quick and row.transactions > 100_000):
             continue
         measured = in_child(row, seed)
         if as_json:
@@ -210,13 +212,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="nothing beyond 100,000 transactions")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--seed", type=int, default=0, help="of the histories (default 0)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has it")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
         row, seed = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Row, int])
         sys.stdout.buffer.write(msgspec.json.encode(measure(row, seed)))
         return 0
-    return 0 if table(quick=options.quick, as_json=options.json, seed=options.seed) else 1
+    return 0 if table(quick=options.quick, as_json=options.json, seed=options.seed, only=options.only) else 1
 
 
 if __name__ == "__main__":
