@@ -60,6 +60,11 @@ class FaultBook:
         with self.lock:
             return [fault for fault in self._open.values() if name in (fault.name, fault.name.partition(":")[0])]
 
+    def has_others(self, name: str) -> bool:
+        """Whether a fault of another name is not over."""
+        with self.lock:
+            return any(fault.name.partition(":")[0] != name for fault in self._open.values())
+
     def holding(self, state: ProcessState, nodes: Collection[NodeId]) -> list[OpenFault]:
         """The faults that hold one of these nodes in this state, whoever began them."""
         with self.lock:

@@ -209,6 +209,9 @@ class ChangeResult(msgspec.Struct, frozen=True):
 class Members(Protocol):
     """Who belongs to the cluster, where the target can change that while it runs."""
 
+    settles_within_s: float
+    """How long it may take, where no fault is in force, until all who are to be members vote again."""
+
     def view(self) -> MembersView | None:
         """Asked of the nodes now; None when nobody leads."""
         ...

@@ -100,7 +100,7 @@ ROWS: tuple[Row, ...] = (
         "members are removed, added and replaced while clients go on",
         "https://etcd.io/docs/v3.4/op-guide/runtime-configuration/",
         nodes=FIVE,
-        nemesis=("membership", "kill", "partition"),
+        nemesis=("kill", "partition", "membership"),
         interval_s=8.0,
     ),
     _row(

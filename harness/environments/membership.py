@@ -24,6 +24,8 @@ Ask = Callable[[Mapping[int, tuple[NodeId, msgspec.Struct]], float], Mapping[int
 class TargetMembers:
     """statuses: what each node that answers says of itself. ask: see Ask. wait: returns after so many seconds of the run."""
 
+    settles_within_s = 3.0
+
     def __init__(
         self,
         target: Reconfigurable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checkers import Validity
 from harness.report.facts import Facts
-from harness.report.failure import FailureFault
+from harness.report.failure import FailureFault, FailureOp
 from harness.report.moments import Card, ago, have, listed, operation, seconds, wrong_head
 from histories.printing import line, value
 
@@ -28,9 +28,26 @@ class Cards:
             else f"{operation(wrong)}{on.replace(' of', ' on')} succeeded"
         )
         if write is None or write.completed_ns is None or write.completed_ns > wrong.invoked_ns:
+            if seen := self._seen_before(wrong):
+                before = ago(wrong.invoked_ns - (seen.completed_ns or 0))
+                return f"{verb}, although {operation(seen)} had returned {value(seen.result, 60)} {before} earlier."
             return f"{verb}, which no order of the operations explains."
         before = ago(wrong.invoked_ns - write.completed_ns)
         return f"{verb}, although {operation(write)} had been acknowledged {before} earlier."
+
+    def _seen_before(self, wrong: FailureOp) -> FailureOp | None:
+        """The last operation of the core before a read that only read, too, and had another answer."""
+        seen = [
+            op
+            for op in self._facts.failure.ops
+            if op.type == "ok"
+            and op.argument is None is wrong.argument
+            and (op.f, op.result) != (wrong.f, wrong.result)
+            and "core" in op.roles
+            and op.completed_ns is not None
+            and op.completed_ns <= wrong.invoked_ns
+        ]
+        return max(seen, key=lambda op: op.completed_ns or 0, default=None)
 
     def what(self) -> Card | None:
         wrong = self._facts.wrong

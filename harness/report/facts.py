@@ -48,6 +48,8 @@ class Facts:
         wrong = self.wrong
         if wrong is not None:
             ops = [op for op in ops if (op.completed_ns or 0) <= (wrong.completed_ns or wrong.invoked_ns)]
+            if wrong.argument is None:  # It does not deny the write whose value it read.
+                ops = [op for op in ops if op.f != "write" or op.argument != wrong.result]
             for role in ("possible", "core"):
                 led = [op for op in ops if role in op.roles and (role == "possible" or op.argument is not None)]
                 before = [op for op in led if (op.completed_ns or 0) <= wrong.invoked_ns] or led

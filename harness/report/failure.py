@@ -27,6 +27,7 @@ from checkers.evidence import (
     Table,
     Undecided,
     Vacuity,
+    Witness,
 )
 from checkers.invariants.registry import statement
 from checkers.windows import Window, fault_windows
@@ -268,7 +269,8 @@ class _Look:
 
     def _refuted(self, plain: Failure, refutation: Refutation) -> Failure:
         core = refutation.minimal.operations if refutation.minimal else ()
-        roles: list[tuple[int, Role]] = [(refutation.failed.invoke, "failed")]
+        failed = _contradicting(refutation)
+        roles: list[tuple[int, Role]] = [(failed.invoke, "failed")]
         roles += [(operation.invoke, "core") for operation in core]
         roles += [(state.after.invoke, "possible") for state in refutation.possible[:OPS_MAX] if state.after]
         roles += [(refutation.fits_after.invoke, "would fit")] if refutation.fits_after else []
@@ -288,7 +290,7 @@ class _Look:
             plain,
             words=refutation.reason,
             key=refutation.key,
-            time_ns=refutation.failed.completed_ns,
+            time_ns=failed.completed_ns,
             ops=ops,
             states=tuple(
                 FailureState(state.in_words, state.because, state.after.invoke if state.after else None)
@@ -395,6 +397,15 @@ def _undecided(plain: Failure, undecided: Undecided) -> Failure:
 
 def _nodes_of(ops: Iterable[FailureOp]) -> tuple[str, ...]:
     return tuple(sorted({op.node for op in ops if op.node is not None}))
+
+
+def _contradicting(refutation: Refutation) -> Witness:
+    """The operation that a reader should look at: that which does not fit. The search may end at a write that was under way for
+    long; but a write fits any state, and what contradicts is the last answer of the core."""
+    answers = [op for op in refutation.minimal.operations if op.f != "write"] if refutation.minimal else []
+    if refutation.failed.f != "write" or not answers:
+        return refutation.failed
+    return max(answers, key=lambda op: op.invoke)
 
 
 def _real_time_edges(ops: Sequence[FailureOp]) -> tuple[FailureEdge, ...]:

@@ -87,9 +87,9 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
         by = f" by {line(result.signal, NAME_MAX)}" if result.signal else ""
         lines.append(f"  interrupted{by}: the verdict is on what was recorded until then")
     for failure in result.harness:
-        lines.append(
-            f"  harness failure in {line(failure.phase, NAME_MAX)}: {line(failure.error)} (themis.log has the traceback)"
-        )
+        first, *rest = (block(failure.error) or "(no reason)").splitlines()
+        lines.append(f"  harness failure in {line(failure.phase, NAME_MAX)} (themis.log has the traceback): {first}")
+        lines += [f"    {each}" for each in rest]
     if with_hint and (result.harness or result.verdict.validity is not Validity.VALID):
         lines.append(f"  look closer: themis inspect {line(shlex.quote(str(run.path)))}")
         if (page := run.path / "report.html").is_file():

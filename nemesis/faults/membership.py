@@ -39,8 +39,8 @@ ADD, TAKE_AWAY = "add-node", "remove-node"
 """The changes as the target names them."""
 
 RESTORED_WITHIN_S = 3.0
-"""How long a stop waits for the votes of all members. Another fault may keep them from it: the stop is then indeterminate, and the
-next one, or the heal at the end, waits again."""
+"""How long a stop waits for the votes of all members, or as long as they take to settle where no other fault is in force. Another
+fault may keep them from it: the stop is then indeterminate, and the next one, or the heal at the end, waits again."""
 LOOK_EVERY_S = 0.02
 
 
@@ -86,7 +86,10 @@ class Membership:
             return FaultResult("installed")
         asked: dict[NodeId, str] = {}
         view = None
-        deadline_ns = self.cluster.now_ns() + int(RESTORED_WITHIN_S * 1e9)
+        patience_s = RESTORED_WITHIN_S
+        if not self.book.has_others(self.name):
+            patience_s = max(patience_s, self.members.settles_within_s)
+        deadline_ns = self.cluster.now_ns() + int(patience_s * 1e9)
         while True:
             view = self._view()
             missing = [] if view is None else sorted(self.home - set(view.voters))

@@ -260,6 +260,8 @@ class FakeMoments:
 class FakeMembers:
     """Takes one change at a time, as a sound target does: of several at once all but the first are refused."""
 
+    settles_within_s = 3.0
+
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
         self.voters = set(cluster.nodes)

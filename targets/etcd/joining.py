@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -63,25 +64,42 @@ def join(config: Mapping[str, Any], others: Sequence[str]) -> dict[str, Any]:
 
 
 def main(path: str, data_dir: str, *others: str) -> None:
-    """Become etcd with the configuration at `path`, once this node is a member."""
-    if any(Path(data_dir).glob("member/wal/*.wal")):
+    """Run etcd with the configuration at `path`, as a new member where its data is gone, and end as it ends.
+
+    A new member asks the others for the cluster before it has a log, and ends where they do not answer, or have changed again
+    meanwhile. It is then added anew.
+    """
+    if has_log(data_dir):
         os.execvp("etcd", ["etcd", "--config-file", path])
     config = json.loads(Path(path).read_text())
+    joined_path = Path(path).with_name("joined.json")
+    while True:
+        joined = joined_at_last(config, others)
+        sys.stderr.write(f"themis: a new member of {joined['initial-cluster']}\n")
+        sys.stderr.flush()
+        joined_path.write_text(json.dumps(joined))
+        status = subprocess.call(["etcd", "--config-file", str(joined_path)])
+        if has_log(data_dir):
+            sys.exit(status)
+
+
+def has_log(data_dir: str) -> bool:
+    """Whether etcd has begun a log there; it makes the file whole, at one instant."""
+    return any(Path(data_dir).glob("member/wal/*.wal"))
+
+
+def joined_at_last(config: Mapping[str, Any], others: Sequence[str]) -> dict[str, Any]:
+    """What `join` returns, once it can."""
     said = ""
     while True:
         try:
-            joined = join(config, others)
-            break
+            return join(config, others)
         except NotYet as error:
             if str(error) != said:
                 said = str(error)
                 sys.stderr.write(f"themis: not a member yet: {said}\n")
+                sys.stderr.flush()
             time.sleep(TRIED_AGAIN_AFTER_S)
-    sys.stderr.write(f"themis: a new member of {joined['initial-cluster']}\n")
-    sys.stderr.flush()
-    own = Path(path).with_name("joined.json")
-    own.write_text(json.dumps(joined))
-    os.execvp("etcd", ["etcd", "--config-file", str(own)])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +74,32 @@ def test_a_member_that_does_not_answer_is_passed_over(monkeypatch: pytest.Monkey
     assert join(CONFIG, ["http://a:1", "http://c:1"])["initial-cluster"].count("=") == 3
     with pytest.raises(NotYet, match="http://a:1: refused"):
         join(CONFIG, ["http://a:1"])
+
+
+ETCD = """#!/bin/bash
+echo run >>"$RUNS"
+[ $(wc -l <"$RUNS") = 1 ] && exit 1
+mkdir -p "$DATA/member/wal"
+touch "$DATA/member/wal/0.wal"
+exit 3
+"""
+
+
+def test_a_new_member_that_ends_before_it_has_a_log_is_added_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cluster = Cluster({"1": ["http://a:2"]})
+    monkeypatch.setattr(joining, "ask", cluster.ask)
+    (tmp_path / "etcd").write_text(ETCD)
+    (tmp_path / "etcd").chmod(0o755)
+    (tmp_path / "etcd.json").write_text(json.dumps(CONFIG))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    with pytest.raises(SystemExit) as ended:
+        joining.main(str(tmp_path / "etcd.json"), str(tmp_path / "data"), "http://a:1")
+    assert ended.value.code == 3  # With a log it ends as etcd does: an end that is a finding.
+    assert [path for _, path in cluster.asked] == ["list", "add", "list", "remove", "add"]
 
 
 def test_only_a_node_that_lost_its_data_joins() -> None:

@@ -26,6 +26,9 @@ ENDS_WITHIN_S = 1.0
 class ProgramMembers:
     """addresses: where the controller reaches each node's ports."""
 
+    settles_within_s = 20.0
+    """etcd takes one change after the other, each some five seconds after the last: members must have been connected so long."""
+
     def __init__(
         self,
         target: ReconfigurableProgram,
