@@ -73,8 +73,8 @@ class Compared(msgspec.Struct):
     """What the runs of one subject add up to.
 
     sides: "majority" and "minority" -> what they served while partitions that cut the nodes in two were in force. latencies_ns:
-    of all operations that ended ok. messages_count: between nodes, in the simulation, which counts them. verdicts: model ->
-    seed -> verdict. harness: the reasons why runs were not whole.
+    of all operations that ended ok. messages_count: between nodes, requests and answers; 0 where nobody counted them. verdicts:
+    model -> seed -> verdict. harness: the reasons why runs were not whole.
     """
 
     subject: Subject

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
+import msgspec
 
 from harness.campaign import comparison, comparison_picture
 from harness.campaign.command_line import command_line
@@ -16,6 +17,7 @@ from harness.cli import options
 from harness.cli.progress import StatusLine
 from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, VALID, UsageError, unknown_name
+from harness.report.message_files import stored_entries
 from harness.run import plan
 from harness.run.execute import execute, run_into
 from harness.run.interruption import raising_interrupts
@@ -26,7 +28,7 @@ from histories import jsonl
 from histories.history import History
 from histories.printing import line
 from targets import registry as targets
-from targets.target import Target
+from targets.target import CoreTarget, Target
 
 REASON_MAX = 160
 
@@ -157,8 +159,12 @@ def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
         history = sink.history()
         compared.messages_count += cast(SimEnvironment, sink.environment).network.sent_count
     else:
-        run, result = run_into(Store(store), plan.prepare(spec))
+        prepared = plan.prepare(spec)
+        if isinstance(prepared.target, CoreTarget):  # A program outside the project logs no messages.
+            prepared = plan.prepare(msgspec.structs.replace(spec, env_options={"messages": True}))
+        run, result = run_into(Store(store), prepared)
         history = jsonl.read(run.history).history
+        compared.messages_count += sum(entry.kind == "send" for entry in stored_entries(run))
     comparison.take(compared, spec, result, history, command_line(spec))
 
 

@@ -53,6 +53,16 @@ def test_messages_are_counted_and_drawn_with_the_rest(tmp_path: Path, capsys: py
     )
 
 
+@pytest.mark.long
+@pytest.mark.real
+def test_messages_of_nodes_that_are_processes_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--env", "local", "--runs", "1", "--time-limit", "3", "--nodes", "3", "--store", str(tmp_path), "--json")
+    assert run_command(["compare", "raft:reads=log", *options]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["subjects"]
+    # A write goes to two followers and comes back; heartbeats and elections add to that.
+    assert 2 < row["messages_per_op"] < 100
+
+
 def test_the_table_names_the_run_that_refutes_more(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["compare", "gossip:mode=eventual", *SHORT]) == 0
     printed = capsys.readouterr().out
