@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.bench.monitors import SETS
-from checkers.bench.objects import history
+from checkers.bench.objects import KINDS, Kind, history
 from checkers.linearizability import encode, linearizable, native, search_keys
 from checkers.linearizability.encode import Entries, encode_pure, entries, entries_by_key
 from checkers.linearizability.monitors.registry import MONITORS, monitor_of
@@ -175,12 +175,15 @@ def many_keys(model: str, *, is_valid: bool) -> History:
 
 
 @pytest.mark.parametrize("is_valid", [True, False])
-def test_the_twins_of_the_set_agree_on_thousands_of_operations(is_valid: bool) -> None:
-    part = entries(history(SETS, operations=6_000, processes=40, is_valid=is_valid))
-    twins = monitor_of(find("set"))
+@pytest.mark.parametrize("kind", [SETS, KINDS["priority queue"]], ids=["set", "priority queue"])
+def test_the_twins_agree_where_numbers_have_several_digits(kind: Kind, is_valid: bool) -> None:
+    """Gaps and priorities are sorted by digits: more than two thousand of the ones, and others that are far apart."""
+    part = entries(history(kind, operations=4_000, processes=40, is_valid=is_valid))
+    model = find(kind.model)
+    twins = monitor_of(model)
     assert twins is not None
     assert twins.native is not None
-    assert answer(twins.native(part, find("set"))) == answer(twins.pure(part, find("set")))
+    assert answer(twins.native(part, model)) == answer(twins.pure(part, model))
 
 
 @pytest.mark.parametrize("model", KEYED)

@@ -61,6 +61,7 @@ cdef extern from "renumber.hpp" namespace "themis" nogil:
         Renumber()
         Renumber(size_t given_count, size_t entry_count) except +
         int number(int given) except +
+        void fetch(int given)
         int size()
         int given(int ours)
 
@@ -342,6 +343,8 @@ cdef class _SaidOfSet:
             )
         ours = Renumber(len(values), op.shape[0])
         for i in range(op.shape[0]):
+            if i + 16 < op.shape[0]:
+                ours.fetch(argument[op[i + 16]])
             number = op[i]
             f, flags = does[sort[number] >> 2], sort[number] & 3
             if flags & 2:

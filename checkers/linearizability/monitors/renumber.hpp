@@ -31,6 +31,11 @@ public:
         return size() - 1;
     }
 
+    // Has what `number` looks at in the cache when its turn comes.
+    void fetch(int given) const {
+        if (is_dense_) fetched(&ours_[static_cast<std::size_t>(given)]);
+    }
+
     int size() const { return static_cast<int>(given_.size()); }
 
     int given(int ours) const { return given_[static_cast<std::size_t>(ours)]; }

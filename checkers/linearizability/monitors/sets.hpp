@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "../tuples.hpp"
 #include "collection.hpp"
 
 namespace themis {
@@ -59,6 +60,7 @@ class SetMonitor {
     }
     std::vector<int> last, core;
     for (int v = 0; v < entries_.value_count; ++v) {
+      if (v + kAhead < entries_.value_count) Fetch(v + kAhead);
       const Part adds = adds_.of(v);
       const Part removes = removes_.of(v);
       if (adds.size() == 0) {
@@ -82,6 +84,7 @@ class SetMonitor {
   }
 
  private:
+  static constexpr int kAhead = 8;
   static constexpr int kFirst = -1;
   static constexpr int kLast = 1 << 30;
 
@@ -120,6 +123,17 @@ class SetMonitor {
 
   Part Set(int s) const {
     return {sets_.values.data() + sets_.begin[s], sets_.values.data() + sets_.begin[s + 1]};
+  }
+
+  // Have the bounds of a value's first looks in the cache when its turn comes: they are anywhere.
+  void Fetch(int v) const {
+    for (const Lists* each : {&present_, &absent_}) {
+      const Part part = each->of(v);
+      for (const int* i = part.begin(); i < part.end() && i < part.begin() + 4; ++i) {
+        fetched(&lo_[*i]);
+        fetched(&hi_[*i]);
+      }
+    }
   }
 
   bool Returned(int i) const { return hi_[i] < gaps_ - 1; }
