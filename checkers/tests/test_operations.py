@@ -174,6 +174,16 @@ def many_keys(model: str, *, is_valid: bool) -> History:
     return History(ops)
 
 
+@pytest.mark.parametrize("answer_text", ["2", "null", '"a"'])
+def test_an_answer_of_contains_that_is_neither_yes_nor_no_is_neither(answer_text: str) -> None:
+    part = entries(h(f"p0 invoke contains 1 | p0 ok contains {answer_text}"))
+    twins = monitor_of(find("set"))
+    assert twins is not None
+    assert twins.native is not None
+    assert twins.native(part, find("set")).validity is Validity.UNKNOWN
+    assert answer(twins.native(part, find("set"))) == answer(twins.pure(part, find("set")))
+
+
 @pytest.mark.parametrize("is_valid", [True, False])
 @pytest.mark.parametrize("kind", [SETS, KINDS["priority queue"]], ids=["set", "priority queue"])
 def test_the_twins_agree_where_numbers_have_several_digits(kind: Kind, is_valid: bool) -> None:
