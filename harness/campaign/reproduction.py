@@ -79,7 +79,7 @@ def keep(store: Store, failed: Failed, name: str, suffix: str) -> RunDirectory:
     for old in (SHRUNK, LIFTED):
         name = name.removesuffix(old)
     spec = replace(case.spec, name=f"{name[:50]}{suffix}")
-    run, result = run_into(store, plan.prepare(spec, saved=case.faults, script=case.script))
+    run, result = run_into(store, plan.prepare(spec, saved=case.faults, script=case.script), is_watched=False)
     if result.signal:
         raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
     if not set(failed.classes) & set(anomaly_classes(result)):

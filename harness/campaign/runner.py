@@ -220,7 +220,7 @@ class CampaignRunner:
     def _again(self, trial: Trial) -> RunDirectory:
         """The simulated run once more, into the store."""
         spec = msgspec.structs.replace(trial.spec, name=self._campaign.name)
-        run, result = run_into(self._store, plan.prepare(spec, saved=trial.faults))
+        run, result = run_into(self._store, plan.prepare(spec, saved=trial.faults), is_watched=False)
         if result.signal:
             raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
         if problem := write_due(run, result):

@@ -54,12 +54,16 @@ class Stage(msgspec.Struct, frozen=True):
     progress: Progress
 
 
-def run_into(store: Store, plan: Plan, *, keep_data: bool = False) -> tuple[RunDirectory, Result]:
+def run_into(
+    store: Store, plan: Plan, *, keep_data: bool = False, is_watched: bool = True
+) -> tuple[RunDirectory, Result]:
     """Run `plan` into a new folder of the store; Ctrl-C and SIGTERM end it well. Raises UsageError when it cannot be started.
 
-    keep_data: the nodes' data directories are kept whatever the verdict is.
+    keep_data: the nodes' data directories are kept whatever the verdict is. is_watched: the state of the run is shown meanwhile.
     """
-    sink = FolderSink.create(store, plan.spec, plan.folder, script=plan.script, keep_data=keep_data)
+    sink = FolderSink.create(
+        store, plan.spec, plan.folder, script=plan.script, keep_data=keep_data, is_watched=is_watched
+    )
     interruption = Interruption()
     with interruption.handled(), created_by(is_shared=store.is_shared):
         return sink.run, execute(plan, sink, interruption)
