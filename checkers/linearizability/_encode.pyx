@@ -67,6 +67,7 @@ cdef enum:
     PROCESSES_MAX = 1 << 22
     SMALL = 256  # Pairs of values with numbers below are found without hashing.
     AHEAD = 16  # Places that ops are fetched into the cache before they are read; what they lead to half as many, and so on.
+    FEW = 4096  # Tables of fewer are in the cache anyway.
     LATER = -2  # In place of a value's number: it is no scalar, and is numbered in the second pass.
     TRUE = -3
     FALSE = -4
@@ -295,6 +296,8 @@ cdef class _Encoder:
             fetched(op + 64)
         if position + AHEAD // 2 < size:
             fetched(self.value_at(position + AHEAD // 2))
+        if self.values.kind.size() < FEW:
+            return
         if position + AHEAD // 4 < size:
             value = self.value_at(position + AHEAD // 4)
             if value is not NULL:
@@ -457,6 +460,8 @@ cdef class _Encoder:
         """Have the places where later operations are looked up in the cache when their turn comes."""
         cdef int argument, result
         cdef size_t ahead = i + AHEAD
+        if self.numbered.tuples().size() < FEW:
+            return
         if ahead < self.call.size():
             argument, result = self.argument[ahead], self.known_result(ahead)
             if argument >= 0 and result >= 0:
