@@ -18,12 +18,13 @@ class Cluster:
     def __init__(self, outcomes: Mapping[str, ChangeOutcome | Exception], leader: str | None = "n1") -> None:
         self.outcomes = outcomes
         self.leader = leader
+        self.voters: tuple[str, ...] = NODES
         self.alive = set(NODES)
         self.done: list[str] = []
 
     async def members(self, nodes: Mapping[str, Ports]) -> Membership | None:
         assert set(nodes) == self.alive  # Who is dead is not waited for.
-        return Membership(self.leader, NODES, (), True, ()) if self.leader else None
+        return Membership(self.leader, self.voters, (), True, ()) if self.leader else None
 
     async def change_members(self, name: str, node: str, leader: Ports) -> ChangeOutcome:
         assert leader["client"].host == self.leader
@@ -80,6 +81,15 @@ def test_the_data_of_a_member_that_may_still_be_one_is_kept() -> None:
     assert (refused.is_done, refused.is_known, refused.why) == (False, True, "unhealthy cluster")
     assert (unknown.is_done, unknown.is_known) == (False, False)
     assert not [done for done in cluster.done if done.startswith(("wipe", "kill"))]
+
+
+def test_a_node_whose_removal_came_to_be_known_later_is_added_as_another() -> None:
+    cluster = Cluster({})
+    cluster.voters, cluster.alive = ("n1", "n3"), {"n1", "n3"}
+    members(cluster).change([("add-node", "n2")])
+    assert cluster.done == ["wipe n2", "start n2"]
+    members(cluster).change([("add-node", "n2")])
+    assert cluster.done == ["wipe n2", "start n2", "start n2"]  # It runs, and is about to join.
 
 
 def test_the_new_leader_keeps_its_data() -> None:

@@ -72,6 +72,9 @@ class ProgramMembers:
         results = []
         for name, node in changes:
             if name == ADD:
+                members = (*membership.voters, *membership.learners)
+                if membership.is_settled and node not in members and self._processes.states()[node] == "dead":
+                    self._wipe(node)  # Also where its removal came to be known only now.
                 self._processes.start([node])
                 results.append(ChangeResult(True, ""))
                 continue
@@ -108,4 +111,7 @@ class ProgramMembers:
                 self._processes.kill([node])
                 break
             time.sleep(0.02)
+        self._wipe(node)
+
+    def _wipe(self, node: NodeId) -> None:
         self._disks.damage("wipe", [node], {"rejoins": 1})
