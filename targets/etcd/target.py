@@ -82,8 +82,15 @@ class Etcd(ProgramDefaults):
     commands: Mapping[str, frozenset[str]] = COMMANDS
     reads = READS
     lost_by_wipe: Sequence[str] = ("member",)
-    log_alarms: Sequence[str] = (r"^panic: ", r"^fatal error: ", r"\bFATAL\b.*", r"data corruption", r"found corrupted")
-    """How Go and etcd write that a node cannot go on; etcd's own check of its data says that it is corrupted."""
+    log_alarms: Sequence[str] = (
+        r"^panic: (?!failed to find local ID )",
+        r"^fatal error: ",
+        r"\bFATAL\b.*",
+        r"data corruption",
+        r"found corrupted",
+    )
+    """How Go and etcd write that a node cannot go on; etcd's own check of its data says that it is corrupted. Left out is how 3.4
+    may end when it learns that it was removed."""
 
     def claimed_model(self, interface: str, options: msgspec.Struct) -> str:
         """Linearizable, also under options by which etcd itself promises less: docs/systems.md says which."""
