@@ -26,6 +26,8 @@ from targets.target import CoreTarget
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 ENVIRONMENTS = ("netns", "docker")
+PCAP_MAGIC = b"\xd4\xc3\xb2\xa1"
+"""The first bytes of a file of packets, as tcpdump writes it on a machine like this."""
 LEAVING_S_MAX = 5.0
 
 

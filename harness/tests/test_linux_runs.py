@@ -30,7 +30,7 @@ environments = pytest.mark.parametrize("env", kernel.ENVIRONMENTS)
 @pytest.mark.timeout(300)
 def test_a_healthy_run_under_every_fault_is_valid_and_each_fault_has_evidence(env: str, tmp_path: Path) -> None:
     before = kernel.traces()
-    data = kernel.run(tmp_path, env, EVERY_FAULT, 21, 30)
+    data = kernel.run(tmp_path, env, EVERY_FAULT, 21, 30, "-e", "tcpdump_mib=4")
     assert data["exit_code"] == 0, data["result"]
     assert not data["result"].get("harness")
     done = kernel.faults((tmp_path / "latest").resolve())
@@ -48,6 +48,9 @@ def test_a_healthy_run_under_every_fault_is_valid_and_each_fault_has_evidence(en
     assert len(doubtful) < len(done) / 2
     for node in kernel.NODES:
         assert (tmp_path / "latest" / "nodes" / node / "trace.jsonl").stat().st_size
+        packets = [file.read_bytes() for file in (tmp_path / "latest" / "nodes" / node).glob("packets.pcap*")]
+        assert all(content[:4] == kernel.PCAP_MAGIC for content in packets)
+        assert 100_000 < sum(map(len, packets)) < 5_000_000
     assert not kernel.leaked(before)
 
 

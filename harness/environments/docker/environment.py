@@ -8,6 +8,7 @@ disks can lose what was not synced: a file system is mounted for that, which tak
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -29,8 +30,9 @@ from docker.types import IPAMConfig, IPAMPool, NetworkingConfig
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.engine import ENGINE_ERRORS, ContainerChannel, ContainerExecutor, explained, reach
-from harness.environments.linux import kernel_features, labels, late_files, packing, subnets
+from harness.environments.linux import kernel_features, labels, late_files, packet_capture, packing, subnets
 from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.linux.packet_capture import Captures
 from harness.environments.real.agent_clients import Agents, at_once
 from harness.environments.real.environment import typed_options
 from harness.environments.real.executor import ExecutorFailed, Ran
@@ -64,7 +66,8 @@ class DockerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     range of the nodes; empty: a free one. cpus, memory_mib: what each node may use at most; 0: all there is. data_mib: the
     size of each node's disk, which is in memory so that it can be full; 0: the container's own, which cannot.
     leave_running: the containers are left as they are at the end; `themis cleanup` removes them. messages: nodes log
-    what they send and hear, to nodes/<n>/messages.jsonl.
+    what they send and hear, to nodes/<n>/messages.jsonl. tcpdump_mib: tcpdump on this machine keeps the latest packets
+    of each node, so many MiB of them, in nodes/<n>/packets.pcap0 and 1; 0: it does not run.
     """
 
     image: str = ""
@@ -74,8 +77,10 @@ class DockerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     data_mib: int = 512
     leave_running: bool = False
     messages: bool = False
+    tcpdump_mib: int = 0
 
     def __post_init__(self) -> None:
+        packet_capture.checked_size(self.tcpdump_mib)
         if self.subnet:
             subnets.parse(self.subnet)
         if self.data_mib and not 4 <= self.data_mib <= 4096:
@@ -98,6 +103,7 @@ class DockerEnvironment(LinuxEnvironment):
         self._containers: dict[NodeId, Container] = {}
         self._network: Network | None = None
         self._features: frozenset[str] | None = None
+        self._captures = Captures(deployment.run_id, deployment.directory / "nodes", self.options.tcpdump_mib)
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
         self.log_messages(is_asked=self.options.messages)
 
@@ -117,6 +123,8 @@ class DockerEnvironment(LinuxEnvironment):
             )
         if self.options.subnet:
             self._range(())
+        if self.options.tcpdump_mib:
+            packet_capture.check_tools()
         self.admit(self._run_in_image, f"the image {self.options.image or image.wanted(self._packages())}")
 
     def features(self) -> frozenset[str]:
@@ -146,12 +154,16 @@ class DockerEnvironment(LinuxEnvironment):
             code = packing.code(self.deployment.target, ROOT.strip("/"), python_version)
             nodes = self.deployment.nodes
             made = at_once({node: partial(self._make_container, node, name, code) for node in nodes})
+            if self.options.tcpdump_mib:
+                self._captures.start({node: ("nsenter", "-t", str(self._pid(node)), "-n") for node in nodes})
         except ENGINE_ERRORS as error:
             raise HarnessError(f"the containers could not be made: {explained(error)}") from error
         return Agents({node: made[node] for node in nodes})
 
     def remove(self) -> None:
         """Removes whatever `make` made. Idempotent; with leave_running everything stays."""
+        with contextlib.suppress(HarnessError):  # `collect` has told it.
+            self._captures.stop()
         containers, network = dict(self._containers), self._network
         if self.options.leave_running and network is not None and containers:
             names = ", ".join(f"{node}: {containers[node].name} at {self.hosts[node]}" for node in sorted(containers))
@@ -171,6 +183,7 @@ class DockerEnvironment(LinuxEnvironment):
 
     def collect(self) -> None:
         """Copies logs and traces below the run's directory. Raises HarnessError when it cannot copy those of a node."""
+        self._captures.stop()
         client, nodes = self._engine(), self.deployment.directory / "nodes"
         try:
             at_once({node: partial(_fetch, client, made, nodes / node) for node, made in self._containers.items()})
@@ -192,6 +205,19 @@ class DockerEnvironment(LinuxEnvironment):
     def lacks_for_losses(self, run: Run) -> str:
         """What the engine's machine, which is this one, lacks: the device is given to the containers."""
         return "" if os.path.exists(protocol.DEVICE) else protocol.MISSING
+
+    def _pid(self, node: NodeId) -> int:
+        """Of the container's main process, on this machine. Raises HarnessError where the engine is on another one."""
+        container = self._containers[node]
+        container.reload()
+        pid = int(container.attrs["State"]["Pid"])
+        try:
+            is_agent = f"{ROOT}/agent.py".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            is_agent = False
+        if not is_agent:
+            raise HarnessError("tcpdump_mib needs an engine whose containers are processes of this machine")
+        return pid
 
     # --- its parts ----------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import kernel_features, labels, subnets
+from harness.environments.linux import kernel_features, labels, packet_capture, subnets
 from harness.environments.linux.environment import LinuxEnvironment
+from harness.environments.linux.packet_capture import Captures
 from harness.environments.netns import network
 from harness.environments.real import cache_mounts, labelled_processes
 from harness.environments.real.agent_clients import AGENT, Agents
@@ -32,14 +33,17 @@ class NetnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     subnet: the address range of the nodes, such as 10.213.7.0/24; empty: a free one. data_mib: the size of each node's
     disk, which is a file system of its own (tmpfs) so that it can be full; 0: the run directory's, which cannot.
-    messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl.
+    messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl. tcpdump_mib: tcpdump keeps the latest packets of each
+    node, so many MiB of them, in nodes/<n>/packets.pcap0 and 1; 0: it does not run.
     """
 
     subnet: str = ""
     data_mib: int = 512
     messages: bool = False
+    tcpdump_mib: int = 0
 
     def __post_init__(self) -> None:
+        packet_capture.checked_size(self.tcpdump_mib)
         if self.subnet:
             subnets.parse(self.subnet)
         if self.data_mib and not 4 <= self.data_mib <= 4096:
@@ -56,6 +60,7 @@ class NetnsEnvironment(LinuxEnvironment):
         self.options = typed_options(deployment, self.name, NetnsOptions)
         self.tag = labels.tag(deployment.run_id)
         self._is_made = False
+        self._captures = Captures(deployment.run_id, deployment.directory / "nodes", self.options.tcpdump_mib)
         super().__init__(deployment, is_disk_bounded=self.options.data_mib > 0)
         self.log_messages(is_asked=self.options.messages)
 
@@ -78,6 +83,8 @@ class NetnsEnvironment(LinuxEnvironment):
                 "iptables speaks to: update-alternatives --config iptables chooses between nft and legacy), or this is a "
                 "container without the privilege; use --env local"
             )
+        if self.options.tcpdump_mib:
+            packet_capture.check_tools()
         self.admit(run_here, "this machine")
         self._range()
 
@@ -103,6 +110,8 @@ class NetnsEnvironment(LinuxEnvironment):
                 data = Path(self.node_directory(node)) / "data"
                 network.mount(network.mount_name(self.tag, number), data, self.options.data_mib)
         namespaces = {node: network.namespace_name(self.tag, i) for i, node in enumerate(nodes, start=1)}
+        if self.options.tcpdump_mib:
+            self._captures.start({node: ("ip", "netns", "exec", name) for node, name in namespaces.items()})
         environment = {**os.environ, **labelled_processes.labels(deployment.run_id)}
         executor = NamespaceExecutor(namespaces, environment, deployment.directory / "agents.log")
         channels: dict[NodeId, PipeChannel] = {}
@@ -116,6 +125,8 @@ class NetnsEnvironment(LinuxEnvironment):
 
     def remove(self) -> None:
         """Removes whatever `make` made. Idempotent."""
+        with contextlib.suppress(HarnessError):  # `collect` has told it.
+            self._captures.stop()
         if not self._is_made:
             return
         self._is_made = False
@@ -127,7 +138,8 @@ class NetnsEnvironment(LinuxEnvironment):
             raise HarnessError("; ".join(problems))
 
     def collect(self) -> None:
-        """Nothing to do: nodes write logs and traces to their place from the start."""
+        """Nodes write logs and traces to their place from the start."""
+        self._captures.stop()
 
     def node_directory(self, node: NodeId) -> str:
         """Where the node's files are, on its machine."""
