@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Network
@@ -55,6 +56,7 @@ NODE_DIRECTORY = f"{ROOT}/node"
 NODES_MIN, NODES_MAX = 1, 9
 RANGES_TRIED_MAX = 16
 PROCESSES_MAX = 512
+AGENT_SEEN_WITHIN_S = 10.0
 
 _log = logging.getLogger("themis")
 
@@ -209,15 +211,17 @@ class DockerEnvironment(LinuxEnvironment):
     def _pid(self, node: NodeId) -> int:
         """Of the container's main process, on this machine. Raises HarnessError where the engine is on another one."""
         container = self._containers[node]
-        container.reload()
-        pid = int(container.attrs["State"]["Pid"])
-        try:
-            is_agent = f"{ROOT}/agent.py".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            is_agent = False
-        if not is_agent:
-            raise HarnessError("tcpdump_mib needs an engine whose containers are processes of this machine")
-        return pid
+        deadline_s = time.monotonic() + AGENT_SEEN_WITHIN_S
+        while True:
+            container.reload()
+            pid = int(container.attrs["State"]["Pid"])
+            # It is the engine's own program until that becomes the agent.
+            with contextlib.suppress(OSError):
+                if f"{ROOT}/agent.py".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+            if time.monotonic() > deadline_s:
+                raise HarnessError("tcpdump_mib needs an engine whose containers are processes of this machine")
+            time.sleep(0.05)
 
     # --- its parts ----------------------------------------------------------------------------------------------------
 
