@@ -14,7 +14,8 @@ from harness.report.anomaly import anomaly_classes
 from harness.report.page.due import write_due
 from harness.run import plan
 from harness.run.execute import run_into
-from harness.store.runs import RunDirectory, Store, write_atomically
+from harness.run.plan import Plan
+from harness.store.runs import Result, RunDirectory, Store, write_atomically
 from histories import jsonl
 from histories.printing import line
 from histories.wellformed import MalformedHistory
@@ -69,6 +70,18 @@ def rerun(directory: Path) -> Failed | None:
     return run_case(read_case(RunDirectory(directory)))
 
 
+def run_again(store: Store, again: Plan) -> tuple[RunDirectory, Result, str]:
+    """Run what was simulated in memory once more, into a new folder of the store, with its page.
+
+    Returns the folder, how the run ended, and what went wrong with the page ("" when nothing did). Raises Interrupted when a signal
+    cut it off.
+    """
+    run, result = run_into(store, again, is_watched=False)
+    if result.signal:
+        raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+    return run, result, write_due(run, result)
+
+
 def keep(store: Store, failed: Failed, name: str, suffix: str) -> RunDirectory:
     """Run the case that was made of the run called `name` once more, into store/`name` + `suffix`, with a pytest file that runs it
     again.
@@ -79,12 +92,9 @@ def keep(store: Store, failed: Failed, name: str, suffix: str) -> RunDirectory:
     for old in (SHRUNK, LIFTED):
         name = name.removesuffix(old)
     spec = replace(case.spec, name=f"{name[:50]}{suffix}")
-    run, result = run_into(store, plan.prepare(spec, saved=case.faults, script=case.script), is_watched=False)
-    if result.signal:
-        raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+    run, result, _ = run_again(store, plan.prepare(spec, saved=case.faults, script=case.script))
     if not set(failed.classes) & set(anomaly_classes(result)):
         raise HarnessError(f"{run.path}: the run failed in memory and not when it was kept; please report it")
     words = line(failed.words, 120).replace("\\", "/").replace('"""', "'''")
-    write_due(run, result)
     write_atomically(run.path / TEST_FILE, _TEST.format(words=words).encode())
     return run

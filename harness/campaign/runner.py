@@ -20,7 +20,7 @@ from harness.campaign.case import run_case
 from harness.campaign.command_line import command_line
 from harness.campaign.findings import findings_of
 from harness.campaign.outcome import Outcome, Simulated, outcome_of, simulated
-from harness.campaign.reproduction import SHRUNK, keep, read_case
+from harness.campaign.reproduction import SHRUNK, keep, read_case, run_again
 from harness.campaign.shrink import Shrinker
 from harness.campaign.state import CampaignFolder, Shrunk, lesson
 from harness.campaign.strategy import STRATEGIES, Strategy, Trial
@@ -220,10 +220,8 @@ class CampaignRunner:
     def _again(self, trial: Trial) -> RunDirectory:
         """The simulated run once more, into the store."""
         spec = msgspec.structs.replace(trial.spec, name=self._campaign.name)
-        run, result = run_into(self._store, plan.prepare(spec, saved=trial.faults), is_watched=False)
-        if result.signal:
-            raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
-        if problem := write_due(run, result):
+        run, _, problem = run_again(self._store, plan.prepare(spec, saved=trial.faults))
+        if problem:
             self._say(problem)
         return run
 

@@ -1,8 +1,8 @@
 """Elements put into many queues and taken from them, first in, first out.
 
-Every element is new to its key, so that one that comes out twice, or never, is noticed. After the heal, clients empty the latest
-queues: a lost element shows there at the latest. 25 ops a key on as many threads as there are nodes: a dequeue whose outcome is
-unknown may take any element, at any later time, and the search has to consider them all.
+Every element is new to its key, so that one that comes out twice, or never, is noticed. After the heal, clients empty the latest 20
+queues: a lost element shows there at the latest. As many threads on a key as there are nodes. A queue lives for 200 ops, some
+seconds at usual rates, so that a fault that takes elements away strikes while they are inside.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from harness.workloads.keyed import (
     RETRY_S,
     DrawnOps,
     KeyedOptions,
-    Positive,
     Weight,
     chosen,
     final_ops,
@@ -30,8 +29,7 @@ from histories.op import Op
 class QueueOptions(KeyedOptions, frozen=True, kw_only=True):
     """enqueue, dequeue: weights of the mix. See KeyedOptions."""
 
-    ops_per_key: Positive = 25
-    final_keys: Weight = 5
+    final_keys: Weight = 20
     enqueue: Weight = 5
     dequeue: Weight = 5
 

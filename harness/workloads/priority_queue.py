@@ -1,7 +1,7 @@
 """Elements with priorities put into many queues and taken from them, the smallest priority first, and looks at the next.
 
 Every element is new to its key, and priorities come again, so that the order among equals is left open. After the heal, clients
-empty the latest queues. 25 ops a key on as many threads as there are nodes, as for queues.
+empty the latest queues, 200 ops a key on as many threads as there are nodes, as for queues.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from harness.workloads.keyed import (
 class PriorityQueueOptions(KeyedOptions, frozen=True, kw_only=True):
     """enqueue, dequeue, peek: weights of the mix. priorities: how many there are. See KeyedOptions."""
 
-    ops_per_key: Positive = 25
-    final_keys: Weight = 5
+    final_keys: Weight = 20
     priorities: Positive = 5
     enqueue: Weight = 5
     dequeue: Weight = 4

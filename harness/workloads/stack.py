@@ -1,8 +1,7 @@
 """Elements pushed onto many stacks and popped from them, last in, first out, and looks at the top.
 
 Every element is new to its key, so that one that comes out twice, never, or too early is noticed. After the heal, clients empty the
-latest stacks. 25 ops a key on as many threads as there are nodes, as for queues: a pop whose outcome is unknown may take any
-element.
+latest stacks, 200 ops a key on as many threads as there are nodes, as for queues.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from harness.workloads.fifo_queue import empty
 from harness.workloads.keyed import (
     DrawnOps,
     KeyedOptions,
-    Positive,
     Weight,
     chosen,
     final_ops,
@@ -29,8 +27,7 @@ from harness.workloads.keyed import (
 class StackOptions(KeyedOptions, frozen=True, kw_only=True):
     """push, pop, peek: weights of the mix. See KeyedOptions."""
 
-    ops_per_key: Positive = 25
-    final_keys: Weight = 5
+    final_keys: Weight = 20
     push: Weight = 5
     pop: Weight = 4
     peek: Weight = 2
