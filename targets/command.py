@@ -1,4 +1,4 @@
-"""The command line that starts a node of a CoreTarget; what targets/node.py parses."""
+"""The command line that starts a node of a CoreTarget; what targets/node_arguments.py parses."""
 
 from __future__ import annotations
 

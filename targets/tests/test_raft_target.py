@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from targets import registry
-from targets.node import parse
+from targets.node_arguments import parse
 from targets.raft.log import Log
 from targets.raft.options import RaftOptions
 from targets.raft.quorum import majority, reached_by_majority

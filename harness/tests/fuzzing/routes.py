@@ -20,7 +20,8 @@ from harness.tests.fuzzing.mutation import mutated
 from harness.tests.fuzzing.route_kinds import SECRET, Kind, kinds, request
 from targets import registry
 from targets.http_server import Server
-from targets.node import Node, Settings
+from targets.node import Node
+from targets.node_arguments import Settings
 from targets.serving import serve
 from targets.target import Address, CoreTarget
 from targets.wal import WriteAheadLog

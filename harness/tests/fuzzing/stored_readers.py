@@ -25,7 +25,7 @@ from harness.generators.script import Script, ScriptedOp
 from harness.spec import RunSpec
 from harness.store.runs import Findings, Result, RunDirectory
 from histories.printing import harmless
-from targets import data_owner, node, registry
+from targets import data_owner, node_arguments, registry
 from targets.raft.records import HardState, Truncate
 from targets.target import CoreTarget
 from targets.wal import WriteAheadLog
@@ -146,8 +146,8 @@ def _log() -> bytes:
 
 
 def _arguments(_place: Path, text: bytes) -> None:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(node.Refusal, SystemExit):
-        node.parse(text.decode(errors="replace").replace("\0", "").split())
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(node_arguments.Refusal, SystemExit):
+        node_arguments.parse(text.decode(errors="replace").replace("\0", "").split())
 
 
 def _command(place: Path, text: bytes) -> None:
