@@ -25,8 +25,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     workload_options, env_options: raw, typed by their owners. consistency: the model that the history is checked for; ""
     for what the target claims. checkers: asked for beside those of the claim, by name or package.module:function.
     nemesis: fault names of the command line. interval_s: mean time between two faults of one family. fault_share: the share of
-    the time that each family's faults are in force; None: by the number of families (fault_planner.usual_share). nodes: names, in
-    order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
+    the time that each family's faults are in force; None: by the number of families (fault_planner.usual_share). calm_share: of
+    the main phase, in one stretch that the seed places, during which no fault is in force. nodes: names, in order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
     heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when
     planned. script_digest: of the script that replaces what the workload's clients would do; "" when they do that. vacuity:
     thresholds below which a run proves nothing. swarm: each seed of a sweep draws what is left at its default
@@ -45,6 +45,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     nemesis: tuple[str, ...] = ()
     interval_s: float = 2.0
     fault_share: float | None = None
+    calm_share: float = 0.0
     beyond_model: bool = False
     env: str = "local"
     env_options: dict[str, Any] = {}
@@ -78,6 +79,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("time-limit", self.time_limit_s, 0.1, 30 * 86_400),
             ("nemesis-interval", self.interval_s, 0.05, 86_400),
             ("fault-share", 0.5 if self.fault_share is None else self.fault_share, 0.01, 0.95),
+            ("calm-share", self.calm_share, 0, 0.9),
             ("quiet-period", self.quiet_s, 0, 3_600),
             ("client-timeout", self.client_timeout_s, 0.01, 3_600),
             ("seed", self.seed, 0, 2**63 - 1),

@@ -32,6 +32,8 @@ IN_FORCE_MEAN = 1.0
 more at once most ops fail whatever the system does, and bugs are found later. docs/faults.md has the figures."""
 HEALED_BY = 0.95
 """The share of the time limit by which the last fault has ended: clients still run, and see the cluster heal."""
+CALM_BY = 0.6
+"""The share of the places for a calm at which it may begin: faults that fall behind their schedule delay it, and it still comes."""
 FAULT_MIN = 0.3
 """A last fault that would get less than this of the mean length is left out."""
 
@@ -44,6 +46,7 @@ def plan(
     *,
     interval_ns: int = INTERVAL_NS,
     share: float | None = None,
+    calm_share: float = 0.0,
     survives: Collection[str] | None = None,
     down_nodes_max: float = 1.0,
     beyond_model: bool = False,
@@ -52,7 +55,7 @@ def plan(
     """Faults of every choice over the whole run, each ended before `time_limit_ns`.
 
     interval_ns: mean time between two faults of one family. share: of the time, that each family has a fault in force; None:
-        usual_share of the choices. survives, down_nodes_max: the target's fault model (names of faults; the share of nodes that may
+        usual_share of the choices. calm_share: of the run, in one stretch, in which no fault is in force. survives, down_nodes_max: the target's fault model (names of faults; the share of nodes that may
         be down at once); survives=None: it survives all. beyond_model drops both. roles: the target's, with the nodes of each.
 
     Raises ValueError for a time limit or an interval that is not positive, and Unavailable for a choice that is outside
@@ -69,7 +72,9 @@ def plan(
     share = usual_share(len(choices)) if share is None else share
     if not 0 < share < 1:
         raise ValueError(f"share: {share:g} is not between 0 and 1")
-    pace = _Pace(time_limit_ns, interval_ns, share)
+    if not 0 <= calm_share < 1:
+        raise ValueError(f"calm_share: {calm_share:g} is not between 0 and 1")
+    pace = _Pace(time_limit_ns, interval_ns, share, calm(seed, time_limit_ns, calm_share))
     streams = [
         _Stream(choice, ordered, Random(f"{seed}/nemesis/{choice.name}"), limit, pace, roles or {})
         for choice in choices
@@ -163,12 +168,20 @@ def usual_share(family_count: int) -> float:
 
 
 class _Pace(NamedTuple):
-    """When faults of one family strike: the length of the run, the mean time between two of them, and the share of it that
-    they are in force."""
+    """When faults of one family strike: the length of the run, the mean time between two of them, the share of it that they are
+    in force, and the stretch without any: its start and its end, alike where there is none."""
 
     time_limit_ns: int
     interval_ns: int
     share: float
+    calm_ns: tuple[int, int]
+
+
+def calm(seed: int | str, time_limit_ns: int, calm_share: float) -> tuple[int, int]:
+    """Start and end of the stretch without faults: that share of the run, placed by the seed. Both are alike for a share of 0."""
+    length_ns = int(time_limit_ns * calm_share)
+    latest_ns = max(0.0, time_limit_ns * HEALED_BY - length_ns) * CALM_BY
+    return (start_ns := int(latest_ns * Random(f"{seed}/calm").random())), start_ns + length_ns
 
 
 def _times(rng: Random, pace: _Pace) -> list[tuple[int, int]]:
@@ -179,9 +192,18 @@ def _times(rng: Random, pace: _Pace) -> list[tuple[int, int]]:
     start_ns = int(pace.interval_ns * rng.uniform(*FIRST_QUIET))
     while start_ns + least_ns < healed_ns:
         end_ns = min(healed_ns, start_ns + int(pace.interval_ns * _spread(rng, pace.share)))
-        found.append((start_ns, end_ns))
+        found += _around((start_ns, end_ns), pace.calm_ns)
         start_ns = end_ns + int(pace.interval_ns * _spread(rng, 1 - pace.share))
     return found
+
+
+def _around(fault_ns: tuple[int, int], calm_ns: tuple[int, int]) -> list[tuple[int, int]]:
+    """What is left of a fault outside the calm: all of it, its part before, its part behind, both, or nothing."""
+    (start_ns, end_ns), (calm_start_ns, calm_end_ns) = fault_ns, calm_ns
+    if calm_start_ns == calm_end_ns:
+        return [fault_ns]
+    parts = ((start_ns, min(end_ns, calm_start_ns)), (max(start_ns, calm_end_ns), end_ns))
+    return [(first_ns, last_ns) for first_ns, last_ns in parts if first_ns < last_ns]
 
 
 def _spread(rng: Random, mean: float) -> float:

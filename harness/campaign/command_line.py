@@ -37,6 +37,7 @@ def command_line(spec: RunSpec) -> str:
     for flag, value, default in (
         ("--nemesis-interval", spec.interval_s, usual.interval_s),
         ("--fault-share", spec.fault_share, usual.fault_share),
+        ("--calm-share", spec.calm_share, usual.calm_share),
         ("--rate", spec.rate_hz, usual.rate_hz),
         ("--time-limit", spec.time_limit_s, math.nan),
         ("--quiet-period", spec.quiet_s, usual.quiet_s),

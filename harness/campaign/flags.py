@@ -10,8 +10,8 @@ from harness.spec import RunSpec
 
 FLAGS = (
     "target", "target-option", "bug", "workload", "workload-option", "consistency", "checker", "nemesis", "nemesis-interval",
-    "fault-share", "beyond-model", "env", "env-option", "nodes", "concurrency", "rate", "time-limit", "quiet-period",
-    "client-timeout", "vacuity", "check-states", "check-time-limit", "swarm",
+    "fault-share", "calm-share", "beyond-model", "env", "env-option", "nodes", "concurrency", "rate", "time-limit",
+    "quiet-period", "client-timeout", "vacuity", "check-states", "check-time-limit", "swarm",
 )  # fmt: skip
 """What a run of a campaign can be told: these flags of `themis test`."""
 
@@ -31,6 +31,7 @@ def spec_of_flags(flags: dict[str, Any]) -> RunSpec:
         nemesis=_names(flags.get("nemesis", "")),
         interval_s=_number("nemesis-interval", flags, usual.interval_s),
         fault_share=_number("fault-share", flags, None),
+        calm_share=_number("calm-share", flags, usual.calm_share),
         beyond_model=flags.get("beyond-model", False) is True,
         env=text_of(flags.get("env", "sim")),
         env_options=_mapping("env-option", flags),
@@ -62,6 +63,7 @@ def flags_of(spec: RunSpec) -> dict[str, Any]:
         ("nemesis", ",".join(spec.nemesis), ""),
         ("nemesis-interval", spec.interval_s, usual.interval_s),
         ("fault-share", spec.fault_share, None),
+        ("calm-share", spec.calm_share, usual.calm_share),
         ("beyond-model", spec.beyond_model, False),
         ("env", spec.env, usual.env),
         ("env-option", spec.env_options, {}),

@@ -6,7 +6,9 @@ drawn, and its command line runs it again without any swarm. What each draw is f
 
     nodes           2 to 7: even numbers have majorities of more than half and one, and 2 nodes stop with either
     faults          a few of the families: a fault that is always there hides what needs its absence
-    interval, share rare and long faults for slow recoveries, dense ones for races, quiet times for what only calm shows
+    interval, share rare and long faults for slow recoveries, dense ones for races
+    calm            a stretch without faults, so that every run serves for a while and what came before it shows: what was lost in
+                    the storm is read, members that were away catch up, and even the densest faults prove something
     rate, clients   an idle cluster has old entries and late commitments, a busy one has batches and queues
     mix             reads find what is stale, writes make what can be lost, cas tells both; few values make equal ones meet
     transport       datagrams are lost and overtake each other; streams hold packets back and deliver them late
@@ -32,13 +34,16 @@ NODES = (2, 3, 3, 3, 4, 5, 5, 5, 6, 7)
 RATES_HZ = (10.0, 30.0, 100.0, 100.0, 200.0)
 CONCURRENCIES = (3, 5, 10, 20)
 INTERVALS_S = (0.5, 1.0, 2.0, 4.0)
+INTERVAL_S_MIN = 0.25
+"""Denser faults fall behind their schedule, several families together, and then the calm comes late or not at all."""
 FAULT_SHARES = (None, 0.1, 0.3, 0.5, 0.7)
+CALM_SHARES = (0.2, 0.2, 0.3, 0.5)
 CLIENT_TIMEOUTS_S = (0.5, 1.0, 2.0, 5.0)
 MIXES: dict[str, tuple[dict[str, Any], ...]] = {
     "register": (
         {},
         {"read": 10, "write": 2, "cas": 0},
-        {"read": 3, "write": 6, "cas": 1},
+        {"read": 3, "write": 6, "cas": 0},
         {"read": 4, "write": 1, "cas": 5},
         {"read": 4, "write": 4, "cas": 2, "values": "small"},
     ),
@@ -77,6 +82,7 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
         nemesis=nemesis,
         interval_s=free("interval_s", INTERVALS_S),
         fault_share=free("fault_share", FAULT_SHARES),
+        calm_share=free("calm_share", CALM_SHARES),
         rate_hz=free("rate_hz", RATES_HZ),
         concurrency=free("concurrency", CONCURRENCIES),
         client_timeout_s=free("client_timeout_s", CLIENT_TIMEOUTS_S),

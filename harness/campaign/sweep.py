@@ -231,10 +231,12 @@ def spec_of_seed(spec: RunSpec, seed: int) -> RunSpec:
     recoveries, rapid ones for races. With `spec.swarm` much else is drawn too (harness.campaign.swarm). The command line of a
     seed names the interval, so that it repeats the run.
     """
-    if spec.swarm:
+    is_swarm = spec.swarm
+    if is_swarm:
         spec = swarm.drawn(spec, seed)
     interval_s = round(spec.interval_s * 2 ** Random(f"{seed}/sweep").uniform(-3, 0), 3)
-    return msgspec.structs.replace(spec, seed=seed, interval_s=max(0.05, interval_s))
+    least_s = min(spec.interval_s, swarm.INTERVAL_S_MIN) if is_swarm else 0.05
+    return msgspec.structs.replace(spec, seed=seed, interval_s=max(least_s, interval_s))
 
 
 def sweep_on(

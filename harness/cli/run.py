@@ -67,6 +67,14 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
     metavar="SHARE",
     help="Share of the time that faults of each kind are in force. Default: 0.3, less where there are more than three kinds.",
 )
+@click.option(
+    "--calm-share",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the time, in one stretch, without any fault.",
+)
 @click.option("--beyond-model", is_flag=True, help="Allow faults that the target does not claim to survive.")
 @click.option(
     "--schedule", type=click.Path(path_type=Path, dir_okay=False), help="Replay the faults of this schedule.json."
@@ -156,6 +164,7 @@ def test(
     nemesis: str,
     nemesis_interval: float,
     fault_share: float | None,
+    calm_share: float,
     beyond_model: bool,
     schedule: Path | None,
     script: Path | None,
@@ -216,6 +225,7 @@ def test(
             nemesis=notation.names(nemesis),
             interval_s=nemesis_interval,
             fault_share=fault_share,
+            calm_share=calm_share,
             beyond_model=beyond_model,
             env=env,
             env_options=options.pairs("--env-option", env_option)

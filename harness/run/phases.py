@@ -13,6 +13,7 @@ from harness.run.live import FINAL, HEAL, QUIET
 from harness.run.plan import Plan
 from histories.op import Op
 from histories.units import NS_PER_S
+from nemesis import fault_planner
 from nemesis.registry import FaultChoice, final_ops
 from nemesis.schedule import Schedule
 
@@ -27,7 +28,7 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
         final = plan.workload.final_generator(plan.context)
     else:
         ops, final = script.generator(final=False), script.generator(final=True)
-    strikes = [Invocation(f, value=value, time=time_ns) for time_ns, f, value in due(plan, faults)]
+    strikes = calmed([Invocation(f, value=value, time=time_ns) for time_ns, f, value in due(plan, faults)], plan)
     heals = [Invocation(f, value=value) for f, value in final_ops(choices)]
     return gen.phases(
         gen.main_phase(gen.lasting(spec.time_limit_s, gen.clients(ops), gen.nemesis(strikes), late_s_max(plan))),
@@ -38,6 +39,18 @@ def generator(plan: Plan, choices: Sequence[FaultChoice], faults: Schedule) -> G
         gen.log(FINAL),
         gen.clients(final),
     )
+
+
+def calmed(strikes: Sequence[Invocation], plan: Plan) -> list[Invocation]:
+    """The fault ops, which rest in the run's calm for all of its length, also where they have fallen behind their times. A schedule
+    that was given has its own pauses."""
+    spec = plan.spec
+    start_ns, end_ns = fault_planner.calm(spec.seed, int(spec.time_limit_s * NS_PER_S), spec.calm_share)
+    if start_ns == end_ns or plan.saved is not None:
+        return list(strikes)
+    rest = Invocation("sleep", value=end_ns - start_ns, time=start_ns, type="sleep")
+    before = [strike for strike in strikes if strike.time is not None and strike.time <= start_ns]
+    return [*before, rest, *strikes[len(before) :]]
 
 
 def due(plan: Plan, faults: Schedule) -> list[tuple[int, str, Any]]:

@@ -122,6 +122,7 @@ class Plan(msgspec.Struct, frozen=True):
                 int(spec.time_limit_s * NS_PER_S),
                 interval_ns=int(spec.interval_s * NS_PER_S),
                 share=spec.fault_share,
+                calm_share=spec.calm_share,
                 survives=model.survives,
                 down_nodes_max=model.down_nodes_max,
                 beyond_model=spec.beyond_model,

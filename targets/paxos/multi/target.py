@@ -55,6 +55,26 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
         """Every interface that there is a machine for."""
         return machine_registry.names()
 
+    def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
+        """Timers from a fast network's to a slow one's, and leases that fit them; every kind of reads; single commands, long
+        batches and many messages under way; snapshots never, seldom, all the time and in many chunks; and quorums of two for
+        either phase, which every cluster of two and more has."""
+        heartbeat_ms, silence_ms_min, silence_ms_max = rng.choice(
+            ((20, 80, 160), (50, 150, 300), (50, 150, 300), (100, 300, 600))
+        )
+        return {
+            "heartbeat_ms": heartbeat_ms,
+            "silence_ms_min": silence_ms_min,
+            "silence_ms_max": silence_ms_max,
+            "reads": rng.choice(("round", "round", "lease", "log")),
+            "lease_ms": heartbeat_ms * rng.choice((2, 5, 10)),
+            "commands_per_message_max": rng.choice((1, 4, 64)),
+            "messages_in_flight_max": rng.choice((1, 4, 16)),
+            "snapshot_entries": rng.choice((0, 7, 50, 1000)),
+            "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
+            **rng.choice(({}, {}, {}, {}, {"phase_1_quorum": 2}, {"phase_2_quorum": 2})),
+        }
+
     def core(
         self,
         node: NodeId,

@@ -45,6 +45,17 @@ class SingleDecreeTarget(SystemDefaults):
     )
     durable_before_send = frozenset({"promised", "accepted"})
 
+    def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
+        """Rounds and pauses from short to long, proposers that give up soon, and quorums of two for either phase, which every
+        cluster of two and more has."""
+        return {
+            "round_ms": rng.choice((100, 100, 200, 400)),
+            "backoff_ms_min": rng.choice((2, 10, 10, 50)),
+            "backoff_ms_max": rng.choice((80, 320, 320)),
+            "tries_max": rng.choice((3, 20, 20)),
+            **rng.choice(({}, {}, {}, {}, {"phase_1_quorum": 2}, {"phase_2_quorum": 2})),
+        }
+
     def core(
         self,
         node: NodeId,
