@@ -31,13 +31,15 @@ from nemesis.registry import families
 from targets.target import Target
 
 NODES = (2, 3, 3, 3, 4, 5, 5, 5, 6, 7)
-RATES_HZ = (10.0, 30.0, 100.0, 100.0, 200.0)
+RATES_HZ = (20.0, 30.0, 100.0, 100.0, 200.0)
 CONCURRENCIES = (3, 5, 10, 20)
 INTERVALS_S = (0.5, 1.0, 2.0, 4.0)
 INTERVAL_S_MIN = 0.25
 """Denser faults fall behind their schedule, several families together, and then the calm comes late or not at all."""
 FAULT_SHARES = (None, 0.1, 0.3, 0.5, 0.7)
 CALM_SHARES = (0.2, 0.2, 0.3, 0.5)
+CALM_S_MIN = 4.0
+"""What was late when the calm began has arrived by then, a leader is elected, and clients do some of each op; at most half of a run."""
 CLIENT_TIMEOUTS_S = (0.5, 1.0, 2.0, 5.0)
 MIXES: dict[str, tuple[dict[str, Any], ...]] = {
     "register": (
@@ -51,10 +53,9 @@ MIXES: dict[str, tuple[dict[str, Any], ...]] = {
 """Workload -> options that are worth drawing together."""
 FAMILIES_MAX = 5
 """Families of faults in one run: with many more at once nothing is served, and such a run proves nothing."""
-LASTING = frozenset({"disk/full", "membership", "restore/cluster", "restore/node"})
-"""Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. So is a
-replacement while a change that nobody answered is still under way: it may take the majority. A restore takes back what the other
-faults were there to endanger."""
+LASTING = frozenset({"disk/full", "restore/cluster", "restore/node"})
+"""Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. A restore
+takes back what the other faults were there to endanger."""
 
 
 def drawn(spec: RunSpec, seed: int) -> RunSpec:
@@ -69,8 +70,8 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
 
     count = rng.choice(NODES)
     nemesis = _part(spec.nemesis or _survived(target), Random(f"{seed}/swarm/faults"))
-    if any(":" in name for name in spec.nemesis):  # A shape may need a third node.
-        count = max(3, count)
+    if any(":" in name for name in spec.nemesis) or "membership" in nemesis:
+        count = max(3, count)  # A shape may need a third node, and so does a cluster that loses a member.
     nodes = spec.nodes if spec.nodes != usual.nodes else tuple(f"n{number}" for number in range(1, count + 1))
     transport = {"transport": rng.choice(("datagram", "stream"))} if spec.env == "sim" else {}
     mix = rng.choice(MIXES.get(spec.workload, ({},)))
@@ -82,7 +83,7 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
         nemesis=nemesis,
         interval_s=free("interval_s", INTERVALS_S),
         fault_share=free("fault_share", FAULT_SHARES),
-        calm_share=free("calm_share", CALM_SHARES),
+        calm_share=free("calm_share", [max(share, min(0.5, CALM_S_MIN / spec.time_limit_s)) for share in CALM_SHARES]),
         rate_hz=free("rate_hz", RATES_HZ),
         concurrency=free("concurrency", CONCURRENCIES),
         client_timeout_s=free("client_timeout_s", CLIENT_TIMEOUTS_S),

@@ -23,8 +23,8 @@ WORKLOADS: Mapping[str, str] = {"raft": "register", "paxos": "register", "paxos-
 
 
 def spec_of(target: str, seed: int) -> RunSpec:
-    """The run of this seed: a virtual 20 seconds."""
-    base = RunSpec(env="sim", swarm=True, target=target, workload=WORKLOADS[target], time_limit_s=20.0)
+    """The run of this seed: a virtual 12 seconds."""
+    base = RunSpec(env="sim", swarm=True, target=target, workload=WORKLOADS[target], time_limit_s=12.0)
     return sweep.spec_of_seed(base, seed)
 
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 RETRANSMIT_NS = 200 * NS_PER_MS
 """Least retransmission time-out of TCP on Linux."""
 
+TRIES_MAX = 5
+"""A packet that was lost so often is given up with its connection; one that was lost once less is 3 s late. The nodes' HTTP client
+opens another connection when an answer does not come. After many more tries, what a bad link held up would come long after the heal,
+and everything sent since would wait behind it."""
+
 HELD_MAX = 1024
 """Messages that wait on one held link; more are lost, as when a sender's buffer is full."""
 
@@ -129,9 +134,9 @@ class Link:
                 if not self.is_stream:
                     self._log_drop(packet, why)
                     return
-                when_ns += RETRANSMIT_NS << min(tries, 6)
+                when_ns += RETRANSMIT_NS << tries
                 tries += 1
-                if tries == 8:
+                if tries == TRIES_MAX:
                     self._log_drop(packet, "connection reset")
                     return
         if how.late and draw() < how.late:
