@@ -21,16 +21,16 @@ NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})\Z")
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to run. Everything that is random in a run comes from `seed`.
 
-    name: the folder below the store; "" for one that has the target's and the workload's name. target_options,
-    workload_options, env_options: raw, typed by their owners. consistency: the model that the history is checked for; ""
-    for what the target claims. checkers: asked for beside those of the claim, by name or package.module:function.
-    nemesis: fault names of the command line. interval_s: mean time between two faults of one family. fault_share: the share of
-    the time that each family's faults are in force; None: by the number of families (fault_planner.usual_share). calm_share: of
-    the main phase, in one stretch that the seed places, during which no fault is in force. nodes: names, in order. concurrency: clients. rate_hz: ops a second over all clients, 0 for as fast as they can. quiet_s: between the
-    heal and the final reads. schedule_digest: SHA-256 of the saved schedule that replaces the planned one; "" when
-    planned. script_digest: of the script that replaces what the workload's clients would do; "" when they do that. vacuity:
-    thresholds below which a run proves nothing. swarm: each seed of a sweep draws what is left at its default
-    (harness.campaign.swarm).
+    name: the folder below the store; "" for one that has the target's and the workload's name. target_options, workload_options,
+    env_options: raw, typed by their owners. consistency: the model that the history is checked for; "" for what the target claims.
+    checkers: asked for beside those of the claim, by name or package.module:function. nemesis: fault names of the command line.
+    interval_s: mean time between two faults of one family. fault_share: the share of the time that each family's faults are in
+    force; None: by the number of families (fault_planner.usual_share). calm_share: of the main phase, in one stretch that the seed
+    places, during which no fault is in force. nodes: names, in order. concurrency: clients. rate_hz: ops a second over all
+    clients, 0 for as fast as they can. quiet_s: between the heal and the final reads. schedule_digest: SHA-256 of the saved
+    schedule that replaces the planned one; "" when planned. script_digest: of the script that replaces what the workload's clients
+    would do; "" when they do that. vacuity: thresholds below which a run proves nothing. swarm: each seed of a sweep draws what is
+    left at its default (harness.campaign.swarm).
     """
 
     version: int = SPEC_VERSION

@@ -55,8 +55,9 @@ def plan(
     """Faults of every choice over the whole run, each ended before `time_limit_ns`.
 
     interval_ns: mean time between two faults of one family. share: of the time, that each family has a fault in force; None:
-        usual_share of the choices. calm_share: of the run, in one stretch, in which no fault is in force. survives, down_nodes_max: the target's fault model (names of faults; the share of nodes that may
-        be down at once); survives=None: it survives all. beyond_model drops both. roles: the target's, with the nodes of each.
+        usual_share of the choices. calm_share: of the run, in one stretch, in which no fault is in force. survives,
+        down_nodes_max: the target's fault model (names of faults; the share of nodes that may be down at once); survives=None: it
+        survives all. beyond_model drops both. roles: the target's, with the nodes of each.
 
     Raises ValueError for a time limit or an interval that is not positive, and Unavailable for a choice that is outside
     the model or takes more nodes than there are.

@@ -39,7 +39,7 @@ INTERVAL_S_MIN = 0.25
 FAULT_SHARES = (None, 0.1, 0.3, 0.5, 0.7)
 CALM_SHARES = (0.2, 0.2, 0.3, 0.5)
 CALM_S_MIN = 4.0
-"""What was late when the calm began has arrived by then, a leader is elected, and clients do some of each op; at most half of a run."""
+"""What was late when the calm began arrives within it, a leader is elected, and clients do some of each op; half of a short run."""
 CLIENT_TIMEOUTS_S = (0.5, 1.0, 2.0, 5.0)
 MIXES: dict[str, tuple[dict[str, Any], ...]] = {
     "register": (
@@ -54,8 +54,8 @@ MIXES: dict[str, tuple[dict[str, Any], ...]] = {
 FAMILIES_MAX = 5
 """Families of faults in one run: with many more at once nothing is served, and such a run proves nothing."""
 LASTING = frozenset({"disk/full", "restore/cluster", "restore/node"})
-"""Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. A restore
-takes back what the other faults were there to endanger."""
+"""Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. A
+restore takes back what the other faults were there to endanger."""
 
 
 def drawn(spec: RunSpec, seed: int) -> RunSpec:

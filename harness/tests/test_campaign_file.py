@@ -66,8 +66,9 @@ def test_flags_say_all_of_a_spec() -> None:
     odd = RunSpec(
         env="netns", env_options={"proxy": True}, target="gossip", target_options={"mode": "causal"}, bugs=("lost-tombstone",),
         workload="shared-sets", workload_options={"keys": 3}, consistency="causal", checkers=("durability",),
-        nemesis=("kill", "loss"), interval_s=0.7, fault_share=0.3, beyond_model=True, nodes=("a", "b"), concurrency=7, rate_hz=3.5,
-        time_limit_s=4.0, quiet_s=0.0, client_timeout_s=0.3, vacuity={"ok_min": 3}, check_states=9, check_time_limit_s=2.0,
+        nemesis=("kill", "loss"), interval_s=0.7, fault_share=0.3, calm_share=0.2, beyond_model=True, nodes=("a", "b"),
+        concurrency=7, rate_hz=3.5, time_limit_s=4.0, quiet_s=0.0, client_timeout_s=0.3, vacuity={"ok_min": 3}, check_states=9,
+        check_time_limit_s=2.0,
     )  # fmt: skip
     for spec in (RunSpec(env="sim"), odd, *(planted.scenario.spec(0, planted.bug) for planted in PLANTED)):
         assert spec_of_flags(flags_of(spec)) == spec

@@ -163,6 +163,18 @@ def test_a_stream_keeps_the_order_and_loses_nothing_under_loss() -> None:
     assert len(numbers) > 5000
 
 
+def test_a_stream_that_was_bad_lets_go_soon_after_the_heal() -> None:
+    """A packet that was lost again and again came half a minute late, and held up all behind it: a follower stayed behind."""
+    environment, target = world_of(counting, transport="stream")
+    environment.cluster.packets.disturb("loss", LINK, {"probability": 0.7})
+    run_for(environment, 3)
+    environment.cluster.packets.heal()
+    run_for(environment, 4)
+    numbers = received(target.cores["n2"][0])
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) > 4500
+
+
 def test_what_a_stream_held_during_a_cut_is_delivered_in_order_or_reset() -> None:
     ends = set()
     for seed in range(20):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,10 +14,14 @@ from harness.campaign.command_line import command_line
 from harness.cli import run_command
 from harness.errors import USAGE
 from harness.run import plan
+from harness.run.execute import execute
+from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
+from histories.op import NEMESIS
 
 SWARM = RunSpec(env="sim", swarm=True, time_limit_s=10.0)
 SEEDS = range(1, 61)
+TARGETS = [("raft", "register"), ("paxos", "register"), ("paxos-single", "consensus")]
 
 
 def test_every_drawn_scenario_can_be_run_and_none_is_a_swarm() -> None:
@@ -31,6 +36,7 @@ def test_every_drawn_scenario_can_be_run_and_none_is_a_swarm() -> None:
         "rate_hz",
         "concurrency",
         "fault_share",
+        "calm_share",
         "client_timeout_s",
         "workload_options",
         "env_options",
@@ -88,6 +94,54 @@ def test_seeds_of_a_swarm_are_valid_or_prove_nothing() -> None:
     results = list(sweep.sweep(SWARM, range(1, 5)))
     assert [one.reason for one in results if sweep.is_finding(one)] == []
     assert any(one.validity is Validity.VALID for one in results)
+
+
+def test_the_calm_lasts_also_where_faults_fall_behind_their_schedule() -> None:
+    """Restarts every quarter of a second take longer than that: without a rest the calm would be over before it began."""
+    spec = RunSpec(
+        env="sim",
+        nemesis=("restart-all:once",),
+        interval_s=0.25,
+        calm_share=0.4,
+        time_limit_s=10.0,
+        seed=3,
+        fault_share=0.7,
+    )
+    sink = MemorySink("calm")
+    verdict = execute(plan.prepare(spec), sink).verdict
+    assert verdict.validity is Validity.VALID, verdict.reason
+    struck = [op.time for op in sink.history().ops if op.process == NEMESIS]
+    calm_ns, begins_ns = max((after - before, before) for before, after in pairwise(struck))
+    assert 4e9 <= calm_ns < 4.5e9
+    served = sum(op.type == "ok" and begins_ns + 1e9 < op.time < begins_ns + calm_ns for op in sink.history().clients())
+    assert served > 100
+
+
+@pytest.mark.parametrize(
+    ("target", "workload"), [("raft", "register"), ("paxos", "register"), ("paxos-single", "consensus")]
+)
+def test_no_seed_of_a_swarm_is_vacuous(target: str, workload: str) -> None:
+    spec = RunSpec(env="sim", swarm=True, target=target, workload=workload, time_limit_s=12.0)
+    assert [
+        (one.seed, one.reason) for one in sweep.sweep(spec, range(11, 15)) if one.validity is not Validity.VALID
+    ] == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        *(range(first, first + 60) for first in range(1, 301, 60)),
+        pytest.param(range(301, 5_001), marks=pytest.mark.soak),
+    ],
+    ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}",
+)
+@pytest.mark.parametrize(("target", "workload"), TARGETS)
+def test_seeds_of_healthy_consensus_are_valid(target: str, workload: str, seeds: range) -> None:
+    """Not one is stuck or vacuous either. harness.soak.consensus does the same, and can be stopped and continued."""
+    spec = RunSpec(env="sim", swarm=True, target=target, workload=workload, time_limit_s=12.0)
+    assert [(one.seed, one.reason) for one in sweep.sweep(spec, seeds) if one.validity is not Validity.VALID] == []
 
 
 def test_a_hunt_goes_on_behind_a_seed_that_proves_nothing() -> None:

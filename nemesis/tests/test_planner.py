@@ -220,6 +220,26 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
         plan(STANDARD, NODES, 1, SECOND_NS, share=share)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_no_fault_is_in_force_during_the_calm(share: float) -> None:
+    limit_ns = 60 * SECOND_NS
+    for seed in range(10):
+        start_ns, end_ns = fault_planner.calm(seed, limit_ns, share)
+        assert end_ns - start_ns == limit_ns * share
+        schedule = plan(EVERYTHING, NODES, seed, limit_ns, calm_share=share)
+        check(schedule)
+        for window in schedule.windows():
+            first, last = schedule.entries[window[0]], schedule.entries[window[-1]]
+            assert last.time_ns <= start_ns or first.time_ns >= end_ns
+
+
+def test_without_a_calm_nothing_changes() -> None:
+    assert fault_planner.calm(7, 60 * SECOND_NS, 0.0)[0] == fault_planner.calm(7, 60 * SECOND_NS, 0.0)[1]
+    assert plan(EVERYTHING, NODES, 7, 60 * SECOND_NS, calm_share=0.0) == plan(EVERYTHING, NODES, 7, 60 * SECOND_NS)
+    with pytest.raises(ValueError, match="calm_share"):
+        plan(EVERYTHING, NODES, 7, 60 * SECOND_NS, calm_share=1.0)
+
+
 def test_flapping_cuts_the_same_links_several_times() -> None:
     schedule = plan(parse_nemesis("partition:flapping"), NODES, 2, 20 * SECOND_NS)
     spans: dict[str, list[str]] = {}

@@ -28,8 +28,8 @@ RETRANSMIT_NS = 200 * NS_PER_MS
 
 TRIES_MAX = 5
 """A packet that was lost so often is given up with its connection; one that was lost once less is 3 s late. The nodes' HTTP client
-opens another connection when an answer does not come. After many more tries, what a bad link held up would come long after the heal,
-and everything sent since would wait behind it."""
+opens another connection when an answer does not come. After many more tries, what a bad link held up would come long after the
+heal, and everything sent since would wait behind it."""
 
 HELD_MAX = 1024
 """Messages that wait on one held link; more are lost, as when a sender's buffer is full."""
