@@ -1,4 +1,9 @@
-"""Who is alive: heartbeats that nodes count up and pass on (van Renesse, Minsky and Hayden 1998)."""
+"""Who is alive: heartbeats that nodes count up and pass on (van Renesse, Minsky and Hayden 1998).
+
+Of each node everybody keeps the highest count that he has heard. So a node that was restarted and counts from 0 would seem to stand
+still, to all who do not hear it themselves, until it has counted as far as in its earlier life. It goes on from the count that the
+others hold of it, as soon as one of them tells it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,10 @@ from targets.core import NodeId
 
 SUSPECTED_SHARE = 0.2
 """Of the rounds, in which a suspected node is chosen too: so partitions are found to have healed."""
+
+
+BEATS_MAX = 1 << 60
+"""A count that a node goes on from: far above all that rounds can count, and far below what a message can carry."""
 
 
 class Heartbeats:
@@ -32,11 +41,14 @@ class Heartbeats:
 
     def hear(self, source: NodeId, beats: Mapping[NodeId, int]) -> None:
         """A message from `source` with these heartbeats arrived."""
+        told = beats.get(self._node, 0)
+        if self.beats[self._node] < told <= BEATS_MAX:  # Of an earlier life of this node.
+            self.beats[self._node] = told
         for node in self._peers:
             beat = beats.get(node, 0)
             if beat > self.beats[node] or node == source:
-                # A restarted node counts from 0 again: its own message says that it lives.
-                self.beats[node] = beat if node == source else max(beat, self.beats[node])
+                # Who hears the node itself knows that it lives, also before it has gone on from its old count.
+                self.beats[node] = max(beat, self.beats[node])
                 self._rose[node] = self._round
         self._judge()
 

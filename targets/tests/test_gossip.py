@@ -11,6 +11,7 @@ import pytest
 from targets.core import Effect, Halt, Persist, Received, Reply, Request, Send, SetTimer, Started, TimerFired
 from targets.gossip.contexts import Context
 from targets.gossip.core import Gossip
+from targets.gossip.membership import Heartbeats
 from targets.gossip.messages import LATEST_MAX, Answer, Checkpoint, Difference, Rumor, SetRequest, StoreRequest, Summary
 from targets.gossip.options import GossipOptions
 from targets.gossip.session import GossipSession
@@ -183,6 +184,37 @@ def test_a_silent_peer_is_suspected_until_it_is_heard_again() -> None:
     assert core.status()["suspected"] == ["n2", "n3"]
     core.step(0, Received("n2", Summary("n2", False, tuple(core.states.digests), Context(), {"n2": 1}, 0)))
     assert core.status()["suspected"] == ["n3"]
+
+
+@pytest.mark.parametrize("mode", ["eventual", "session", "causal", "quorum"])
+def test_who_hears_of_a_restarted_node_from_others_does_not_go_on_suspecting_it(mode: Any) -> None:
+    """Seed 918 of mode quorum found that a node's second life counted from 0, below what the others held of its first one."""
+    options = GossipOptions(mode=mode)
+    cores = {node: TARGET.core(node, MEMBERS, options, frozenset(), Random(node), "kv") for node in MEMBERS}
+
+    def rounds(count: int) -> None:
+        """Of all nodes; what n1 and n3 send each other is lost."""
+        for _ in range(count):
+            wire = [(node, effect) for node in MEMBERS for effect in of(Send, cores[node].step(0, TimerFired("round")))]
+            while wire:
+                source, sent = wire.pop(0)
+                if {source, sent.to} != {"n1", "n3"}:
+                    answers = of(Send, cores[sent.to].step(0, Received(source, sent.message)))
+                    wire += [(sent.to, answer) for answer in answers]
+
+    rounds(60)
+    assert cores["n3"].status()["suspected"] == []
+    cores["n1"] = TARGET.core("n1", MEMBERS, options, frozenset(), Random("again"), "kv")
+    cores["n1"].step(0, Started(()))
+    rounds(30)
+    assert [core.status()["suspected"] for core in cores.values()] == [[], [], []]
+
+
+def test_a_node_does_not_go_on_from_a_count_that_no_life_of_it_can_have_reached() -> None:
+    heartbeats = Heartbeats("n1", ("n2",), suspect_rounds=3)
+    heartbeats.hear("n2", {"n1": INTEGER_MAX})
+    heartbeats.beat()
+    assert heartbeats.beats["n1"] == 1
 
 
 def test_digests_and_stamps_fit_into_messages() -> None:
