@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from targets.core import NodeId, Record
+from targets.machines.backup import piece_of
 from targets.machines.machine import Answer, TakeBackup
 
 
@@ -40,9 +41,7 @@ class LeaderBackups(ABC):
     def backup_piece(self, reply: msgspec.Struct) -> str:
         """What the leader answered. Raises ValueError where it does not lead any more."""
         assert isinstance(reply, Answer)
-        if reply.status != "ok" or not reply.backup:
-            raise ValueError(f"the node that led answered {reply.status}")
-        return reply.backup
+        return piece_of(reply, "the node that led")
 
     def restored(
         self,

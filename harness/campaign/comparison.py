@@ -38,12 +38,13 @@ LADDER = (
     "writes-follow-reads",
     "convergent",
 )
-"""From the strongest. The four session guarantees are a rung together: nobody has one who has not its name in `kept`."""
+"""From the strongest. None of the four session guarantees implies another, so they are a rung together."""
+GUARANTEES = ("read-your-writes", "monotonic-reads", "monotonic-writes", "writes-follow-reads")
 RUNGS: Mapping[str, tuple[str, ...]] = {
     "linearizable": ("linearizable",),
     "sequential": ("sequential",),
     "causal": ("causal",),
-    "session guarantees": ("read-your-writes", "monotonic-reads", "monotonic-writes", "writes-follow-reads"),
+    "session guarantees": GUARANTEES,
     "convergent": ("convergent",),
 }
 STATES_MAX = 100_000
@@ -103,8 +104,8 @@ class Compared(msgspec.Struct):
         return max(found, key=lambda validity: validity.badness, default=Validity.UNKNOWN)
 
     def strongest(self) -> tuple[str, str, int | None, str]:
-        """The strongest rung that every run kept ("none": not one), and the next stronger rung, the seed of a run that did not
-        keep that, and why. Without a stronger one: "", None, ""."""
+        """The strongest rung that every run kept ("none": not one), and a model of the next stronger rung, the seed of a run that
+        did not keep that, and why. Without a stronger one: "", None, ""."""
         stronger: tuple[str, int | None, str] = ("", None, "")
         for rung, models in RUNGS.items():
             if all(self.validity(model) is Validity.VALID for model in models):
@@ -112,8 +113,17 @@ class Compared(msgspec.Struct):
             worst = max(models, key=lambda model: self.validity(model).badness)
             seed, verdict = max(self.verdicts.get(worst, {}).items(), key=lambda item: item[1].validity.badness)
             word = "undecided: " if verdict.validity is Validity.UNKNOWN else ""
-            stronger = rung, seed, f"{word}{verdict.reason}"
+            stronger = worst, seed, f"{word}{verdict.reason}"
         return "none", *stronger
+
+    def kept(self) -> tuple[str, ...]:
+        """The strongest rung that every run kept and, where that is below the session guarantees, those of them that every run
+        kept all the same."""
+        rung = self.strongest()[0]
+        if rung not in ("convergent", "none"):
+            return (rung,)
+        guarantees = tuple(model for model in GUARANTEES if self.validity(model) is Validity.VALID)
+        return guarantees or (rung,) if rung == "none" else (rung, *guarantees)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON: plain data, times in ns."""
@@ -134,6 +144,7 @@ class Compared(msgspec.Struct):
             "latency_ns": {"p50": self.latency_ns(0.5), "p99": self.latency_ns(0.99)},
             "messages_per_op": self.messages_per_op,
             "strongest_model": strongest,
+            "kept": list(self.kept()),
             "refuted": {
                 "model": next_stronger,
                 "seed": seed,

@@ -8,8 +8,11 @@ from xml.sax.saxutils import escape
 from harness.campaign.comparison import Compared
 
 LEFT, WIDTH, RIGHT = 250, 400, 190
-"""Of the names, the bars, and the models, in pixels."""
-ROW, BAR, TOP = 58, 16, 70
+"""Of the names, the bars, and the models: in pixels, as everything here."""
+ROW, BAR, TOP, LINE = 64, 16, 70, 14
+"""Of a subject, a bar, the head, and a line of text."""
+LABEL = 56
+"""What the longest share takes. A shorter bar has its share beside it."""
 SIDES = (("majority", "#3b6ea5"), ("minority", "#d98032"))
 
 
@@ -49,16 +52,20 @@ def _scale(height: int) -> list[str]:
 
 
 def _row(row: Compared, y: int) -> list[str]:
-    found = [_text(10, y + 22, row.subject.name), _text(LEFT + WIDTH + 12, y + 22, row.strongest()[0])]
+    found = [_text(10, y + 22, row.subject.name)]
+    kept = row.kept()
+    first_y, size = y + 22 - LINE * (len(kept) - 1) // 2, "font-size='12'"
+    found += [_text(LEFT + WIDTH + 12, first_y + LINE * number, model, size) for number, model in enumerate(kept)]
     for number, (side, colour) in enumerate(SIDES):
         share, top = row.sides[side].value, y + number * (BAR + 3)
         if share is None:
             found.append(_text(LEFT + 4, top + 13, "nothing was asked", "fill='#888888'"))
             continue
         width = round(WIDTH * share)
+        x, ink = (LEFT + 4, "white") if width >= LABEL else (LEFT + width + 4, "black")
         found += [
             f'<rect x="{LEFT}" y="{top}" width="{width}" height="{BAR}" fill="{colour}"/>',
-            _text(LEFT + 4, top + 13, f"{share:.1%}", f"fill='{'white' if width > 50 else 'black'}'"),
+            _text(x, top + 13, f"{share:.1%}", f"fill='{ink}'"),
         ]
     return found
 

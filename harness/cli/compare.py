@@ -192,7 +192,8 @@ def table(rows: list[Compared]) -> list[str]:
             lines.append(f"{row.subject.name} recovers on average from {words}")
         _, refuted, seed, why = row.strongest()
         if seed is not None:
-            lines.append(f"{row.subject.name} is not {refuted}, by seed {seed}: {line(why, REASON_MAX)}")
+            verb = "does not keep" if refuted in comparison.GUARANTEES else "is not"
+            lines.append(f"{row.subject.name} {verb} {refuted}, by seed {seed}: {line(why, REASON_MAX)}")
             lines.append(f"  {row.commands[seed]}")
         for why in row.claims_broken.values():
             lines.append(f"{row.subject.name} breaks its claim, {row.claimed}: {line(why, REASON_MAX)}")
@@ -212,7 +213,7 @@ def _cells(row: Compared) -> tuple[str, ...]:
         _ms(row.latency_ns(0.5)),
         _ms(row.latency_ns(0.99)),
         "-" if row.messages_per_op is None else f"{row.messages_per_op:.1f}",
-        row.strongest()[0],
+        ", ".join(row.kept()),
     )
 
 

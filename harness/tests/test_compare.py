@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from harness.campaign import comparison
+from checkers.verdict import Validity, Verdict
+from harness.campaign import comparison, comparison_picture
+from harness.campaign.comparison import Compared, Share, Subject
 from harness.cli import run_command
 from targets.gossip.options import GossipOptions
 from targets.gossip.target import TARGET as GOSSIP
@@ -47,7 +50,7 @@ def test_messages_are_counted_and_drawn_with_the_rest(tmp_path: Path, capsys: py
     assert sloppy["messages_per_op"] > 1
     root = ElementTree.parse(file).getroot()
     words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"gossip mode=eventual", "gossip mode=quorum,quorums=sloppy", eventual["strongest_model"]} <= set(words)
+    assert {"gossip mode=eventual", "gossip mode=quorum,quorums=sloppy", *eventual["kept"]} <= set(words)
     assert (
         run_command(["compare", "gossip:mode=eventual", *SHORT, "--picture", str(tmp_path / "no" / "cap.svg")]) == 254
     )
@@ -67,8 +70,44 @@ def test_the_table_names_the_run_that_refutes_more(capsys: pytest.CaptureFixture
     assert run_command(["compare", "gossip:mode=eventual", *SHORT]) == 0
     printed = capsys.readouterr().out
     assert "minority side" in printed
-    assert "gossip mode=eventual is not " in printed
+    assert re.search(r"gossip mode=eventual (is not|does not keep) ", printed)
     assert "  themis test --env sim --target gossip" in printed
+
+
+@pytest.mark.parametrize(
+    ("valid", "strongest", "refuted", "kept"),
+    [
+        (comparison.LADDER, "linearizable", "", ("linearizable",)),
+        (comparison.LADDER[2:], "causal", "sequential", ("causal",)),
+        (comparison.LADDER[3:], "session guarantees", "causal", ("session guarantees",)),
+        (("monotonic-writes", "convergent"), "convergent", "read-your-writes", ("convergent", "monotonic-writes")),
+        (("convergent",), "convergent", "read-your-writes", ("convergent",)),
+        (("monotonic-reads",), "none", "convergent", ("monotonic-reads",)),
+        ((), "none", "convergent", ("none",)),
+    ],
+)
+def test_below_the_session_guarantees_each_of_them_counts(
+    valid: tuple[str, ...], strongest: str, refuted: str, kept: tuple[str, ...]
+) -> None:
+    row = Compared(Subject("gossip", "gossip", {}), "eventual")
+    for model in comparison.LADDER:
+        verdict = Verdict(Validity.VALID) if model in valid else Verdict(Validity.INVALID, reason=f"no {model}")
+        row.verdicts[model] = {1: Verdict(Validity.VALID), 2: verdict}
+    rung, model, seed, why = row.strongest()
+    assert (rung, model, seed, why) == (strongest, refuted, 2 if refuted else None, f"no {refuted}" if refuted else "")
+    assert row.kept() == kept
+
+
+def test_a_short_bar_has_its_share_beside_it() -> None:
+    row = Compared(
+        Subject("raft", "raft", {}), "linearizable", sides={"majority": Share(1, 1), "minority": Share(1, 25)}
+    )
+    row.verdicts = {model: {1: Verdict(Validity.VALID)} for model in comparison.LADDER}
+    root = ElementTree.fromstring(comparison_picture.picture([row], "partition", "sim"))
+    shares = {each.text: each for each in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert shares["100.0%"].get("fill") == "white"
+    assert shares["4.0%"].get("fill") == "black"
+    assert int(shares["4.0%"].get("x") or 0) > comparison_picture.LEFT + comparison_picture.WIDTH * 4 // 100
 
 
 def test_a_target_is_compared_in_all_of_its_modes() -> None:

@@ -28,6 +28,7 @@ from targets.gossip.options import GossipOptions
 from targets.gossip.quorum import QuorumReplica
 from targets.gossip.quorum_messages import Get, Held, Put, QuorumRecord, Stored
 from targets.gossip.session import GossipSession
+from targets.machines.backup import piece_of
 from targets.session import Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
@@ -157,9 +158,7 @@ class GossipTarget(SystemDefaults):
     def backup_piece(self, reply: msgspec.Struct) -> str:
         """What the node answered. Raises ValueError where that is no backup."""
         assert isinstance(reply, Answer)
-        if reply.status != "ok" or not reply.backup:
-            raise ValueError(f"{reply.node or 'a node'} answered {reply.status}")
-        return reply.backup
+        return piece_of(reply, reply.node or "a node")
 
     def restored(
         self,

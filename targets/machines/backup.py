@@ -6,7 +6,7 @@ records of the pieces onto the disks of nodes that do not run, and these begin a
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,23 @@ AHEAD = 1_000_000
 than any cluster has between a backup and its end."""
 
 Piece = TypeVar("Piece")
+
+
+class Answered(Protocol):
+    """What a node answers to the request for a backup. backup: a JSON text, "" where there is none."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def backup(self) -> str: ...
+
+
+def piece_of(answer: Answered, who: str) -> str:
+    """The backup in the answer. Raises ValueError, which names who answered, where there is none."""
+    if answer.status != "ok" or not answer.backup:
+        raise ValueError(f"{who} answered {answer.status}")
+    return answer.backup
 
 
 def decoded(text: str, kind: type[Piece]) -> Piece:

@@ -10,11 +10,13 @@ import pytest
 from targets.gossip import backup as gossip_backup
 from targets.gossip.contexts import Context, node_of, restores_of
 from targets.gossip.crdts import LastWriter, ObservedRemove
+from targets.gossip.messages import Answer as GossipAnswer
 from targets.gossip.messages import Checkpoint, Difference, KeyState
 from targets.gossip.quorum_messages import Kept
 from targets.gossip.target import TARGET as GOSSIP
 from targets.machines.backup import AHEAD
 from targets.machines.kv import KvMachine
+from targets.machines.machine import Answer as MachineAnswer
 from targets.paxos.multi.target import TARGET as PAXOS
 from targets.raft.backup import take
 from targets.raft.target import TARGET as RAFT
@@ -42,6 +44,20 @@ def test_a_later_restore_begins_above_an_earlier_one() -> None:
         for number in (1, 2)
     ]
     assert terms[1]["n1"][0].term - terms[0]["n1"][0].term == AHEAD  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("target", "reply", "why"),
+    [
+        (RAFT, MachineAnswer("not-leader"), "the node that led answered not-leader"),
+        (PAXOS, MachineAnswer("ok"), "the node that led answered ok"),
+        (GOSSIP, GossipAnswer("refused", node="n2"), "n2 answered refused"),
+    ],
+)
+def test_an_answer_without_a_backup_says_who_gave_it(target: Any, reply: msgspec.Struct, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        target.backup_piece(reply)
+    assert target.backup_piece(msgspec.structs.replace(reply, status="ok", backup="{}")) == "{}"
 
 
 @pytest.mark.parametrize("target", [RAFT, PAXOS], ids=["raft", "paxos"])
