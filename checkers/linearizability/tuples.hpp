@@ -34,11 +34,12 @@ public:
     Slots() : slots_(kSlotsMin, -1) {}
 
     // The slot of the number for which is_it holds, or the empty one where it belongs. run: equal for keys that shall be neighbours.
+    // Where two runs meet, a key of the second steps over the first one's; the step is odd, so it comes to every slot.
     template <class IsIt>
     int& at(std::uint64_t run, std::size_t place, IsIt is_it) {
         const std::size_t mask = slots_.size() - 1;
         std::size_t at = begin(run, place);
-        while (slots_[at] >= 0 && !is_it(slots_[at])) at = (at + 1) & mask;
+        while (slots_[at] >= 0 && !is_it(slots_[at])) at = (at + kRun + 1) & mask;
         return slots_[at];
     }
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from checkers import brute
-from checkers.linearizability import native
+from checkers.linearizability import growing, native
 from checkers.linearizability.encode import Entries, entries
 from checkers.linearizability.monitors.monitor import Twins
 from checkers.linearizability.monitors.registry import monitor_of
@@ -102,6 +102,9 @@ def _small(part: Entries, model: Model, twins: Twins, total: Counter[str]) -> st
     total[f"small {decision.validity.name.lower()}"] += 1
     if (wrong := refute(part, model, decision)) is not None:
         return "\n".join([wrong, repr(decision), *in_words(part)])
+    is_refuted = growing.is_refuted(part, model)
+    if is_refuted is not None and decision.validity is (Validity.VALID if is_refuted else Validity.INVALID):
+        return "\n".join(["the order of the log says otherwise", repr(decision), *in_words(part)])
     return _searched(part, model, total) if decision.validity is Validity.UNKNOWN else None
 
 

@@ -95,7 +95,7 @@ def test_the_core_of_a_log_is_confirmed() -> None:
     result = decide(entries(h(" | ".join(ops))), find("list-append"))
     assert result.validity is Validity.INVALID
     assert len(result.core) > 100
-    assert result.stats["core_confirmed_by"] == "search"
+    assert result.stats["core_confirmed_by"] == "order of the log"
 
 
 def test_the_caller_may_confirm_the_core_itself() -> None:

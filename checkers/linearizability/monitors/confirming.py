@@ -1,8 +1,9 @@
 """A monitor's core is refuted a second time, within a budget.
 
-Three are asked in turn, until one has an answer. The verifier of refutations (refutation.py) shares nothing with the monitors and
-the searches, and is meant for small cores. The search shares nothing with the monitors; it goes through long logs, whose cores hold
-every append that a read shows. The pure twin is the same algorithm in another language, for cores that neither gets through.
+Four are asked in turn, until one has an answer. The verifier of refutations (refutation.py) shares nothing with the monitors and
+the searches, and is meant for small cores. Cores of logs hold every append that a read shows: growing.py decides those in one pass
+where nothing is put, and shares nothing with the monitors either. The search is for what else is long. The pure twin is the
+same algorithm in another language, for cores that none of them gets through.
 Whoever linearizes the core contradicts the monitor: then nobody knows which of the two is wrong.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import traceback
 
+from checkers.linearizability import growing
 from checkers.linearizability.deadline import Deadline
 from checkers.linearizability.encode import Entries, part
 from checkers.linearizability.monitors.monitor import Decision, Monitor, undecided
@@ -50,7 +52,7 @@ def confirmed(
     """
     try:
         core = part(entries, decision.core)
-        for name, ask in (("second algorithm", _verifier), ("search", _search)):
+        for name, ask in (("second algorithm", _verifier), ("order of the log", _log), ("search", _search)):
             is_refuted = ask(core, model, deadline)
             if is_refuted is not None:
                 return (decision, name) if is_refuted else (undecided(NOT_CONFIRMED), "")
@@ -77,6 +79,11 @@ def _verifier(core: Entries, model: Model, _: Deadline) -> bool | None:
     except TooMany:
         return None
     return failing is not None
+
+
+def _log(core: Entries, model: Model, _: Deadline) -> bool | None:
+    """The same of what a log's reads say of its order; None: it is no log that only grows."""
+    return growing.is_refuted(core, model)
 
 
 def _search(core: Entries, model: Model, deadline: Deadline) -> bool | None:
