@@ -1,11 +1,11 @@
 """A second decision about logs that only grow: appends and whole reads, one log, every piece appended once.
 
 It is there to confirm the cores of the log monitor, and shares neither code nor the theory of blocks with it. The reads of a
-log that only grows are ordered by their length, and the longest one shows in which order the appends took effect. So everything
-that somebody saw stands in one row: the initial value's reads, the first append, the reads that show it alone, the second append ... and
-behind all of them the completed appends that no read shows. Reads that show the same, and those appends, are in no order among
-themselves. The row can be linearized exactly when nothing in it returned before something that stands in front of it was
-called: then each takes effect at the latest call up to its own place.
+log that only grows are ordered by their length, and the longest one shows in which order the appends took effect. So
+everything that somebody saw stands in one row: the initial value's reads, the first append, the reads that show it alone,
+the second append ... and behind all of them the completed appends that no read shows. Reads that show the same, and those
+appends, are in no order among themselves. The row can be linearized exactly when nothing in it returned before something
+that stands in front of it was called: then each takes effect at the latest call up to its own place.
 """
 
 from __future__ import annotations

@@ -130,6 +130,9 @@ private:
     std::vector<Known> known_;
 };
 
+// Tuples whose lower value and sort are the same make a group: all that enqueue a value, all looks at a value that found it there. In
+// histories there are few groups, and each names most of the higher values. So the first groups have a table each, in which a look
+// needs one line of memory and compares nothing; what is in no table is hashed.
 class Numbered {
 public:
     struct Tuple {
@@ -138,12 +141,30 @@ public:
 
     // The number of a tuple; a new one is size() - 1. sort: what the tuple says beside the two values.
     int number(int sort, int argument, int result) {
-        if (slots_.is_full(tuples_.size())) grow();
         const Tuple asked{sort, argument, result};
-        int& slot = at(asked);
+        const Place where(asked);
+        Group* group = group_of(where.group);
+        if (group == nullptr && groups_.size() < kGroupsMax) group = add_group(where.group);
+        if (group != nullptr) {
+            if (where.high >= group->by_high.size() && where.high < kSpread * (group->count + kSpread)) widen(*group, where.high + 1);
+            if (where.high < group->by_high.size()) {
+                int& found = group->by_high[where.high];
+                if (found < 0) {
+                    found = add(asked);
+                    ++group->count;
+                }
+                return found;
+            }
+        }
+        if (slots_.is_full(hashed_.size())) grow();
+        int& slot = at(asked, where);
         if (slot < 0) {
-            slot = static_cast<int>(tuples_.size());
-            tuples_.push_back(asked);
+            slot = add(asked);
+            hashed_.push_back(slot);
+            if (group != nullptr) {
+                group->hashed.push_back(slot);
+                ++group->count;
+            }
         }
         return slot;
     }
@@ -153,38 +174,86 @@ public:
     // By number.
     const std::vector<Tuple>& tuples() const { return tuples_; }
 
-    // Have the tuple's slot in the cache when its turn comes; and, once that is there, what it leads to.
-    void fetch_slot(int sort, int argument, int result) const { fetched(&place_of({sort, argument, result})); }
+    // Have the place where the tuple is looked up in the cache when its turn comes; and, once that is there, what it leads to.
+    void fetch_slot(int sort, int argument, int result) const {
+        const Place where({sort, argument, result});
+        const Group* group = group_of(where.group);
+        if (group != nullptr && where.high < group->by_high.size()) {
+            fetched(&group->by_high[where.high]);
+        } else {
+            fetched(&slots_.first(where.run(), where.high % Slots::kRun));
+        }
+    }
     void fetch_tuple(int sort, int argument, int result) const {
-        const int found = place_of({sort, argument, result});
+        if (hashed_.empty()) return;
+        const Place where({sort, argument, result});
+        const Group* group = group_of(where.group);
+        if (group != nullptr && where.high < group->by_high.size()) return;
+        const int found = slots_.first(where.run(), where.high % Slots::kRun);
         if (found >= 0) fetched(&tuples_[static_cast<std::size_t>(found)]);
     }
 
 private:
     static constexpr std::size_t kAhead = 16;
+    static constexpr std::size_t kGroupsMax = 32;
+    static constexpr std::size_t kSpread = 16;  // A table is at most so many times as long as what is in it.
+    static constexpr std::size_t kNamesMask = 4 * kGroupsMax - 1;
 
-    // Where neighbours are neighbours, and the place among them. The higher of two values is mostly the newer one.
-    struct Run {
-        std::uint64_t run;
-        std::size_t place;
+    // The higher of two values is mostly the newer one.
+    struct Place {
+        std::uint64_t group;
+        std::size_t high;
 
-        explicit Run(const Tuple& of) {
+        explicit Place(const Tuple& of) {
             const bool is_swapped = of.argument < of.result;
-            const std::size_t high = static_cast<std::size_t>(is_swapped ? of.result : of.argument);
             const std::uint64_t low = static_cast<std::uint64_t>(is_swapped ? of.argument : of.result);
-            run = mixed(low << 32 | static_cast<std::uint64_t>(of.sort) << 1 | is_swapped, high / Slots::kRun);
-            place = high % Slots::kRun;
+            high = static_cast<std::size_t>(is_swapped ? of.result : of.argument);
+            group = low << 32 | static_cast<std::uint64_t>(of.sort) << 1 | is_swapped;
         }
+
+        std::uint64_t run() const { return mixed(group, high / Slots::kRun); }
     };
 
-    const int& place_of(const Tuple& of) const {
-        const Run where(of);
-        return slots_.first(where.run, where.place);
+    struct Group {
+        std::uint64_t name;
+        std::size_t count;         // With those that are hashed.
+        std::vector<int> by_high;  // Higher value to number.
+        std::vector<int> hashed;
+    };
+
+    const Group* group_of(std::uint64_t name) const {
+        for (std::size_t at = mixed(0, name);; ++at) {
+            const int found = names_[at & kNamesMask];
+            if (found < 0) return nullptr;
+            if (groups_[static_cast<std::size_t>(found)].name == name) return &groups_[static_cast<std::size_t>(found)];
+        }
+    }
+    Group* group_of(std::uint64_t name) { return const_cast<Group*>(static_cast<const Numbered*>(this)->group_of(name)); }
+
+    Group* add_group(std::uint64_t name) {
+        std::size_t at = mixed(0, name);
+        while (names_[at & kNamesMask] >= 0) ++at;
+        names_[at & kNamesMask] = static_cast<int>(groups_.size());
+        groups_.push_back({name, 0, {}, {}});
+        return &groups_.back();
     }
 
-    int& at(const Tuple& of) {
-        const Run where(of);
-        return slots_.at(where.run, where.place, [this, &of](int i) {
+    // Those that were hashed before stay in their slots, where nobody looks for them any more.
+    void widen(Group& group, std::size_t size_min) {
+        group.by_high.resize(std::max(size_min, 2 * group.by_high.size()), -1);
+        for (int number : group.hashed) {
+            const Place where(tuples_[static_cast<std::size_t>(number)]);
+            if (where.high < group.by_high.size()) group.by_high[where.high] = number;
+        }
+    }
+
+    int add(const Tuple& tuple) {
+        tuples_.push_back(tuple);
+        return size() - 1;
+    }
+
+    int& at(const Tuple& of, const Place& where) {
+        return slots_.at(where.run(), where.high % Slots::kRun, [this, &of](int i) {
             const Tuple& known = tuples_[static_cast<std::size_t>(i)];
             return known.argument == of.argument && known.result == of.result && known.sort == of.sort;
         });
@@ -192,14 +261,20 @@ private:
 
     void grow() {
         slots_.clear_and_grow();
-        for (std::size_t i = 0; i < tuples_.size(); ++i) {
-            if (i + kAhead < tuples_.size()) fetched(&place_of(tuples_[i + kAhead]));
-            const Run where(tuples_[i]);
-            slots_.at(where.run, where.place, [](int) { return false; }) = static_cast<int>(i);
+        for (std::size_t i = 0; i < hashed_.size(); ++i) {
+            if (i + kAhead < hashed_.size()) {
+                const Place ahead(tuples_[static_cast<std::size_t>(hashed_[i + kAhead])]);
+                fetched(&slots_.first(ahead.run(), ahead.high % Slots::kRun));
+            }
+            const Place where(tuples_[static_cast<std::size_t>(hashed_[i])]);
+            slots_.at(where.run(), where.high % Slots::kRun, [](int) { return false; }) = hashed_[i];
         }
     }
 
+    std::vector<int> names_ = std::vector<int>(kNamesMask + 1, -1);  // Of groups, by their hash.
+    std::vector<Group> groups_;
     Slots slots_;
+    std::vector<int> hashed_;
     std::vector<Tuple> tuples_;
 };
 

@@ -79,6 +79,27 @@ def test_the_encoders_agree_on_thousands_of_values_in_any_order(seed: int) -> No
     assert told(encode_pure(tuple(ops), by_key=True, refused=False, nil_reads=False)) == told(found)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_the_encoders_agree_where_operations_name_few_values_first_and_many_later(seed: int) -> None:
+    """So many sorts of operations that not all have a table, and tables that grow over what was hashed before."""
+    rng = Random(seed)
+    high = [2**70 + i for i in range(2_000)]
+    asked = [("f0", value) for value in high]
+    for size in (3, 40, 400, 2_000):
+        asked += [(f"f{rng.randrange(1, 40)}", rng.choice(high)) for _ in range(size)]
+        asked += [("f1", rng.choice(high)) for _ in range(size)]
+    ops: list[Op] = []
+    for f, value in [*asked, *asked[-3_000:]]:
+        ops.append(Op(len(ops), len(ops), "invoke", 0, f, None, value))
+        ops.append(Op(len(ops), len(ops), "ok", 0, f, None, rng.choice((None, True, high[0]))))
+    assert native.encoder is not None
+    found = native.encoder.encode(
+        tuple(ops), True, False, False, Entries, encode._malformed, encode._types, encode.WILDCARD_FS
+    )
+    assert found is not None
+    assert told(encode_pure(tuple(ops), by_key=True, refused=False, nil_reads=False)) == told(found)
+
+
 @pytest.mark.parametrize(
     ("value", "is_plain"),
     [
