@@ -18,6 +18,7 @@ from checkers.availability import availability
 from checkers.evidence import Availability
 from checkers.verdict import Validity, Verdict, guarded
 from harness.errors import UsageError
+from harness.run import plan
 from harness.spec import RunSpec
 from harness.store.runs import Result
 from harness.workloads import claims, registry
@@ -170,7 +171,10 @@ def subjects(text: str, option_type: type[msgspec.Struct], modes: Sequence[Mappi
     target: `modes`, or the values of its option."""
     target, _, options = text.partition(":")
     if options:
-        given = dict(pair.partition("=")[::2] for pair in options.split(","))
+        pairs = [pair.partition("=")[::2] for pair in options.split(",")]
+        given = dict(pairs)
+        if twice := [name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place])]:
+            raise UsageError(f"{text}: {twice[0]} is given twice; compare two modes as two subjects")
         return [Subject(f"{target} {options}", target, given)]
     if modes:
         return [Subject(" ".join((target, *_pairs(mode))), target, mode) for mode in modes]
@@ -186,8 +190,8 @@ def _pairs(options: Mapping[str, Any]) -> list[str]:
 
 
 def spec_for(base: RunSpec, subject: Subject, target: System) -> RunSpec:
-    """The run of the subject. Raises UsageError where the target has no interface for the workload."""
-    interface = registry.find(base.workload).interface
+    """The run of the subject. Raises UsageError for an unknown workload, and where the target has no interface for it."""
+    interface = plan.find_workload(base.workload).interface
     if interface not in target.interfaces:
         has = ", ".join(sorted(target.interfaces))
         raise UsageError(

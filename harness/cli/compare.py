@@ -16,7 +16,7 @@ from harness.campaign.comparison import Compared, Subject
 from harness.cli import options
 from harness.cli.progress import StatusLine
 from harness.environments.sim.environment import SimEnvironment
-from harness.errors import HARNESS, INVALID, VALID, UsageError, unknown_name
+from harness.errors import HARNESS, INVALID, VALID, UsageError
 from harness.report.message_files import stored_entries
 from harness.run import plan
 from harness.run.execute import execute, run_into
@@ -27,7 +27,6 @@ from harness.store.runs import Result, Store
 from histories import jsonl
 from histories.history import History
 from histories.printing import line
-from targets import registry as targets
 from targets.target import CoreTarget, Target
 
 REASON_MAX = 160
@@ -135,13 +134,7 @@ def compare(
 
 
 def _subjects(text: str) -> list[tuple[Subject, Target]]:
-    name = text.partition(":")[0]
-    try:
-        target = targets.find(name)
-    except LookupError:
-        raise unknown_name("target", name, targets.names()) from None
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{name}: {error}") from error
+    target = plan.find_target(text.partition(":")[0])
     return [(subject, target) for subject in comparison.subjects(text, target.option_type, target.modes)]
 
 

@@ -131,6 +131,8 @@ def test_a_target_is_compared_in_all_of_its_modes() -> None:
         (("gossip:mode=",), "mode"),
         (("gossip", "--workload", "shared-sets"), "it is not about registers"),
         (("gossip", "--workload", "queue"), "no interface 'queue'"),
+        (("gossip", "--workload", "shared-register"), "did you mean 'shared-registers'"),
+        (("gossip:mode=causal,mode=session",), "mode is given twice"),
         (("gossip", "--nemesis", "partitoin"), "partition"),
         ((), "TARGET"),
     ],

@@ -87,11 +87,11 @@ PLANTED = (
     ),
     _planted(
         "own-write-hidden",
-        12,
-        "causal",
-        "clients come back to keys that nobody else writes",
+        1,
+        "durability",
+        "a node counts alone, and nothing newer covers what it counted",
+        workload="shared-counters",
         nemesis=("partition",),
-        workload_options=MANY_KEYS,
         time_limit_s=10.0,
     ),
     _planted(
