@@ -1,6 +1,6 @@
 # distutils: language = c++
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""The native twins of checkers.causal.patterns and of the session guarantees about writes. Integer arrays only, GIL released.
+"""The native twins of checkers.causal.patterns and of the session guarantees. Integer arrays only, GIL released.
 
 session, seq: of each transaction. first_read, read_key, read_writer: the reads of transaction i stand from first_read[i] to
 first_read[i + 1]. first_write, write_key: its writes. first_placed, placed: the transactions of each session, in order. clock: k
@@ -8,6 +8,7 @@ entries for each transaction. first_seq, seqs: the sorted seqs of the writes of 
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libcpp.unordered_map cimport unordered_map
 from libcpp.unordered_set cimport unordered_set
 from libcpp.vector cimport vector
 
@@ -123,19 +124,27 @@ def breaches(int guarantee, int64_t keys, const int32_t[::1] session, const int3
              const int32_t[::1] first_read, const int32_t[::1] read_key, const int32_t[::1] read_writer,
              const int32_t[::1] first_write, const int32_t[::1] write_key, const int32_t[::1] first_placed,
              const int32_t[::1] placed, const int32_t[::1] clock):
-    """See sessions.check.breaches: rows of a Breach. guarantee: 0 read your writes, 2 monotonic writes, 3 writes follow reads."""
+    """See sessions.check.breaches: rows of a Breach. guarantee: 0 read your writes, 1 monotonic reads, 2 monotonic writes, 3 writes
+    follow reads."""
     cdef vector[int32_t] found
     cdef vector[Bound] bounds
     cdef vector[int64_t] touched
     cdef vector[int32_t] pulled
+    cdef vector[Bound] latest
+    cdef unordered_map[uint64_t, int32_t] gone
     cdef int32_t k = first_placed.shape[0] - 1, s, other, key, writer, upto, place
     cdef Py_ssize_t at, read, write, node, earlier, inner
     cdef int64_t spot
+    cdef uint64_t pair
+    cdef bint is_older
     cdef Bound bound, nothing
     nothing.newer = nothing.via = nothing.behind = nothing.seen = -1
     with nogil:
         bounds.assign(keys * k, nothing)
         for s in range(k):
+            if guarantee == 1:  # via < 0: the session has not read the key; newer < 0: it read what was there at first.
+                latest.assign(keys, nothing)
+                gone.clear()
             pulled.assign(k, 0)
             for spot in touched:
                 bounds[spot] = nothing
@@ -148,6 +157,11 @@ def breaches(int guarantee, int64_t keys, const int32_t[::1] session, const int3
                         if writer < 0:
                             continue
                         other = session[writer]
+                        if guarantee == 1:
+                            bound = nothing
+                            bound.newer, bound.via = writer, <int32_t>node
+                            _bind(bounds.data(), touched, <int64_t>read_key[read] * k + other, bound, seq)
+                            continue
                         upto = seq[writer] - 1 if guarantee == 2 else seq[writer]
                         for place in range(pulled[other], upto):
                             earlier = placed[first_placed[other] + place]
@@ -167,19 +181,38 @@ def breaches(int guarantee, int64_t keys, const int32_t[::1] session, const int3
                             pulled[other] = upto
                 for read in range(first_read[node], first_read[node + 1]):
                     key, writer = read_key[read], read_writer[read]
+                    is_older = False
                     for other in range(k):
                         bound = bounds[<int64_t>key * k + other]
                         if bound.newer < 0 or bound.newer == writer:
                             continue
                         if writer < 0 or clock[<int64_t>bound.newer * k + session[writer]] >= seq[writer]:
-                            found.push_back(<int32_t>node)
-                            found.push_back(key)
-                            found.push_back(writer)
-                            found.push_back(bound.newer)
-                            found.push_back(bound.via)
-                            found.push_back(bound.behind)
-                            found.push_back(bound.seen)
+                            is_older = True
                             break
+                    if guarantee == 1 and not is_older:
+                        bound = latest[key]
+                        if bound.newer >= 0 and bound.newer != writer:
+                            pair = (<uint64_t>key << 32) | <uint64_t>(writer + 1)
+                            if gone.count(pair):
+                                is_older = True
+                                bound.behind = gone[pair]
+                    if is_older:
+                        found.push_back(<int32_t>node)
+                        found.push_back(key)
+                        found.push_back(writer)
+                        found.push_back(bound.newer)
+                        found.push_back(bound.via)
+                        found.push_back(bound.behind)
+                        found.push_back(bound.seen)
+                if guarantee == 1:
+                    for read in range(first_read[node], first_read[node + 1]):
+                        key, writer = read_key[read], read_writer[read]
+                        bound = latest[key]
+                        if bound.via >= 0 and bound.newer != writer:
+                            gone[(<uint64_t>key << 32) | <uint64_t>(bound.newer + 1)] = bound.via
+                        bound = nothing
+                        bound.newer, bound.via = writer, <int32_t>node
+                        latest[key] = bound
                 if guarantee == 0:
                     bound = nothing
                     bound.newer = <int32_t>node

@@ -12,6 +12,8 @@ from histories.history import History
 from histories.op import NEMESIS, Op
 
 READ = "read"
+LOOKS = frozenset({READ, "contains"})
+"""Operations that change nothing."""
 Compared = Callable[[Any], Hashable]
 
 
@@ -40,9 +42,14 @@ class Settled(msgspec.Struct, frozen=True):
 def settled(history: History, compared: Compared = identity) -> Settled:
     """The final reads: those that ended ok, and were invoked when the last fault op and the last update of any key had ended.
 
-    An update of unknown outcome has ended when its client gave it up. Values are compared as `compared` gives them.
+    An update of unknown outcome has ended when its client gave it up. Values are compared as `compared` gives them. Read once for
+    all checkers that ask.
     """
-    quiet_ns = max((op.time for op in history if op.process == NEMESIS), default=0)
+    return history.remembered(("settled", compared), lambda: _settled(history, compared))
+
+
+def _settled(history: History, compared: Compared) -> Settled:
+    quiet_ns = 0
     updated_ns: dict[Hashable, int] = {}
     names: dict[Hashable, Any] = {}
     nodes: set[str] = set()
@@ -50,23 +57,28 @@ def settled(history: History, compared: Compared = identity) -> Settled:
     reads: list[tuple[Op, Op]] = []
     for op in history:
         if op.process == NEMESIS:
+            quiet_ns = max(quiet_ns, op.time)
             continue
         if op.type == "invoke":
-            pending[op.process] = op
-        invoked = op if op.type == "invoke" else pending.pop(op.process)
-        key = identity(invoked.key)
-        names.setdefault(key, invoked.key)
-        if op.node is not None and op.type == "ok":
-            nodes.add(op.node)
-        if invoked.f not in (READ, "contains"):
+            invoked = pending[op.process] = op
+        else:
+            invoked = pending.pop(op.process)
+            if op.type == "ok":
+                if op.node is not None:
+                    nodes.add(op.node)
+                if invoked.f == READ:
+                    reads.append((invoked, op))
+        if invoked.f not in LOOKS:
+            key = identity(invoked.key)
+            names.setdefault(key, invoked.key)
             updated_ns[key] = op.time
-        elif invoked.f == READ and op.type == "ok":
-            reads.append((invoked, op))
     begin_ns = max([quiet_ns, *updated_ns.values()])
     of_key: dict[Hashable, list[tuple[Op, Op]]] = {}
     for invoked, done in reads:
         if invoked.time >= begin_ns:
-            of_key.setdefault(identity(invoked.key), []).append((invoked, done))
+            key = identity(invoked.key)
+            names.setdefault(key, invoked.key)
+            of_key.setdefault(key, []).append((invoked, done))
     finals = {key: _final(names[key], pairs, compared) for key, pairs in of_key.items()}
     readers = {done.process for pairs in of_key.values() for _, done in pairs}
     unread = tuple(names[key] for key in updated_ns if key not in finals)

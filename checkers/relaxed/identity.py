@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from histories.op import Op, freeze
@@ -13,6 +13,16 @@ def identity(value: Any) -> Hashable:
     if value.__class__ is int or value.__class__ is str:
         return value
     return _typed(freeze(value))
+
+
+PLAIN = frozenset({int, str})
+
+
+def identities(values: Sequence[Any]) -> Sequence[Hashable]:
+    """The identity of each value."""
+    if PLAIN.issuperset(map(type, values)):
+        return values
+    return [identity(value) for value in values]
 
 
 def _typed(value: Any) -> Hashable:

@@ -105,7 +105,7 @@ Bound = tuple[int, int, int, int]
 
 def breaches(trace: Trace, clock: list[Clock], guarantee: Guarantee) -> Iterator[Breach]:
     """The reads that break it, session by session; of each read and key the first reason."""
-    if guarantee == "monotonic-reads" or columns.core(trace) == "pure":
+    if columns.core(trace) == "pure":
         yield from breaches_pure(trace, clock, guarantee)
         return
     c = columns.columns(trace, clock)
@@ -119,7 +119,7 @@ def breaches(trace: Trace, clock: list[Clock], guarantee: Guarantee) -> Iterator
 
 
 def breaches_pure(trace: Trace, clock: list[Clock], guarantee: Guarantee) -> Iterator[Breach]:
-    """See `breaches`: the specification of the native twin, and the only one for monotonic reads."""
+    """See `breaches`: the specification of the native twin."""
     for session, of_session in enumerate(trace.sessions):
         session_bounds = _Bounds(trace, session, guarantee)
         for node in of_session:

@@ -23,7 +23,7 @@ import numpy as np
 from checkers.eventual.convergence import unfinished
 from checkers.eventual.settled import settled, unordered
 from checkers.evidence import Finding, Findings, OpNote
-from checkers.relaxed.identity import SHOWN, Misfit, elements, identity, listed
+from checkers.relaxed.identity import SHOWN, Misfit, elements, identities, identity, listed
 from checkers.verdict import Verdict
 from histories.history import History
 from histories.loaded import paused_gc
@@ -67,11 +67,14 @@ def set_full(history: History, context: object = None) -> Verdict:
 
 
 class _Sets:
-    """The elements of all keys, by key and name. reads: of each key, when each was invoked, and its completion."""
+    """The elements of all keys, by key and name. unremarkable: of each key and node, the elements whose next read there tells
+    nothing new: they were read there before, and nothing happened to them that makes a read wrong. reads: of each key, when each
+    was invoked, and its completion."""
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.of_key: dict[Hashable, dict[Hashable, _Element]] = {}
+        self.unremarkable: dict[Hashable, dict[str, set[Hashable]]] = {}
         self.reads: dict[Hashable, list[tuple[int, Op]]] = {}
         self.wrong: dict[str, list[tuple[Any, Any, Op]]] = {
             name: [] for name in ("lost", "resurrected", "unexpected", "duplicated")
@@ -161,6 +164,8 @@ class _Sets:
         match invoked.f, op.type:
             case "add", "fail":
                 element.is_refused = element.is_single
+                for unremarkable in self.unremarkable.get(identity(invoked.key), {}).values():
+                    unremarkable.discard(identity(invoked.value))
             case "add", "ok":
                 element.acknowledged_ns = min(element.acknowledged_ns, op.time)
                 element.first_seen.setdefault(op.node or "", op.time)
@@ -168,11 +173,14 @@ class _Sets:
                 element.removals += 1
                 if op.node is not None and element.first_seen.get(op.node, NEVER) <= invoked.time:
                     element.removed_ns.setdefault(op.node, op.time)
+                    of_node = self.unremarkable.get(identity(invoked.key), {})
+                    of_node.get(op.node, set()).discard(identity(invoked.value))
 
     def _see(self, invoked: Op, op: Op) -> None:
         key = identity(invoked.key)
+        self.reads.setdefault(key, []).append((invoked.time, op))
         values = elements(op)
-        names = [identity(value) for value in values]
+        names = identities(values)
         seen = set(names)
         if len(seen) < len(names):
             once: set[Hashable] = set()
@@ -180,17 +188,24 @@ class _Sets:
                 if name in once:
                     self.wrong["duplicated"].append((invoked.key, value, op))
                 once.add(name)
+        node = op.node or ""
+        unremarkable = self.unremarkable.setdefault(key, {}).setdefault(node, set())
+        if seen <= unremarkable:
+            return
         of_key = self.of_key.get(key, {})
         for value, name in zip(values, names, strict=True):
+            if name in unremarkable:
+                continue
             element = of_key.get(name)
             if element is None or (element.is_refused and element.is_single):
                 self.wrong["unexpected"].append((invoked.key, value, op))
                 continue
             element.is_read = True
-            element.first_seen.setdefault(op.node or "", op.time)
-            if element.is_single and element.removed_ns.get(op.node or "", NEVER) < invoked.time:
+            element.first_seen.setdefault(node, op.time)
+            if node not in element.removed_ns:
+                unremarkable.add(name)
+            elif element.is_single and element.removed_ns[node] < invoked.time:
                 self.wrong["resurrected"].append((invoked.key, value, op))
-        self.reads.setdefault(key, []).append((invoked.time, op))
 
     def _find_absences(self) -> None:
         """Set `absent_ns` of every element, in time linear in what the reads returned.
@@ -205,7 +220,7 @@ class _Sets:
             for invoked_ns, op in reads:
                 if not left:
                     break
-                seen = {identity(value) for value in elements(op)}
+                seen = set(identities(elements(op)))
                 for name in left - seen:
                     if of_key[name].acknowledged_ns < invoked_ns:
                         of_key[name].absent_ns = invoked_ns
