@@ -37,14 +37,14 @@ class OnRealNodes(msgspec.Struct, frozen=True):
     other: bool = False
 
 
-def real_spec(planted: Planted, seed: int) -> RunSpec:
-    """The scenario with nodes that are processes of this machine, under those of its faults that they can have."""
+def real_spec(planted: Planted, seed: int, env: str = "local") -> RunSpec:
+    """The scenario with nodes that are real processes, under those of its faults that they can have in that environment."""
     spec = planted.spec(seed)
-    possible = tuple(name for name in spec.nemesis if _is_possible(name))
+    possible = tuple(name for name in spec.nemesis if _is_possible(name, env))
     return replace(
         spec,
         name=f"{spec.target}-{planted.bug}",
-        env="local",
+        env=env,
         env_options={},
         nemesis=possible,
         time_limit_s=min(spec.time_limit_s, TIME_LIMIT_S),
@@ -71,6 +71,6 @@ def on_real_nodes(
     return OnRealNodes(runs_max, is_found=False)
 
 
-def _is_possible(fault: str) -> bool:
+def _is_possible(fault: str, env: str) -> bool:
     name, _, variant = fault.partition(":")
-    return "local" in fault_table.environments_with(families()[name], variant)
+    return env in fault_table.environments_with(families()[name], variant)
