@@ -80,7 +80,9 @@ def read(path: Path) -> list[Ended]:
 @click.option("--env", type=click.Choice(["local", "netns", "docker"]), required=True)
 @click.option("--runs", "runs_max", type=click.IntRange(1), default=5, show_default=True, help="Of each bug at most.")
 @click.option("--most", type=click.IntRange(1), help="End after so many runs.")
-@click.option("--bug", "only", multiple=True, help="Only this one, such as raft:stale-read or raft:healthy; repeatable.")
+@click.option(
+    "--bug", "only", multiple=True, help="Only this one, such as raft:stale-read or raft:healthy; repeatable."
+)
 @click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=Path("store"), show_default=True)
 def main(state: Path, env: str, runs_max: int, most: int | None, only: tuple[str, ...], store: Path) -> None:
     """Run what is left; ends with 1 when a healthy run was not VALID, 3 when nothing was left."""
@@ -95,9 +97,7 @@ def main(state: Path, env: str, runs_max: int, most: int | None, only: tuple[str
         run, result = run_into(Store(store), plan.prepare(spec_of(env, name, number)))
         if result.signal:
             sys.exit(130)
-        one = Ended(
-            env, name, number, result.verdict.validity.value, first_reason(result), time.monotonic() - began_s
-        )
+        one = Ended(env, name, number, result.verdict.validity.value, first_reason(result), time.monotonic() - began_s)
         with state.open("ab") as file:
             file.write(msgspec.json.encode(one) + b"\n")
         click.echo(f"{env} {name}, run {number}: {one.validity}, {one.lasted_s:.0f} s {one.reason[:200]}")
