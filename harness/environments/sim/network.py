@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 RETRANSMIT_NS = 200 * NS_PER_MS
 """Least retransmission time-out of TCP on Linux."""
 
-TRIES_MAX = 5
-"""A packet that was lost so often is given up with its connection; one that was lost once less is 3 s late. The nodes' HTTP client
-opens another connection when an answer does not come. After many more tries, what a bad link held up would come long after the
-heal, and everything sent since would wait behind it."""
+STREAM_WAITS_NS_MAX = 2_000 * NS_PER_MS
+"""A stream's packet that would be held up for longer, by losses or lateness, is given up with its connection: the nodes' HTTP client
+opens another when an answer does not come. Everything sent since would wait behind it, until long after the heal."""
 
 HELD_MAX = 1024
 """Messages that wait on one held link; more are lost, as when a sender's buffer is full."""
@@ -127,6 +126,7 @@ class Link:
         when_ns += self.delays_ns[int(draw() * QUANTILES)]
         if how.slow_ns or how.jitter_ns:
             when_ns += max(0, how.slow_ns + int((2 * draw() - 1) * how.jitter_ns))
+        sent_ns = when_ns
         for why, probability in (("lost", how.loss), ("checksum does not match", how.corrupt)):
             tries = 0
             while probability and draw() < probability:
@@ -136,13 +136,16 @@ class Link:
                     return
                 when_ns += RETRANSMIT_NS << tries
                 tries += 1
-                if tries == TRIES_MAX:
+                if when_ns - sent_ns > STREAM_WAITS_NS_MAX:
                     self._log_drop(packet, "connection reset")
                     return
         if how.late and draw() < how.late:
             self.network.count("late")
             when_ns += _lateness_ns(draw())
         if self.is_stream:
+            if when_ns - sent_ns > STREAM_WAITS_NS_MAX:
+                self._log_drop(packet, "connection reset")
+                return
             when_ns = max(when_ns, self.last_ns + 1)
             self.last_ns = when_ns
         else:
