@@ -48,9 +48,11 @@ class PromisesKept:
         return self._raise(time_ns, node, event.slot, event.ballot, "promises")
 
     def _on_accepted(self, time_ns: int, node: str, event: Accepted) -> Violation | None:
-        promises = self._of(node)
+        held = self._of(node).held
         # A promise for all slots covers this one; who promises by slot never has one for all.
-        slot = None if None in promises.held else event.slot
+        slot = None if None in held else event.slot
+        if held.get(slot) == event.ballot:  # As nearly always.
+            return None
         return self._raise(time_ns, node, slot, event.ballot, "accepts")
 
     def _raise(self, time_ns: int, node: str, slot: Slot | None, ballot: Ballot, does: str) -> Violation | None:

@@ -27,7 +27,7 @@ RETRANSMIT_NS = 200 * NS_PER_MS
 """Least retransmission time-out of TCP on Linux."""
 
 STREAM_WAITS_NS_MAX = 2_000 * NS_PER_MS
-"""A stream's packet that would be held up for longer, by losses or lateness, is given up with its connection: the nodes' HTTP client
+"""A stream's packet that would be held up longer, by losses or lateness, is given up with its connection: the nodes' HTTP client
 opens another when an answer does not come. Everything sent since would wait behind it, until long after the heal."""
 
 HELD_MAX = 1024

@@ -48,9 +48,9 @@ MULTI = (
     _multi(
         "restart-takes-acceptance-for-no-promise",
         ACCEPTOR,
-        """        self.promised = max(record.ballot, self.promised)
-        for slot, entry""",
-        """        for slot, entry""",
+        """        self.promised = max(ballot, self.promised)
+        for entry""",
+        """        for entry""",
         "who accepts a ballot accepts none below it any more, also after a crash (PMS §2.3)",
     ),
     _multi(

@@ -40,10 +40,12 @@ class Acceptor:
 
     def recover_accepted(self, record: Accepted[Any]) -> None:
         """The disk holds these acceptances."""
-        self.promised = max(record.ballot, self.promised)
-        for slot, entry in enumerate(record.entries, record.slot):
-            self.held[slot] = (record.ballot, entry)
+        ballot, slot = record.ballot, record.slot
+        self.promised = max(ballot, self.promised)
+        for entry in record.entries:
+            self.held[slot] = (ballot, entry)
             self._untold.add(slot)
+            slot += 1
 
     def forget(self, index: int) -> None:
         """A snapshot stands for the slots up to `index`."""

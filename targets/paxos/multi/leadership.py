@@ -167,7 +167,8 @@ class Leadership:
             peer.asked = 0
         peer.inflight.discard(number)
         for slot in range(reply.slot, reply.slot + reply.count):
-            self._count(slot, source, out)
+            if slot in self._votes:
+                self._count(slot, source, out)
             if slot > peer.match:
                 peer.acked.add(slot)
         while peer.match + 1 in peer.acked:
@@ -175,9 +176,7 @@ class Leadership:
             peer.acked.discard(peer.match)
 
     def _count(self, slot: int, node: NodeId, out: list[Effect]) -> None:
-        votes = self._votes.get(slot)
-        if votes is None:
-            return
+        votes = self._votes[slot]
         votes.add(node)
         if len(votes) >= self._phase_2:
             del self._votes[slot]
