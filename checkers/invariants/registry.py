@@ -22,6 +22,7 @@ BUILT_IN = {
     "persistent-state": _HERE + "persistent_state:PersistentState",
     "kept-commits": _HERE + "kept_commits:KeptCommits",
     "sent-before-acknowledged": _HERE + "sent_before_acknowledged:SentBeforeAcknowledged",
+    "majority-commits": _HERE + "majority_commits:MajorityCommits",
     "transfer-catches-up": _HERE + "transfer_catches_up:TransferCatchesUp",
     "one-value-per-slot": _HERE + "chosen_values:OneValuePerSlot",
     "one-value-per-ballot": _HERE + "chosen_values:OneValuePerBallot",

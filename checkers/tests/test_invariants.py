@@ -77,6 +77,8 @@ def event(kind: str, *rest: str) -> TraceEvent:
             return Recovered(int(rest[0]), tuple(terms), rest[bar + 1 :])
         case "acknowledged-unsent":
             return Custom(kind, {"source": rest[0], "sequence": 9, "sent": 2, "match_index": 0, "last_index": 1})
+        case "configured":
+            return Custom(kind, {"index": 1, "term": 1, "voters": rest})
         case "handing-over":
             return Custom(kind, {"to": rest[0], "match_index": int(rest[1]), "last_index": int(rest[2])})
     return Custom(kind)
@@ -126,6 +128,20 @@ BROKEN = {
     "sent-before-acknowledged": """
         n1 role leader 3
         n1 acknowledged-unsent n2
+    """,
+    "majority-commits: too few hold the entry": """
+        n1 role leader 1
+        n1 shown
+        n1 append 1 1 a
+        n1 commit 1
+    """,
+    "majority-commits: a node that does not vote was counted": """
+        n1 role leader 1
+        n1 shown
+        n1 configured n1 n2
+        n1 append 1 1 a
+        n3 append 1 1 a
+        n1 commit 1
     """,
     "transfer-catches-up": """
         n1 role leader 3
@@ -317,6 +333,28 @@ def test_the_step_and_the_nodes_are_in_the_evidence() -> None:
 
 
 LEGAL = {
+    "a majority of the voters of the leader's last configuration holds what it commits": """
+        n1 role leader 1
+        n1 shown
+        n1 append 1 1 a
+        n2 append 1 1 a
+        n1 commit 1
+        n1 configured n1
+        n1 append 2 1 b
+        n1 commit 2
+    """,
+    "a node that lost its disk is not asked what it held, and a follower does not count": """
+        n1 role leader 1
+        n1 shown
+        n1 append 1 1 a
+        n2 append 1 1 a
+        n2 started
+        n2 rejoining
+        n2 recovered 0
+        n1 commit 1
+        n3 append 1 1 a
+        n3 commit 1
+    """,
     "a process that starts anew commits from the beginning": """
         n1 role follower 1
         n1 append 1 1 a b

@@ -29,13 +29,18 @@ def agreed(_statuses: Mapping[str, Mapping[str, Any]]) -> bool:
     return True
 
 
+def nobody(_statuses: Mapping[str, Mapping[str, Any]]) -> Any:
+    return None
+
+
 def check(
     environment: SimEnvironment,
     heal: Callable[[], None] = lambda: None,
     converged: Callable[[Mapping[str, Mapping[str, Any]]], bool] = agreed,
+    leader: Callable[[Mapping[str, Mapping[str, Any]]], Any] = nobody,
 ) -> Verdict:
     probe = liveness.Probe(environment.clients, ASKED)
-    return liveness.check(environment.world, environment.nodes, heal, probe, 1.0, converged)
+    return liveness.check(environment.world, environment.nodes, heal, probe, 1.0, converged, leader)
 
 
 def cluster(script: Script = serving, count: int = 3) -> SimEnvironment:
@@ -46,6 +51,35 @@ def test_a_cluster_that_serves_answers_and_agrees_is_live() -> None:
     verdict = check(cluster())
     assert verdict.validity is Validity.VALID, verdict.reason
     assert verdict.stats["tries"] == 1
+
+
+def test_a_leader_that_changes_all_the_time_is_no_leader() -> None:
+    environment = cluster()
+    every_ns = 100_000_000
+    verdict = check(environment, leader=lambda _statuses: environment.world.now_ns // every_ns)
+    assert verdict.validity is Validity.INVALID
+    assert "one leader after another" in verdict.reason
+
+
+def test_a_leader_may_change_once() -> None:
+    environment = cluster()
+    change_ns = environment.world.now_ns + 200_000_000
+    assert (
+        check(environment, leader=lambda _statuses: environment.world.now_ns > change_ns).validity is Validity.INVALID
+    )
+    environment = cluster()
+    probe = liveness.Probe(environment.clients, ASKED)
+    change_ns = environment.world.now_ns + 1_000_000_000
+    verdict = liveness.check(
+        environment.world,
+        environment.nodes,
+        lambda: None,
+        probe,
+        5.0,
+        agreed,
+        lambda _statuses: environment.world.now_ns > change_ns,
+    )
+    assert verdict.validity is Validity.VALID, verdict.reason
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])

@@ -184,6 +184,7 @@ class RaftTarget(LeaderBackups, SystemDefaults):
         "persistent-state",
         "kept-commits",
         "sent-before-acknowledged",
+        "majority-commits",
         "transfer-catches-up",
     )
     durable_before_send = frozenset({"role", "voted"})

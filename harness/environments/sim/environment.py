@@ -344,6 +344,13 @@ class SimEnvironment:
         found = ((node.name, node.status()) for node in self.nodes)
         return {name: status for name, status in found if status is not None}
 
+    def _leader(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> Any:
+        """Who leads, and its term or ballot; None where nobody does."""
+        primary = self.deployment.target.primary(statuses)
+        if primary is None:
+            return None
+        return primary, statuses[primary].get("term", statuses[primary].get("ballot"))
+
     def findings(self) -> Mapping[str, Verdict]:
         """nodes: no core raised, or halted on a sound disk. invariants: none was violated. liveness: healed, the cluster
         served and converged."""
@@ -363,6 +370,7 @@ class SimEnvironment:
                     probe,
                     self.options.liveness_s,
                     self.deployment.target.converged,
+                    self._leader,
                 )
             except InvariantViolated:
                 found["liveness"] = Verdict.unknown("an invariant was violated first", liveness.CHECKER)

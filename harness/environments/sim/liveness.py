@@ -1,4 +1,5 @@
 """The second phase of a run: everything is healed, and the cluster has to serve again and converge within a bounded virtual time.
+Then nobody asks it for anything, and its leader has to stay: elections without a cause cost a cluster its service.
 
 A node whose disk was damaged beyond what a crash does cannot be asked to come back; when such nodes leave no majority, nothing
 is asked of the cluster.
@@ -22,6 +23,8 @@ from targets.session import Outcome
 
 CHECKER = "liveness"
 LOOK_EVERY_NS = 20 * NS_PER_MS
+STAYS_NS = 1_500 * NS_PER_MS
+"""So long without a change of the leader, some time-outs of an election, is enough: it may change for a reason once or twice."""
 
 
 class Probe:
@@ -56,10 +59,13 @@ def check(
     probe: Probe,
     bound_s: float,
     converged: Callable[[Mapping[str, Mapping[str, Any]]], bool],
+    leader: Callable[[Mapping[str, Mapping[str, Any]]], Any] = lambda _statuses: None,
 ) -> Verdict:
-    """Heal, then run until the cluster serves and agrees, at most `bound_s`. INVALID with each node's state if it does not.
+    """Heal, then run until the cluster serves and agrees, at most `bound_s`, and on until its leader has stayed for a while, at
+    most as long again. INVALID with each node's state if it does not.
 
-    converged: the target's word on the statuses of its nodes; it is asked when all of them answer.
+    converged: the target's word on the statuses of its nodes; it is asked when all of them answer. leader: who leads by them, and
+    since which election; always alike where nobody does.
     """
     began_ns = world.now_ns
     heal()
@@ -70,22 +76,35 @@ def check(
         return Verdict.valid(CHECKER, evidence=evidence)
     ends_ns = began_ns + int(bound_s * NS_PER_S)
     served_ns: int | None = None
+    converged_ns: int | None = None
+    leads, since_ns = None, began_ns
     while world.now_ns < ends_ns:
         probe.ask()
         world.advance(min(ends_ns, world.now_ns + LOOK_EVERY_NS), lambda: False)
         if probe.is_served and served_ns is None:
             served_ns = world.now_ns
         statuses = {node.name: status for node in wanted if (status := node.status()) is not None}
-        if probe.is_served and len(statuses) == len(wanted) and converged(statuses):
-            stats = {"served_after_ns": (served_ns or world.now_ns) - began_ns, "tries": probe.tries}
-            return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": world.now_ns - began_ns})
+        if converged_ns is None and probe.is_served and len(statuses) == len(wanted) and converged(statuses):
+            converged_ns = since_ns = world.now_ns
+            leads = leader(statuses)
+            ends_ns = converged_ns + int(bound_s * NS_PER_S)
+        if converged_ns is not None:
+            if (now_leads := leader(statuses)) != leads:
+                leads, since_ns = now_leads, world.now_ns
+            if world.now_ns - since_ns >= min(STAYS_NS, ends_ns - converged_ns):
+                stats = {"served_after_ns": (served_ns or converged_ns) - began_ns, "tries": probe.tries}
+                return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": converged_ns - began_ns})
     states = tuple(
         NodeState(
             node.name, node.state, None if (status := node.status()) is None else dict(status), node.ended_unasked
         )
         for node in nodes
     )
-    what = "did not converge" if probe.is_served else f"served no operation ({probe.tries} tried)"
+    what = f"served no operation ({probe.tries} tried)"
+    if converged_ns is not None:
+        what = "elected one leader after another, though nobody asked it for anything,"
+    elif probe.is_served:
+        what = "did not converge"
     return Verdict.invalid(
         f"healed, the cluster {what} within {bound_s:g} s; {_in_words(states)}",
         CHECKER,

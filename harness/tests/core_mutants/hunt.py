@@ -55,7 +55,11 @@ def hunt(id: str, target: str, first_seed: int, cpu_s_max: float) -> Hunted:
         cpu_s = time.process_time() - began_s
         if sweep.is_finding(result):
             parts = result.result.verdict.parts
-            by = ", ".join(name for name, part in parts.items() if part.validity.value == "invalid") or "harness"
+            worst = result.validity
+            by = (
+                ", ".join(name for name, part in parts.items() if part.validity is worst and name != "vacuity")
+                or "harness"
+            )
             rule = parts["invariants"].reason.partition(":")[0] if by == "invariants" else ""
             return Hunted(id, True, runs_count, cpu_s, rule or by, result.reason[:300], result.command)
         if cpu_s >= cpu_s_max:

@@ -131,6 +131,7 @@ MUTANTS = (
         """        if self._counts_itself:
             marks.append(self._log.last_index)""",
         "the leader's own copy counts when it is durable (thesis §10.2.1)",
+        "whatever the leader tells because of it stands behind the record, and waits for it (targets/core.py, rule 2)",
     ),
     _mutant(
         "last-index-sent-as-commit-index",
@@ -207,6 +208,7 @@ MUTANTS = (
         while""",
         """        while""",
         "the last term is that of the last entry",
+        "the entries that made the log give way are appended in the same step, and set the last term",
     ),
     _mutant(
         "last-term-of-the-first-entry",
@@ -296,6 +298,7 @@ MUTANTS = (
         "self.base_index, self.base_term = index, base_term",
         "self.base_index = index",
         "the consistency check needs the term of the last entry in the snapshot (§7)",
+        "no entry there has the wrong term, so that messages are only refused; what stands before them is not compared",
     ),
     # Membership.
     _mutant(
