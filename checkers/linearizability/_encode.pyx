@@ -2,8 +2,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The native encoder: encode.encode_pure in one pass over the ops' fields, a few tens of ns each.
 
-Fields are read at the offsets that Op's member descriptors give. Whatever is unusual (an op of another class, a process
-that is no small integer) is left to the pure encoder; values that are unusual are frozen and compared in Python.
+Fields are read at the offsets that Op's member descriptors give, and those of a long file from its columns, without an op. Whatever is
+unusual (an op of another class, a process that is no small integer) is left to the pure encoders; values that are unusual are
+frozen and compared in Python.
 """
 
 from cpython cimport array
@@ -20,6 +21,7 @@ from checkers.linearizability._columns cimport column, empty_column, slice_of
 
 from checkers.linearizability import operations as columns
 from checkers.linearizability.operations import Operations
+from histories.columns import BY_NEMESIS, OpColumns, TYPES
 from histories.op import NEMESIS, Op, freeze
 
 
@@ -76,6 +78,7 @@ cdef enum:
 cdef enum Kind:
     OPEN, OK, FAIL, INFO
 
+cdef int64_t NOBODY = BY_NEMESIS
 cdef int KNOWN = columns.KNOWN
 cdef int REFUSED = columns.REFUSED
 cdef int NOTHING = columns.NOTHING
@@ -255,7 +258,10 @@ cdef bint are_equal(object one, object other) except -1:
 
 
 cdef class _Encoder:
-    cdef tuple ops
+    cdef object ops  # A tuple, or OpColumns.
+    cdef list things  # Of the columns; None where there are ops.
+    cdef const int[::1] value_column
+    cdef vector[int] read_before  # The number of each thing, where it is a scalar that was read; else LATER.
     cdef bint refused, nil_reads
     cdef vector[int] call, end, op, key, closed, f, argument, result
     cdef vector[char] kind
@@ -269,8 +275,9 @@ cdef class _Encoder:
     cdef dict keys
     cdef Py_ssize_t at_type, at_process, at_f, at_key, at_value
 
-    def __cinit__(self, tuple ops, bint refused, bint nil_reads, types):
+    def __cinit__(self, ops, bint refused, bint nil_reads, types):
         self.ops = ops
+        self.things = None
         self.refused = refused
         self.nil_reads = nil_reads
         self.values = _Values(types)
@@ -307,6 +314,19 @@ cdef class _Encoder:
             if value is not NULL and PyUnicode_CheckExact(<object> value):
                 self.values.texts.fetch_known(value)
 
+    cdef int reserve(self, Py_ssize_t size, bint by_key) except -1:
+        """Room for so many events."""
+        self.call.reserve(size // 2 + 1)
+        self.end.reserve(size // 2 + 1)
+        self.kind.reserve(size // 2 + 1)
+        self.f.reserve(size // 2 + 1)
+        self.argument.reserve(size // 2 + 1)
+        self.result.reserve(size // 2 + 1)
+        self.closed.reserve(size // 2 + 1)
+        if by_key:
+            self.key.reserve(size // 2 + 1)
+        return 0
+
     cdef int pair(self, bint by_key, malformed) except -1:
         """Fill call, end, kind, f, argument, result, key and closed (the invocations in order of their completions)."""
         cdef vector[int] open_
@@ -317,15 +337,7 @@ cdef class _Encoder:
         cdef object f_before = None
         cdef object key, key_before = self
         cdef int f = -1, key_number = -1
-        self.call.reserve(size // 2 + 1)
-        self.end.reserve(size // 2 + 1)
-        self.kind.reserve(size // 2 + 1)
-        self.f.reserve(size // 2 + 1)
-        self.argument.reserve(size // 2 + 1)
-        self.result.reserve(size // 2 + 1)
-        self.closed.reserve(size // 2 + 1)
-        if by_key:
-            self.key.reserve(size // 2 + 1)
+        self.reserve(size, by_key)
         for position in range(<int> size):
             self.fetch(position, size)
             op = <object> PyTuple_GET_ITEM(self.ops, position)
@@ -379,6 +391,75 @@ cdef class _Encoder:
                 else:
                     self.kind[opened] = INFO
         return 0
+
+    cdef int pair_columns(self, bint by_key, malformed) except -1:
+        """As `pair`, of OpColumns: what the ops name has numbers already, so each f, key and scalar is looked at once."""
+        cdef const signed char[::1] types = self.ops.type
+        cdef const int64_t[::1] processes = self.ops.process
+        cdef const int[::1] f_column = self.ops.f
+        cdef const int[::1] key_column = self.ops.key
+        cdef vector[int] open_, kinds, f_numbers, key_numbers
+        cdef int position, process, opened, kind, thing
+        cdef Py_ssize_t size = len(self.ops)
+        self.value_column = self.ops.value
+        self.things = self.ops.things
+        for name in TYPES:
+            kinds.push_back(OPEN if name == "invoke" else OK if name == "ok" else FAIL if name == "fail" else INFO)
+        self.read_before.assign(len(self.things), LATER)
+        f_numbers.assign(len(self.things), -1)
+        key_numbers.assign(len(self.things), -1)
+        self.reserve(size, by_key)
+        for position in range(<int> size):
+            if processes[position] == NOBODY:
+                continue
+            if processes[position] < 0 or processes[position] >= PROCESSES_MAX:
+                raise Unusual
+            process = <int> processes[position]
+            if process >= <int> open_.size():
+                open_.resize(2 * process + 64, -1)
+            opened = open_[process]
+            kind = kinds[types[position]]
+            thing = f_column[position]
+            if kind != OPEN:
+                if opened < 0:
+                    raise malformed(
+                        position, "no-invocation", f"process {process} completed {self.things[thing]}, not invoked"
+                    )
+                open_[process] = -1
+                self.end[opened] = position
+                self.closed.push_back(opened)
+                self.kind[opened] = kind
+                if kind != INFO:
+                    self.result[opened] = self.read_thing(self.value_column[position])
+                continue
+            if opened >= 0:
+                raise malformed(
+                    position, "two-open", f"process {process} invoked {self.things[thing]} with an operation open"
+                )
+            open_[process] = <int> self.call.size()
+            self.call.push_back(position)
+            self.end.push_back(-1)
+            self.kind.push_back(OPEN)
+            if f_numbers[thing] < 0:
+                f_numbers[thing] = self.numbered_f(self.things[thing])
+            self.f.push_back(f_numbers[thing])
+            if by_key:
+                thing = key_column[position]
+                if key_numbers[thing] < 0:
+                    key_numbers[thing] = self.numbered_key(self.things[thing])
+                self.key.push_back(key_numbers[thing])
+            self.argument.push_back(self.read_thing(self.value_column[position]))
+            self.result.push_back(0)
+        return 0
+
+    cdef inline int read_thing(self, int thing) except? -1:
+        """As `read`, of the thing of this number."""
+        if self.read_before[thing] != LATER:
+            return self.read_before[thing]
+        cdef int found = self.read(self.things[thing])
+        if found >= 0:
+            self.read_before[thing] = found
+        return found
 
     cdef inline int read(self, object value) except? -1:
         """The number of a scalar; LATER, TRUE or FALSE for what is numbered in the second pass."""
@@ -489,6 +570,8 @@ cdef class _Encoder:
             if self.false < 0:
                 self.false = self.values.number_odd(False)
             return self.false
+        if self.things is not None:
+            return self.values.number(self.things[self.value_column[position]])
         return self.values.number(field_at(<object> PyTuple_GET_ITEM(self.ops, position), self.at_value))
 
     cdef object operations(self):
@@ -599,12 +682,15 @@ cdef class _Encoder:
 
 
 def encode(ops, bint by_key, bint refused, bint nil_reads, entries_class, malformed, types, wildcard_fs):
-    """As encode.encode_pure; None where the ops are unusual and it must do it."""
-    if type(ops) is not tuple:
+    """As encode.encode_pure and encode.encode_columns; None where the ops are unusual and these must do it."""
+    if type(ops) is not tuple and type(ops) is not OpColumns:
         return None
     cdef _Encoder encoder = _Encoder(ops, refused, nil_reads, types)
     try:
-        encoder.pair(by_key, malformed)
+        if type(ops) is tuple:
+            encoder.pair(by_key, malformed)
+        else:
+            encoder.pair_columns(by_key, malformed)
     except Unusual:
         return None
     encoder.number(wildcard_fs)

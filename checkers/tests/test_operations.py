@@ -21,7 +21,9 @@ from checkers.tests.monitor_cases import answer
 from checkers.verdict import Validity
 from histories import History, Op
 from histories.builder import h
+from histories.columns import OpColumns
 from histories.tests.strategies import histories, unhurried
+from histories.wellformed import MalformedHistory
 
 pytestmark = pytest.mark.skipif(
     native.encoder is None or native.is_pure_forced(), reason="the native core was not built, or is not asked"
@@ -34,6 +36,15 @@ values = scalars | odd | st.lists(scalars, max_size=4) | st.tuples(scalars, scal
 
 def told(parts: dict[Any, Entries]) -> dict[Any, Any]:
     return {key: (repr(part.operations), part.op, part.call, part.end, part.returns) for key, part in parts.items()}
+
+
+def told_of_columns(ops: list[Op], *, by_key: bool, refused: bool, nil_reads: bool) -> dict[Any, Any] | None:
+    """What the native encoder says of the ops as columns of a long file; None where it leaves them to the pure one."""
+    assert native.encoder is not None
+    found = native.encoder.encode(
+        OpColumns(ops), by_key, refused, nil_reads, Entries, encode._malformed, encode._types, encode.WILDCARD_FS
+    )
+    return None if found is None else told(found)
 
 
 @unhurried
@@ -55,6 +66,8 @@ def test_the_native_encoder_gives_what_the_pure_one_gives(
         pure = encode_pure(tuple(ops), **options)
         assert list(pure) == list(found)
         assert told(pure) == told(found)
+    assert (found is None) == (told_of_columns(ops, **options) is None)
+    assert found is None or told_of_columns(ops, **options) == told(found)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -77,6 +90,7 @@ def test_the_encoders_agree_on_thousands_of_values_in_any_order(seed: int) -> No
     )
     assert found is not None
     assert told(encode_pure(tuple(ops), by_key=True, refused=False, nil_reads=False)) == told(found)
+    assert told_of_columns(ops, by_key=True, refused=False, nil_reads=False) == told(found)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -98,6 +112,19 @@ def test_the_encoders_agree_where_operations_name_few_values_first_and_many_late
     )
     assert found is not None
     assert told(encode_pure(tuple(ops), by_key=True, refused=False, nil_reads=False)) == told(found)
+    assert told_of_columns(ops, by_key=True, refused=False, nil_reads=False) == told(found)
+
+
+@pytest.mark.parametrize("broken", [["invoke", "invoke"], ["ok"], ["invoke", "ok", "info"]])
+@pytest.mark.parametrize("made", [tuple, OpColumns])
+def test_the_native_encoder_refuses_a_malformed_history_in_the_same_words(broken: list[Any], made: Any) -> None:
+    ops = [Op(i, i, type, 0, "read") for i, type in enumerate(broken)]
+    with pytest.raises(MalformedHistory) as pure:
+        encode_pure(ops, by_key=True, refused=False, nil_reads=False)
+    assert native.encoder is not None
+    with pytest.raises(MalformedHistory) as ours:
+        native.encoder.encode(made(ops), True, False, False, Entries, encode._malformed, encode._types, ())
+    assert str(pure.value) == str(ours.value)
 
 
 @pytest.mark.parametrize(
