@@ -296,7 +296,7 @@ def test_two_hundred_seeds_give_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("seeds", "jobs"),
     [
-        *((range(first, first + 20), 1) for first in range(1, 161, 20)),
+        *((range(first, first + 20), 1) for first in range(1, 41, 20)),
         pytest.param(range(1, 2_001), os.cpu_count() or 1, marks=pytest.mark.soak),
     ],
 )
