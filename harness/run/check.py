@@ -25,7 +25,7 @@ from harness.run.plan import Plan, prepare
 from harness.run.sinks import FolderSink, Record, TracesRemoved
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_json
-from harness.store.traces import whole_span_ns
+from harness.store.traces import gap_of, whole_span_ns
 from histories.history import History
 from histories.printing import line
 from histories.tracing import TraceRecord
@@ -141,6 +141,7 @@ def analyze(
     was_interrupted = True  # A run without a verdict was killed.
     kept = findings.verdicts if findings is not None else {}
     live = kept.get("invariants")
+    was_cut_off = findings is None and not directory.verdict.exists()
     try:
         if (old := directory.read_result()) is not None:
             was_interrupted = old.interrupted
@@ -157,11 +158,24 @@ def analyze(
     plan = prepare(spec, saved=read_schedule(directory, history, spec, say))
     if live is not None and whole_span_ns(directory.nodes) is not None:
         kept["invariants"] = live
+    elif spec.env == "sim" and (why := _gap(directory, plan, is_cut_off=was_cut_off or bool(failures.found))):
+        # There the rules take it for granted that whatever a node did is told.
+        kept["invariants"] = live or Verdict.unknown(f"the nodes' traces have a gap: {why}", "invariants")
     result = check(plan, sink, directory.run_id, kept, failures, faults=plan.saved, was_interrupted=was_interrupted)
     if directory.verdict.is_dir():  # No file can take its place.
         directory.verdict.replace(directory.verdict.with_name(f"{directory.verdict.name}.damaged"))
     write_json(directory.verdict, result)
     return result
+
+
+def _gap(directory: RunDirectory, plan: Plan, *, is_cut_off: bool) -> str:
+    """What is missing of the traces of a simulated run; "" where they are whole, or where no rule asks for them. is_cut_off: the
+    controller was killed, or its disk was full, maybe when some nodes had their latest records on the disk and others not."""
+    if not plan.target.invariants_under(plan.target_options):
+        return ""
+    if is_cut_off:
+        return "the run was cut off"
+    return gap_of(directory.nodes, plan.spec.nodes)
 
 
 def read_schedule(

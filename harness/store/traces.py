@@ -51,6 +51,25 @@ def files_of(directory: Path) -> list[Path]:
     return [*segments_of(directory).values(), *directory.glob(FILE)]
 
 
+def gap_of(nodes: Path, names: Iterable[str]) -> str:
+    """What is missing of the traces of these nodes, in a few words; "" where each has one, of which every line can be read."""
+    decode = msgspec.json.Decoder(TraceRecord).decode
+    for name in names:
+        path, number = nodes / name / FILE, 0
+        try:
+            with regular(path).open("rb") as file:
+                for line in file:
+                    number += 1
+                    decoded(decode, line, FILE_DEPTH_MAX)
+        except OSError as error:
+            return f"{path}: {error.strerror or error}"
+        except msgspec.DecodeError:
+            return f"{path}:{number}: not a record of a trace"
+        if not number:
+            return f"{path}: empty"
+    return ""
+
+
 def whole_span_ns(nodes: Path) -> tuple[int, int | None] | None:
     """From when to when no record of any node is missing, in ns; None for the end: until the run's. None where none was removed.
 

@@ -12,6 +12,7 @@ import pytest
 
 from checkers import Validity
 from harness.cli import run_command
+from harness.run.check import analyze
 from harness.run.execute import run_into
 from harness.run.plan import prepare
 from harness.spec import RunSpec
@@ -64,6 +65,35 @@ def test_list_names_the_file_and_shows_every_other_run(
     assert (file in rows["good"]["damage"]) != is_nothing_yet, "a node's last line may be cut anywhere"
     assert run_command(["list", "--store", str(store)]) == 0
     assert len(capsys.readouterr().out) < 1_000
+
+
+def without_a_line(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:10], lines[10][:-5] + b"\n", *lines[11:]]
+
+
+@pytest.mark.parametrize("target", ["raft", "paxos"])
+@pytest.mark.parametrize(
+    ("damage", "is_killed"),
+    [
+        pytest.param(lambda lines: [], False, id="empty"),
+        pytest.param(without_a_line, False, id="a line that cannot be read"),
+        pytest.param(lambda lines: lines[: len(lines) // 2], True, id="killed when two of three nodes were behind"),
+    ],
+)
+def test_what_is_missing_of_simulated_traces_breaks_no_rule(
+    target: str, damage: Callable[[list[bytes]], list[bytes]], is_killed: bool, tmp_path: Path
+) -> None:
+    run, _ = run_into(Store(tmp_path), prepare(msgspec.structs.replace(SPEC, target=target)))
+    for node in ("n2", "n3"):
+        trace = run.nodes / node / "trace.jsonl"
+        trace.write_bytes(b"".join(damage(trace.read_bytes().splitlines(keepends=True))))
+    if is_killed:
+        run.verdict.unlink()
+        run.findings.unlink()
+    result = analyze(Store(tmp_path), run, run.read_spec())
+    invariants = result.verdict.parts["invariants"]
+    assert invariants.validity is (Validity.UNKNOWN if is_killed else Validity.VALID), "the live run's own word stays"
+    assert is_killed == ("have a gap: the run was cut off" in invariants.reason)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
