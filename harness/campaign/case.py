@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import Any
 
@@ -69,11 +70,26 @@ class Failed(msgspec.Struct, frozen=True):
 
 def recorded_case(spec: RunSpec, planned: Schedule, history: History) -> Case:
     """A run that had no script as a case: what its clients asked for, and its faults when they really began. A fault op waits for
-    the one before it and is done when somebody looks, which is at other moments where a script tells the clients what to do."""
-    main_phase_ns = int(spec.time_limit_s * NS_PER_S)
+    the one before it and is done when somebody looks, which is at other moments where a script tells the clients what to do.
+
+    A main phase that waited for late faults went on longer than the spec says: that of the case is as long as it really was.
+    """
+    main_phase_ns = _main_phase_ns(int(spec.time_limit_s * NS_PER_S), planned, history)
     return Case(
-        spec, as_it_happened(history, planned, main_phase_ns), recorded(history, spec.concurrency, main_phase_ns)
+        replace(spec, time_limit_s=max(spec.time_limit_s, main_phase_ns / NS_PER_S)),
+        as_it_happened(history, planned, main_phase_ns),
+        recorded(history, spec.concurrency, main_phase_ns),
     )
+
+
+def _main_phase_ns(limit_ns: int, planned: Schedule, history: History) -> int:
+    """When the main phase was over: at its limit, or when something was still begun after it, at the heal, or else at the end."""
+    faults_count = len(as_it_happened(history, planned, sys.maxsize).entries)
+    begun = [op for op in history.nemesis() if op.type == "invoke"]
+    heals = begun[faults_count:]
+    end_ns = heals[0].time if heals else max((op.time for op in history), default=0) + 1
+    is_longer = any(limit_ns <= op.time < end_ns for op in history if op.type == "invoke")
+    return end_ns if is_longer else limit_ns
 
 
 def as_it_happened(history: History, planned: Schedule, main_phase_ns: int) -> Schedule:

@@ -60,6 +60,23 @@ def test_a_run_fails_again_by_its_script_where_faults_had_to_wait_for_each_other
     assert run_case(case_of(planted.spec())) is not None
 
 
+def test_a_run_whose_main_phase_waited_for_late_faults_is_had_again_whole() -> None:
+    spec = replace(SPEC, bugs=(), nemesis=("clock", "pause", "kill"), interval_s=0.1, time_limit_s=3.0)
+    first, second = MemorySink("first"), MemorySink("second")
+    execute(plan.prepare(spec), first)
+    assert first.faults is not None
+    case = recorded_case(spec, first.faults, first.history())
+    assert case.spec.time_limit_s > spec.time_limit_s + 0.2, "the faults were not late"
+    execute(plan.prepare(case.spec, saved=case.faults, script=case.script), second)
+    # What comes after the heal is awaited by moments that a script does not have.
+    asked = [
+        [(op.time, op.type, op.process, op.f, op.key, op.value) for op in sink.history() if op.is_client]
+        for sink in (first, second)
+    ]
+    until = next(number for number, op in enumerate(asked[0]) if op[0] > case.spec.time_limit_s * 1e9)
+    assert asked[0][:until] == asked[1][:until]
+
+
 def test_a_stale_read_needs_a_handful_of_ops(failed: Failed, shrinker: Shrinker) -> None:
     small = shrinker.best
     assert shrinker.is_minimal
