@@ -63,6 +63,7 @@ LOG = [
     ),
     pytest.param(ListAppend([1]), "p0 invoke read | p0 ok read [1]", False, id="there at first"),
     pytest.param(ListAppend([1]), "p0 invoke read | p0 ok read []", True, id="what was there at first is gone"),
+    pytest.param(ListAppend([1]), "p0 invoke read | p0 ok read [2]", True, id="another beginning"),
     pytest.param(
         ListAppend([1]),
         "p0 invoke append 1 | p0 ok append 1 | p0 invoke read | p0 ok read [1,1]",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
 
+from checkers import Validity
 from harness.campaign.case import Case, run_case
 from harness.campaign.reproduction import SHRUNK, TEST_FILE, keep, read_case
 from harness.campaign.shrink import Shrinker
@@ -18,9 +19,9 @@ from harness.cli import options
 from harness.cli.ending import tell
 from harness.cli.progress import StatusLine
 from harness.cli.run import JSON, SHARE, STORE
-from harness.errors import VALID, HarnessError
+from harness.errors import VALID, HarnessError, UsageError
 from harness.run.interruption import raising_interrupts
-from harness.store.runs import Store
+from harness.store.runs import Store, UnusableResult
 from histories.printing import line
 
 
@@ -52,6 +53,12 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
     """
     directory = Store(store).find(run)
     case = read_case(directory)
+    with suppress(UnusableResult):  # What matters is how it ends when it is run again.
+        stored = directory.read_result()
+        if stored is not None and stored.verdict.validity is not Validity.INVALID:
+            raise UsageError(
+                f"{directory.path}: the run is {stored.verdict.validity.name}, so there is nothing to shrink"
+            )
     failed = run_case(case)
     if failed is None:
         raise HarnessError(

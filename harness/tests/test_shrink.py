@@ -18,10 +18,11 @@ from harness.campaign.case import Case, Failed, recorded_case, run_case
 from harness.campaign.reproduction import read_case, rerun
 from harness.campaign.shrink import Shrinker
 from harness.cli import themis
+from harness.errors import UsageError
 from harness.generators import script
 from harness.generators.script import Script, ScriptedOp
 from harness.run import plan
-from harness.run.execute import execute
+from harness.run.execute import execute, run_into
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store
@@ -186,3 +187,10 @@ def test_what_cannot_be_shrunk_is_refused_in_words(tmp_path: Path, env: str) -> 
     refused = CliRunner().invoke(themis, ["shrink", str(run.path), "--store", str(tmp_path)], standalone_mode=False)
     said = str(refused.exception)
     assert ("a run of the environment local" if env == "local" else "No such file") in said
+
+
+def test_a_run_that_was_valid_is_refused(tmp_path: Path) -> None:
+    run, _ = run_into(Store(tmp_path), plan.prepare(replace(SPEC, bugs=(), time_limit_s=0.5)))
+    refused = CliRunner().invoke(themis, ["shrink", str(run.path), "--store", str(tmp_path)], standalone_mode=False)
+    assert isinstance(refused.exception, UsageError)
+    assert "so there is nothing to shrink" in str(refused.exception)
