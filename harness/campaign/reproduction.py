@@ -50,8 +50,8 @@ def read_case(run: RunDirectory) -> Case:
     spec = run.read_spec()
     if spec.env != "sim":
         raise UsageError(
-            f"{run.path}: a run of the environment {spec.env}; only simulated runs fail again exactly. Look for the same failure "
-            "with --env sim --seeds 1..1000 and shrink that"
+            f"{run.path}: a run of the environment {spec.env}; only simulated runs fail again exactly. "
+            f"`themis lift {run.path}` looks for the same failure in the simulation, and what it finds can be shrunk"
         )
     try:
         faults = schedule.load(run.schedule, spec.nodes)
