@@ -22,19 +22,19 @@ TRACE_FILE = "trace.jsonl"
 """What a node traces, one record a line; or the end of it, where that was split into segments."""
 SEGMENTS = "trace-*.jsonl"
 """The closed segments of a trace, which stand beside its end; sorted by name they are in order."""
-_SEGMENT = re.compile(r"trace-(\d{6,12})-(\d{6,12})\.jsonl", re.ASCII)
+_SEGMENT = re.compile(r"(trace|messages)-(\d{6,12})-(\d{6,12})\.jsonl", re.ASCII)
 
 
-def segment_name(number: int, incarnation: int) -> str:
+def segment_name(number: int, incarnation: int, stem: str = "trace") -> str:
     """The name of segment `number`, from 1, which process number `incarnation` of the node closed. Segment 0 is what is kept of
-    segments that were removed."""
-    return f"trace-{number:06}-{incarnation:06}.jsonl"
+    segments of a trace that were removed. stem: "trace" or "messages"."""
+    return f"{stem}-{number:06}-{incarnation:06}.jsonl"
 
 
-def segment_of(name: str) -> tuple[int, int] | None:
+def segment_of(name: str, stem: str = "trace") -> tuple[int, int] | None:
     """(number, incarnation) of the segment of this name; None where it is not the name of one."""
     found = _SEGMENT.fullmatch(name)
-    return None if found is None else (int(found[1]), int(found[2]))
+    return None if found is None or found[1] != stem else (int(found[2]), int(found[3]))
 
 
 Ballot = tuple[int, str]

@@ -5,7 +5,8 @@ the run's beginning is not known yet, lines are kept; they are written when it i
 
 Where the harness reads along (harness/run/live_traces.py), it asks for segments: a file that has become as long as SEGMENT_VARIABLE
 says gets a name of its own (histories.tracing.segment_name) and changes no more, so that it can be removed once it is checked. The
-process holds a lock on the file that it writes, so that who reads along can tell whether more may come.
+process holds a lock on the file that it writes, so that who reads along can tell whether more may come. Nobody reads messages
+along: of their segments the journal itself removes the oldest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from histories.tracing import SEGMENTS, TraceRecord, segment_name, segment_of
+from histories.tracing import TraceRecord, segment_name, segment_of
 from targets.timekeeping import NodeClock
 
 SEGMENT_VARIABLE = "THEMIS_TRACE_SEGMENT_BYTES"
@@ -34,8 +35,9 @@ class Journal:
     """Appends to `path`. `epoch_ns` is the beginning of the run in true time; None when it will be told later.
 
     incarnation: which process of this node this is, counted from 1 by those that wrote before. segment_bytes: about how long a file
-    becomes before the next one is begun; None: there is one. line: what is written of a time, the node and an event. companion:
-    another one, to which the beginning of the run and the end are told as well.
+    becomes before the next one is begun; None: there is one. segments_kept: so many closed ones stay, the latest; None: all. line:
+    what is written of a time, the node and an event. companion: another one, to which the beginning of the run and the end are told
+    as well.
     """
 
     companion: Journal | None = None
@@ -47,13 +49,14 @@ class Journal:
         clock: NodeClock,
         epoch_ns: int | None,
         segment_bytes: int | None = None,
+        segments_kept: int | None = None,
         line: Callable[[int, str, Any], Any] = TraceRecord,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        closed = (segment_of(each.name) for each in path.parent.glob(SEGMENTS))
-        self._segment, earlier = max(filter(None, closed), default=(0, 0))
         self._path = path
+        self._segment, earlier = max(self._closed(), default=(0, 0))
         self._segment_bytes = segment_bytes
+        self._segments_kept = segments_kept
         starts, is_cut = _counted(path)
         self.incarnation = earlier + starts + 1
         self._file = _open_locked(path)
@@ -119,10 +122,23 @@ class Journal:
         new = self._path.with_suffix(".new")
         file = _open_locked(new, os.O_TRUNC)
         self._segment += 1
-        os.rename(self._path, self._path.with_name(segment_name(self._segment, self.incarnation)))
+        os.rename(self._path, self._named(self._segment, self.incarnation))
         os.rename(new, self._path)
         os.close(self._file)
         self._file, self._size = file, 0
+        if self._segments_kept is not None:
+            for number, incarnation in self._closed():
+                if number <= self._segment - self._segments_kept:
+                    self._named(number, incarnation).unlink(missing_ok=True)
+
+    def _closed(self) -> list[tuple[int, int]]:
+        """(number, incarnation) of each closed segment that is there."""
+        stem = self._path.stem
+        found = (segment_of(each.name, stem) for each in self._path.parent.glob(f"{stem}-*.jsonl"))
+        return [numbers for numbers in found if numbers is not None]
+
+    def _named(self, number: int, incarnation: int) -> Path:
+        return self._path.with_name(segment_name(number, incarnation, self._path.stem))
 
 
 def _open_locked(path: Path, flags: int = 0) -> int:

@@ -116,7 +116,8 @@ class Node:
             self.journal = Journal(trace, settings.node, self.clock, epoch_ns, segment_bytes)
             if os.environ.get(wire_log.VARIABLE) == "1":
                 place = settings.log_dir / wire_log.FILE
-                messages = Journal(place, settings.node, self.clock, epoch_ns, line=wire_log.entry)
+                kept = (wire_log.SEGMENT_BYTES, wire_log.SEGMENTS_KEPT)
+                messages = Journal(place, settings.node, self.clock, epoch_ns, *kept, line=wire_log.entry)
                 self.journal.companion = messages
                 names = sorted({settings.node, *settings.peers})
                 self.messages = wire_log.WireLog(messages, settings.node, names, self.journal.incarnation)

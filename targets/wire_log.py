@@ -2,7 +2,7 @@
 
 Entries have the fields of the simulation's message log (harness/environments/sim/message_log.py), so one page draws both. A number
 pairs a message with its arrival: the sender puts it into a header, and an answer has that of its request with ANSWER added. Off by
-default: it is many times as long as the history.
+default: it is many times as long as the history. A node keeps the latest SEGMENT_BYTES * (SEGMENTS_KEPT + 1) of it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ VARIABLE = "THEMIS_MESSAGES"
 """In a node's environment: "1" where it is to log its messages."""
 
 FILE = "messages.jsonl"
+SEGMENT_BYTES = 64 << 20
+SEGMENTS_KEPT = 3
+"""Of the closed segments beside the file (histories.tracing.segment_name)."""
 HEADER = "Themis-Message"
 """Carries the number of a message."""
 

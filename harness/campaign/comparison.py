@@ -75,8 +75,8 @@ class Compared(msgspec.Struct):
     """What the runs of one subject add up to.
 
     sides: "majority" and "minority" -> what they served while partitions that cut the nodes in two were in force. latencies_ns:
-    of all operations that ended ok. messages_count: between nodes, requests and answers; 0 where nobody counted them. verdicts:
-    model -> seed -> verdict. harness: the reasons why runs were not whole.
+    of all operations that ended ok. messages_count: between nodes, requests and answers; 0 where nobody counted them, None where
+    nodes removed some. verdicts: model -> seed -> verdict. harness: the reasons why runs were not whole.
     """
 
     subject: Subject
@@ -88,7 +88,7 @@ class Compared(msgspec.Struct):
     recoveries_ns_by_fault: dict[str, list[int]] = msgspec.field(default_factory=dict)
     unrecovered: int = 0
     latencies_ns: list[int] = msgspec.field(default_factory=list)
-    messages_count: int = 0
+    messages_count: int | None = 0
     verdicts: dict[str, dict[int, Verdict]] = msgspec.field(default_factory=dict)
     commands: dict[int, str] = msgspec.field(default_factory=dict)
     claims_broken: dict[int, str] = msgspec.field(default_factory=dict)
@@ -96,7 +96,7 @@ class Compared(msgspec.Struct):
 
     @property
     def messages_per_op(self) -> float | None:
-        """Messages between nodes for each operation that ended ok; None where nobody counted them."""
+        """Messages between nodes for each operation that ended ok; None where nobody counted them all."""
         return self.messages_count / self.overall.ok if self.messages_count and self.overall.ok else None
 
     def validity(self, model: str) -> Validity:

@@ -17,7 +17,7 @@ from harness.cli import options
 from harness.cli.progress import StatusLine
 from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, VALID, UsageError
-from harness.report.message_files import stored_entries
+from harness.report.message_files import missing_before_ns, stored_entries
 from harness.run import plan
 from harness.run.execute import execute, run_into
 from harness.run.interruption import raising_interrupts
@@ -150,14 +150,17 @@ def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
         sink = MemorySink(f"seed-{spec.seed}")
         result = execute(plan.prepare(spec), sink)
         history = sink.history()
-        compared.messages_count += cast(SimEnvironment, sink.environment).network.sent_count
+        sent_count: int | None = cast(SimEnvironment, sink.environment).network.sent_count
     else:
         prepared = plan.prepare(spec)
         if isinstance(prepared.target, CoreTarget):  # A program outside the project logs no messages.
             prepared = plan.prepare(msgspec.structs.replace(spec, env_options={"messages": True}))
         run, result = run_into(Store(store), prepared)
         history = jsonl.read(run.history).history
-        compared.messages_count += sum(entry.kind == "send" for entry in stored_entries(run))
+        is_whole = missing_before_ns(run) is None
+        sent_count = sum(entry.kind == "send" for entry in stored_entries(run)) if is_whole else None
+    counted = compared.messages_count
+    compared.messages_count = None if counted is None or sent_count is None else counted + sent_count
     comparison.take(compared, spec, result, history, command_line(spec))
 
 

@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.report import summary
 from harness.report.explanation import explain
 from harness.report.failure import Failure, failures
-from harness.report.message_files import has_messages, stored_entries
+from harness.report.message_files import has_messages, missing_note, stored_entries
 from harness.report.node_lives import lives
 from harness.report.run_traces import RunTraces, traces_of
 from harness.report.space_time import diagram
@@ -193,9 +193,11 @@ def spacetime_lines(run: RunDirectory, spec: RunSpec, failed_ns: int, span_ms: f
     try:
         # A message that arrives in it was sent before it.
         entries = [entry for entry in stored_entries(run) if 2 * begin_ns - failed_ns <= entry.time <= failed_ns]
+        note = missing_note(run)
     except OSError as error:
         return [fitted(f"  no diagram of the messages before it: {line(error)}", width)]
-    return [f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns, width=width)]
+    notes = [fitted(f"  {note}", width)] if note else []
+    return [*notes, f"  the {span_ms:g} ms before it:", diagram(entries, spec.nodes, begin_ns, failed_ns, width=width)]
 
 
 def read_history(run: RunDirectory) -> History:

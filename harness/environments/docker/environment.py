@@ -68,8 +68,8 @@ class DockerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     range of the nodes; empty: a free one. cpus, memory_mib: what each node may use at most; 0: all there is. data_mib: the
     size of each node's disk, which is in memory so that it can be full; 0: the container's own, which cannot.
     leave_running: the containers are left as they are at the end; `themis cleanup` removes them. messages: nodes log
-    what they send and hear, to nodes/<n>/messages.jsonl. tcpdump_mib: tcpdump on this machine keeps the latest packets
-    of each node, so many MiB of them, in nodes/<n>/packets.pcap0 and 1; 0: it does not run.
+    what they send and hear, to nodes/<n>/messages.jsonl (the latest 256 MiB). tcpdump_mib: tcpdump on this machine
+    keeps the latest packets of each node, so many MiB of them, in nodes/<n>/packets.pcap0 and 1; 0: it does not run.
     """
 
     image: str = ""

@@ -36,7 +36,7 @@ class LocalOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Options of the environment `local` (`--env-option NAME=VALUE`).
 
     base_port: the first node's first port, and the others' on the next ones; 0: each on a free port. messages: nodes log
-    what they send and hear, to nodes/<n>/messages.jsonl; many times as long as the history.
+    what they send and hear, to nodes/<n>/messages.jsonl; many times as long as the history, of which each keeps the latest 256 MiB.
     """
 
     base_port: int = 0

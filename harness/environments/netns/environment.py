@@ -33,8 +33,8 @@ class NetnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     subnet: the address range of the nodes, such as 10.213.7.0/24; empty: a free one. data_mib: the size of each node's
     disk, which is a file system of its own (tmpfs) so that it can be full; 0: the run directory's, which cannot.
-    messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl. tcpdump_mib: tcpdump keeps the latest packets of each
-    node, so many MiB of them, in nodes/<n>/packets.pcap0 and 1; 0: it does not run.
+    messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl (the latest 256 MiB). tcpdump_mib: tcpdump
+    keeps the latest packets of each node, so many MiB of them, in nodes/<n>/packets.pcap0 and 1; 0: it does not run.
     """
 
     subnet: str = ""

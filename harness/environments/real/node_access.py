@@ -47,6 +47,8 @@ from targets.timekeeping import Reading
 
 STATUS_TIMEOUT_S = 0.5
 CLOCK_TIMEOUT_S = 1.0
+EPOCH_TIMEOUT_S = 30.0
+"""A node that has started and does not take the run's beginning ends the run: a machine that is busy must not be taken for that."""
 SHOWN_MAX = 200
 """How many characters of a value an error shows."""
 
@@ -269,7 +271,8 @@ class CoreAccess(NodeAccess):
     def _begin(self, began_ns: int, running: Collection[NodeId]) -> None:
         self._epoch_ns = self._origin.wall_ns + began_ns - self._origin.monotonic_ns
         # A node that is dead now is given it when it starts.
-        told = self.tell("/epoch", {node: {"epoch_ns": self._epoch_ns} for node in running})
+        bodies = {node: {"epoch_ns": self._epoch_ns} for node in running}
+        told = node_http.tell(http_addresses(self._addresses, bodies), "/epoch", bodies, self._secret, EPOCH_TIMEOUT_S)
         silent = sorted(node for node, answer in told.items() if answer is None)
         if silent:
             raise HarnessError(f"{silent[0]} does not answer; its log ends:\n{self._log_end(silent[0])}")

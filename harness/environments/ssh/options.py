@@ -34,7 +34,7 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     and written there is below it. node_port (TCP) and probe_port (UDP): where nodes and their agents listen. data_mib:
     the size of each node's disk, which is then a file system of its own (tmpfs) so that it can be full; 0: the
     machine's own, which cannot. silence_s: a machine that hears nothing from the controller for so long ends its node
-    and undoes its faults. messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl.
+    and undoes its faults. messages: nodes log what they send and hear, to nodes/<n>/messages.jsonl (the latest 256 MiB).
     """
 
     username: str = ""

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.report.damage import with_damage
 from harness.report.failure import failures_of
 from harness.report.inspection import found_in, read_history
-from harness.report.message_files import has_messages, stored_entries
+from harness.report.message_files import has_messages, missing_note, stored_entries
 from harness.report.moments import Explanation
 from harness.report.node_lives import lives
 from harness.report.page import document
@@ -160,6 +160,8 @@ def _messages(
         return ()
     try:
         if has_messages(run):
+            if note := missing_note(run):
+                notes.append(note)
             return windows_of(stored_entries(run), first)
         if spec.env != "sim":
             return ()
