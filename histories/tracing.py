@@ -10,6 +10,7 @@ the log holds, None for an entry that commands nothing. On disk an event is tagg
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -46,6 +47,13 @@ Slot = int | str
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag=str.lower):
     """Base of all kinds; the tag is the class's name in small letters."""
+
+
+def _slots(slot: Slot, command: Any, more: tuple[Any, ...]) -> Iterable[tuple[Slot, Any]]:
+    if not more:
+        return ((slot, command),)
+    assert isinstance(slot, int), f"no slot stands behind {slot!r}"
+    return enumerate((command, *more), slot)
 
 
 # --- told by the driver -----------------------------------------------------------------------------------------------
@@ -173,11 +181,19 @@ class Installed(Event, frozen=True):
 
 
 class Accepted(Event, frozen=True):
-    """The node holds `command` in `slot`, under `ballot`; what it held there before is overwritten."""
+    """The node holds `command` in `slot`, under `ballot`; what it held there before is overwritten.
+
+    more: what it holds under the same ballot in the slots right behind, which are numbers.
+    """
 
     slot: Slot
     ballot: Ballot
     command: Any = None
+    more: tuple[Any, ...] = ()
+
+    def slots(self) -> Iterable[tuple[Slot, Any]]:
+        """(slot, command) of all."""
+        return _slots(self.slot, self.command, self.more)
 
 
 class Committed(Event, frozen=True):
@@ -187,10 +203,15 @@ class Committed(Event, frozen=True):
 
 
 class Chosen(Event, frozen=True):
-    """The node knows that `command` is decided for `slot`."""
+    """The node knows that `command` is decided for `slot`. more: what is decided for the slots right behind, which are numbers."""
 
     slot: Slot
     command: Any = None
+    more: tuple[Any, ...] = ()
+
+    def slots(self) -> Iterable[tuple[Slot, Any]]:
+        """(slot, command) of all."""
+        return _slots(self.slot, self.command, self.more)
 
 
 class Applied(Event, frozen=True):

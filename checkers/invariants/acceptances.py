@@ -15,8 +15,8 @@ class Acceptances:
     """is_complete: every acceptance is traced before anyone can know of it, as in the simulation. Real nodes lose the end of their
     trace when they are killed, and then nothing can be said about who had accepted a value.
 
-    phase_2: size of a quorum that chooses; 0: nobody told. clash: what the last acceptance contradicts: (another value under its
-    ballot, who accepted that); None: nothing.
+    phase_2: size of a quorum that chooses; 0: nobody told. clash: what the last acceptance contradicts, in the first slot where it
+    does: (slot, its value, another value under its ballot, who accepted that); None: nothing.
     """
 
     __slots__ = ("by_slot", "clash", "is_complete", "phase_2")
@@ -25,22 +25,25 @@ class Acceptances:
         self.by_slot: dict[Slot, dict[Ballot, tuple[Any, set[str]]]] = {}
         self.is_complete = False
         self.phase_2 = 0
-        self.clash: tuple[Any, str] | None = None
+        self.clash: tuple[Slot, Any, Any, str] | None = None
 
     def on_accepted(self, _time_ns: int, node: str, event: Accepted) -> None:
         """The node holds this."""
         self.clash = None
-        ballots = self.by_slot.get(event.slot)
-        if ballots is None:
-            ballots = self.by_slot[event.slot] = {}
-        held = ballots.get(event.ballot)
-        if held is None:
-            ballots[event.ballot] = (event.command, {node})
-        elif held[0] == event.command:
-            held[1].add(node)
-        else:
-            self.clash = held[0], min(held[1])
-            ballots[event.ballot] = (event.command, {node})
+        by_slot, ballot = self.by_slot, event.ballot
+        for slot, command in event.slots():
+            ballots = by_slot.get(slot)
+            if ballots is None:
+                ballots = by_slot[slot] = {}
+            held = ballots.get(ballot)
+            if held is None:
+                ballots[ballot] = (command, {node})
+            elif held[0] is command or held[0] == command:
+                held[1].add(node)
+            else:
+                if self.clash is None:
+                    self.clash = slot, command, held[0], min(held[1])
+                ballots[ballot] = (command, {node})
 
     def on_custom(self, _time_ns: int, _node: str, event: Custom) -> None:
         """How large quorums are."""

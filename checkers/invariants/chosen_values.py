@@ -21,18 +21,21 @@ class OneValuePerSlot:
         self._first: dict[Slot, tuple[Any, str, int]] = {}
 
     def _on_chosen(self, time_ns: int, node: str, event: Chosen) -> Violation | None:
-        first = self._first.setdefault(event.slot, (event.command, node, time_ns))
-        if first[0] == event.command:
-            return None
-        command, by, since_ns = first
-        return Violation(
-            self.name,
-            f"{node} learns that {in_words(event.command)} is chosen for slot {event.slot}, "
-            f"where {by} had learned {in_words(command)}",
-            time_ns,
-            (by, node),
-            {"slot": event.slot, "values": msgspec.to_builtins([command, event.command]), "first_ns": since_ns},
-        )
+        known = self._first
+        for slot, command in event.slots():
+            first = known.get(slot)
+            if first is None:
+                known[slot] = (command, node, time_ns)
+            elif first[0] is not command and first[0] != command:
+                theirs, by, since_ns = first
+                return Violation(
+                    self.name,
+                    f"{node} learns that {in_words(command)} is chosen for slot {slot}, where {by} had learned {in_words(theirs)}",
+                    time_ns,
+                    (by, node),
+                    {"slot": slot, "values": msgspec.to_builtins([theirs, command]), "first_ns": since_ns},
+                )
+        return None
 
 
 class OneValuePerBallot:
@@ -49,14 +52,14 @@ class OneValuePerBallot:
         clash = self._acceptances.clash
         if clash is None:
             return None
-        command, by = clash
+        slot, command, theirs, by = clash
         return Violation(
             self.name,
-            f"{node} accepts {in_words(event.command)} for slot {event.slot} under ballot {event.ballot[0]} of {event.ballot[1]}, "
-            f"under which {by} accepted {in_words(command)}",
+            f"{node} accepts {in_words(command)} for slot {slot} under ballot {event.ballot[0]} of {event.ballot[1]}, "
+            f"under which {by} accepted {in_words(theirs)}",
             time_ns,
             (by, node),
-            {"slot": event.slot, "ballot": list(event.ballot), "values": msgspec.to_builtins([command, event.command])},
+            {"slot": slot, "ballot": list(event.ballot), "values": msgspec.to_builtins([theirs, command])},
         )
 
 
@@ -75,22 +78,35 @@ class ChosenStaysChosen:
         self._decided: dict[Slot, tuple[Any, Ballot]] = {}
 
     def _on_chosen(self, time_ns: int, _node: str, event: Chosen) -> Violation | None:
-        if event.slot not in self._decided and self._acceptances.is_complete:
-            ballots = self._acceptances.ballots_of(event.slot, event.command)
-            if ballots:
-                self._decided[event.slot] = (event.command, max(ballots))
-                held = self._acceptances.by_slot[event.slot]
-                for ballot in sorted(held):
-                    command, nodes = held[ballot]
-                    if ballot > max(ballots) and command != event.command:
-                        return self._violation(time_ns, sorted(nodes)[0], event.slot, ballot, command)
+        if not self._acceptances.is_complete:
+            return None
+        decided = self._decided
+        for slot, command in event.slots():
+            if slot not in decided and (violation := self._decide(time_ns, slot, command)) is not None:
+                return violation
+        return None
+
+    def _decide(self, time_ns: int, slot: Slot, chosen: Any) -> Violation | None:
+        """`chosen` is what was chosen for `slot`, if anyone accepted it at all."""
+        ballots = self._acceptances.ballots_of(slot, chosen)
+        if ballots:
+            highest = max(ballots)
+            self._decided[slot] = (chosen, highest)
+            held = self._acceptances.by_slot[slot]
+            for ballot in sorted(held):
+                command, nodes = held[ballot]
+                if ballot > highest and command != chosen:
+                    return self._violation(time_ns, sorted(nodes)[0], slot, ballot, command)
         return None
 
     def _on_accepted(self, time_ns: int, node: str, event: Accepted) -> Violation | None:
-        decided = self._decided.get(event.slot)
-        if decided is None or decided[0] == event.command or event.ballot <= decided[1]:
-            return None
-        return self._violation(time_ns, node, event.slot, event.ballot, event.command)
+        known, ballot = self._decided, event.ballot
+        for slot, command in event.slots():
+            decided = known.get(slot)
+            if decided is None or decided[0] is command or ballot <= decided[1] or decided[0] == command:
+                continue
+            return self._violation(time_ns, node, slot, ballot, command)
+        return None
 
     def _violation(self, time_ns: int, node: str, slot: Slot, ballot: Ballot, command: Any) -> Violation:
         chosen, highest = self._decided[slot]
@@ -117,9 +133,18 @@ class LearnedWasChosen:
         """What is known to have been chosen."""
 
     def _on_chosen(self, time_ns: int, node: str, event: Chosen) -> Violation | None:
-        slot, command = event.slot, event.command
-        if not self._acceptances.is_complete or (slot in self._sound and self._sound[slot] == command):
+        if not self._acceptances.is_complete:
             return None
+        sound = self._sound
+        for slot, command in event.slots():
+            if slot not in sound or (sound[slot] is not command and sound[slot] != command):
+                violation = self._judge(time_ns, node, slot, command)
+                if violation is not None:
+                    return violation
+        return None
+
+    def _judge(self, time_ns: int, node: str, slot: Slot, command: Any) -> Violation | None:
+        """Whether a quorum has accepted what `node` learns."""
         least = self._acceptances.phase_2 or self._majority
         ballots = self._acceptances.ballots_of(slot, command)
         if any(len(nodes) >= least for nodes in ballots.values()):

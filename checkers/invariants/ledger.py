@@ -303,6 +303,7 @@ class Ledger:
     def _compare(self, view: NodeView, begin: int, end: int) -> None:
         """Note the first of the positions begin..end-1 at which the node's log is not as committed; learn what was not known."""
         committed = self.committed
+        end = min(end, view.length)  # Of what lies behind, its log says nothing.
         if begin >= end:
             return
         start = committed.start

@@ -49,11 +49,16 @@ class PromisesKept:
 
     def _on_accepted(self, time_ns: int, node: str, event: Accepted) -> Violation | None:
         held = self._of(node).held
-        # A promise for all slots covers this one; who promises by slot never has one for all.
-        slot = None if None in held else event.slot
-        if held.get(slot) == event.ballot:  # As nearly always.
-            return None
-        return self._raise(time_ns, node, slot, event.ballot, "accepts")
+        ballot = event.ballot
+        if None in held:  # A promise for all slots covers these; who promises by slot never has one for all.
+            return None if held[None] == ballot else self._raise(time_ns, node, None, ballot, "accepts")
+        for slot, _ in event.slots():
+            if (
+                held.get(slot) != ballot
+                and (violation := self._raise(time_ns, node, slot, ballot, "accepts")) is not None
+            ):
+                return violation
+        return None
 
     def _raise(self, time_ns: int, node: str, slot: Slot | None, ballot: Ballot, does: str) -> Violation | None:
         promises = self._of(node)

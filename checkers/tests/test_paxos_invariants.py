@@ -13,7 +13,8 @@ ALL = ("one-value-per-slot", "one-value-per-ballot", "chosen-stays-chosen", "lea
 
 
 def records(text: str) -> list[TraceRecord]:
-    """Lines of `node kind fields...`, one ns apart: `n1 accepts 7 3.n2 x` holds x in slot 7 under ballot (3, n2)."""
+    """Lines of `node kind fields...`, one ns apart: `n1 accepts 7 3.n2 x` holds x in slot 7 under ballot (3, n2), and with `x y` y
+    in slot 8."""
     return [
         TraceRecord(time, line.split()[0], event(*line.split()[1:]))
         for time, line in enumerate(text.strip().splitlines())
@@ -30,9 +31,9 @@ def event(kind: str, *rest: str) -> TraceEvent:
         case "promises":
             return Promised(ballot(rest[0]), int(rest[1]) if rest[1:] else None)
         case "accepts":
-            return Accepted(int(rest[0]), ballot(rest[1]), rest[2])
+            return Accepted(int(rest[0]), ballot(rest[1]), rest[2], rest[3:])
         case "learns":
-            return Chosen(int(rest[0]), rest[1])
+            return Chosen(int(rest[0]), rest[1], rest[2:])
         case "shown":
             return Shown()
         case "started":
@@ -156,3 +157,44 @@ def test_a_promise_that_is_broken(text: str) -> None:
 def test_a_promise_that_is_kept(text: str) -> None:
     """What nobody had heard of may be forgotten; slots and nodes have promises of their own."""
     assert verdict(text).validity is not Validity.INVALID
+
+
+ROW = """
+n1 accepts 1 1.n1 a b c
+n2 accepts 1 1.n1 a b c
+n2 shown
+n1 learns 1 a b c
+n3 accepts 2 2.n3 b c d
+n1 accepts 4 2.n3 d
+n1 shown
+n3 learns 1 a b c d
+"""
+
+
+def test_slots_in_a_row_are_judged_one_by_one() -> None:
+    assert verdict(ROW).validity is Validity.VALID
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "slot"),
+    [
+        ("n2 learns 2 b x d", "one-value-per-slot", 3),
+        ("n2 accepts 2 2.n3 b c x", "one-value-per-ballot", 4),
+        ("n1 accepts 1 3.n1 a b x", "chosen-stays-chosen", 3),
+        ("n2 learns 3 c d e", "learned-was-chosen", 5),
+        ("n1 promises 9.n1\nn1 accepts 1 8.n1 a b", "promises-kept", None),
+        ("n2 accepts 1 1.n1 a", None, None),
+    ],
+)
+def test_a_rule_that_one_slot_of_a_row_breaks(line: str, rule: str | None, slot: int | None) -> None:
+    found = verdict(ROW + line)
+    if rule is None:
+        assert found.validity is Validity.VALID
+        return
+    violation = found.evidence_of(Invariants).violation
+    assert violation is not None
+    assert (violation.rule, violation.details["slot"]) == (rule, slot)
+
+
+def test_promises_by_slot_hold_for_each_slot_of_a_row() -> None:
+    assert broken("n1 promises 2.n1 8\nn1 accepts 7 1.n2 x y") == "promises-kept"

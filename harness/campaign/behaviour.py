@@ -111,10 +111,10 @@ class _NodeView:
                 self.last_index, self.last_term = index + len(commands) - 1, term
             case Committed(index=index):
                 self.decided_index = index
-            case Accepted(slot=slot, ballot=ballot):
+            case Accepted(slot=slot, ballot=ballot, more=more):
                 self.last_term = ballot[0]
                 if isinstance(slot, int):
-                    self.last_index = max(self.last_index, slot)
+                    self.last_index = max(self.last_index, slot + len(more))
             case Chosen(slot=slot):
                 is_shown = not isinstance(slot, int)  # Of a log, Committed tells.
             case Role(role=role, term=term):

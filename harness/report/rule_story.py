@@ -210,13 +210,12 @@ class RuleStory:
         slot = self._details["slot"]
         for record in self._records:
             match record.event:
-                case Accepted(slot=found, ballot=ballot, command=command) if found == slot:
-                    what = f"{_plain(command)} under ballot {_ballot(ballot)}"
+                case Accepted(ballot=ballot) as event if slot in (held := dict(event.slots())):
+                    what = f"{_plain(held[slot])} under ballot {_ballot(ballot)}"
                     yield _step(record, f"accepts {what}", f"accept {what}")
-                case Chosen(slot=found, command=command) if found == slot:
-                    yield _step(
-                        record, f"learns that {_plain(command)} is chosen", f"learn that {_plain(command)} is chosen"
-                    )
+                case Chosen() as event if slot in (held := dict(event.slots())):
+                    what = f"that {_plain(held[slot])} is chosen"
+                    yield _step(record, f"learns {what}", f"learn {what}")
                 case Promised(slot=found, ballot=ballot) if found is None or found == slot:
                     yield _step(record, f"promises ballot {_ballot(ballot)}", f"promise ballot {_ballot(ballot)}")
 

@@ -147,10 +147,10 @@ def test_what_was_accepted_in_a_slot_is_told() -> None:
         (1, "n1", Promised((1, "n1"))),
         (2, "n1", Accepted(4, (1, "n1"), "a")),
         (3, "n2", Accepted(4, (1, "n1"), "a")),
-        (4, "n3", Accepted(5, (1, "n1"), "other")),
-        (5, "n3", Accepted(4, (2, "n3"), "b")),
+        (4, "n3", Accepted(5, (1, "n1"), "other", ("another",))),
+        (5, "n3", Accepted(2, (2, "n3"), "x", ("y", "b", "z"))),
         (6, "n1", Chosen(4, "a")),
-        (7, "n3", Chosen(4, "b")),
+        (7, "n3", Chosen(3, "y", ("b",))),
     )
     _, told = story("one-value-per-slot", {"slot": 4, "values": ["a", "b"]}, ("n1", "n3"), records)
     assert [moment.head for moment in told.moments] == [

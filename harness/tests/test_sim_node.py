@@ -13,7 +13,7 @@ from harness.environments.sim.capabilities import KILL_WAIT_NS_MAX
 from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.world import World
 from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, run_for, world_of
-from histories.tracing import Custom
+from histories.tracing import Chosen, Custom
 from targets.core import (
     CancelTimer,
     DiskFailed,
@@ -150,6 +150,28 @@ def test_a_kill_lands_between_any_two_effects_of_a_step() -> None:
     # The eleventh effect of each step is its timer.
     sends = [effects - (effects > 10) - (effects > 21) for effects in range(22)]
     assert [cut - cuts[0] for cut in cuts] == sends
+
+
+def test_a_trace_of_several_slots_counts_for_one_each_before_a_kill() -> None:
+    """So how a core bundles its traces moves no crash."""
+
+    def script(bundled: bool) -> Script:
+        one_by_one = [Trace(Chosen(slot, "x")) for slot in (1, 2, 3)]
+        told = [Trace(Chosen(1, "x", ("x", "x")))] if bundled else one_by_one
+        words: list[Effect] = [*told, Send("n2", Word("a")), *told, Send("n2", Word("b"))]
+        effects: list[Effect] = [*words, Persist(Word("r")), *words, SetTimer("next", 10 * MS)]
+        return lambda core, event: effects if core.node == "n1" and isinstance(event, Started | TimerFired) else ()
+
+    def heard(bundled: bool, effects: int) -> list[str]:
+        environment, target = world_of(script(bundled), fsync_ms_min=1, fsync_ms_mean=1, delay="constant")
+        run_for(environment, 0.1)
+        environment.by_name["n1"].doom(effects)
+        run_for(environment, 0.1)
+        return texts(target.cores["n2"][0])
+
+    one_by_one = [heard(False, effects) for effects in range(28)]
+    assert len({*map(tuple, one_by_one)}) > 2
+    assert [heard(True, effects) for effects in range(28)] == one_by_one
 
 
 def test_a_kill_may_wait_for_the_next_record_and_lands_right_behind_it() -> None:

@@ -42,6 +42,16 @@ def test_events_survive_json(event: TraceEvent) -> None:
     assert msgspec.json.decode(line)["event"]["kind"] in KINDS
 
 
+def test_an_event_may_tell_of_slots_in_a_row() -> None:
+    assert list(tracing.Chosen("a", 7).slots()) == [("a", 7)]
+    assert list(tracing.Chosen(3, "a", ("b", None)).slots()) == [(3, "a"), (4, "b"), (5, None)]
+    event = tracing.Accepted(3, (1, "n1"), "a", ("b",))
+    assert list(event.slots()) == [(3, "a"), (4, "b")]
+    record = TraceRecord(12, "n1", event)
+    assert msgspec.json.decode(msgspec.json.encode(record), type=TraceRecord) == record
+    assert msgspec.json.decode(b'{"kind":"chosen","slot":3,"command":"a"}', type=TraceEvent) == tracing.Chosen(3, "a")
+
+
 def test_an_event_of_a_newer_version_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="teleported"):
         msgspec.json.decode(b'{"time":1,"node":"n1","event":{"kind":"teleported"}}', type=TraceRecord)

@@ -96,8 +96,8 @@ class Scene:
         stage = self.stage
         told = []
         for node, event in stage.traces[self._told_traces :]:
-            if (line := self._trace(node, event)) is not None:
-                told.append(line)
+            if (lines := self._trace(node, event)) is not None:
+                told.append(lines)
         self._told_traces = len(stage.traces)
         for number in sorted(stage.replies.keys() - self._told_replies):
             self._told_replies.add(number)
@@ -105,11 +105,11 @@ class Scene:
         return told
 
     def _trace(self, node: NodeId, event: TraceEvent) -> str | None:
-        """The line that tells of the event; None where it is not told."""
+        """The lines that tell of the event; None where it is not told."""
         if isinstance(event, Role):
             return f"  {node} is {event.role} in round {event.term}"
         if isinstance(event, Chosen):
-            return f"  {node} learns slot {event.slot}: {_command(event.command)}"
+            return "\n".join(f"  {node} learns slot {slot}: {_command(command)}" for slot, command in event.slots())
         return None
 
 

@@ -188,7 +188,7 @@ def test_gaps_are_filled_and_the_commands_behind_them_carried_out() -> None:
     cluster.lose()
     cluster.crash("n1")
     elect(cluster, "n2", "n3")
-    told = {event.slot: event.command for _, event in cluster.told(ChosenEvent)}
+    told = dict(pair for _, event in cluster.told(ChosenEvent) for pair in event.slots())
     assert told[first] is None
     assert [told[first + number].value for number in (1, 2)] == [1, 2]
     assert value(cluster, "n2") == 2
@@ -580,5 +580,27 @@ def test_an_acceptance_that_no_life_traced_is_traced_when_it_is_told_again() -> 
     cluster.restart("n1")
     for _ in range(2):
         cluster.hand_over(("n3", "n1", message))
-    assert [event.slot for _, event in cluster.told(AcceptedEvent)] == [1, 2]
+    assert [slot for _, event in cluster.told(AcceptedEvent) for slot, _ in event.slots()] == [1, 2]
     assert len([record for record in cluster.disks["n1"] if isinstance(record, Accepted)]) == 1
+
+
+def test_slots_in_a_row_are_traced_together_and_others_are_not() -> None:
+    ballot = (4, "n3")
+    entries = [Entry(ballot, Write(key="x", value=number)) for number in range(4)]
+    commands = [entry.command for entry in entries]
+    cluster = stage()
+    cluster.hand_over(("n3", "n1", Accept(ballot, "n3", 2, tuple(entries[1:3]), 0, 7)))
+    cluster.restart("n1")
+    cluster.traces.clear()
+    # The second and the third come again; the first and the fourth are news.
+    cluster.hand_over(("n3", "n1", Accept(ballot, "n3", 1, tuple(entries), 0, 8)))
+    assert [event for _, event in cluster.told(AcceptedEvent)] == [
+        AcceptedEvent(1, ballot, commands[0], tuple(commands[1:]))
+    ]
+    cluster.hand_over(("n3", "n1", Learned(3, 4, tuple(entries[2:3]))))
+    cluster.hand_over(("n3", "n1", Learned(1, 4, tuple(entries))))
+    assert [event for _, event in cluster.told(ChosenEvent)] == [
+        ChosenEvent(3, commands[2]),
+        ChosenEvent(1, commands[0], (commands[1],)),
+        ChosenEvent(4, commands[3]),
+    ]

@@ -49,8 +49,8 @@ MULTI = (
         "restart-takes-acceptance-for-no-promise",
         ACCEPTOR,
         """        self.promised = max(ballot, self.promised)
-        for entry""",
-        """        for entry""",
+        for record""",
+        """        for record""",
         "who accepts a ballot accepts none below it any more, also after a crash (PMS §2.3)",
     ),
     _multi(

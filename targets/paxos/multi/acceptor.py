@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from histories.tracing import Accepted as AcceptedEvent
 from histories.tracing import Promised as PromisedEvent
 from targets.core import Effect, Persist, Trace
 from targets.paxos import bugs as zoo
 from targets.paxos.ballots import NO_BALLOT, Ballot
+from targets.paxos.multi import traces
 from targets.paxos.multi.entries import Entry, Held
 from targets.paxos.multi.records import Accepted, Promised
 
@@ -36,16 +36,23 @@ class Acceptor:
         self.promised = max(ballot, self.promised)
         for one in held:
             self.held[one.slot] = (one.ballot, one.entry)
-            self._untold.add(one.slot)
 
-    def recover_accepted(self, record: Accepted[Any]) -> None:
-        """The disk holds these acceptances."""
-        ballot, slot = record.ballot, record.slot
+    def recover_accepted(self, records: Sequence[Accepted[Any]]) -> None:
+        """The disk holds these acceptances, in this order. Every restart reads them all, and nearly all are of one slot."""
+        held = self.held
+        ballot = max([record.ballot for record in records], default=NO_BALLOT)
         self.promised = max(ballot, self.promised)
-        for entry in record.entries:
-            self.held[slot] = (ballot, entry)
-            self._untold.add(slot)
-            slot += 1
+        for record in records:
+            ballot, slot, entries = record.ballot, record.slot, record.entries
+            if len(entries) == 1:
+                held[slot] = ballot, entries[0]
+            else:
+                held.update([(at, (ballot, entry)) for at, entry in enumerate(entries, slot)])
+
+    def recovered(self, index: int) -> None:
+        """That is all of the disk; a snapshot stands for the slots up to `index`."""
+        self.forget(index)
+        self._untold = set(self.held)
 
     def forget(self, index: int) -> None:
         """A snapshot stands for the slots up to `index`."""
@@ -84,18 +91,20 @@ class Acceptor:
             self._tell(ballot, slot + count, entries[count:], out)
         if not count:
             return True
-        for at, entry in enumerate(entries[:count], slot):
+        news = tuple(entries[:count])
+        for at, entry in enumerate(news, slot):
             held[at] = (ballot, entry)
-            out.append(Trace(AcceptedEvent(at, ballot, entry.command)))
+        out.append(traces.accepted(slot, ballot, news))
         if zoo.FORGET_ACCEPTED in self._bugs:
             out.append(Persist(Promised(ballot)))
         else:  # Before the answer: what is chosen outlives every crash.
-            out.append(Persist(Accepted(ballot, slot, tuple(entries[:count]))))
+            out.append(Persist(Accepted(ballot, slot, news)))
         return True
 
     def _tell(self, ballot: Ballot, slot: int, entries: Sequence[Entry[Any]], out: list[Effect]) -> None:
         """It says again that it accepted these, and may have traced that in no life: it does so now."""
-        for at, entry in enumerate(entries, slot):
-            if at in self._untold:
-                self._untold.discard(at)
-                out.append(Trace(AcceptedEvent(at, ballot, entry.command)))
+        if self._untold.isdisjoint(range(slot, slot + len(entries))):
+            return
+        again = [(at, entry) for at, entry in enumerate(entries, slot) if at in self._untold]
+        self._untold.difference_update([at for at, _ in again])
+        out.extend([traces.accepted(first, ballot, row) for first, row in traces.rows(again)])

@@ -52,8 +52,7 @@ class CatchingUp:
     def take(self, source: NodeId, reply: Learned[Any], learner: Learner, out: list[Effect]) -> Snapshot | None:
         """Learn the entries; the snapshot, when it is whole and of more than this node knows."""
         if not reply.snapshot_index:
-            for slot, entry in enumerate(reply.entries, reply.from_slot):
-                learner.learn(slot, entry, out)
+            learner.learn(enumerate(reply.entries, reply.from_slot), out)
             return None
         if reply.snapshot_index <= learner.chosen_index:
             return None

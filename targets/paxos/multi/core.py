@@ -156,15 +156,19 @@ class MultiPaxos:
         if event.damage is not None:
             out.append(Halt(f"the disk is damaged: {event.damage}"))
             return
+        accepted: list[Accepted[Any]] = []
         for record in event.records:
+            if record.__class__ is Accepted:  # As nearly always.
+                accepted.append(record)
+                continue
             match record:
-                case Accepted():
-                    self.acceptor.recover_accepted(record)
                 case Promised():
                     self.acceptor.recover(record.ballot)
                 case Drawn():
                     self._drawn = record.ballot
                 case Checkpoint():
+                    self.acceptor.recover_accepted(accepted)
+                    accepted.clear()
                     self._drawn = record.drawn
                     self.acceptor.held.clear()
                     self.acceptor.recover(record.promised, record.held)
@@ -172,8 +176,9 @@ class MultiPaxos:
                 case _:
                     out.append(Halt(f"the disk is damaged: {type(record).__name__} is no record of Paxos"))
                     return
-        self.acceptor.forget(self.learner.chosen_index)
+        self.acceptor.recover_accepted(accepted)
         index = self.learner.chosen_index
+        self.acceptor.recovered(index)
         out.append(Trace(Custom("quorums", {"phase_1": self._stated.phase_1, "phase_2": self._stated.phase_2})))
         out.append(Trace(Recovered(index, (), (), index, 0)))
         out.append(Trace(PromisedEvent(self.acceptor.promised)))
@@ -459,20 +464,22 @@ class MultiPaxos:
         Where it holds nothing of that ballot, another value may be chosen: it asks, when the next heartbeat still finds it behind.
         """
         learner, held, ballot = self.learner, self.acceptor.held, request.ballot
+        learned: list[tuple[int, Entry[Any]]] = []
         for slot in range(learner.chosen_index + 1, request.chosen_index + 1):
             own = held.get(slot)
             if own is not None and own[0] == ballot:
-                learner.learn(slot, own[1], out)
+                learned.append((slot, own[1]))
             elif not learner.knows(slot):
                 break
+        if learned:
+            learner.learn(learned, out)
         learner.advance(out)
         if not request.entries and request.chosen_index > learner.chosen_index:
             self._catching_up.ask(source, learner, out)
 
     def _learn_from_one(self, slot: int, entries: Sequence[Entry[Any]], out: Effects) -> None:
         if zoo.LEARN_FROM_ONE in self._bugs:
-            for at, entry in enumerate(entries, slot):
-                self.learner.learn(at, entry, out)
+            self.learner.learn(enumerate(entries, slot), out)
             self._advance(out)
 
     def _on_learn(self, source: NodeId, request: Learn, out: Effects) -> None:

@@ -154,8 +154,7 @@ class Leadership:
 
     def accepted_by_self(self, slot: int, count: int, out: list[Effect]) -> None:
         """The node's own acceptor accepted these slots; whatever is told because of it waits for its record."""
-        for at in range(slot, slot + count):
-            self._count(at, self._node, out)
+        self._count(range(slot, slot + count), self._node, out)
 
     def answered(self, source: NodeId, reply: AcceptReply, out: list[Effect]) -> None:
         """`source` accepted what the answered message was about."""
@@ -166,21 +165,32 @@ class Leadership:
         if number >= peer.asked:
             peer.asked = 0
         peer.inflight.discard(number)
-        for slot in range(reply.slot, reply.slot + reply.count):
-            if slot in self._votes:
-                self._count(slot, source, out)
-            if slot > peer.match:
-                peer.acked.add(slot)
-        while peer.match + 1 in peer.acked:
-            peer.match += 1
-            peer.acked.discard(peer.match)
+        if not reply.count:
+            return
+        slots = range(reply.slot, reply.slot + reply.count)
+        self._count(slots, source, out)
+        if slots[0] <= peer.match + 1:
+            peer.match = max(peer.match, slots[-1])
+        else:
+            peer.acked.update(slots)
+        if peer.acked:
+            while peer.match + 1 in peer.acked:
+                peer.match += 1
+            peer.acked = {slot for slot in peer.acked if slot > peer.match}
 
-    def _count(self, slot: int, node: NodeId, out: list[Effect]) -> None:
-        votes = self._votes[slot]
-        votes.add(node)
-        if len(votes) >= self._phase_2:
-            del self._votes[slot]
-            self._learner.learn(slot, self.entries.pop(slot), out)
+    def _count(self, slots: Sequence[int], node: NodeId, out: list[Effect]) -> None:
+        """`node` has accepted what was proposed in these slots: what a quorum has accepted is chosen."""
+        chosen = []
+        for slot in slots:
+            votes = self._votes.get(slot)
+            if votes is None:
+                continue
+            votes.add(node)
+            if len(votes) >= self._phase_2:
+                del self._votes[slot]
+                chosen.append((slot, self.entries.pop(slot)))
+        if chosen:
+            self._learner.learn(chosen, out)
 
     def count_active(self) -> int:
         """How many members, the leader with them, gave a sign of life since the last call."""

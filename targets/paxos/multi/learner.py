@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from histories.tracing import Applied, Committed, Installed, Snapshotted
-from histories.tracing import Chosen as ChosenEvent
 from targets.core import Effect, Reply, Trace
 from targets.machines.machine import Answer, Command, Machine, answer_with, apply, query
 from targets.paxos import bugs as zoo
 from targets.paxos.ballots import Ballot
-from targets.paxos.multi import snapshots
+from targets.paxos.multi import snapshots, traces
 from targets.paxos.multi.entries import Entry
 from targets.paxos.multi.snapshots import Snapshot
 
@@ -88,11 +87,12 @@ class Learner:
 
     # --- learning -------------------------------------------------------------------------------------------------------
 
-    def learn(self, slot: int, entry: Entry[Any], out: list[Effect]) -> None:
-        """`entry` is chosen in `slot`; `advance` carries it out."""
-        if slot > self.chosen_index and slot not in self._ahead:
-            out.append(Trace(ChosenEvent(slot, entry.command)))
-            self._ahead[slot] = entry
+    def learn(self, slots: Iterable[tuple[int, Entry[Any]]], out: list[Effect]) -> None:
+        """In each slot, in ascending order, this entry is chosen; `advance` carries them out."""
+        ahead, known = self._ahead, self.chosen_index
+        news = [(slot, entry) for slot, entry in slots if slot > known and slot not in ahead]
+        ahead.update(news)
+        out.extend([traces.chosen(first, entries) for first, entries in traces.rows(news)])
 
     def advance(self, out: list[Effect]) -> bool:
         """Carry out, in order, all that is chosen up to the first gap (PMS §3), and answer who waits. Returns whether any was."""
