@@ -79,6 +79,8 @@ class PromisesKept:
 
     def _on_shown(self, _time_ns: int, node: str, _event: Shown) -> None:
         promises = self._of(node)
+        if not promises.changed:  # As nearly always.
+            return
         for slot in promises.changed:
             promises.shown[slot] = promises.held[slot]
         promises.changed.clear()

@@ -48,6 +48,14 @@ class StateMachineSafety:
                 return violation
             begin = start
         entries: list[Entry | None] = [] if view is None else view.entries(begin, last)
+        if not entries and begin < last <= start + len(self._applied):  # Its log tells nothing: only the last is known.
+            at = last - 1 - start
+            theirs_last = self._applied[at]
+            if theirs_last is None:
+                self._applied[at], self._applied_by[at] = told, node
+            elif theirs_last != told:
+                return self._violation(time_ns, node, "applies", last, told, theirs_last, self._applied_by[at])
+            return None
         entries.extend([None] * (last - begin - len(entries)))
         if entries[-1] != told:
             entries[-1] = told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import count, repeat
 from typing import Any
 
 from histories.tracing import Promised as PromisedEvent
@@ -38,7 +39,7 @@ class Acceptor:
             self.held[one.slot] = (one.ballot, one.entry)
 
     def recover_accepted(self, records: Sequence[Accepted[Any]]) -> None:
-        """The disk holds these acceptances, in this order. Every restart reads them all, and nearly all are of one slot."""
+        """The disk holds these acceptances, in this order. Every restart reads them all, and most are of one slot."""
         held = self.held
         ballot = max([record.ballot for record in records], default=NO_BALLOT)
         self.promised = max(ballot, self.promised)
@@ -47,7 +48,7 @@ class Acceptor:
             if len(entries) == 1:
                 held[slot] = ballot, entries[0]
             else:
-                held.update([(at, (ballot, entry)) for at, entry in enumerate(entries, slot)])
+                held.update(zip(count(slot), zip(repeat(ballot), entries, strict=False), strict=False))
 
     def recovered(self, index: int) -> None:
         """That is all of the disk; a snapshot stands for the slots up to `index`."""
@@ -74,7 +75,8 @@ class Acceptor:
 
     def held_from(self, slot: int) -> list[Held[Any]]:
         """What is held from `slot` on, in order."""
-        return [Held(each, *self.held[each]) for each in sorted(self.held) if each >= slot]
+        held = self.held
+        return [Held(each, *held[each]) for each in sorted([each for each in held if each >= slot])]
 
     def accept(self, ballot: Ballot, slot: int, entries: Sequence[Entry[Any]], out: list[Effect]) -> bool:
         """Accept these entries from `slot` on, unless a higher ballot has a promise (PMS §2.2, P1a). Returns whether it did."""
@@ -83,17 +85,16 @@ class Acceptor:
         if ballot > self.promised:
             self.promised = ballot
         held = self.held
-        count = len(entries)
+        left = len(entries)
         # What it has already under this ballot came twice, and needs no second record.
-        while count and held.get(slot + count - 1) == (ballot, entries[count - 1]):
-            count -= 1
+        while left and held.get(slot + left - 1) == (ballot, entries[left - 1]):
+            left -= 1
         if self._untold:
-            self._tell(ballot, slot + count, entries[count:], out)
-        if not count:
+            self._tell(ballot, slot + left, entries[left:], out)
+        if not left:
             return True
-        news = tuple(entries[:count])
-        for at, entry in enumerate(news, slot):
-            held[at] = (ballot, entry)
+        news = tuple(entries[:left])
+        held.update(zip(count(slot), zip(repeat(ballot), news, strict=False), strict=False))
         out.append(traces.accepted(slot, ballot, news))
         if zoo.FORGET_ACCEPTED in self._bugs:
             out.append(Persist(Promised(ballot)))

@@ -52,7 +52,7 @@ class CatchingUp:
     def take(self, source: NodeId, reply: Learned[Any], learner: Learner, out: list[Effect]) -> Snapshot | None:
         """Learn the entries; the snapshot, when it is whole and of more than this node knows."""
         if not reply.snapshot_index:
-            learner.learn(enumerate(reply.entries, reply.from_slot), out)
+            learner.learn(reply.from_slot, reply.entries, out)
             return None
         if reply.snapshot_index <= learner.chosen_index:
             return None

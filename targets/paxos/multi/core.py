@@ -464,22 +464,24 @@ class MultiPaxos:
         Where it holds nothing of that ballot, another value may be chosen: it asks, when the next heartbeat still finds it behind.
         """
         learner, held, ballot = self.learner, self.acceptor.held, request.ballot
-        learned: list[tuple[int, Entry[Any]]] = []
+        entries: list[Entry[Any]] = []
         for slot in range(learner.chosen_index + 1, request.chosen_index + 1):
             own = held.get(slot)
             if own is not None and own[0] == ballot:
-                learned.append((slot, own[1]))
-            elif not learner.knows(slot):
+                entries.append(own[1])
+            elif learner.knows(slot):
+                entries.append(learner.entry_ahead(slot))
+            else:
                 break
-        if learned:
-            learner.learn(learned, out)
+        if entries:
+            learner.learn(learner.chosen_index + 1, entries, out)
         learner.advance(out)
         if not request.entries and request.chosen_index > learner.chosen_index:
             self._catching_up.ask(source, learner, out)
 
     def _learn_from_one(self, slot: int, entries: Sequence[Entry[Any]], out: Effects) -> None:
         if zoo.LEARN_FROM_ONE in self._bugs:
-            self.learner.learn(enumerate(entries, slot), out)
+            self.learner.learn(slot, entries, out)
             self._advance(out)
 
     def _on_learn(self, source: NodeId, request: Learn, out: Effects) -> None:

@@ -17,6 +17,7 @@ from targets.paxos.multi.entries import Entry
 from targets.paxos.multi.learner import Learner
 from targets.paxos.multi.messages import Accept, AcceptReply
 from targets.paxos.multi.options import MultiOptions
+from targets.paxos.multi.traces import rows
 from targets.paxos.quorums import reached_by
 
 
@@ -189,8 +190,8 @@ class Leadership:
             if len(votes) >= self._phase_2:
                 del self._votes[slot]
                 chosen.append((slot, self.entries.pop(slot)))
-        if chosen:
-            self._learner.learn(chosen, out)
+        for first, entries in rows(chosen):
+            self._learner.learn(first, entries, out)
 
     def count_active(self) -> int:
         """How many members, the leader with them, gave a sign of life since the last call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from histories.tracing import Applied, Committed, Installed, Snapshotted
@@ -87,12 +87,17 @@ class Learner:
 
     # --- learning -------------------------------------------------------------------------------------------------------
 
-    def learn(self, slots: Iterable[tuple[int, Entry[Any]]], out: list[Effect]) -> None:
-        """In each slot, in ascending order, this entry is chosen; `advance` carries them out."""
+    def learn(self, first: int, entries: Sequence[Entry[Any]], out: list[Effect]) -> None:
+        """In the slots from `first` on, these entries are chosen; `advance` carries them out."""
         ahead, known = self._ahead, self.chosen_index
-        news = [(slot, entry) for slot, entry in slots if slot > known and slot not in ahead]
+        slots = range(first, first + len(entries))
+        if first > known and entries and ahead.keys().isdisjoint(slots):  # As nearly always.
+            ahead.update(zip(slots, entries, strict=True))
+            out.append(traces.chosen(first, entries))
+            return
+        news = [(slot, entry) for slot, entry in zip(slots, entries, strict=True) if slot > known and slot not in ahead]
         ahead.update(news)
-        out.extend([traces.chosen(first, entries) for first, entries in traces.rows(news)])
+        out.extend([traces.chosen(start, row) for start, row in traces.rows(news)])
 
     def advance(self, out: list[Effect]) -> bool:
         """Carry out, in order, all that is chosen up to the first gap (PMS §3), and answer who waits. Returns whether any was."""
