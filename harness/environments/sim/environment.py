@@ -24,7 +24,7 @@ from harness.environments.sim.capabilities import SimClocks, SimDisks, SimLinks,
 from harness.environments.sim.clients import Clients
 from harness.environments.sim.delays import quantiles_ns
 from harness.environments.sim.disk import Disk
-from harness.environments.sim.message_log import MessageLog
+from harness.environments.sim.message_log import LogEntry, MessageLog
 from harness.environments.sim.moments import SimMoments
 from harness.environments.sim.network import Network
 from harness.environments.sim.node import Node
@@ -237,19 +237,25 @@ class SimEnvironment:
         """What happens from now on is written to the run's files."""
         world, root = self.world, self.deployment.directory
         has_traces, messages = self.options.trace, world.messages
-        self._files = files = RunFiles(root, self.by_name, has_traces=has_traces, has_messages=messages is not None)
+        self._files = RunFiles(root, self.by_name, has_traces=has_traces, has_messages=messages is not None)
         if has_traces:
             world.keep_traces = self._keep_traces
         if messages is not None:
-            messages.keep = files.keep_messages
+            messages.keep = self._keep_messages
+
+    def _keep_messages(self, entries: Sequence[LogEntry]) -> None:
+        assert self._files is not None
+        with self.world.whole_steps():
+            self._files.keep_messages(entries)
 
     def _keep_traces(self, rows: Sequence[TraceRow]) -> None:
         assert self._files is not None
-        self._files.keep_traces(rows)
-        for node in self.nodes:
-            # The last line stays: it says why a node does not run.
-            self._files.keep_log(node.name, node.log[:-1])
-            del node.log[:-1]
+        with self.world.whole_steps():
+            self._files.keep_traces(rows)
+            for node in self.nodes:
+                # The last line stays: it says why a node does not run.
+                self._files.keep_log(node.name, node.log[:-1])
+                del node.log[:-1]
 
     def _boot(self, node: Node) -> None:
         node.start()
@@ -261,7 +267,7 @@ class SimEnvironment:
             return
         self.world.on_past_end = self._end_main_phase
         try:
-            with collecting_seldom(), suppress(InvariantViolated):
+            with collecting_seldom(), suppress(InvariantViolated), self.world.whole_steps():
                 self._run(interpreter, nemesis)
         finally:
             self.world.run = self.world.advance
@@ -280,8 +286,11 @@ class SimEnvironment:
                     self._is_poll_due = True
                 if interpreter.finished:
                     return
+                # Either of them the fault op may have taken for an error of its own.
                 if world.is_over:
-                    world.end()  # The fault op took it for an error of its own.
+                    world.end()
+                if world.failure is not None:
+                    raise world.failure
                 if self._is_poll_due:
                     self.clients.queue_next_deadline()
             wake_ns = interpreter.wake_ns
@@ -324,7 +333,8 @@ class SimEnvironment:
         assert interpreter is not None
         while True:
             if self._is_poll_due:
-                faults = self._poll(interpreter)
+                with world.whole_steps():
+                    faults = self._poll(interpreter)
                 assert not faults, "one nemesis op at a time"
             wake_ns = interpreter.wake_ns
             next_ns = until_ns if wake_ns is None else min(until_ns, max(wake_ns, world.now_ns))
@@ -375,7 +385,11 @@ class SimEnvironment:
             except InvariantViolated:
                 found["liveness"] = Verdict.unknown("an invariant was violated first", liveness.CHECKER)
         if self.observers is not None:
-            found["invariants"] = self.observers.verdict(self.world.violation)
+            found["invariants"] = (
+                self.observers.verdict(self.world.violation)
+                if self.world.violation is not None or self.world.failure is None
+                else Verdict.unknown("a failure of the harness ended the run", "invariants")
+            )
         crashes = sorted((when, node.name, words) for node in self.nodes for when, words in node.crashes)
         if crashes:
             _, name, words = crashes[0]

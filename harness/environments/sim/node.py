@@ -264,6 +264,8 @@ class Node:
             self.kill(str(error))
             world.fail(HarnessError(f"{self.name}: {error}"))
             return
+        except MemoryError:  # All nodes are in this process: nobody knows who took it.
+            raise
         except Exception as error:  # noqa: BLE001 - a core that raises is a process that dies, whatever it raised
             self._crash(error)
             return

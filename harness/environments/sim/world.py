@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from checkers.invariants import Observers, Violation
 from checkers.invariants.violation import Handler
 from harness.environments.sim.message_log import MessageLog
-from harness.errors import HarnessError
 from histories.tracing import TraceEvent
 from histories.units import NS_PER_S
 
@@ -66,8 +65,8 @@ class World:
         """Called when that time is over: the run is to heal and to end."""
         self.is_over = False
         """A violation has ended the run."""
-        self.failure: HarnessError | None = None
-        """What ended the run although the cluster was not to blame."""
+        self.failure: Exception | None = None
+        """What ended the run although the cluster was not to blame: see `fail`."""
         self.run: Callable[[int, Callable[[], bool]], None] = self.advance
         """`advance`, with the clients going on where there are any: for faults that take time."""
 
@@ -86,18 +85,36 @@ class World:
         The clock stands at the last entry, or at `until_ns` when that was reached.
         """
         heap = self.heap
-        while heap and heap[0][0] <= until_ns:
-            self.now_ns, _, callback, argument = heappop(heap)
-            callback(argument)
-            if is_over():
-                return
+        with self.whole_steps():
+            while heap and heap[0][0] <= until_ns:
+                self.now_ns, _, callback, argument = heappop(heap)
+                callback(argument)
+                if is_over():
+                    return
         if until_ns > self.now_ns:
             self.now_ns = until_ns
 
-    def fail(self, error: HarnessError) -> None:
-        """The run cannot go on, and the cluster is not to blame. Raises the first such error; those that follow come of it."""
+    @contextmanager
+    def whole_steps(self) -> Iterator[None]:
+        """An error in here, such as of a full disk, cut a step short: what would come of that is not the cluster's doing."""
+        try:
+            yield
+        except InvariantViolated:
+            raise
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    def fail(self, error: Exception) -> None:
+        """The run cannot go on, and the cluster is not to blame: nothing that is due happens any more, no rule judges, and nothing
+        more is traced. Raises the first such error; those that follow come of it."""
         if self.failure is None:
             self.failure = error
+            self.heap.clear()
+            self._watching = {}
+            self.keep_traces = None
+            if self.messages is not None:
+                self.messages.keep = None
             raise error
 
     def _violated(self, violation: Violation) -> None:
