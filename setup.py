@@ -39,7 +39,7 @@ def extensions() -> list[Extension]:
         Extension(
             f"checkers.{name.replace('/', '.')}",
             [str(SOURCE / f"{name}.pyx")],
-            depends=sorted(map(str, (*(SOURCE / name).parent.glob("*.hpp"), *SOURCE.glob("**/*.pxd")))),
+            depends=sorted(map(str, (*SOURCE.glob("**/*.hpp"), *SOURCE.glob("**/*.pxd")))),
             include_dirs=[str((SOURCE / name).parent)],
             language="c++",
             extra_compile_args=flags,

@@ -37,8 +37,8 @@ private:
         int number;
     };
 
-    static std::uint64_t run(Py_hash_t hash) { return static_cast<std::uint64_t>(hash) / Slots::kRun; }
-    static std::size_t place(Py_hash_t hash) { return static_cast<std::size_t>(hash) % Slots::kRun; }
+    static std::uint64_t run(Py_hash_t hash) { return static_cast<std::uint64_t>(hash) / kRun; }
+    static std::size_t place(Py_hash_t hash) { return static_cast<std::size_t>(hash) % kRun; }
 
     const int& first(PyObject* text) const {
         const Py_hash_t hash = PyObject_Hash(text);

@@ -8,6 +8,7 @@ collection.py and the monitor's own module are the specification: same verdict, 
 from array import array
 
 from cpython.dict cimport PyDict_GetItemWithError
+from cpython.list cimport PyList_GET_ITEM
 from cpython.long cimport PyLong_AsLongLong, PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
@@ -55,6 +56,9 @@ cdef extern from "collection.hpp" namespace "themis" nogil:
         const int* kind
         const int* value
         int value_count
+
+cdef extern from "../tuples.hpp" namespace "themis" nogil:
+    void fetched(const void*)
 
 cdef extern from "renumber.hpp" namespace "themis" nogil:
     cdef cppclass Renumber:
@@ -186,13 +190,20 @@ cdef class _Said:
         cdef const int[::1] first = self.operations.first if len(self.operations.first) else array("i", (-1,))
         cdef vector[int64_t] priorities
         cdef int i, number
-        priorities.reserve(self.value_count)
+        cdef vector[int] numbers
+        numbers.reserve(self.value_count)
         for i in range(self.value_count):
             number = self.ours.given(i)
             if FIRST <= kind[number] < SEQUENCES:
                 number = first[number]
             if kind[number] != INTEGERS:
                 return 0
+            numbers.push_back(number)
+        priorities.reserve(self.value_count)
+        for i in range(self.value_count):
+            if i + 16 < self.value_count:
+                fetched(PyList_GET_ITEM(values, numbers[i + 16]))
+            number = numbers[i]
             try:
                 priorities.push_back(PyLong_AsLongLong(values[number]))
             except OverflowError:

@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "../tuples.hpp"
 #include "collection.hpp"
 
 namespace themis {
@@ -12,9 +13,7 @@ namespace themis {
 // which ones come is known, and far more time passes with waiting for memory than with anything else.
 template <class Item>
 inline void Fetch(const std::vector<Item>& items, int at) {
-#if defined(__GNUC__) || defined(__clang__)
-  __builtin_prefetch(items.data() + at);
-#endif
+  fetched(items.data() + at);
 }
 
 // Each key's rank among the different ones; how many there are. By their digits, 11 bits at a time: linear.
@@ -96,8 +95,9 @@ class Priority {
       }
     }
     std::vector<int> core;
-    if (Choose(core)) return Invalid(std::move(core));
     by_level_ = ByLevel(v_.alive);
+    const std::vector<int> taken_by_level = left_.empty() ? std::vector<int>() : ByLevel(taken_);
+    if (Choose(left_.empty() ? by_level_ : taken_by_level, core)) return Invalid(std::move(core));
     if (!left_.empty() && TooFew(core)) return Invalid(std::move(core));
     for (int round = 0; round < kRoundsMax; ++round) {
       Place();
@@ -214,9 +214,9 @@ class Priority {
     return false;
   }
 
-  bool Choose(std::vector<int>& core) {
+  // sorted: those that are taken, by level.
+  bool Choose(const std::vector<int>& sorted, std::vector<int>& core) {
     Jump free(v_.gaps, 1);
-    const std::vector<int> sorted = ByLevel(taken_);
     const bool failed = ForLevels(sorted, [&](size_t begin, size_t end) {
       for (size_t k = begin; k < end; ++k) {
         const int v = sorted[k];
