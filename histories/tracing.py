@@ -108,7 +108,8 @@ class Recovered(Event, frozen=True):
 
     last_index: of its last entry; 0: it is empty. snapshot_index, snapshot_term: of the last entry that a snapshot stands for; 0:
     there is none. terms: (index, term) of the first entry of each term behind the snapshot. tail: the last commands behind the
-    snapshot, at most TAIL_MAX, up to last_index.
+    snapshot, at most TAIL_MAX, up to last_index. vote: the term that the disk holds, and whom the node voted for in it, if anyone;
+    None: the core does not tell.
     """
 
     last_index: int
@@ -116,6 +117,7 @@ class Recovered(Event, frozen=True):
     tail: tuple[Any, ...] = ()
     snapshot_index: int = 0
     snapshot_term: int = 0
+    vote: tuple[int, str | None] | None = None
 
     def __post_init__(self) -> None:
         starts = [index for index, _ in self.terms]

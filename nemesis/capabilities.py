@@ -251,7 +251,7 @@ class Backups(Protocol):
         ...
 
 
-MOMENTS = ("elected", "voted", "appended", "stored", "snapshot")
+MOMENTS = ("elected", "voted", "appended", "stored", "snapshot", "lagging")
 """Moments of a protocol that traces tell: docs in nemesis.faults.moment."""
 
 

@@ -390,6 +390,19 @@ class ReconfigurableProgram(Protocol):
 
 
 @runtime_checkable
+class ServesWithSome(Protocol):
+    """A CoreTarget that says how many of its nodes are enough to serve. After a run the simulation heals so many first, and the
+    others only when these have served."""
+
+    def nodes_to_serve(
+        self, nodes: Sequence[NodeId], statuses: Mapping[NodeId, Mapping[str, Any]], options: msgspec.Struct
+    ) -> int:
+        """So many of these nodes are enough, whichever they are. statuses: of those that run, among them as many as were enough at
+        the beginning."""
+        ...
+
+
+@runtime_checkable
 class Restorable(Protocol):
     """A CoreTarget whose data can be saved while it runs, and given back to nodes that do not run. Faults of the family `restore`
     and `themis cluster backup` need it."""

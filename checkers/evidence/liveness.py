@@ -27,10 +27,11 @@ class LastAnswer(Part, frozen=True):
 
 class Liveness(Kind, frozen=True, tag="liveness"):
     """healed_ns: when the faults were healed. not_asked: why nothing was asked of the cluster; then `damaged` names the
-    nodes whose disks were damaged beyond a crash."""
+    nodes whose disks were damaged beyond a crash. away: the nodes that were not healed yet, while the others were to serve."""
 
     healed_ns: int
     states: tuple[NodeState, ...] = ()
     last_answer: LastAnswer | None = None
     not_asked: str = ""
     damaged: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()

@@ -1,6 +1,8 @@
 """After a crash a node still knows what it showed to others: its term, and its vote in that term (Raft figure 2, "updated on
 stable storage before responding to RPCs").
 
+A node that tells its vote when it starts (in `Recovered`) is judged there; another one only when it votes again.
+
 A node that lost its disk and comes back as another member (Custom "rejoining") never was the one that showed them. The simulation
 tells `Shown` when a node sends its first message after a `Role` or `Voted`. A crash before that may undo both. Traces of real nodes
 have no `Shown`, and the rule is silent there.
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 from checkers.invariants.ledger import REJOINING, Ledger
 from checkers.invariants.violation import Handler, Violation
-from histories.tracing import Custom, Role, Shown, Started, Voted
+from histories.tracing import Custom, Recovered, Role, Shown, Started, Voted
 
 
 class _Memory:
@@ -25,7 +27,7 @@ class _Memory:
 
 
 class PersistentState:
-    """Watches `Role`, `Voted`, and what the driver tells: `Shown`, `Started`."""
+    """Watches `Role`, `Voted`, `Recovered`, and what the driver tells: `Shown`, `Started`."""
 
     name = "persistent-state"
 
@@ -35,6 +37,7 @@ class PersistentState:
             Voted: self._on_voted,
             Shown: self._on_shown,
             Started: self._on_started,
+            Recovered: self._on_recovered,
             Custom: self._on_custom,
         }
         self._memories: dict[str, _Memory] = {}
@@ -88,3 +91,19 @@ class PersistentState:
     def _on_custom(self, _time_ns: int, node: str, event: Custom) -> None:
         if event.name == REJOINING:
             self._memories.pop(node, None)
+
+    def _on_recovered(self, time_ns: int, node: str, event: Recovered) -> Violation | None:
+        if event.vote is None:
+            return None
+        term, vote = event.vote
+        memory = self._memory(node)
+        if term != memory.shown_term or memory.shown_vote in (None, vote):
+            return None
+        return Violation(
+            self.name,
+            f"{node} knows after a restart of {'no vote' if vote is None else f'a vote for {vote}'} in term {term}, "
+            f"in which it had voted for {memory.shown_vote}",
+            time_ns,
+            (node,),
+            {"term": term, "votes": [memory.shown_vote, vote]},
+        )

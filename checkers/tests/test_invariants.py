@@ -19,6 +19,7 @@ from histories.tracing import (
     Applied,
     Committed,
     Custom,
+    Installed,
     Recovered,
     Role,
     Shown,
@@ -35,6 +36,7 @@ OF_PAXOS = {
     "chosen-stays-chosen",
     "learned-was-chosen",
     "promises-kept",
+    "elected-ballots",
 }
 """These have a file of their own: test_paxos_invariants.py."""
 OF_COMMIT = {"atomic-commitment", "durable-decisions", "blocking"}
@@ -79,6 +81,12 @@ def event(kind: str, *rest: str) -> TraceEvent:
             return Custom(kind, {"source": rest[0], "sequence": 9, "sent": 2, "match_index": 0, "last_index": 1})
         case "configured":
             return Custom(kind, {"index": 1, "term": 1, "voters": rest})
+        case "changes":
+            return Custom("configured", {"index": int(rest[0]), "term": int(rest[1]), "voters": rest[2:]})
+        case "remembers":
+            return Recovered(0, vote=(int(rest[0]), rest[1] if rest[1:] else None))
+        case "install":
+            return Installed(int(rest[0]), int(rest[1]), 0)
         case "handing-over":
             return Custom(kind, {"to": rest[0], "match_index": int(rest[1]), "last_index": int(rest[2])})
     return Custom(kind)
@@ -136,9 +144,9 @@ BROKEN = {
         n1 commit 1
     """,
     "majority-commits: a node that does not vote was counted": """
+        n1 configured n1 n2
         n1 role leader 1
         n1 shown
-        n1 configured n1 n2
         n1 append 1 1 a
         n3 append 1 1 a
         n1 commit 1
@@ -147,6 +155,40 @@ BROKEN = {
         n1 role leader 3
         n1 handing-over n2 4 4
         n1 handing-over n3 3 4
+    """,
+    "single-changes: before an entry of its own term is committed": """
+        n1 append 1 1 a
+        n1 commit 1
+        n1 role leader 3
+        n1 append 2 3 b
+        n1 append 3 3 c
+        n1 changes 3 3 n1 n2
+    """,
+    "single-changes: while another is not committed": """
+        n1 role leader 3
+        n1 append 1 3 a
+        n1 commit 1
+        n1 append 2 3 b
+        n1 changes 2 3 n1 n2
+        n1 append 3 3 c
+        n1 changes 3 3 n1 n2 n3
+    """,
+    "installed-membership": """
+        n1 append 1 1 a
+        n1 changes 1 1 n1 n2
+        n1 commit 1
+        n3 install 2 1
+        n3 changes 0 0 n1 n2 n3
+        n3 append 3 1 b
+        n3 commit 3
+    """,
+    "persistent-state: a vote is gone after a restart": """
+        n1 role follower 3
+        n1 vote 3 n2
+        n1 shown
+        n1 started
+        n1 role follower 3
+        n1 remembers 3
     """,
     "election-safety": """
         n1 role leader 3

@@ -7,9 +7,16 @@ import pytest
 from checkers.evidence import Invariants
 from checkers.invariants import check_traces
 from checkers.verdict import Validity, Verdict
-from histories.tracing import Accepted, Chosen, Custom, Promised, Shown, Started, TraceEvent, TraceRecord
+from histories.tracing import Accepted, Chosen, Custom, Promised, Role, Shown, Started, TraceEvent, TraceRecord
 
-ALL = ("one-value-per-slot", "one-value-per-ballot", "chosen-stays-chosen", "learned-was-chosen", "promises-kept")
+ALL = (
+    "one-value-per-slot",
+    "one-value-per-ballot",
+    "chosen-stays-chosen",
+    "learned-was-chosen",
+    "promises-kept",
+    "elected-ballots",
+)
 
 
 def records(text: str) -> list[TraceRecord]:
@@ -38,6 +45,10 @@ def event(kind: str, *rest: str) -> TraceEvent:
             return Shown()
         case "started":
             return Started(1, 0)
+        case "stands":
+            return Role("candidate", int(rest[0]))
+        case "leads":
+            return Role("leader", int(rest[0]))
         case "quorums":
             return Custom("quorums", {"phase_1": int(rest[0]), "phase_2": int(rest[1])})
     raise AssertionError(kind)
@@ -198,3 +209,41 @@ def test_a_rule_that_one_slot_of_a_row_breaks(line: str, rule: str | None, slot:
 
 def test_promises_by_slot_hold_for_each_slot_of_a_row() -> None:
     assert broken("n1 promises 2.n1 8\nn1 accepts 7 1.n2 x y") == "promises-kept"
+
+
+ELECTION = "n1 stands 3\nn1 promises 3.n1\nn1 shown\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("n1 leads 3", 3),
+        ("n2 promises 3.n2\nn1 leads 3", 3),
+        ("n2 promises 2.n1\nn1 leads 3", 3),
+        ("n2 promises 3.n1\nn1 leads 3", 5),
+        ("n1 quorums 3 1\nn2 promises 3.n1\nn1 leads 3", 3),
+        ("n1 stands 3", 3),
+        ("n1 started\nn1 stands 2", 3),
+    ],
+)
+def test_who_leads_without_a_quorum_or_stands_twice_under_one_ballot(text: str, nodes: int) -> None:
+    """PMS §2.2, phase 2a; §2.3: different proposers choose their numbers from disjoint sets, and each remembers its highest."""
+    assert broken(ELECTION + text, nodes) == "elected-ballots"
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("n2 promises 3.n1\nn1 leads 3", 3),
+        ("n2 promises 3.n1\nn2 started\nn2 promises 3.n1\nn1 leads 3", 3),
+        ("n1 quorums 2 4\nn2 promises 3.n1\nn1 leads 3", 5),
+        ("n2 stands 3\nn1 stands 4", 3),
+        ("n1 started\nn1 stands 4", 3),
+    ],
+)
+def test_who_leads_with_a_quorum_and_stands_under_a_new_ballot_is_sound(text: str, nodes: int) -> None:
+    assert verdict(ELECTION + text, nodes=nodes).validity is not Validity.INVALID
+
+
+def test_who_promised_is_not_judged_where_traces_may_lack_their_end() -> None:
+    assert verdict("n1 stands 3\nn1 promises 3.n1\nn1 leads 3").validity is not Validity.INVALID

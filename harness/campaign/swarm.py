@@ -13,7 +13,8 @@ drawn, and its command line runs it again without any swarm. What each draw is f
     mix             reads find what is stale, writes make what can be lost, cas tells both; few values make equal ones meet
     transport       datagrams are lost and overtake each other; streams hold packets back and deliver them late
     time-out        short ones make retries and indeterminate ops, long ones keep clients waiting through an election
-    target          what the target itself says is worth drawing (`swarm_options`), such as batch sizes and timers
+    target          what the target itself says is worth drawing (`swarm_options`), such as batch sizes, timers, and leases; where
+                    these bear no wrong clock, or only one that drifts, no other clock is drawn
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from msgspec.structs import replace
 
 from harness.environments import fault_table
 from harness.run import plan
-from harness.spec import RunSpec
-from nemesis.registry import families
-from targets.target import Target
+from harness.spec import RunSpec, typed_options
+from nemesis.registry import Unavailable, UnknownFault, families, parse_nemesis, within_model
+from targets.target import FaultModel, Target
 
 NODES = (2, 3, 3, 3, 4, 5, 5, 5, 6, 7)
 RATES_HZ = (20.0, 30.0, 100.0, 100.0, 200.0)
@@ -53,6 +54,11 @@ MIXES: dict[str, tuple[dict[str, Any], ...]] = {
 """Workload -> options that are worth drawing together."""
 FAMILIES_MAX = 5
 """Families of faults in one run: with many more at once nothing is served, and such a run proves nothing."""
+ATTEMPTS_MIN = 100
+"""Of a short run in which members change while little gets through, a few dozen ops of one kind may all fail. Whether the run
+served at all is asked as of any other."""
+TRIES_MAX = 20
+"""So often are the target's options drawn until it survives with them what the spec names; then its defaults stay."""
 LASTING = frozenset({"disk/full", "restore/cluster", "restore/node"})
 """Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. A
 restore takes back what the other faults were there to endanger."""
@@ -69,7 +75,8 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
         return found if now == getattr(usual, field) else now
 
     count = rng.choice(NODES)
-    nemesis = _part(spec.nemesis or _survived(target), Random(f"{seed}/swarm/faults"))
+    options = _options(target, spec, seed)
+    nemesis = _part(spec.nemesis or _survived(target, options), Random(f"{seed}/swarm/faults"))
     if any(":" in name for name in spec.nemesis) or "membership" in nemesis:
         count = max(3, count)  # A shape may need a third node, and so does a cluster that loses a member.
     nodes = spec.nodes if spec.nodes != usual.nodes else tuple(f"n{number}" for number in range(1, count + 1))
@@ -89,8 +96,33 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
         client_timeout_s=free("client_timeout_s", CLIENT_TIMEOUTS_S),
         env_options=transport | spec.env_options,
         workload_options=spec.workload_options or mix,
-        target_options=dict(target.swarm_options(Random(f"{seed}/swarm/target"))) | spec.target_options,
+        target_options=options,
+        vacuity={"attempts_min": ATTEMPTS_MIN} | spec.vacuity,
     )
+
+
+def _options(target: Target, spec: RunSpec, seed: int) -> dict[str, Any]:
+    """Options of the target under which it survives the faults that the spec names."""
+    for number in range(TRIES_MAX):
+        rng = Random(f"{seed}/swarm/target" + (f"/{number}" if number else ""))
+        options = dict(target.swarm_options(rng)) | spec.target_options
+        if spec.beyond_model or _bears(_model(target, options), spec.nemesis):
+            return options
+    return dict(spec.target_options)
+
+
+def _bears(model: FaultModel, nemesis: Sequence[str]) -> bool:
+    try:
+        within_model(parse_nemesis(nemesis), model.survives)
+    except Unavailable:
+        return False
+    except UnknownFault:  # Whoever plans the run knows the roles of the target, or says what is wrong.
+        pass
+    return True
+
+
+def _model(target: Target, options: dict[str, Any]) -> FaultModel:
+    return target.fault_model_under(typed_options(f"target {target.name}", options, target.option_type))
 
 
 def _part(names: Sequence[str], rng: Random) -> tuple[str, ...]:
@@ -99,10 +131,11 @@ def _part(names: Sequence[str], rng: Random) -> tuple[str, ...]:
     return tuple(name for number, name in enumerate(names) if number in kept)
 
 
-def _survived(target: Target) -> tuple[str, ...]:
-    """The faults that the target claims to survive and that the simulation can do, as the command line names them."""
+def _survived(target: Target, options: dict[str, Any]) -> tuple[str, ...]:
+    """The faults that the target claims to survive with these options and that the simulation can do, as the command line names
+    them."""
     found = []
-    for name in sorted(target.fault_model.survives - LASTING):
+    for name in sorted(_model(target, options).survives - LASTING):
         family, _, variant = name.partition("/")
         if family in families() and "sim" in fault_table.environments_with(families()[family], variant):
             found.append(name.replace("/", ":"))

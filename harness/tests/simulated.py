@@ -124,10 +124,11 @@ def world_of(
     seed: int = 1,
     directory: Path = Path(),
     client_timeout_s: float = 2.0,
+    target: ScriptedTarget | None = None,
     **options: Any,
 ) -> tuple[SimEnvironment, ScriptedTarget]:
-    """An environment with its nodes up, and the target that holds their cores."""
-    target = ScriptedTarget(script)
+    """An environment with its nodes up, and the target that holds their cores; None: one of this script."""
+    target = target or ScriptedTarget(script)
     deployment = Deployment(
         "test",
         directory,

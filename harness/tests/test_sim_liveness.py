@@ -12,7 +12,7 @@ from checkers.evidence import Liveness
 from checkers.verdict import Validity, Verdict
 from harness.environments.sim import liveness
 from harness.environments.sim.environment import SimEnvironment
-from harness.tests.simulated import Script, Scripted, Word, WordSession, silent, world_of
+from harness.tests.simulated import Script, Scripted, ScriptedTarget, Word, WordSession, silent, world_of
 from histories.op import Op
 from targets.core import Effect, Event, Reply, Request
 from targets.session import NoReply, Outcome
@@ -39,7 +39,7 @@ def check(
     converged: Callable[[Mapping[str, Mapping[str, Any]]], bool] = agreed,
     leader: Callable[[Mapping[str, Mapping[str, Any]]], Any] = nobody,
 ) -> Verdict:
-    probe = liveness.Probe(environment.clients, ASKED)
+    probe = liveness.Probe(environment.clients, [ASKED])
     return liveness.check(environment.world, environment.nodes, heal, probe, 1.0, converged, leader)
 
 
@@ -68,7 +68,7 @@ def test_a_leader_may_change_once() -> None:
         check(environment, leader=lambda _statuses: environment.world.now_ns > change_ns).validity is Validity.INVALID
     )
     environment = cluster()
-    probe = liveness.Probe(environment.clients, ASKED)
+    probe = liveness.Probe(environment.clients, [ASKED])
     change_ns = environment.world.now_ns + 1_000_000_000
     verdict = liveness.check(
         environment.world,
@@ -171,3 +171,79 @@ def test_nodes_with_damaged_disks_need_not_come_back_and_without_a_majority_noth
         assert verdict.stats["tries"] >= 1
     else:
         assert verdict.evidence_of(Liveness).damaged == tuple(broken)
+
+
+class Of(ScriptedTarget):
+    """Says that so many nodes are enough."""
+
+    least = 2
+
+    def nodes_to_serve(
+        self, nodes: Sequence[str], statuses: Mapping[str, Mapping[str, Any]], options: msgspec.Struct
+    ) -> int:
+        assert set(statuses) == set(nodes), "all run when it is asked"
+        return self.least
+
+
+def away(environments: Sequence[SimEnvironment]) -> set[str]:
+    """The nodes of the last one that are cut off from all others; nobody where there is none yet."""
+    if not environments:
+        return set()
+    links = environments[-1].network.links
+    return {
+        name
+        for name in links
+        if sum(links[name][other].is_cut and links[other][name].is_cut for other in links if other != name) >= 2
+    }
+
+
+def test_a_majority_serves_first_and_then_all() -> None:
+    seen: list[tuple[set[str], str]] = []
+
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        if isinstance(event, Request):
+            seen.append((away(environments), core.node))
+        return serving(core, event)
+
+    environments: list[SimEnvironment] = []
+    environment, _ = world_of(script, target=Of(script), nodes=["n1", "n2", "n3"], liveness_s=2.0)
+    environments.append(environment)
+    environment._first_ops = {"say": ASKED, "shout": ASKED}
+    found = environment.findings()["liveness"]
+    assert found.validity is Validity.VALID, found.reason
+    assert found.stats["some_served_after_ns"] < found.stats["served_after_ns"] + 1_000_000_000
+    (gone,) = seen[0][0]
+    assert [cut for cut, _ in seen] == [{gone}, {gone}, set(), set()], "one op of each kind, and then of each again"
+    assert gone not in {node for _, node in seen[:2]}
+    assert {node.state for node in environment.nodes} == {"running"}
+
+
+def test_a_cluster_that_serves_only_when_all_are_there_is_not_live() -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        return () if away(environments) else serving(core, event)
+
+    environments: list[SimEnvironment] = []
+    environment, _ = world_of(script, target=Of(script), nodes=["n1", "n2", "n3"], liveness_s=2.0)
+    environments.append(environment)
+    environment._first_ops = {"say": ASKED}
+    found = environment.findings()["liveness"]
+    assert found.validity is Validity.INVALID
+    assert "none served an operation" in found.reason
+    assert found.evidence_of(Liveness).away in [("n1",), ("n2",), ("n3",)]
+
+
+@pytest.mark.parametrize("least", [3, 4])
+def test_where_it_takes_all_nobody_is_taken_away(least: int) -> None:
+    def script(core: Scripted, event: Event) -> Sequence[Effect]:
+        assert not away(environments)
+        return serving(core, event)
+
+    environments: list[SimEnvironment] = []
+    target = Of(script)
+    target.least = least
+    environment, _ = world_of(script, target=target, nodes=["n1", "n2", "n3"], liveness_s=2.0)
+    environments.append(environment)
+    environment._first_ops = {"say": ASKED}
+    found = environment.findings()
+    assert found["liveness"].validity is Validity.VALID, found["liveness"].reason
+    assert found["nodes"].validity is Validity.VALID

@@ -68,6 +68,34 @@ def test_what_differs_from_the_default_stays_and_moves_nothing_else() -> None:
         assert spec.target_options == free.target_options | {"pre_vote": "true"}
 
 
+@pytest.mark.parametrize("target", ["raft", "paxos"])
+def test_leases_meet_only_clocks_that_they_bear(target: str) -> None:
+    """Clocks that drift only where the stated bound has room for it, and with Raft none that jump."""
+    spec = RunSpec(env="sim", swarm=True, target=target, time_limit_s=10.0)
+    drawn = [sweep.spec_of_seed(spec, seed) for seed in range(1, 400)]
+    leased = [spec for spec in drawn if spec.target_options["reads"] == "lease"]
+    clocks = {"clock", "clock:drift"}
+    narrow = [
+        spec
+        for spec in leased
+        if spec.target_options.get("lease_drift") == 1.0 or spec.target_options.get("clock_drift_max") == 0.0
+    ]
+    assert len(narrow) > 20
+    assert len(leased) > len(narrow) + 5
+    assert not [spec for spec in narrow if clocks & set(spec.nemesis)]
+    assert [spec for spec in leased if clocks & set(spec.nemesis)]
+    assert target == "paxos" or not [spec for spec in leased if "clock" in spec.nemesis]
+
+
+def test_options_are_drawn_that_bear_the_faults_of_the_spec() -> None:
+    spec = RunSpec(env="sim", swarm=True, target="raft", time_limit_s=10.0, nemesis=("clock:jump", "kill"))
+    drawn = [sweep.spec_of_seed(spec, seed) for seed in range(1, 60)]
+    for one in drawn:
+        plan.prepare(one)
+    assert "lease" not in {one.target_options["reads"] for one in drawn}
+    assert len({one.target_options["reads"] for one in drawn}) == 2
+
+
 def test_shapes_have_the_nodes_that_they_need() -> None:
     shaped = RunSpec(env="sim", swarm=True, nemesis=("partition:bridge", "partition:ring"))
     for seed in SEEDS:

@@ -52,7 +52,52 @@ LEASES = Scenario(
         workload_options={"read": 10, "write": 3, "cas": 0},
     ),
 )
-SCENARIOS = (SINGLE, MULTI, SNAPSHOTS, LEASES)
+SURE_LEASES = Scenario(
+    "multi-sure-leases",
+    "leases as long as acceptors wait, on clocks that agree; one that lasts too long by a moment shows",
+    replace(
+        MULTI.base,
+        nodes=("n1", "n2", "n3"),
+        nemesis=("partition:bridge", "partition:primary", "kill:majority", "loss"),
+        interval_s=2.0,
+        fault_share=0.5,
+        rate_hz=200.0,
+        target_options={"reads": "lease", "lease_ms": 1000, "clock_drift_max": 0.0},
+        workload_options={"read": 10, "write": 4, "cas": 0},
+    ),
+)
+SLOW_LEARNERS = Scenario(
+    "multi-slow-learners",
+    "leaders that go while another node lags, and snapshots that stand for what it lacks",
+    replace(
+        MULTI.base,
+        nodes=("n1", "n2", "n3"),
+        nemesis=("moment:lagging", "partition:primary", "late", "pause"),
+        target_options={"snapshot_entries": 7},
+        rate_hz=150.0,
+    ),
+)
+DUELS = Scenario(
+    "multi-duels",
+    "impatient proposers, and answers to their earlier ballots that arrive under later ones",
+    replace(
+        MULTI.base,
+        nemesis=("partition:primary", "late", "loss", "slow", "duplicate"),
+        target_options={"heartbeat_ms": 20, "silence_ms_min": 30, "silence_ms_max": 60},
+        interval_s=0.7,
+    ),
+)
+SINGLE_DUELS = Scenario(
+    "single-duels",
+    "proposers whose rounds end before all have answered, and answers that arrive under a later ballot",
+    replace(
+        SINGLE.base,
+        nemesis=("slow", "late", "duplicate", "loss"),
+        target_options={"round_ms": 200},
+        rate_hz=100.0,
+    ),
+)
+SCENARIOS = (SINGLE, SINGLE_DUELS, MULTI, SNAPSHOTS, LEASES, SURE_LEASES, SLOW_LEARNERS, DUELS)
 
 PLANTED = (
     Planted("forget-promise", 1, SINGLE),

@@ -86,7 +86,79 @@ TRANSFERS = Scenario(
     "leadership is handed over all the time, also to nodes that were cut off a moment ago",
     replace(STANDARD, nemesis=("transfer", "partition", "loss"), interval_s=1.0, time_limit_s=20.0),
 )
-SCENARIOS = (PLAIN, WITH_LATE, FIGURE_8, SNAPSHOTS, LEASES, MEMBERSHIP, SESSIONS, TRANSFERS)
+READS = Scenario(
+    "reads",
+    "reads that wait for answers which are long under way to one node, while the others elect another leader",
+    replace(
+        STANDARD,
+        nodes=THREE,
+        nemesis=("partition:bridge", "partition:primary"),
+        target_options={"heartbeat_ms": 100, "election_ms_min": 300, "election_ms_max": 600, "pre_vote": False},
+        env_options={"link_delay_ms": {"n2>n1": 100, "n3>n1": 100}},
+        workload_options={"read": 10, "write": 4, "cas": 0},
+        interval_s=1.5,
+        rate_hz=200.0,
+        time_limit_s=20.0,
+    ),
+)
+SURE_LEASES = Scenario(
+    "sure-leases",
+    "leases as long as voters keep their oath, on clocks that agree; one that lasts too long by a moment shows",
+    replace(
+        STANDARD,
+        nodes=THREE,
+        nemesis=("partition:bridge", "kill:one", "pause:primary"),
+        target_options={
+            "reads": "lease",
+            "lease_drift": 1.0,
+            "pre_vote": False,
+            "heartbeat_ms": 100,
+            "election_ms_min": 300,
+            "election_ms_max": 600,
+        },
+        workload_options={"read": 10, "write": 4, "cas": 0},
+        rate_hz=200.0,
+        time_limit_s=30.0,
+    ),
+)
+SLOW_FOLLOWERS = Scenario(
+    "slow-followers",
+    "leaders that go while a follower lags, and whole snapshots that arrive late or twice",
+    replace(
+        STANDARD,
+        nodes=THREE,
+        nemesis=("moment:lagging", "pause", "late", "duplicate"),
+        target_options={"snapshot_entries": 7},
+        interval_s=1.0,
+        rate_hz=150.0,
+        time_limit_s=20.0,
+    ),
+)
+GROWTH = Scenario(
+    "growth",
+    "members come and go close together, and learn of it by snapshots",
+    replace(
+        STANDARD,
+        nemesis=("membership", "partition", "slow", "disk:slow"),
+        target_options={"snapshot_entries": 7},
+        interval_s=0.6,
+        time_limit_s=20.0,
+    ),
+)
+SCENARIOS = (
+    PLAIN,
+    WITH_LATE,
+    FIGURE_8,
+    SNAPSHOTS,
+    LEASES,
+    MEMBERSHIP,
+    SESSIONS,
+    TRANSFERS,
+    READS,
+    SURE_LEASES,
+    SLOW_FOLLOWERS,
+    GROWTH,
+)
 
 PLANTED = (
     Planted("stale-read", 1, PLAIN),

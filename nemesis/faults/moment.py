@@ -6,7 +6,8 @@ second time from now on that one of them was elected, and 3 ms more have passed,
 moment does not come within a second, the op is skipped. What is in force then is a kill, a pause or a partition like any other.
 
 The moments: elected: a node leads. voted: it gave its vote to another. appended: a leader's log has a new entry, which nobody else
-has yet. stored: a follower's log has one, and the leader does not know it yet. snapshot: one has come from another node.
+has yet. stored: a follower's log has one, and the leader does not know it yet. snapshot: one has come from another node. lagging: a
+leader has carried out entries of which the log of a node that runs lacks some; it is the leader to which this moment belongs.
 The actions: kill, pause, isolate. With after_ms 0 a kill may also strike in the middle of the step that reached the moment: between
 what it writes and what it sends.
 """
@@ -100,7 +101,7 @@ class MomentFamily(FamilyDefaults):
     """`moment[:which]`."""
 
     name = "moment"
-    summary = "kill, pause or cut off the node that was just elected, gave its vote, has a new entry, or got a snapshot"
+    summary = "kill, pause or cut off the node that was just elected, voted, has a new entry, got a snapshot, or left one behind"
     variants: tuple[str, ...] = MOMENTS
     fs = Moment.fs
     begins = frozenset({START})
@@ -122,7 +123,7 @@ class MomentFamily(FamilyDefaults):
         value = {
             "moment": variant,
             "action": rng.choice(ACTIONS),
-            "count": 1 if variant in ("elected", "snapshot") else rng.randint(1, COUNT_MAX),
+            "count": 1 if variant in ("elected", "snapshot", "lagging") else rng.randint(1, COUNT_MAX),
             "after_ms": rng.choice(AFTER_MS),
         }
         return Planned((Entry(window.start_ns, START, value), Entry(window.end_ns, STOP)), down_count=1)

@@ -161,7 +161,7 @@ class Raft(Transfer, Installation, Membership):
             self._take_config(out)
         out.append(traces.role("follower", self._term))
         # A crash may have come between a trace and its record: say what the log really holds.
-        out.append(traces.recovered(self._log))
+        out.append(traces.recovered(self._log, (self._term, self._voted_for)))
         self._await_leader(out)
 
     def _on_disk_failed(self, event: DiskFailed, out: Effects) -> None:

@@ -34,6 +34,7 @@ from targets.raft.messages import (
     TimeoutNow,
 )
 from targets.raft.options import RaftOptions
+from targets.raft.quorum import majority
 from targets.raft.records import record_type
 from targets.retrying_session import RetryingSession
 from targets.session import Session
@@ -96,7 +97,8 @@ class RaftTarget(LeaderBackups, SystemDefaults):
 
     def swarm_options(self, rng: random.Random) -> Mapping[str, Any]:
         """Timers from a fast network's to a slow one's; single entries, long batches and pipelines; snapshots never, seldom, all
-        the time and in many chunks; and Raft with and without what the thesis adds to the paper."""
+        the time and in many chunks; leases with and without room for clocks that drift, and so with and without such clocks; and
+        Raft with and without what the thesis adds to the paper."""
         heartbeat_ms, election_ms_min, election_ms_max = rng.choice(
             ((20, 40, 80), (50, 150, 300), (50, 150, 300), (100, 300, 600))
         )
@@ -109,7 +111,8 @@ class RaftTarget(LeaderBackups, SystemDefaults):
             "check_quorum": rng.random() < 0.7,
             "snapshot_entries": rng.choice((0, 7, 50, 1000)),
             "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
-            "reads": rng.choice(("read-index", "read-index", "read-index", "log")),
+            "reads": rng.choice(("read-index", "read-index", "read-index", "log", "lease", "lease")),
+            "lease_drift": rng.choice((1.0, 1.0, DRIFT_PLANNED)),
             "pipeline_messages_max": rng.choice((1, 1, 3, 16)),
             **rng.choice(({}, {}, {"sessions": True}, {"sessions": True, "sessions_max": 22})),
         }
@@ -186,6 +189,8 @@ class RaftTarget(LeaderBackups, SystemDefaults):
         "sent-before-acknowledged",
         "majority-commits",
         "transfer-catches-up",
+        "single-changes",
+        "installed-membership",
     )
     durable_before_send = frozenset({"role", "voted"})
 
@@ -197,6 +202,16 @@ class RaftTarget(LeaderBackups, SystemDefaults):
         members = {*statuses[leader]["voters"], *statuses[leader]["learners"]}
         indexes = {status["commit_index"] for node, status in statuses.items() if node in members}
         return len(indexes) <= 1 and not statuses[leader]["joining"]
+
+    def nodes_to_serve(
+        self, nodes: Sequence[NodeId], statuses: Mapping[NodeId, Mapping[str, Any]], options: msgspec.Struct
+    ) -> int:
+        """A majority. All of them, once some node knows of a change of the membership: who votes then differs among nodes."""
+        has_changed = any(
+            status["config_index"] or status["identity"] or len(status["voters"]) < len(nodes)
+            for status in statuses.values()
+        )
+        return len(nodes) if has_changed else majority(len(nodes))
 
     # --- the membership, as targets.target.Reconfigurable says --------------------------------------------------------
 

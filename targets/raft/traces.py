@@ -30,8 +30,8 @@ def role(role: str, term: int) -> Trace:
     return Trace(Role(role, term))
 
 
-def recovered(log: Log) -> Trace:
-    """The disk holds this log, behind a snapshot of what is before it."""
+def recovered(log: Log, vote: tuple[int, NodeId | None] | None = None) -> Trace:
+    """The disk holds this log, behind a snapshot of what is before it, and this vote of this term."""
     terms = []
     index = log.base_index + 1
     while index <= log.last_index:
@@ -41,7 +41,7 @@ def recovered(log: Log) -> Trace:
         index = max(index, log.last_index_of_term(term)) + 1
     tail = log.entries_from(max(log.base_index + 1, log.last_index + 1 - TAIL_MAX), TAIL_MAX)
     commands = tuple([entry.command for entry in tail])
-    return Trace(Recovered(log.last_index, tuple(terms), commands, log.base_index, log.base_term))
+    return Trace(Recovered(log.last_index, tuple(terms), commands, log.base_index, log.base_term, vote))
 
 
 def snapshotted(snapshot: Snapshot) -> Trace:

@@ -94,6 +94,11 @@ class Clients:
         else:
             self._go_on(flight)
 
+    @property
+    def nodes_count(self) -> int:
+        """A process asks the node of its number first, modulo this."""
+        return len(self._names)
+
     def new_process(self) -> int:
         """A process that has asked nothing yet."""
         return self._runner.new_process()

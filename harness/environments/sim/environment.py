@@ -13,7 +13,7 @@ import msgspec
 
 from checkers.evidence import EndedNode, EndedNodes
 from checkers.invariants import Observers
-from checkers.verdict import Verdict
+from checkers.verdict import Validity, Verdict
 from harness.clients.driver import NemesisWorker
 from harness.clients.sessions import SessionRunner
 from harness.environments.backups import TargetBackups
@@ -38,7 +38,15 @@ from histories.units import NS_PER_MS, NS_PER_S
 from nemesis.capabilities import Backups, Members, NodeId
 from targets.core import Core, Record
 from targets.session import Outcome, Session
-from targets.target import Client, CoreTarget, Reconfigurable, Restorable, nodes_from_home, session_for
+from targets.target import (
+    Client,
+    CoreTarget,
+    Reconfigurable,
+    Restorable,
+    ServesWithSome,
+    nodes_from_home,
+    session_for,
+)
 
 BOOT_NS_MAX = 5 * NS_PER_MS
 """Nodes start at different moments within this time, as processes do."""
@@ -178,7 +186,8 @@ class SimEnvironment:
         self.cluster = SimCluster(self)
         self._interpreter: Interpreter | None = None
         self._is_poll_due = False
-        self._probe_op: Op | None = None
+        self._first_ops: dict[str, Op] = {}
+        """The first client op of each kind."""
         self._findings: dict[str, Verdict] | None = None
 
     def _builder(self, name: NodeId) -> Callable[[int], Core]:
@@ -322,8 +331,7 @@ class SimEnvironment:
             if op.process == NEMESIS:
                 faults.append(op)
             else:
-                if self._probe_op is None or (op.f == "read" and self._probe_op.f != "read"):
-                    self._probe_op = op
+                self._first_ops.setdefault(op.f, op)
                 self.clients.start(op, op.process, self._finished)
         return faults
 
@@ -371,17 +379,8 @@ class SimEnvironment:
     def _find(self) -> dict[str, Verdict]:
         found: dict[str, Verdict] = {}
         if self.options.liveness_s and self.world.violation is None and self.world.failure is None:
-            probe = liveness.Probe(self.clients, self._probe_op)
             try:
-                found["liveness"] = liveness.check(
-                    self.world,
-                    self.nodes,
-                    self._heal,
-                    probe,
-                    self.options.liveness_s,
-                    self.deployment.target.converged,
-                    self._leader,
-                )
+                found["liveness"] = self._liveness()
             except InvariantViolated:
                 found["liveness"] = Verdict.unknown("an invariant was violated first", liveness.CHECKER)
         if self.observers is not None:
@@ -404,6 +403,52 @@ class SimEnvironment:
             )
             found["nodes"] = Verdict.valid("nodes", evidence=EndedNodes(ended) if ended else None)
         return found
+
+    def _liveness(self) -> Verdict:
+        some = self._liveness_of_some()
+        if some.validity is Validity.INVALID:
+            return some
+        found = liveness.check(
+            self.world,
+            self.nodes,
+            self._heal,
+            liveness.Probe(self.clients, self._probe_ops()),
+            self.options.liveness_s,
+            self.deployment.target.converged,
+            self._leader,
+        )
+        return msgspec.structs.replace(found, stats={**some.stats, **found.stats})
+
+    def _probe_ops(self) -> list[Op]:
+        """What is asked of a healed cluster. One that says who is enough to serve has to serve an op of each kind: a leader that
+        can read need not be able to write."""
+        ops = self._first_ops
+        if isinstance(self.deployment.target, ServesWithSome):
+            return list(ops.values())
+        return [ops["read"]] if "read" in ops else list(ops.values())[:1]
+
+    def _liveness_of_some(self) -> Verdict:
+        """As many nodes as are enough serve, while the others are cut off or dead; VALID, unasked, where it takes them all."""
+        target, count = self.deployment.target, len(self.nodes)
+        self._heal()
+        if not isinstance(target, ServesWithSome):
+            return Verdict.valid(liveness.CHECKER)
+        options = self.deployment.options
+        least = target.nodes_to_serve(self.deployment.nodes, self.statuses(), options)
+        sound = [node.name for node in self.nodes if not node.disk.is_damaged]
+        if least >= count or len(sound) < least:
+            return Verdict.valid(liveness.CHECKER)
+        rng = self.world.rng("liveness")
+        some = set(rng.sample(sound, least))
+        away = [node for node in self.nodes if node.name not in some]
+        links = [(source, other) for source in some for other in self.by_name if other not in some]
+        self.network.cut_exactly({*links, *[(other, source) for source, other in links]})
+        for node in away:
+            if rng.random() < 0.5:
+                node.kill("down until the others have served")
+        homes = [number for number, node in enumerate(self.nodes) if node.name in some]
+        probe = liveness.Probe(self.clients, self._probe_ops(), homes)
+        return liveness.check_some(self.world, self.nodes, [node.name for node in away], probe, self.options.liveness_s)
 
     def _heal(self) -> None:
         cluster = self.cluster

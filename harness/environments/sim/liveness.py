@@ -1,5 +1,6 @@
-"""The second phase of a run: everything is healed, and the cluster has to serve again and converge within a bounded virtual time.
-Then nobody asks it for anything, and its leader has to stay: elections without a cause cost a cluster its service.
+"""The second phase of a run. First only as many nodes as are enough are healed, and have to serve by themselves. Then everything is
+healed, and the cluster has to serve again and converge within a bounded virtual time. Then nobody asks it for anything, and its
+leader has to stay: elections without a cause cost a cluster its service.
 
 A node whose disk was damaged beyond what a crash does cannot be asked to come back; when such nodes leave no majority, nothing
 is asked of the cluster.
@@ -7,7 +8,7 @@ is asked of the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,28 +29,62 @@ STAYS_NS = 1_500 * NS_PER_MS
 
 
 class Probe:
-    """One call after another, to each node in turn, until the cluster serves one: it is done, or refused by the state."""
+    """One call after another, to each node in turn, until the cluster serves one of each invocation: it is done, or refused by the
+    state."""
 
-    def __init__(self, clients: Clients, invocation: Op | None) -> None:
+    def __init__(self, clients: Clients, invocations: Sequence[Op], homes: Collection[int] | None = None) -> None:
+        """homes: numbers of the nodes that are asked first; None: all."""
         self.clients = clients
-        # Not the op of that index: the history has that one already.
-        self.invocation = None if invocation is None else msgspec.structs.replace(invocation, index=-1)
+        self._homes = homes
+        # Not the ops of these indexes: the history has those already.
+        self._left = [msgspec.structs.replace(invocation, index=-1) for invocation in invocations]
         self.tries = 0
-        self.is_served = invocation is None
         self.last_answer: LastAnswer | None = None
         self._is_asking = False
 
+    @property
+    def is_served(self) -> bool:
+        """Nothing is left to ask."""
+        return not self._left
+
     def ask(self) -> None:
-        """Ask once more, unless a call is under way or was answered."""
-        if self.invocation is not None and not self.is_served and not self._is_asking:
+        """Ask once more, unless a call is under way or all were answered."""
+        if self._left and not self._is_asking:
             self._is_asking = True
-            self.clients.start(self.invocation, self.clients.new_process(), self._answered)
+            self.clients.start(self._left[0], self._process(), self._answered)
             self.tries += 1
+
+    def _process(self) -> int:
+        process = self.clients.new_process()
+        while self._homes is not None and process % self.clients.nodes_count not in self._homes:
+            process += 1
+        return process
 
     def _answered(self, _op: Op, outcome: Outcome, node: str) -> None:
         self._is_asking = False
-        self.is_served = outcome.type == "ok" or outcome.is_refused
+        if outcome.type == "ok" or outcome.is_refused:
+            del self._left[0]
         self.last_answer = LastAnswer(outcome.type, node, outcome.error)
+
+
+def check_some(world: World, nodes: Sequence[Node], away: Collection[str], probe: Probe, bound_s: float) -> Verdict:
+    """Run until the nodes that are not `away` have served, at most `bound_s`. INVALID with each node's state if they have not."""
+    began_ns = world.now_ns
+    ends_ns = began_ns + int(bound_s * NS_PER_S)
+    while world.now_ns < ends_ns:
+        probe.ask()
+        world.advance(min(ends_ns, world.now_ns + LOOK_EVERY_NS), lambda: probe.is_served)
+        if probe.is_served:
+            return Verdict.valid(CHECKER, stats={"some_served_after_ns": world.now_ns - began_ns})
+    states = _states(nodes)
+    there = ", ".join(node.name for node in nodes if node.name not in away)
+    return Verdict.invalid(
+        f"of a cluster of which {there} were healed, and {', '.join(sorted(away))} were not, none served an operation "
+        f"({probe.tries} tried) within {bound_s:g} s; {_in_words(states)}",
+        CHECKER,
+        evidence=Liveness(began_ns, states, probe.last_answer, away=tuple(sorted(away))),
+        stats={"tries": probe.tries},
+    )
 
 
 def check(
@@ -94,12 +129,7 @@ def check(
             if world.now_ns - since_ns >= min(STAYS_NS, ends_ns - converged_ns):
                 stats = {"served_after_ns": (served_ns or converged_ns) - began_ns, "tries": probe.tries}
                 return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": converged_ns - began_ns})
-    states = tuple(
-        NodeState(
-            node.name, node.state, None if (status := node.status()) is None else dict(status), node.ended_unasked
-        )
-        for node in nodes
-    )
+    states = _states(nodes)
     what = f"served no operation ({probe.tries} tried)"
     if converged_ns is not None:
         what = "elected one leader after another, though nobody asked it for anything,"
@@ -110,6 +140,15 @@ def check(
         CHECKER,
         evidence=Liveness(began_ns, states, probe.last_answer),
         stats={"tries": probe.tries},
+    )
+
+
+def _states(nodes: Sequence[Node]) -> tuple[NodeState, ...]:
+    return tuple(
+        NodeState(
+            node.name, node.state, None if (status := node.status()) is None else dict(status), node.ended_unasked
+        )
+        for node in nodes
     )
 
 

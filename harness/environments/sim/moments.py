@@ -11,11 +11,14 @@ from typing import Any
 
 from harness.environments.sim.node import Node
 from harness.environments.sim.world import World
-from histories.tracing import Appended, Installed, Role, TraceEvent, Voted
+from histories.tracing import Appended, Applied, Installed, Role, TraceEvent, Voted
 from histories.units import NS_PER_S
 from nemesis.capabilities import NodeId
 
 Says = Callable[[NodeId, Any], bool]
+
+LAG_ENTRIES = 4
+"""A node that lacks so many is behind by more than what is on its way at any time."""
 
 
 class SimMoments:
@@ -30,7 +33,13 @@ class SimMoments:
             "appended": (Appended, lambda node, event: leads(node)),
             "stored": (Appended, lambda node, event: not leads(node)),
             "snapshot": (Installed, lambda node, event: True),
+            "lagging": (Applied, lambda node, event: leads(node) and self._is_ahead(event.last)),
         }
+
+    def _is_ahead(self, index: int) -> bool:
+        """The log of some node that runs lacks LAG_ENTRIES of the entries up to `index`."""
+        statuses = [status for node in self._nodes.values() if (status := node.status()) is not None]
+        return any(status["log_length"] <= index - LAG_ENTRIES for status in statuses if "log_length" in status)
 
     def wait(self, moment: str, count: int, within_s: float) -> NodeId | None:
         """The node that reached it, the `count`-th from now on; None when it did not come in time."""

@@ -19,8 +19,8 @@ SWARM_S = 12.0
 """Virtual seconds of a swarm's run."""
 SCENARIOS = {
     "raft": raft.SCENARIOS,
-    "paxos": (paxos.MULTI, paxos.SNAPSHOTS, paxos.LEASES),
-    "paxos-single": (paxos.SINGLE,),
+    "paxos": (paxos.MULTI, paxos.SNAPSHOTS, paxos.LEASES, paxos.SURE_LEASES, paxos.SLOW_LEARNERS, paxos.DUELS),
+    "paxos-single": (paxos.SINGLE, paxos.SINGLE_DUELS),
 }
 
 

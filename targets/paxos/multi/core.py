@@ -34,7 +34,7 @@ from targets.core import (
 from targets.machines.machine import Answer, Command, Machine, TakeBackup
 from targets.paxos import bugs as zoo
 from targets.paxos.ballots import NO_BALLOT, Ballot, above
-from targets.paxos.multi import backup
+from targets.paxos.multi import backup, traces
 from targets.paxos.multi.acceptor import Acceptor
 from targets.paxos.multi.catching_up import CatchingUp
 from targets.paxos.multi.entries import Entry, Held
@@ -412,6 +412,8 @@ class MultiPaxos:
         if not reply.granted:
             self._step_down(None, out)
             return
+        if reply.number > leadership.number:
+            out.append(traces.acknowledged_unsent(source, reply, leadership.number, leadership.last_slot))
         leadership.answered(source, reply, out)
         if reply.count:
             self._advance(out)

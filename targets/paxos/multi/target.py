@@ -23,11 +23,15 @@ from targets.paxos.multi.core import MultiPaxos
 from targets.paxos.multi.messages import Accept, AcceptReply, Learn, Learned, Poll, PollReply, Prepare, Promise
 from targets.paxos.multi.options import MultiOptions
 from targets.paxos.multi.records import record_type
+from targets.paxos.quorums import chosen_sizes
 from targets.session import Session
 from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
 from targets.topology import Topology
 
 BUGS = MULTI_BUGS
+
+DRIFT_PLANNED = 1.0
+"""The fault clock:drift lets clocks run at half to twice their rate (nemesis.faults.clock.RATES)."""
 
 
 class MultiPaxosTarget(LeaderBackups, SystemDefaults):
@@ -38,7 +42,10 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
     summary = "Multi-Paxos: a replicated state machine, each slot of its log decided by Paxos"
     option_type: type[msgspec.Struct] = MultiOptions
     bugs: Mapping[str, Bug] = BUGS
-    fault_model = FaultModel(CRASHES_AND_NETWORK.survives | {"restore/cluster"}, CRASHES_AND_NETWORK.down_nodes_max)
+    fault_model = FaultModel(
+        CRASHES_AND_NETWORK.survives | {"moment/elected", "moment/lagging", "moment/snapshot", "restore/cluster"},
+        CRASHES_AND_NETWORK.down_nodes_max,
+    )
     """With reads=lease, clocks may drift within clock_drift_max; how far they jump does not matter."""
     invariants: Sequence[str] = (
         "one-value-per-slot",
@@ -46,9 +53,19 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
         "chosen-stays-chosen",
         "learned-was-chosen",
         "promises-kept",
+        "elected-ballots",
+        "sent-before-acknowledged",
         "state-machine-safety",
     )
     durable_before_send = frozenset({"promised", "accepted"})
+
+    def fault_model_under(self, options: msgspec.Struct) -> FaultModel:
+        """With reads=lease clocks must run within the stated bound."""
+        assert isinstance(options, MultiOptions)
+        if options.reads != "lease" or options.clock_drift_max >= DRIFT_PLANNED:
+            return self.fault_model
+        jumps = {"clock/offset", "clock/jump", "clock/strobe"}
+        return FaultModel(self.fault_model.survives - {"clock"} | jumps, self.fault_model.down_nodes_max)
 
     @property
     def interfaces(self) -> frozenset[str]:
@@ -68,6 +85,7 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
             "silence_ms_max": silence_ms_max,
             "reads": rng.choice(("round", "round", "lease", "log")),
             "lease_ms": heartbeat_ms * rng.choice((2, 5, 10)),
+            "clock_drift_max": rng.choice((0.0, DRIFT_PLANNED)),
             "commands_per_message_max": rng.choice((1, 4, 64)),
             "messages_in_flight_max": rng.choice((1, 4, 16)),
             "snapshot_entries": rng.choice((0, 7, 50, 1000)),
@@ -132,6 +150,14 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
     def checkpoint(self, piece: str, number: int, interface: str, options: msgspec.Struct) -> Record:
         """The machine's state at a ballot of its own (targets.leader_backups)."""
         return backup.restored(piece, number, machine_registry.find(interface))
+
+    def nodes_to_serve(
+        self, nodes: Sequence[NodeId], statuses: Mapping[NodeId, Mapping[str, Any]], options: msgspec.Struct
+    ) -> int:
+        """A quorum of either phase."""
+        assert isinstance(options, MultiOptions)
+        quorums = chosen_sizes(len(nodes), options.phase_1_quorum, options.phase_2_quorum)
+        return max(quorums.phase_1, quorums.phase_2)
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""

@@ -1,15 +1,16 @@
-"""What a member traces of the slots of its log. Slots in a row go into one event: a leader proposes, and a learner learns, many at
-once."""
+"""What a member traces of the slots of its log, and of answers. Slots in a row go into one event: a leader proposes, and a learner
+learns, many at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from histories.tracing import Accepted, Chosen
-from targets.core import Trace
+from histories.tracing import Accepted, Chosen, Custom
+from targets.core import NodeId, Trace
 from targets.paxos.ballots import Ballot
 from targets.paxos.multi.entries import Entry
+from targets.paxos.multi.messages import AcceptReply
 
 
 def accepted(slot: int, ballot: Ballot, entries: Sequence[Entry[Any]]) -> Trace:
@@ -41,3 +42,15 @@ def rows(slots: Sequence[tuple[int, Entry[Any]]]) -> list[tuple[int, list[Entry[
             found.append((slot, [entry]))
         due = slot + 1
     return found
+
+
+def acknowledged_unsent(source: NodeId, reply: AcceptReply, sent: int, last_slot: int) -> Trace:
+    """An answer counts for more messages than this leadership has sent. No message of a sound cluster brings this about."""
+    fields = {
+        "source": source,
+        "sequence": reply.number,
+        "sent": sent,
+        "match_index": max(0, reply.slot + reply.count - 1),
+        "last_index": last_slot,
+    }
+    return Trace(Custom("acknowledged-unsent", fields))

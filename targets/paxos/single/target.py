@@ -16,6 +16,7 @@ from targets.machines.consensus import ConsensusMachine
 from targets.machines.machine import answer_type
 from targets.paxos.bugs import SINGLE_BUGS
 from targets.paxos.client_routes import PROPOSE_AND_LEARN
+from targets.paxos.quorums import chosen_sizes
 from targets.paxos.single.core import SingleDecree
 from targets.paxos.single.messages import Accept, AcceptReply, Chosen, Prepare, Promise
 from targets.paxos.single.options import SingleOptions
@@ -97,6 +98,14 @@ class SingleDecreeTarget(SystemDefaults):
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
         """Nobody leads."""
         return None
+
+    def nodes_to_serve(
+        self, nodes: Sequence[NodeId], statuses: Mapping[NodeId, Mapping[str, Any]], options: msgspec.Struct
+    ) -> int:
+        """A quorum of either phase."""
+        assert isinstance(options, SingleOptions)
+        quorums = chosen_sizes(len(nodes), options.phase_1_quorum, options.phase_2_quorum)
+        return max(quorums.phase_1, quorums.phase_2)
 
     def argv(self, place: Place, options: msgspec.Struct, bugs: frozenset[str], interface: str) -> Sequence[str]:
         """The command line of targets.node for this place."""
