@@ -171,6 +171,7 @@ def test_a_promise_that_is_kept(text: str) -> None:
 
 
 ROW = """
+n1 promises 1.n1
 n1 accepts 1 1.n1 a b c
 n2 accepts 1 1.n1 a b c
 n2 shown
