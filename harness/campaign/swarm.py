@@ -126,8 +126,12 @@ def _model(target: Target, options: dict[str, Any]) -> FaultModel:
 
 
 def _part(names: Sequence[str], rng: Random) -> tuple[str, ...]:
-    """At least one of these and at most FAMILIES_MAX, in their order."""
+    """At least one of these and at most FAMILIES_MAX, in their order; where only moments were drawn, one more that is none: without
+    other faults some moments never come (nobody lags), and a run without any fault proves nothing."""
     kept = set(rng.sample(range(len(names)), rng.randint(1, min(FAMILIES_MAX, len(names)))))
+    others = [number for number, name in enumerate(names) if not name.startswith("moment:")]
+    if others and kept.isdisjoint(others):
+        kept.add(rng.choice(others))
     return tuple(name for number, name in enumerate(names) if number in kept)
 
 
