@@ -3,6 +3,9 @@ last entry, and on no others.
 
 Who counts on others stands for election, and commits, with the wrong majority. That shows only when it leads, and when the two
 majorities do not meet; what it counts on, it tells in the step in which it installs.
+
+It judges in the simulation only: traces of real nodes lose their ends, and a change whose commitment was lost with one looks as if
+it had never been.
 """
 
 from __future__ import annotations
@@ -20,13 +23,14 @@ class InstalledMembership:
 
     name = "installed-membership"
 
-    def __init__(self, _ledger: Ledger, _node_count: int) -> None:
+    def __init__(self, ledger: Ledger, _node_count: int) -> None:
         self.handlers: dict[type, Handler] = {
             Installed: self._on_installed,
             Custom: self._on_custom,
             Started: self._on_started,
             Committed: self._on_committed,
         }
+        self._ledger = ledger
         self._told: dict[str, tuple[int, Voters]] = {}
         """By node: index and voters of the last configuration in its log."""
         self._committed: dict[int, Voters] = {}
@@ -58,7 +62,8 @@ class InstalledMembership:
         """The node goes on behind a snapshot that ends at `index`."""
         told_index, voters = self._told.get(node, (0, ()))
         at = max((each for each in self._committed if each <= index), default=0)
-        if not at or told_index > index or voters == self._committed[at]:
+        is_judged = self._ledger.acceptances.is_complete
+        if not is_judged or not at or told_index > index or voters == self._committed[at]:
             return None
         return Violation(
             self.name,

@@ -174,6 +174,7 @@ BROKEN = {
         n1 changes 3 3 n1 n2 n3
     """,
     "installed-membership": """
+        n1 shown
         n1 append 1 1 a
         n1 changes 1 1 n1 n2
         n1 commit 1
