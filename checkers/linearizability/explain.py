@@ -54,6 +54,11 @@ BRUTE_MAX = 7
 EXTRA_S = 2.0
 """An explanation may take so long beyond what the decision took, unless the checker's time limit ends before."""
 
+WHOLE_MAX = 2_000
+"""Histories of so many operations are searched as a whole for the states that were possible, where a monitor refuted."""
+
+WHOLE_STATES_MAX = 20_000
+
 _POSSIBLE_SHARE, _REDUCTION_SHARE = 0.25, 0.75
 """Of the time: the possible states; then, of what is left, the reduction. The rest is for its confirmation."""
 
@@ -121,17 +126,41 @@ def explain(
         if reduced:
             refutation = replace(refutation, minimal=_minimal(reduced, model, teller, search, states_max, deadline))
             if result.core:
-                core = part_of(columns(entries), reduced.entries)
-                left_s = deadline.share(_SEARCH_SHARE).left_s()
-                of_core = any_search(core, model, states_max=states_max, time_limit_s=left_s)
-                if of_core.failed_at is not None:
-                    refutation = _with_possible(refutation, core, model, of_core, teller, deadline)
+                refutation = _searched(refutation, entries, result.core, reduced, model, teller, deadline)
         elif deadline.is_over():
             refutation = replace(refutation, unfinished="the time ended before a short core was found")
         else:
             refutation = replace(refutation, unfinished="within the limits nothing short could be refuted")
     except Exception:  # noqa: BLE001 - a crash of the explanation must not take the refutation away
         refutation = replace(refutation, error=traceback.format_exc())
+    return refutation
+
+
+def _searched(
+    refutation: Refutation,
+    entries: Sequence[Entry],
+    core: Sequence[int],
+    reduced: Reduced,
+    model: Model,
+    teller: Teller,
+    deadline: Deadline,
+) -> Refutation:
+    """With the states that were possible, where a monitor refuted: it looks at values, and knows no states.
+
+    They are those of the whole history where a search of it is quick, else those of the monitor's core, in which values are whole,
+    and at last those of the reduced one, which says least: the write of a stale value is not needed to refute its read.
+    """
+    whole = columns(entries)
+    shown = {entry.invoke_index for entry in reduced.entries}
+    wider: list[Sequence[Entry]] = [entries] if len(entries) <= WHOLE_MAX else []
+    if len(core) <= WHOLE_MAX:
+        wider.append(part_of(whole, [entries[i] for i in sorted(set(core))]))
+    for part in (*wider, part_of(whole, reduced.entries)):
+        left_s = deadline.share(_POSSIBLE_SHARE).left_s()
+        found = any_search(part, model, states_max=WHOLE_STATES_MAX, time_limit_s=left_s)
+        if found.failed_at is not None and part[found.failed_at].invoke_index in shown:
+            count = len(part) if len(part) < len(entries) else None
+            return _with_possible(refutation, part, model, found, teller, deadline, part_count=count)
     return refutation
 
 
@@ -142,14 +171,20 @@ def _with_possible(
     result: SearchResult,
     teller: Teller,
     deadline: Deadline,
+    *,
+    part_count: int | None = None,
 ) -> Refutation:
-    """With the states that were possible by the result of a search, and a sentence of them."""
+    """With the states that were possible by the result of a search, and a sentence of them.
+
+    part_count: how many operations the entries are, where they are not the whole history.
+    """
     assert result.failed_at is not None
     failed = entries[result.failed_at]
     possible = possibilities(entries, model, result, deadline)
     return replace(
         refutation,
-        reason=_sentence(failed, possible, model, teller),
+        failed=teller.witness(failed),
+        reason=_sentence(failed, possible, model, teller, part_count),
         possible=tuple(_possible(each, failed, entries, model, teller) for each in possible.states),
         possible_is_complete=possible.is_complete,
         fits_after=teller.witness(possible.fits_after) if possible.fits_after else None,
@@ -176,7 +211,9 @@ def _subject(failed: Entry, model: Model, teller: Teller) -> str:
     return f"{asked(failed.operation)}{on_key} by {teller.who(failed)} {answered(failed.operation, model)}"
 
 
-def _sentence(failed: Entry, possible: Possibilities, model: Model, teller: Teller) -> str:
+def _sentence(
+    failed: Entry, possible: Possibilities, model: Model, teller: Teller, part_count: int | None = None
+) -> str:
     invocation, completion = teller.op(failed.invoke_index), teller.op(failed.complete_index)
     if invocation is None or completion is None:
         when = "while it was open"
@@ -191,16 +228,20 @@ def _sentence(failed: Entry, possible: Possibilities, model: Model, teller: Tell
     ]
     if not possible.is_complete or len(possible.states) > _STATES_SHOWN:
         states.append("perhaps others, which exclude it as well")
+    among = ""
+    if part_count is not None:
+        among = "by itself alone, " if part_count == 1 else f"of the {part_count} operations that refute it, "
     if len(possible.states) == 1 and possible.is_complete:
-        parts.append(f"the only state left by then: {states[0]}")
+        parts.append(f"{among}the only state left by then: {states[0]}")
     elif possible.states:
-        parts.append(f"the states left by then: {', or '.join(states)}")
+        parts.append(f"{among}the states left by then: {', or '.join(states)}")
     if possible.fits_after is not None:
         parts.append(f"it would have fitted after {teller.told(possible.fits_after)}")
     elif possible.fits_initially:
         parts.append("it would have fitted before any of them, in the initial state")
-    elif possible.is_unheard_of:
-        parts.append("no operation before its return leads to a state that allows it")
+    elif possible.is_unheard_of and part_count != 1:
+        none = "no operation before its return" if part_count is None else "none of them"
+        parts.append(f"{none} leads to a state that allows it")
     return "; ".join(parts)
 
 

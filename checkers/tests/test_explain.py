@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from checkers import brute
 from checkers.evidence import MinimalCore, Refutation
-from checkers.linearizability.encode import Entry, entries
-from checkers.linearizability.explain import explain
+from checkers.linearizability.encode import Entry, columns, entries
+from checkers.linearizability.explain import WHOLE_MAX, explain
+from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.possible import possibilities
 from checkers.linearizability.reduce import forgetting_reset, is_unnoticed, prefix, reduce, weakened
 from checkers.linearizability.refutation import TooMany, failing_return
@@ -105,6 +107,40 @@ REASONS = [
 @pytest.mark.parametrize(("name", "text", "words"), REASONS)
 def test_reasons(name: str, text: str, words: str) -> None:
     assert words in explained(h(text), name).reason
+
+
+def by_its_monitor(text: str, name: str = "register") -> Refutation:
+    history = h(text)
+    part = entries(history)
+    result = decide(columns(part), find(name))
+    assert result.validity is Validity.INVALID
+    assert result.core
+    return explain(history, part, find(name), result)
+
+
+def writes(last: int) -> str:
+    return "".join(f"p0 invoke write {i} | p0 ok write {i} | " for i in range(1, last + 1))
+
+
+def test_what_a_monitor_refuted_is_told_of_the_whole_history() -> None:
+    """Its core is two operations, neither of which is the write of the stale value."""
+    stale = by_its_monitor(writes(9) + "p1 invoke read | p1 ok read 4").reason
+    assert "; the only state left by then: the register holds 9 (write 9 by process 0, acknowledged at" in stale
+    assert "; it would have fitted after write 4 by process 0" in stale
+    unheard = by_its_monitor(writes(9) + "p1 invoke read | p1 ok read 11").reason
+    assert "the register holds 9" in unheard
+    assert unheard.endswith("no operation before its return leads to a state that allows it")
+
+
+def test_what_a_monitor_refuted_in_a_long_history_is_told_of_some_operations_and_says_so() -> None:
+    stale = by_its_monitor(writes(WHOLE_MAX) + "p1 invoke read | p1 ok read 4")
+    assert re.search(
+        "; of the [23] operations that refute it, the only state left by then: the register holds", stale.reason
+    )
+    assert "it would have fitted after write 4 by process 0" in stale.reason
+    assert stale.failed.invoke == 2 * WHOLE_MAX
+    unheard = by_its_monitor(writes(WHOLE_MAX) + "p1 invoke read | p1 ok read 0").reason
+    assert unheard.endswith("; by itself alone, the only state left by then: the register holds nothing (None)")
 
 
 def test_a_refused_operation_is_told_as_one() -> None:

@@ -112,9 +112,10 @@ def test_a_lost_write_is_told_with_the_kill_between_it_and_the_read() -> None:
     failure, lines = explained(LOST)
     assert failure.promise == "linearizable (raft claims it)"
     assert failure.time_ns == 20 * S + 5 * MS
-    assert [(op.f, "failed" in op.roles, "core" in op.roles) for op in failure.ops] == [
-        ("write", False, True),
-        ("read", True, True),
+    assert [(op.f, "failed" in op.roles, "core" in op.roles, "would fit" in op.roles) for op in failure.ops] == [
+        ("write", False, False, True),
+        ("write", False, True, False),
+        ("read", True, True, False),
     ]
     assert [(fault.title, fault.is_in_force) for fault in failure.faults] == [("kill n1", False), ("kill n2", True)]
     text = "\n".join(lines)
@@ -231,7 +232,7 @@ def test_violations_come_first_and_what_is_valid_is_not_told() -> None:
 
 def test_a_story_with_traces_tells_where_the_data_was_lost_and_which_role_answered() -> None:
     failure, _ = explained(LOST)
-    write, read = failure.ops
+    _, write, read = failure.ops
     command = {"f": "write", "value": 9}
     events: list[tuple[int, str, TraceEvent]] = [
         (1 * MS, "n1", Started(1, 0)),
