@@ -18,7 +18,7 @@ from harness.zoo import paxos, raft
 SWARM_S = 12.0
 """Virtual seconds of a swarm's run."""
 SCENARIOS = {
-    "raft": raft.SCENARIOS,
+    "raft": (*raft.SCENARIOS, raft.SURE_LEASES, raft.PAUSED_LEASES),  # What breaks a lease shows seldom: these twice.
     "paxos": (paxos.MULTI, paxos.SNAPSHOTS, paxos.LEASES, paxos.SURE_LEASES, paxos.SLOW_LEARNERS, paxos.DUELS),
     "paxos-single": (paxos.SINGLE, paxos.SINGLE_DUELS),
 }
