@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from checkers.evidence import EndedNodes
 from checkers.verdict import Validity, Verdict
 from harness.campaign.sweep import sweep
 from harness.environments.real import ended_nodes
@@ -24,7 +25,7 @@ from harness.tests.broken_target import POISONED
 from harness.workloads import registry as workloads
 from harness.workloads.counter import CounterWorkload
 from targets import machine_registry
-from targets.node import CRASHED, MACHINE_FAILED
+from targets.node import CRASHED, HALTED, MACHINE_FAILED
 
 FAULTS = ("partition", "kill", "pause", "loss", "clock")
 
@@ -195,3 +196,22 @@ def test_a_node_that_ended_because_its_machine_raised_says_nothing_about_the_clu
     ended = [Ended("n2", 12, CRASHED), Ended("n1", 11, MACHINE_FAILED)]
     with pytest.raises(HarnessError, match="n1: the last line"):
         ended_nodes.verdict(ended, lambda node: "a line\nthe last line", has_cores=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "harmed", "validity"),
+    [
+        ("the core halted: the disk is damaged: wal.log is gone", (), Validity.INVALID),
+        ("the core halted: the disk is damaged: wal.log is gone", ("n2",), Validity.INVALID),
+        ("the core halted: the disk is damaged: wal.log is gone", ("n1",), Validity.VALID),
+        ("the core halted: the disk failed: no space left on device", (), Validity.VALID),
+    ],
+)
+def test_a_node_whose_disk_only_crashes_befell_reads_it(
+    words: str, harmed: tuple[str, ...], validity: Validity
+) -> None:
+    """A checkpoint that was not synced before it took the log's name is gone after a loss of power: the node never runs again."""
+    ended = [Ended("n1", 11, HALTED), Ended("n1", 12, HALTED)]
+    found = ended_nodes.verdict(ended, lambda node: f"a line\n{words}", has_cores=True, harmed=harmed)
+    assert found.validity is validity
+    assert len(found.evidence_of(EndedNodes).ended) == 2

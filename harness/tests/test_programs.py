@@ -277,11 +277,11 @@ def test_a_program_that_ends_by_itself_leaves_the_run_undecided_whatever_its_sta
     """Those of our own nodes mean that a core raised (4), or halted by its rule (3)."""
     made = answering({})
     for status in (0, 3, 4, -11):
-        verdict = made.findings([Ended("n1", 1, status)])["nodes"]
+        verdict = made.findings([Ended("n1", 1, status)], ())["nodes"]
         assert verdict.validity is Validity.UNKNOWN
         assert "n1 ended by itself" in verdict.reason
         assert "log of n1" in verdict.reason
-    assert made.findings([])["nodes"].validity is Validity.VALID
+    assert made.findings([], ())["nodes"].validity is Validity.VALID
 
 
 # --- what a machine must have -----------------------------------------------------------------------------------------

@@ -157,6 +157,8 @@ class NodeDisks:
         self.rejoining: set[NodeId] = set()
         """Those whose data was wiped at any time."""
         self._filled: set[NodeId] = set()
+        self.harmed: set[NodeId] = set()
+        """Those to whose data something was done at any time that no crash may do."""
 
     def can_lose(self) -> None:
         """The disks can lose what was not synced, or some of it."""
@@ -184,6 +186,8 @@ class NodeDisks:
                 f"disks in this environment cannot {kind}; they can {', '.join(sorted(self.kinds))} (--env sim can every kind)"
             )
         directories = self._data_dirs()
+        if kind not in POWER_LOSSES:
+            self.harmed.update(nodes)
         if kind == "full":
             self._filled.update(nodes)
             return self._control().ask("fill", {node: {"directory": directories[node]} for node in sorted(nodes)})

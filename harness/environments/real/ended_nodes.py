@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from checkers.evidence import EndedNode, EndedNodes
 from checkers.verdict import Verdict
@@ -12,6 +12,9 @@ from nemesis.capabilities import NodeId
 from targets.node import CRASHED, HALTED, MACHINE_FAILED
 
 CHECKER = "nodes"
+
+DAMAGED = "the disk is damaged"
+"""In the last words of a core that cannot read its records."""
 
 LogEnd = Callable[[NodeId], str]
 """The last lines of a node's log."""
@@ -23,10 +26,12 @@ def epitaph(ended: Ended, log_end: LogEnd) -> str:
     return f"{ended.node} ended by itself {how}; its log ends:\n{log_end(ended.node)}"
 
 
-def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verdict:
-    """INVALID when a core raised, UNKNOWN when a process exited for another reason; the evidence names a core that halted.
+def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool, harmed: Collection[NodeId] = ()) -> Verdict:
+    """INVALID when a core raised, or took its disk for damaged that nothing but crashes befell; UNKNOWN when a process exited for
+    another reason; the evidence names a core that halted.
 
     has_cores: the nodes are ours, so that their exit statuses mean what targets.node says; those of a program mean nothing here.
+    harmed: the nodes to whose data something was done that no crash may do: these do right to halt.
     Raises HarnessError when the machine that a core replicates raised: that says nothing about the cluster.
     """
     failed = [end for end in ended if end.status == MACHINE_FAILED and has_cores]
@@ -43,6 +48,12 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool) -> Verd
     if crashed:
         reason = f"the core of {crashed[0].node} raised: {last_line(crashed[0].node, log_end)}"
         return Verdict.invalid(reason, CHECKER, evidence=evidence)
+    for end, told in zip(ended, described, strict=True):
+        if end.status == HALTED and has_cores and end.node not in harmed and DAMAGED in told.words:
+            reason = (
+                f"nothing but crashes befell the disk of {end.node}, and it does not read it any more: {told.words}"
+            )
+            return Verdict.invalid(reason, CHECKER, evidence=evidence)
     unexplained = [end for end in ended if end.status != HALTED or not has_cores]
     if unexplained:
         return Verdict.unknown(epitaph(unexplained[0], log_end), CHECKER, evidence=evidence)

@@ -242,8 +242,9 @@ class RealEnvironment(ABC):
         return self._ended
 
     def findings(self) -> Mapping[str, Verdict]:
-        """nodes: INVALID where a core raised, UNKNOWN where a process exited for another reason."""
-        return self.access.findings(self.crashed_nodes())
+        """nodes: INVALID where a core raised, or took its disk for damaged that nothing but crashes befell; UNKNOWN where a process
+        exited for another reason."""
+        return self.access.findings(self.crashed_nodes(), self.cluster.disks.harmed)
 
     # --- its parts ----------------------------------------------------------------------------------------------------
 
@@ -315,6 +316,7 @@ class RealEnvironment(ABC):
             raise FaultError(f"{alive[0]} is {states[alive[0]]}: only the disk of a dead node is restored")
         self.cluster.disks.wiped.difference_update(records)
         self.cluster.disks.rejoining.difference_update(records)
+        self.cluster.disks.harmed.update(records)
         asked: dict[NodeId, dict[str, Any]] = {}
         for node, kept in records.items():
             log = wal.image([msgspec.json.encode(record) for record in kept])

@@ -109,8 +109,11 @@ class NodeAccess(ABC):
         """A new object that carries the clients' calls; made in the running loop."""
 
     @abstractmethod
-    def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
-        """nodes: INVALID where a core raised, UNKNOWN where one of these exited for another reason."""
+    def findings(self, ended: Sequence[Ended], harmed: Collection[NodeId]) -> Mapping[str, Verdict]:
+        """nodes: INVALID where a core raised, or took its disk for damaged; UNKNOWN where one of these exited for another reason.
+
+        harmed: the nodes to whose data something was done that no crash may do.
+        """
 
     @abstractmethod
     def argv(self, place: Place) -> list[str]:
@@ -249,9 +252,9 @@ class CoreAccess(NodeAccess):
         asked = {number: (addresses[node], body) for number, (node, body) in requests.items()}
         return node_http.put(asked, f"/{interface}", self.target.formats(interface).reply, timeout_s, self._secret)
 
-    def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
+    def findings(self, ended: Sequence[Ended], harmed: Collection[NodeId]) -> Mapping[str, Verdict]:
         """nodes: the verdict on the exit statuses of our own nodes."""
-        return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=True)}
+        return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=True, harmed=harmed)}
 
     def why_refused(self, ended: Ended) -> str | None:
         """What a node said last whose core halted."""
@@ -373,7 +376,7 @@ class ProgramAccess(NodeAccess):
     def _log_ends(self, nodes: Collection[NodeId]) -> str:
         return "\n".join(f"the log of {node} ends:\n{self._log_end(node)}" for node in sorted(nodes))
 
-    def findings(self, ended: Sequence[Ended]) -> Mapping[str, Verdict]:
+    def findings(self, ended: Sequence[Ended], harmed: Collection[NodeId]) -> Mapping[str, Verdict]:
         """nodes: UNKNOWN where one of these exited although nobody killed it, with any status."""
         return {ended_nodes.CHECKER: ended_nodes.verdict(ended, self._log_end, has_cores=False)}
 
