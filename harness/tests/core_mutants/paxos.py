@@ -108,8 +108,8 @@ MULTI = (
         """        if not reply.granted:
             self._step_down(None, out)
             return
-        leadership.answered""",
-        """        leadership.answered""",
+        if reply.number""",
+        """        if reply.number""",
         "who refuses has promised to another: he confirms no leader",
     ),
     _multi(
