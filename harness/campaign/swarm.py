@@ -59,6 +59,8 @@ ATTEMPTS_MIN = 100
 served at all is asked as of any other."""
 TRIES_MAX = 20
 """So often are the target's options drawn until it survives with them what the spec names; then its defaults stay."""
+BRIEF = frozenset({"moment", "transfer"})
+"""They last an instant, which no op of a client may meet, or wait for a moment that may not come."""
 LASTING = frozenset({"disk/full", "restore/cluster", "restore/node"})
 """Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. A
 restore takes back what the other faults were there to endanger."""
@@ -126,10 +128,10 @@ def _model(target: Target, options: dict[str, Any]) -> FaultModel:
 
 
 def _part(names: Sequence[str], rng: Random) -> tuple[str, ...]:
-    """At least one of these and at most FAMILIES_MAX, in their order; where only moments were drawn, one more that is none: without
-    other faults some moments never come (nobody lags), and a run without any fault proves nothing."""
+    """At least one of these and at most FAMILIES_MAX, in their order. Where only brief ones were drawn, one more that is none:
+    without other faults some moments never come (nobody lags), and a run that no fault meets proves nothing."""
     kept = set(rng.sample(range(len(names)), rng.randint(1, min(FAMILIES_MAX, len(names)))))
-    others = [number for number, name in enumerate(names) if not name.startswith("moment:")]
+    others = [number for number, name in enumerate(names) if name.partition(":")[0] not in BRIEF]
     if others and kept.isdisjoint(others):
         kept.add(rng.choice(others))
     return tuple(name for number, name in enumerate(names) if number in kept)

@@ -102,7 +102,7 @@ class RaftTarget(LeaderBackups, SystemDefaults):
         heartbeat_ms, election_ms_min, election_ms_max = rng.choice(
             ((20, 40, 80), (50, 150, 300), (50, 150, 300), (100, 300, 600))
         )
-        return {
+        drawn = {
             "heartbeat_ms": heartbeat_ms,
             "election_ms_min": election_ms_min,
             "election_ms_max": election_ms_max,
@@ -116,6 +116,11 @@ class RaftTarget(LeaderBackups, SystemDefaults):
             "pipeline_messages_max": rng.choice((1, 1, 3, 16)),
             **rng.choice(({}, {}, {"sessions": True}, {"sessions": True, "sessions_max": 22})),
         }
+        if drawn["entries_per_message_max"] == 1:
+            # One entry a round trip is less than a busy cluster writes: who joins would not catch up in time.
+            drawn["pipeline_messages_max"] = 16
+            drawn["snapshot_entries"] = drawn["snapshot_entries"] or 50
+        return drawn
 
     @property
     def interfaces(self) -> frozenset[str]:
