@@ -9,7 +9,7 @@ import pytest
 
 from harness.environments.sim.delays import QUANTILES, DelayShape, quantiles_ns
 from harness.environments.sim.network import HELD_MAX
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.tests.simulated import Scripted, Word, run_for, world_of
 from nemesis.capabilities import FaultError
 from targets.core import Effect, Event, Received, Send, SetTimer, Started, TimerFired
@@ -227,3 +227,24 @@ def test_a_link_may_have_a_delay_of_its_own() -> None:
 def test_bad_options_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         world_of(**options)  # type: ignore[arg-type]
+
+
+def doubling(core: Scripted, event: Event) -> Sequence[Effect]:
+    """n1 sends one message, and each that arrives is answered by two."""
+    match event:
+        case Started() if core.node == "n1":
+            return [SetTimer("go", 10 * MS)]
+        case TimerFired():
+            return [Send("n2", Word("go"))]
+        case Received(source=source):
+            return [Send(source, Word("again"))] * 2
+    return ()
+
+
+def test_nodes_that_answer_one_message_by_two_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.environments.sim.network.FLOOD_MESSAGES", 1 << 12)
+    environment, _ = world_of(doubling)
+    with pytest.raises(HarnessError, match=r"the nodes flood the network: 4,096 messages in 0\.00. s of virtual time"):
+        run_for(environment, 60)
+    assert environment.world.failure is not None
+    assert not environment.world.heap

@@ -559,6 +559,20 @@ def test_letters_of_catching_up_say_where_they_are() -> None:
     assert [entry.command for entry in answer.entries] == [Write(key="x", value=1)]
 
 
+def test_an_answer_that_comes_twice_is_followed_by_one_question() -> None:
+    """Else each duplicate would double all the questions that follow, which no later answer ends."""
+    cluster = stage()
+    ballot = (4, "n3")
+    entries = tuple(Entry(ballot, Write(key="x", value=number)) for number in range(2))
+    part: Learned[Any] = Learned(0, 9, (), 8, 77, 0, "half of")
+    for answer, asks_for in ((Learned(1, 9, entries), (3, 0)), (part, (3, 7))):
+        for _ in range(3):
+            cluster.hand_over(("n3", "n1", answer))
+        (asked,) = [message for source, _, message in cluster.letters if source == "n1" and isinstance(message, Learn)]
+        assert (asked.from_slot, asked.offset) == asks_for
+        cluster.letters.clear()
+
+
 def test_a_ballot_is_on_disk_before_anyone_is_asked_under_it() -> None:
     """PMS §2.5: a proposer writes the number that it is about to use before it sends anything under it."""
     cluster = stage()

@@ -17,7 +17,8 @@ import msgspec
 from harness.environments.sim.delays import QUANTILES, quantiles_ns
 from harness.environments.sim.options import SimOptions
 from harness.environments.sim.world import World
-from histories.units import NS_PER_MS
+from harness.errors import HarnessError
+from histories.units import NS_PER_MS, NS_PER_S
 from targets.core import Received
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ REORDER_NS_MAX = 30 * NS_PER_MS
 
 LATE_NS_MIN, LATE_NS_MAX = 500 * NS_PER_MS, 5_000 * NS_PER_MS
 """Bounds of how late a late packet is: longer than an election, and up to several terms."""
+
+FLOOD_MESSAGES, FLOOD_NS = 1 << 18, 100 * NS_PER_MS
+"""So many messages within so short a time are a flood: nodes answer one message by several, without end. A real network would lose
+them; a simulated run would never end, and take all memory. The busiest sound clusters send a hundredth of that."""
 
 KINDS = ("slow", "loss", "duplicate", "reorder", "late", "corrupt", "rate")
 
@@ -101,7 +106,10 @@ class Link:
         """The message is on its way, or lost."""
         world = self.world
         target = self.target
-        self.network.sent_count += 1
+        network = self.network
+        network.sent_count += 1
+        if not network.sent_count % FLOOD_MESSAGES:
+            network.look_for_flood(self.source)
         number = 0 if world.messages is None else self._log_send(message)
         packet = (Received(self.source, message), target.incarnation, number)
         if self.is_plain:
@@ -251,6 +259,7 @@ class Network:
         self.counts: dict[str, int] = {}
         self.sent_count = 0
         """Messages that nodes sent each other, lost ones too."""
+        self._looked_ns = -FLOOD_NS
         self._base = Disturbance(
             loss=options.loss, duplicate=options.duplicate, reorder=options.reorder, corrupt=options.corrupt
         )
@@ -274,6 +283,18 @@ class Network:
             for targets in self.links.values():
                 if node.name in targets:
                     targets[node.name].target = node
+
+    def look_for_flood(self, source: str) -> None:
+        """Called each FLOOD_MESSAGES messages. Raises HarnessError at a flood, which ends the run."""
+        now_ns = self.world.now_ns
+        took_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        if took_ns < FLOOD_NS:
+            span = f"{took_ns / NS_PER_S:.3f} s of virtual time, up to {now_ns / NS_PER_S:.3f} s"
+            self.world.fail(
+                HarnessError(
+                    f"the nodes flood the network: {FLOOD_MESSAGES:,} messages in {span}; the last is of {source}"
+                )
+            )
 
     def count(self, what: str) -> None:
         """One more of what befell a packet."""

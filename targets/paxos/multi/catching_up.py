@@ -59,8 +59,17 @@ class CatchingUp:
         snapshot = self._incoming.take(source, reply.snapshot_index, reply.digest, reply.offset, reply.data, reply.done)
         return snapshot if snapshot is not None and snapshot.index > learner.chosen_index else None
 
-    def go_on(self, source: NodeId, reply: Learned[Any], learner: Learner, out: list[Effect]) -> None:
-        """Ask for the next part at once, where this one was of use and there is more."""
-        was_of_use = bool(reply.entries) or bool(reply.snapshot_index)
-        if was_of_use and learner.chosen_index < reply.chosen_index:
+    def known(self, learner: Learner) -> tuple[int, int, int]:
+        """How far this node is: up to which slot, and how much of which snapshot it has."""
+        return learner.chosen_index, self._incoming.index, self._incoming.received
+
+    def go_on(
+        self, source: NodeId, reply: Learned[Any], before: tuple[int, int, int], learner: Learner, out: list[Effect]
+    ) -> None:
+        """Ask for the next part at once, where this one was of use and there is more. before: what `known` was.
+
+        An answer that tells nothing new, such as one that arrives twice, is followed by no question: else every duplicate would
+        double all that follow, without end.
+        """
+        if self.known(learner) != before and learner.chosen_index < reply.chosen_index:
             self.ask(source, learner, out)

@@ -492,12 +492,13 @@ class MultiPaxos:
 
     def _on_learned(self, source: NodeId, reply: Learned[Any], out: Effects) -> None:
         """Learn what another learner knows: entry by entry, or by a snapshot in parts."""
+        before = self._catching_up.known(self.learner)
         snapshot = self._catching_up.take(source, reply, self.learner, out)
         if snapshot is not None:
             self.learner.install(snapshot, out)
             self.learner.is_unsaved = True
         self._advance(out)
-        self._catching_up.go_on(source, reply, self.learner, out)
+        self._catching_up.go_on(source, reply, before, self.learner, out)
 
     # --- clients --------------------------------------------------------------------------------------------------------
 
