@@ -573,6 +573,20 @@ def test_an_answer_that_comes_twice_is_followed_by_one_question() -> None:
         cluster.letters.clear()
 
 
+def test_a_snapshot_of_which_an_old_leader_sent_a_part_is_asked_of_the_new_one_from_its_beginning() -> None:
+    cluster = stage()
+    halves: list[Learned[Any]] = [Learned(0, 9, (), 8, 77, at, "half of") for at in (0, 7)]
+    cluster.hand_over(("n3", "n1", halves[0]))
+    cluster.letters.clear()
+    cluster.hand_over(("n2", "n1", Accept((5, "n2"), "n2", 0, (), 9, 1)))
+    (asked,) = [message for _, to, message in cluster.letters if to == "n2" and isinstance(message, Learn)]
+    assert (asked.snapshot_index, asked.offset) == (0, 0)
+    cluster.letters.clear()
+    cluster.hand_over(("n2", "n1", halves[0]))
+    (asked,) = [message for _, to, message in cluster.letters if to == "n2" and isinstance(message, Learn)]
+    assert (asked.snapshot_index, asked.offset) == (8, 7)
+
+
 def test_a_ballot_is_on_disk_before_anyone_is_asked_under_it() -> None:
     """PMS §2.5: a proposer writes the number that it is about to use before it sends anything under it."""
     cluster = stage()

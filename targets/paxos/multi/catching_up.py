@@ -25,8 +25,7 @@ class CatchingUp:
     def ask(self, source: NodeId, learner: Learner, out: list[Effect]) -> None:
         """Ask `source` for what is chosen behind what this node knows. Questions and answers may get lost: the next heartbeat finds
         it behind again."""
-        incoming = self._incoming
-        out.append(Send(source, Learn(self._node, learner.chosen_index + 1, incoming.index, incoming.received)))
+        out.append(Send(source, Learn(self._node, learner.chosen_index + 1, *self._incoming.had_from(source))))
 
     def answer(self, request: Learn, learner: Learner) -> Learned[Any]:
         """What this node knows to be chosen from there on."""
@@ -59,9 +58,9 @@ class CatchingUp:
         snapshot = self._incoming.take(source, reply.snapshot_index, reply.digest, reply.offset, reply.data, reply.done)
         return snapshot if snapshot is not None and snapshot.index > learner.chosen_index else None
 
-    def known(self, learner: Learner) -> tuple[int, int, int]:
-        """How far this node is: up to which slot, and how much of which snapshot it has."""
-        return learner.chosen_index, self._incoming.index, self._incoming.received
+    def known(self, source: NodeId, learner: Learner) -> tuple[int, int, int]:
+        """How far this node is: up to which slot, and how much of which snapshot of `source` it has."""
+        return (learner.chosen_index, *self._incoming.had_from(source))
 
     def go_on(
         self, source: NodeId, reply: Learned[Any], before: tuple[int, int, int], learner: Learner, out: list[Effect]
@@ -71,5 +70,5 @@ class CatchingUp:
         An answer that tells nothing new, such as one that arrives twice, is followed by no question: else every duplicate would
         double all that follow, without end.
         """
-        if self.known(learner) != before and learner.chosen_index < reply.chosen_index:
+        if self.known(source, learner) != before and learner.chosen_index < reply.chosen_index:
             self.ask(source, learner, out)

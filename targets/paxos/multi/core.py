@@ -492,7 +492,7 @@ class MultiPaxos:
 
     def _on_learned(self, source: NodeId, reply: Learned[Any], out: Effects) -> None:
         """Learn what another learner knows: entry by entry, or by a snapshot in parts."""
-        before = self._catching_up.known(self.learner)
+        before = self._catching_up.known(source, self.learner)
         snapshot = self._catching_up.take(source, reply, self.learner, out)
         if snapshot is not None:
             self.learner.install(snapshot, out)

@@ -68,6 +68,10 @@ class Incoming:
         self._parts: list[str] = []
         self._digest = self.index = self.received = 0
 
+    def had_from(self, source: NodeId) -> tuple[int, int]:
+        """(index, received) of the snapshot of this node; (0, 0) where there is none, as after another became leader."""
+        return (self.index, self.received) if source == self._source else (0, 0)
+
     def take(self, source: NodeId, index: int, digest: int, offset: int, data: str, done: bool) -> Snapshot | None:
         """Take a part, in any order, also twice; the snapshot, when it is whole and sound.
 
