@@ -94,7 +94,7 @@ def test_multi_paxos_is_valid_under_its_options(options: dict[str, Any]) -> None
         ("removed_multi_promised", 1),
         ("removed_multi_accepted", 1),
         ("swapped_multi_promised", 1),
-        ("swapped_multi_accepted", 4),
+        ("swapped_multi_accepted", 19),
         ("removed_single_promised", 1),
         ("removed_single_accepted", 1),
         ("removed_single_drawn", 16),
