@@ -111,6 +111,17 @@ def test_slow_and_rate_delay() -> None:
     assert 95 <= len(received(target.cores["n2"][0])) - before <= 105
 
 
+@pytest.mark.parametrize("transport", ["datagram", "stream"])
+def test_the_queue_of_a_slow_link_is_finite_so_that_it_serves_soon_after_the_heal(transport: str) -> None:
+    environment, target = world_of(counting, transport=transport)
+    environment.cluster.packets.disturb("rate", LINK, {"bytes_per_s": 3_000})
+    run_for(environment, 30)
+    environment.cluster.packets.heal()
+    run_for(environment, 3)
+    assert received(target.cores["n2"][0])[-1] > 32_500, "of 33,000 sent"
+    assert environment.network.counts["dropped: queue is full"] > 10_000
+
+
 def test_disturbances_of_two_kinds_add_up_and_of_one_kind_replace_each_other() -> None:
     environment, _ = world_of(counting)
     packets = environment.cluster.packets

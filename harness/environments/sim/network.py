@@ -31,6 +31,10 @@ STREAM_WAITS_NS_MAX = 2_000 * NS_PER_MS
 """A stream's packet that would be held up longer, by losses or lateness, is given up with its connection: the nodes' HTTP client
 opens another when an answer does not come. Everything sent since would wait behind it, until long after the heal."""
 
+QUEUE_WAITS_NS_MAX = STREAM_WAITS_NS_MAX
+"""A packet is lost that would wait longer than that for its turn on a link of low rate: queues are finite. Else what a cluster sent
+meanwhile would keep the link busy long after the heal."""
+
 HELD_MAX = 1024
 """Messages that wait on one held link; more are lost, as when a sender's buffer is full."""
 
@@ -128,6 +132,9 @@ class Link:
         how = self.disturbance
         when_ns = world.now_ns
         if how.bytes_per_s:
+            if self.busy_until_ns - when_ns > QUEUE_WAITS_NS_MAX:
+                self._log_drop(packet, "queue is full")
+                return
             size_bytes = len(msgspec.json.encode(packet[0].message))
             when_ns = max(when_ns, self.busy_until_ns) + int(size_bytes * 1e9 / how.bytes_per_s)
             self.busy_until_ns = when_ns
