@@ -55,8 +55,8 @@ MIXES: dict[str, tuple[dict[str, Any], ...]] = {
 FAMILIES_MAX = 5
 """Families of faults in one run: with many more at once nothing is served, and such a run proves nothing."""
 ATTEMPTS_MIN = 400
-"""Of a short run in which members change while little gets through, a few hundred ops of one kind may all fail: each of 266 cas found
-another value than it expected. Whether the run served at all is asked as of any other."""
+"""Of a short run in which members change while little gets through, a few hundred ops of one kind may all fail: each of 266
+cas found another value than it expected. Whether the run served at all is asked as of any other."""
 TRIES_MAX = 20
 """So often are the target's options drawn until it survives with them what the spec names; then its defaults stay."""
 BRIEF = frozenset({"moment", "transfer"})
