@@ -57,7 +57,7 @@ EXTRA_S = 2.0
 WHOLE_MAX = 2_000
 """Histories of so many operations are searched as a whole for the states that were possible, where a monitor refuted."""
 
-WHOLE_STATES_MAX = 20_000
+WHOLE_STATES_MAX = 2_000
 
 _POSSIBLE_SHARE, _REDUCTION_SHARE = 0.25, 0.75
 """Of the time: the possible states; then, of what is left, the reduction. The rest is for its confirmation."""
