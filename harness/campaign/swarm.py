@@ -59,8 +59,8 @@ ATTEMPTS_MIN = 400
 cas found another value than it expected. Whether the run served at all is asked as of any other."""
 TRIES_MAX = 20
 """So often are the target's options drawn until it survives with them what the spec names; then its defaults stay."""
-BRIEF = frozenset({"moment", "transfer"})
-"""They last an instant, which no op of a client may meet, or wait for a moment that may not come."""
+BRIEF = frozenset({"membership", "moment", "transfer"})
+"""They last an instant or a round trip, which no op of a client may meet, or wait for a moment that may not come."""
 LASTING = frozenset({"disk/full", "restore/cluster", "restore/node"})
 """Not drawn unless named: a node whose disk was full halts and stays down, so that its own clients are never served again. A
 restore takes back what the other faults were there to endanger."""
