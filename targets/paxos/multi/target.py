@@ -79,7 +79,7 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
         heartbeat_ms, silence_ms_min, silence_ms_max = rng.choice(
             ((20, 80, 160), (50, 150, 300), (50, 150, 300), (100, 300, 600))
         )
-        return {
+        drawn = {
             "heartbeat_ms": heartbeat_ms,
             "silence_ms_min": silence_ms_min,
             "silence_ms_max": silence_ms_max,
@@ -92,6 +92,10 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
             "snapshot_chunk_chars": rng.choice((30, 1000, 65_536)),
             **rng.choice(({}, {}, {}, {}, {"phase_1_quorum": 2}, {"phase_2_quorum": 2})),
         }
+        if drawn["commands_per_message_max"] == 1:
+            # One command a round trip is less than a busy cluster writes: its clients would wait in vain.
+            drawn["messages_in_flight_max"] = max(4, drawn["messages_in_flight_max"])
+        return drawn
 
     def core(
         self,
