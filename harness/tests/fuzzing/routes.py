@@ -60,8 +60,8 @@ async def serving(kind: Kind, directory: Path) -> AsyncIterator[tuple[Node, Serv
 
 
 async def exchange(port: int, text: bytes) -> bytes:
-    """All that the server says to these bytes, until it closes or has nothing more to say. Raises TimeoutError when it hangs, twice:
-    once it may have been this process that stood still, on a busy machine."""
+    """All that the server says to these bytes, until it closes or has nothing more to say. Raises TimeoutError when it hangs
+    twice: once it may have been this process that stood still, on a busy machine."""
     try:
         return await _exchange(port, text)
     except TimeoutError:
