@@ -337,6 +337,7 @@ class MultiPaxos:
         self._candidacy = None
         self._leader = self._node
         self._set_role("leader", out, candidacy.ballot)
+        candidacy.begin_behind(self.learner.base_index)
         known = self.learner.chosen_from(candidacy.from_slot)
         values = candidacy.values(known, self._bugs)
         leadership = Leadership(

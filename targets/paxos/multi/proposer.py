@@ -22,6 +22,11 @@ class Candidacy:
         self.from_slot = from_slot
         self.promises: dict[NodeId, Promise[Any]] = {}
 
+    def begin_behind(self, base_index: int) -> None:
+        """Propose nothing up to this slot: a snapshot that came while the promises did stands for what is chosen there, and which
+        entries those were nobody needs to know."""
+        self.from_slot = max(self.from_slot, base_index + 1)
+
     def values(self, known: Mapping[int, Entry[Any]], bugs: frozenset[str]) -> list[Entry[Any]]:
         """What the leader has to propose in each slot from `from_slot` on, as far as any promise reports one.
 
