@@ -22,6 +22,8 @@ from typing import Any
 import click
 import msgspec
 
+from harness.soak import state_file
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("histories", "checkers", "nemesis", "targets", "harness")
 WAL, OUTBOX, EFFECTS = "targets/wal.py", "targets/outbox.py", "targets/effect_queue.py"
@@ -153,12 +155,6 @@ def reason_of(told: dict[str, Any]) -> str:
     return ""
 
 
-def read(path: Path) -> list[Ended]:
-    """What has ended so far."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [msgspec.json.decode(line, type=Ended) for line in lines]
-
-
 @click.command()
 @click.argument("state", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--runs", "runs_max", type=click.IntRange(1), default=5, show_default=True, help="Of each at most.")
@@ -175,7 +171,7 @@ def main(state: Path, runs_max: int, seconds: float, only: tuple[str, ...]) -> N
             tree = Path(temporary, "tree")
             planted(mistake, tree)
             while True:
-                before = [each for each in read(state) if each.name == mistake.name]
+                before = [each for each in state_file.read(state, Ended) if each.name == mistake.name]
                 is_found = any(each.exit_code == INVALID for each in before)
                 if is_found or len(before) >= runs_max:
                     break
@@ -183,8 +179,7 @@ def main(state: Path, runs_max: int, seconds: float, only: tuple[str, ...]) -> N
                 told = one_run(tree, Path(temporary, "store"), seed, mistake.options, seconds)
                 reason = reason_of(told)
                 ended = Ended(mistake.name, seed, told["exit_code"], reason, time.monotonic() - began_s)
-                with state.open("ab") as file:
-                    file.write(msgspec.json.encode(ended) + b"\n")
+                state_file.add(state, ended)
                 click.echo(f"{mistake.name}, seed {seed}: exit code {ended.exit_code}, {ended.lasted_s:.0f} s {reason}")
         missed += not is_found
     sys.exit(1 if missed else 0)

@@ -24,6 +24,7 @@ from harness.campaign.real_nodes import real_spec
 from harness.report.summary import first_reason
 from harness.run import plan
 from harness.run.execute import run_into
+from harness.soak import state_file
 from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.zoo import paxos, raft
@@ -69,12 +70,6 @@ def rest(ended: list[Ended], env: str, names: list[str], runs_max: int) -> Itera
                 yield name, number
 
 
-def read(path: Path) -> list[Ended]:
-    """What has ended so far."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [msgspec.json.decode(line, type=Ended) for line in lines]
-
-
 @click.command()
 @click.argument("state", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--env", type=click.Choice(["local", "netns", "docker"]), required=True)
@@ -91,15 +86,14 @@ def main(state: Path, env: str, runs_max: int, most: int | None, only: tuple[str
     if unknown := [name for name in names if name not in healthy and name not in PLANTED]:
         raise click.UsageError(f"--bug {unknown[0]}: give one of {', '.join([*healthy, *PLANTED])}")
     is_healthy, done = True, 0
-    while done != most and (left := next(rest(read(state), env, names, runs_max), None)) is not None:
+    while done != most and (left := next(rest(state_file.read(state, Ended), env, names, runs_max), None)) is not None:
         name, number = left
         began_s = time.monotonic()
         run, result = run_into(Store(store), plan.prepare(spec_of(env, name, number)))
         if result.signal:
             sys.exit(130)
         one = Ended(env, name, number, result.verdict.validity.value, first_reason(result), time.monotonic() - began_s)
-        with state.open("ab") as file:
-            file.write(msgspec.json.encode(one) + b"\n")
+        state_file.add(state, one)
         click.echo(f"{env} {name}, run {number}: {one.validity}, {one.lasted_s:.0f} s {one.reason[:200]}")
         is_healthy &= name in PLANTED or result.verdict.validity is Validity.VALID
         if result.verdict.validity is Validity.VALID or name in PLANTED:

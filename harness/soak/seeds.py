@@ -16,6 +16,7 @@ import msgspec
 
 from harness.campaign import sweep
 from harness.campaign.command_line import command_line
+from harness.soak import state_file
 from harness.spec import RunSpec
 
 TELL_EVERY = 100
@@ -31,14 +32,6 @@ class Ended(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
-def read(path: Path) -> list[Ended]:
-    """What has ended so far. A last line that was cut is no line."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    return [msgspec.json.decode(line, type=Ended) for line in lines[:-1] if line]
-
-
 def rest(ended: list[Ended], wanted: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     """The runs that are left of each mode's seeds from 1 on; seed by seed, so that all modes get as far."""
     done = {(each.mode, each.seed) for each in ended}
@@ -49,22 +42,19 @@ def rest(ended: list[Ended], wanted: Mapping[str, int]) -> Iterator[tuple[str, i
 def soak(state: Path, wanted: Mapping[str, int], spec_of: Callable[[str, int], RunSpec]) -> bool:
     """Run what is left of each mode's seeds, and print what is not VALID and how far it came. Whether all that ended, also
     earlier, is VALID."""
-    ended = read(state)
-    if state.exists():
-        state.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in ended))
-    with state.open("ab", buffering=0) as file:
-        for mode, seed in rest(ended, wanted):
-            began_s = time.process_time()
-            spec = spec_of(mode, seed)
-            result = sweep.run_seed(spec)
-            one = Ended(mode, seed, result.validity.value, result.reason, time.process_time() - began_s)
-            file.write(msgspec.json.encode(one) + b"\n")
-            ended.append(one)
-            if one.validity != "valid":
-                click.echo(f"{one.validity}: {one.reason}\n  {command_line(spec)}")
-            if len(ended) % TELL_EVERY == 0:
-                click.echo(told(ended))
-                sys.stdout.flush()
+    ended = state_file.read(state, Ended)
+    for mode, seed in rest(ended, wanted):
+        began_s = time.process_time()
+        spec = spec_of(mode, seed)
+        result = sweep.run_seed(spec)
+        one = Ended(mode, seed, result.validity.value, result.reason, time.process_time() - began_s)
+        state_file.add(state, one)
+        ended.append(one)
+        if one.validity != "valid":
+            click.echo(f"{one.validity}: {one.reason}\n  {command_line(spec)}")
+        if len(ended) % TELL_EVERY == 0:
+            click.echo(told(ended))
+            sys.stdout.flush()
     click.echo(told(ended))
     return all(each.validity == "valid" for each in ended)
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from harness.run import plan
-from harness.soak import seeds, twopc
+from harness.soak import seeds, state_file, twopc
 from harness.spec import RunSpec
 from harness.zoo.twopc import STANDARD
 
@@ -22,12 +22,12 @@ def short(mode: str, seed: int) -> RunSpec:
 def test_it_goes_on_where_it_ended(tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert seeds.soak(state, {"append": 2}, short)
-    first, _ = seeds.read(state)
+    first, _ = state_file.read(state, seeds.Ended)
     assert (first.mode, first.seed, first.validity) == ("append", 1, "valid")
     state.write_bytes(state.read_bytes()[:-9])
-    assert seeds.read(state) == [first]
+    assert state_file.read(state, seeds.Ended) == [first]
     assert seeds.soak(state, {"append": 2}, short)
-    again = seeds.read(state)
+    again = state_file.read(state, seeds.Ended)
     assert [each.seed for each in again] == [1, 2]
     assert again[0] == first
 
