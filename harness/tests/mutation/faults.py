@@ -356,8 +356,10 @@ MUTANTS = (
     Mutant(
         "half-crashed-nodes-stay-dead",
         DISK,
-        "            self.crashed.update(nodes)\n            spans = processes.processes.kill(nodes)\n",
-        "            spans = processes.processes.kill(nodes)\n            self.crashed.update(nodes)\n",
+        "            self.crashed.update(nodes)\n            self.disks.before_kill(kind, nodes)\n"
+        "            spans = processes.processes.kill(nodes)\n",
+        "            self.disks.before_kill(kind, nodes)\n            spans = processes.processes.kill(nodes)\n"
+        "            self.crashed.update(nodes)\n",
         "a disk fault that fails half way would leave its nodes dead to the end",
         (
             "test_faults.py",
