@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
-from harness.run.interruption import SIGNALS
+from harness.run.interruption import SIGNALS, interrupts_waiting
 
 _STATUS = 70
 """Exit status of a worker whose sweep is gone; nobody reads it."""
@@ -66,11 +66,14 @@ class _Pool(ProcessPoolExecutor):
 def signals_waiting() -> Iterator[None]:
     """Signals that come inside wait until the end: in the midst of starting a worker they would leave it half told what to do.
 
-    A worker that is started inside inherits that they wait, until it knows what to do with them.
+    A worker that is started inside inherits that they wait, until it knows what to do with them. In this process it is not
+    enough that this thread blocks them: the kernel gives a signal to any thread that does not (NumPy has some), and Python
+    runs the handler in the main thread all the same. So what the handler raises waits as well.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        yield
+        with interrupts_waiting():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

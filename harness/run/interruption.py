@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -32,8 +31,11 @@ def raising_interrupts() -> Iterator[None]:
         yield
         return
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise Interrupted(number)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if _held is not None:
+            _held.append(number)
+        else:
+            raise Interrupted(number)
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS if is_heeded(number)}
     try:
@@ -41,6 +43,30 @@ def raising_interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_held: list[int] | None = None
+"""Signals that came where interrupts_waiting holds them up; None elsewhere."""
+
+
+@contextmanager
+def interrupts_waiting() -> Iterator[None]:
+    """What raising_interrupts raises for a signal that comes inside is raised on the way out, whatever else happened there.
+
+    In a thread other than the main one nothing changes: Python runs no handler there.
+    """
+    global _held
+    if threading.current_thread() is not threading.main_thread() or _held is not None:
+        yield
+        return
+    came: list[int] = []
+    _held = came
+    try:
+        yield
+    finally:
+        _held = None
+        if came:
+            raise Interrupted(came[0])
 
 
 class Interruption:

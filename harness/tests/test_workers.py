@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.campaign.workers import signals_waiting
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
+from harness.errors import Interrupted
+from harness.run.interruption import raising_interrupts
 
 pytestmark = pytest.mark.real
 
@@ -64,6 +68,35 @@ def test_nothing_outlives_a_sweep(number: signal.Signals, tmp_path: Path) -> Non
         if number != signal.SIGKILL:
             assert b"interrupted by" in (tmp_path / "output").read_bytes()
             assert b"Traceback" not in (tmp_path / "output").read_bytes()
+
+
+def test_a_signal_that_another_thread_takes_waits_too() -> None:
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait)
+    steps = []
+
+    def step() -> None:
+        with raising_interrupts(), signals_waiting():
+            os.kill(os.getpid(), signal.SIGTERM)  # To the process: this thread blocks it, the other one takes it.
+            until(lambda: not pending(os.getpid(), signal.SIGTERM), "nobody took the signal")
+            steps.append("not cut short")
+
+    other.start()
+    try:
+        with pytest.raises(Interrupted) as interrupted:
+            step()
+    finally:
+        ended.set()
+        other.join()
+    assert interrupted.value.number == signal.SIGTERM
+    assert steps == ["not cut short"]
+
+
+def pending(pid: int, number: signal.Signals) -> bool:
+    """Whether the process was sent the signal and no thread has taken it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    shared = next(line for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(shared.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_cleanup_knows_what_is_left_when_the_tracker_was_killed_too(tmp_path: Path) -> None:
