@@ -29,11 +29,12 @@ RETRANSMIT_NS = 200 * NS_PER_MS
 
 STREAM_WAITS_NS_MAX = 2_000 * NS_PER_MS
 """A stream's packet that would be held up longer, by losses or lateness, is given up with its connection: the nodes' HTTP client
-opens another when an answer does not come. Everything sent since would wait behind it, until long after the heal."""
+opens another when an answer does not come. Everything sent since would wait behind it, until long after the heal. So is a message
+that alone would take a link of low rate longer, such as a piece of a snapshot."""
 
-QUEUE_WAITS_NS_MAX = STREAM_WAITS_NS_MAX
-"""A packet is lost that would wait longer than that for its turn on a link of low rate: queues are finite. Else what a cluster sent
-meanwhile would keep the link busy long after the heal."""
+QUEUE_WAITS_NS_MAX = 500 * NS_PER_MS
+"""A packet is lost that would wait longer than that for its turn on a link of low rate: queues are finite, and half a second is an
+overfull one of a router. Else a cluster that sends more than the link takes would be seconds apart, and long after the heal too."""
 
 HELD_MAX = 1024
 """Messages that wait on one held link; more are lost, as when a sender's buffer is full."""
@@ -136,8 +137,12 @@ class Link:
                 self._log_drop(packet, "queue is full")
                 return
             size_bytes = len(msgspec.json.encode(packet[0].message))
-            when_ns = max(when_ns, self.busy_until_ns) + int(size_bytes * 1e9 / how.bytes_per_s)
+            takes_ns = int(size_bytes * 1e9 / how.bytes_per_s)
+            when_ns = max(when_ns, self.busy_until_ns) + min(takes_ns, STREAM_WAITS_NS_MAX)
             self.busy_until_ns = when_ns
+            if takes_ns > STREAM_WAITS_NS_MAX:
+                self._log_drop(packet, "takes too long on the link")
+                return
         when_ns += self.delays_ns[int(draw() * QUANTILES)]
         if how.slow_ns or how.jitter_ns:
             when_ns += max(0, how.slow_ns + int((2 * draw() - 1) * how.jitter_ns))
