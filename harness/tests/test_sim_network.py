@@ -123,7 +123,9 @@ def test_the_queue_of_a_slow_link_is_finite_so_that_it_serves_soon_after_the_hea
 
 
 @pytest.mark.parametrize("transport", ["datagram", "stream"])
-def test_a_message_that_is_too_large_for_a_slow_link_is_given_up_and_what_follows_does_not_wait_for_it(transport: str) -> None:
+def test_a_message_that_is_too_large_for_a_slow_link_is_given_up_and_what_follows_does_not_wait_for_it(
+    transport: str,
+) -> None:
     environment, target = world_of(counting, transport=transport)
     environment.cluster.packets.disturb("rate", LINK, {"bytes_per_s": 2})
     run_for(environment, 30)
