@@ -74,6 +74,8 @@ from targets.wire import BadBody, Codec, Wire, encode, plain
 HALTED = 3
 CRASHED = 4
 MACHINE_FAILED = 5
+REFUSED = 6
+"""The core halted at its start: it does not take what its disk holds."""
 USAGE = 254
 
 DESCRIPTORS = 16_384
@@ -102,6 +104,7 @@ class Node:
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[tuple[int, str]] = self.loop.create_future()
+        self._status_of_halt = HALTED
         origin = Reading.parse(os.environ["THEMIS_CLOCK"]) if "THEMIS_CLOCK" in os.environ else Reading.now()
         offset_ns, _, rate = os.environ.get("THEMIS_CLOCK_SKEW", "0@1").partition("@")
         self.clock = NodeClock(origin, int(offset_ns), float(rate))
@@ -172,7 +175,10 @@ class Node:
             )
         if self.messages is not None:
             self.messages.happened("start", f"{len(recovery.records)} records")
-        self.step(Started(recovery.records, recovery.damage, self.settings.is_rejoining))
+        effects = self._step(Started(recovery.records, recovery.damage, self.settings.is_rejoining))
+        if (recovery.records or recovery.damage is not None) and any(isinstance(effect, Halt) for effect in effects):
+            self._status_of_halt = REFUSED
+        self._put(effects)
 
     def step(self, event: Event) -> None:
         """Let the core take one event, and perform the effects that it returns."""
@@ -229,7 +235,7 @@ class Node:
                 if self.journal is not None:
                     self.journal.write(effect.event)
             case Halt():
-                self.end(HALTED, f"the core halted: {effect.reason}")
+                self.end(self._status_of_halt, f"the core halted: {effect.reason}")
 
     def _set_timer(self, effect: SetTimer | CancelTimer) -> None:
         if isinstance(effect, SetTimer):

@@ -20,7 +20,7 @@ from checkers.evidence.linearizability import (
     Undecided,
 )
 from checkers.evidence.liveness import LastAnswer, Liveness, NodeState
-from checkers.evidence.nodes import EndedNode, EndedNodes
+from checkers.evidence.nodes import EndedBy, EndedNode, EndedNodes
 from checkers.evidence.recovery import Recovery
 from checkers.evidence.vacuity import Vacuity
 from checkers.evidence.witness import Witness
@@ -45,6 +45,7 @@ __all__ = [
     "ClockSample",
     "ClockSeries",
     "Edge",
+    "EndedBy",
     "EndedNode",
     "EndedNodes",
     "Evidence",

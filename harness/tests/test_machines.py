@@ -25,7 +25,7 @@ from harness.tests.broken_target import POISONED
 from harness.workloads import registry as workloads
 from harness.workloads.counter import CounterWorkload
 from targets import machine_registry
-from targets.node import CRASHED, HALTED, MACHINE_FAILED
+from targets.node import CRASHED, HALTED, MACHINE_FAILED, REFUSED
 
 FAULTS = ("partition", "kill", "pause", "loss", "clock")
 
@@ -199,19 +199,20 @@ def test_a_node_that_ended_because_its_machine_raised_says_nothing_about_the_clu
 
 
 @pytest.mark.parametrize(
-    ("words", "harmed", "validity"),
+    ("statuses", "harmed", "validity"),
     [
-        ("the core halted: the disk is damaged: wal.log is gone", (), Validity.INVALID),
-        ("the core halted: the disk is damaged: wal.log is gone", ("n2",), Validity.INVALID),
-        ("the core halted: the disk is damaged: wal.log is gone", ("n1",), Validity.VALID),
-        ("the core halted: the disk failed: no space left on device", (), Validity.VALID),
+        ((REFUSED, REFUSED), (), Validity.INVALID),
+        ((REFUSED, REFUSED), ("n2",), Validity.INVALID),
+        ((REFUSED, REFUSED), ("n1",), Validity.VALID),
+        ((REFUSED, HALTED), (), Validity.INVALID),
+        ((HALTED, HALTED), (), Validity.VALID),
     ],
 )
 def test_a_node_whose_disk_only_crashes_befell_reads_it(
-    words: str, harmed: tuple[str, ...], validity: Validity
+    statuses: tuple[int, int], harmed: tuple[str, ...], validity: Validity
 ) -> None:
     """A checkpoint that was not synced before it took the log's name is gone after a loss of power: the node never runs again."""
-    ended = [Ended("n1", 11, HALTED), Ended("n1", 12, HALTED)]
-    found = ended_nodes.verdict(ended, lambda node: f"a line\n{words}", has_cores=True, harmed=harmed)
+    ended = [Ended("n1", 11, statuses[0]), Ended("n1", 12, statuses[1])]
+    found = ended_nodes.verdict(ended, lambda node: "a line\nthe last line", has_cores=True, harmed=harmed)
     assert found.validity is validity
     assert len(found.evidence_of(EndedNodes).ended) == 2

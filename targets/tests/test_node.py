@@ -149,6 +149,28 @@ def test_exit_statuses(tmp_path: Path) -> None:
             assert words in node.log()
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "raft",
+        "paxos",
+        "paxos-single --interface consensus",
+        "gossip",
+        "gossip --option mode=quorum --option replicas=1 --option read_quorum=1 --option write_quorum=1",
+        "2pc",
+    ],
+)
+def test_a_core_that_does_not_take_its_disk_has_an_exit_status_of_its_own(target: str, tmp_path: Path) -> None:
+    arguments = ["--target", *target.split()]
+    log = tmp_path / "data" / "wal.log"
+    with running(tmp_path, *arguments):
+        pass
+    log.write_bytes(log.read_bytes() + b"\4\0\0\0" + b"\0\0\0\0" + b"oops")
+    with started(tmp_path, *arguments) as node:
+        assert node.exit_status() == 6
+        assert "the core halted: " in node.log()
+
+
 def test_an_address_or_a_disk_in_use_is_said_in_one_line(tmp_path: Path) -> None:
     with running(tmp_path / "a") as node:
         with started(tmp_path / "b", port=node.port) as second:

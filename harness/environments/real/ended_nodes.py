@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from checkers.evidence import EndedNode, EndedNodes
+from checkers.evidence import EndedBy, EndedNode, EndedNodes
 from checkers.verdict import Verdict
 from harness.environments.real.labelled_processes import Ended
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId
-from targets.node import CRASHED, HALTED, MACHINE_FAILED
+from targets.node import CRASHED, HALTED, MACHINE_FAILED, REFUSED
 
 CHECKER = "nodes"
-
-DAMAGED = "the disk is damaged"
-"""In the last words of a core that cannot read its records."""
+_BY_THEIR_CORE: Mapping[int, EndedBy] = {CRASHED: "crashed", HALTED: "halted", REFUSED: "refused"}
 
 LogEnd = Callable[[NodeId], str]
 """The last lines of a node's log."""
@@ -48,13 +46,12 @@ def verdict(ended: Sequence[Ended], log_end: LogEnd, *, has_cores: bool, harmed:
     if crashed:
         reason = f"the core of {crashed[0].node} raised: {last_line(crashed[0].node, log_end)}"
         return Verdict.invalid(reason, CHECKER, evidence=evidence)
-    for end, told in zip(ended, described, strict=True):
-        if end.status == HALTED and has_cores and end.node not in harmed and DAMAGED in told.words:
-            reason = (
-                f"nothing but crashes befell the disk of {end.node}, and it does not read it any more: {told.words}"
-            )
-            return Verdict.invalid(reason, CHECKER, evidence=evidence)
-    unexplained = [end for end in ended if end.status != HALTED or not has_cores]
+    refused = [told for told in described if told.how == "refused" and told.node not in harmed]
+    if refused:
+        node, words = refused[-1].node, refused[-1].words or "another process of the node said why"
+        reason = f"nothing but crashes befell the disk of {node}, and it does not read it any more: {words}"
+        return Verdict.invalid(reason, CHECKER, evidence=evidence)
+    unexplained = [end for end in ended if end.status not in (HALTED, REFUSED) or not has_cores]
     if unexplained:
         return Verdict.unknown(epitaph(unexplained[0], log_end), CHECKER, evidence=evidence)
     return Verdict.valid(CHECKER, evidence=evidence)
@@ -66,6 +63,6 @@ def last_line(node: NodeId, log_end: LogEnd) -> str:
 
 
 def _described(ended: Ended, words: str, *, has_cores: bool) -> EndedNode:
-    if has_cores and ended.status in (CRASHED, HALTED):
-        return EndedNode(ended.node, "crashed" if ended.status == CRASHED else "halted", words, status=ended.status)
+    if has_cores and ended.status in _BY_THEIR_CORE:
+        return EndedNode(ended.node, _BY_THEIR_CORE[ended.status], words, status=ended.status)
     return EndedNode(ended.node, "signalled" if ended.status < 0 else "exited", words, status=ended.status)

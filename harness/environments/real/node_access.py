@@ -29,7 +29,7 @@ from harness.environments.real.node_clocks import Tell
 from harness.errors import HarnessError
 from nemesis.capabilities import NodeId, ProcessState
 from targets import gateway, secret
-from targets.node import HALTED
+from targets.node import HALTED, REFUSED
 from targets.session import Call, Outcome, Session
 from targets.target import (
     CORE_PORT,
@@ -258,7 +258,7 @@ class CoreAccess(NodeAccess):
 
     def why_refused(self, ended: Ended) -> str | None:
         """What a node said last whose core halted."""
-        return ended_nodes.last_line(ended.node, self._log_end) if ended.status == HALTED else None
+        return ended_nodes.last_line(ended.node, self._log_end) if ended.status in (HALTED, REFUSED) else None
 
     def files(self, place: Place) -> dict[str, str]:
         """No files: the command line says everything."""

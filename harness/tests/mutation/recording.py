@@ -202,7 +202,7 @@ MUTANTS = (
     Mutant(
         "ended-nodes-are-fine",
         ENDED,
-        "unexplained = [end for end in ended if end.status != HALTED or not has_cores]",
+        "unexplained = [end for end in ended if end.status not in (HALTED, REFUSED) or not has_cores]",
         "unexplained: list[Ended] = []",
         "a program that crashes under test would be green",
         ("test_programs.py", "test_local.py"),
