@@ -15,8 +15,8 @@ from harness.campaign.strategy import StrategyName
 from harness.campaign.yaml_file import Place, YamlFile
 from harness.errors import UsageError
 from harness.run import plan
-from harness.run.execute import prepare_stage
 from harness.run.sinks import MemorySink
+from harness.run.stage import prepare_stage
 from harness.spec import RunSpec
 
 CELLS_MAX = 10_000

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from harness.campaign.behaviour import Behaviours, BehaviourSink
 from harness.campaign.sweep import SeedResult, run_in, spec_of_seed, tidied
 from harness.run import plan
-from harness.run.execute import prepare_stage
 from harness.run.sinks import MemorySink
+from harness.run.stage import prepare_stage
 from harness.spec import RunSpec
 from nemesis import schedule
 from nemesis.family import Entry

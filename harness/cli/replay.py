@@ -13,10 +13,10 @@ from harness.cli.ending import note
 from harness.cli.reporting import tell_due
 from harness.cli.run import SHARE, STORE
 from harness.errors import HARNESS, VALID, Interrupted, UsageError
-from harness.generators import script as scripts
 from harness.report import summary
 from harness.report.difference import first_difference
-from harness.run import execute, plan
+from harness.run import execute
+from harness.run.replays import plan_again
 from harness.store.files import regular
 from harness.store.runs import Store
 from nemesis.schedule import BadSchedule
@@ -42,13 +42,14 @@ def replay(run: str, share: bool, store: Path) -> int:
     directory = Store(store).find(run)
     spec = directory.read_spec()
     try:
-        saved = directory.read_schedule()
+        prepared = plan_again(directory, spec)
     except FileNotFoundError:
-        raise UsageError(f"{directory.schedule}: missing, so that nobody knows the run's faults") from None
+        raise UsageError(
+            f"{directory.schedule}: missing, so that nobody knows the run's faults; "
+            f"`themis analyze {directory.path}` makes it anew from the history"
+        ) from None
     except BadSchedule as error:
         raise UsageError(str(error)) from error
-    script = scripts.load(directory.script, spec.concurrency) if spec.script_digest else None
-    prepared = plan.prepare(spec, saved=saved, script=script)
     if spec.env != "sim":
         again, result = execute.run_into(Store(store, is_shared=share), prepared)
         code = note(summary.code(result))
@@ -73,6 +74,8 @@ def ops(history: Path) -> bytes:
         return regular(history).read_bytes().partition(b"\n")[2]
     except OSError as error:
         raise UsageError(f"{history}: {error.strerror or error}") from error
+    except MemoryError:
+        raise UsageError(f"{history}: it does not fit into the memory, so that it cannot be compared") from None
 
 
 COMMANDS = (replay,)

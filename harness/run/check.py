@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,17 +23,16 @@ from harness.run import clock_series, phases
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
+from harness.run.replays import schedule_anew
 from harness.run.sinks import FolderSink, Record, TracesRemoved
 from harness.spec import RunSpec
-from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_json
+from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_atomically, write_json
 from harness.store.traces import gap_of, whole_span_ns
 from histories.history import History
 from histories.printing import line
 from histories.tracing import TraceRecord
-from histories.units import NS_PER_S
 from histories.wellformed import MalformedHistory
-from nemesis.family import Entry
-from nemesis.schedule import BadSchedule, Schedule
+from nemesis.schedule import BadSchedule, Schedule, encode
 
 _log = logging.getLogger("themis")
 
@@ -178,30 +178,26 @@ def _gap(directory: RunDirectory, plan: Plan, *, is_cut_off: bool) -> str:
     return gap_of(directory.nodes, plan.spec.nodes)
 
 
-def read_schedule(
-    directory: RunDirectory, history: History, spec: RunSpec, say: Callable[[str], None]
-) -> Schedule | None:
-    """The run's schedule; None where there is no file. Where it is damaged, it is made anew of what the nemesis was asked to do,
-    and the old file is kept beside it."""
+def read_schedule(directory: RunDirectory, history: History, spec: RunSpec, say: Callable[[str], None]) -> Schedule:
+    """The run's schedule. Where it is missing or damaged, it is made anew, and what is left of the old file is kept beside it."""
     try:
         return directory.read_schedule()
     except FileNotFoundError:
-        return None
+        why = f"{directory.schedule}: missing"
     except (BadSchedule, RecursionError) as error:
         why = str(error) or f"{directory.schedule}: nested too deeply"
-    if not directory.is_damaged(directory.schedule):
-        raise UsageError(
-            why
-        )  # Of another version, or it names a fault that is not installed here: mended by no writing anew.
-    asked = (op for op in history.nemesis() if op.type == "invoke" and op.time < spec.time_limit_s * NS_PER_S)
-    entries = tuple(Entry(op.time, op.f, op.value) for op in asked)
-    saved = Schedule(nodes=spec.nodes, entries=entries, beyond_model=spec.beyond_model)
-    damaged = directory.schedule.with_name(f"{directory.schedule.name}.damaged")
-    directory.schedule.replace(damaged)
-    write_json(directory.schedule, saved)
-    say(
-        f"{line(why)}; it is written anew, from what the nemesis was asked to do, and the damaged file is {damaged.name} now"
-    )
+        if not directory.is_damaged(directory.schedule):
+            raise UsageError(
+                why
+            ) from error  # Of another version, or it names a fault that is not installed here: mended by no writing anew.
+    saved, made_of = schedule_anew(spec, history)
+    kept = ""
+    if os.path.lexists(directory.schedule):
+        damaged = directory.schedule.with_name(f"{directory.schedule.name}.damaged")
+        directory.schedule.replace(damaged)
+        kept = f", and the damaged file is {damaged.name} now"
+    write_atomically(directory.schedule, encode(saved))
+    say(f"{line(why)}; it is written anew, {made_of}{kept}")
     return saved
 
 

@@ -12,46 +12,28 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 
-import msgspec
 from msgspec.structs import replace
 
 from checkers import Verdict
 from checkers.evidence import ClockSample
 from checkers.invariants.observers import CHECKER as INVARIANTS
-from harness.environments.base import Deployment, Environment, EnvironmentUnavailable
 from harness.environments.leftovers import remove_before
-from harness.errors import UsageError
 from harness.run import clock_series, live_traces, node_logs, phases
 from harness.run.check import check
 from harness.run.clock_series import sampling
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
-from harness.run.live import MAIN, Progress, watched
+from harness.run.live import MAIN, watched
 from harness.run.live_traces import LiveInvariants
 from harness.run.plan import Plan
 from harness.run.sinks import FolderSink, Sink
+from harness.run.stage import Stage, prepare_stage
 from harness.store.modes import created_by
 from harness.store.runs import Findings, Result, RunDirectory, Store
 from histories.op import Op
 from nemesis.nemesis import Nemesis
-from nemesis.registry import FaultChoice, chosen_families
-from nemesis.schedule import Schedule
-
-FAULT_TIMEOUT_S = 20.0
-"""A fault op that is not done by then is given up as indeterminate; a restart of all nodes takes a second or two."""
 
 _log = logging.getLogger("themis")
-
-
-class Stage(msgspec.Struct, frozen=True):
-    """Everything that a run needs, checked, and nothing of it started."""
-
-    plan: Plan
-    environment: Environment
-    choices: tuple[FaultChoice, ...]
-    faults: Schedule
-    nemesis: Nemesis
-    progress: Progress
 
 
 def run_into(
@@ -146,37 +128,6 @@ def run_and_check(stage: Stage, sink: Sink, failures: Failures, interruption: In
         _log.exception("harness failure in %s", stage.progress.activity)
         failures.add(stage.progress.activity, f"{type(error).__name__}: {error}", traceback.format_exc())
         return unchecked("the harness failed before the check was over; `themis analyze` checks what was recorded")
-
-
-def prepare_stage(plan: Plan, sink: Sink) -> Stage:
-    """The environment and the faults, checked but not started. Raises UsageError."""
-    spec = plan.spec
-    try:
-        environment = plan.environment(
-            Deployment(
-                run_id=sink.run_id,
-                directory=sink.directory,
-                target=plan.target,
-                options=plan.target_options,
-                bugs=frozenset(spec.bugs),
-                nodes=spec.nodes,
-                seed=spec.seed,
-                client_timeout_s=spec.client_timeout_s,
-                env_options=spec.env_options,
-                moves_clocks=plan.moves_clocks,
-                loses_unsynced=plan.loses_unsynced,
-                topology=plan.topology,
-                interface=plan.workload.interface,
-                keeps_files=sink.keeps_files,
-            )
-        )
-        environment.check()
-    except EnvironmentUnavailable as error:
-        raise UsageError(f"environment {spec.env}: {error}") from error
-    choices, faults = plan.faults(environment.cluster)
-    timeout_s = None if environment.is_virtual else FAULT_TIMEOUT_S
-    nemesis = Nemesis(environment.cluster, chosen_families(choices), timeout_s=timeout_s)
-    return Stage(plan, environment, tuple(choices), faults, nemesis, Progress(spec.time_limit_s))
 
 
 def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interruption) -> dict[str, Verdict]:

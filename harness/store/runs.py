@@ -22,6 +22,8 @@ import msgspec
 
 from checkers import Verdict
 from harness.errors import UsageError
+from harness.generators import script as scripts
+from harness.generators.script import Script
 from harness.spec import RunSpec, UnreadableSpec, decode_spec
 from harness.store.files import regular
 from harness.store.modes import PRIVATE, SHARED, file_mode
@@ -237,6 +239,13 @@ class RunDirectory:
             raise
         except OSError as error:
             raise BadSchedule(str(self.schedule), None, error.strerror or str(error)) from error
+
+    def read_script(self, concurrency: int) -> Script:
+        """What that many clients were told to do. Raises UsageError when it cannot be read."""
+        try:
+            return scripts.load(regular(self.script), concurrency)
+        except OSError as error:
+            raise UsageError(f"{self.script}: {error.strerror or error}") from error
 
     def read_findings(self) -> Findings | None:
         """What only the live run could see; None when it was not kept, or cannot be read."""

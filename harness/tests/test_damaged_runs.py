@@ -12,12 +12,15 @@ import pytest
 
 from checkers import Validity
 from harness.cli import run_command
+from harness.report import summary
 from harness.run.check import analyze
 from harness.run.execute import run_into
 from harness.run.plan import prepare
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store, write_atomically, write_json
 from histories import jsonl
+from nemesis.family import Entry
+from nemesis.schedule import Schedule, encode
 
 SPEC = RunSpec(
     env="sim", nodes=("n1", "n2", "n3"), concurrency=4, time_limit_s=1.0, quiet_s=0.1, seed=1, nemesis=("partition",)
@@ -211,6 +214,82 @@ def test_a_spec_that_somebody_changed_is_refused_with_the_field_and_not_replaced
     assert words in told
     assert "spec.json" in told
     assert msgspec.json.decode(run.spec.read_bytes()) == spec
+
+
+# --- replays ------------------------------------------------------------------------------------------------------------
+
+BUSY = msgspec.structs.replace(SPEC, interval_s=0.3, time_limit_s=2.0, nemesis=("partition", "kill"))
+GIVEN = Schedule(
+    nodes=SPEC.nodes,
+    entries=(
+        Entry(100_000_000, "start-partition", {"grudge": {"n1": ["n2", "n3"]}}),
+        Entry(200_000_000, "kill", ["n2"]),
+        Entry(400_000_000, "stop-partition", None),
+        Entry(5_000_000_000, "pause", ["n1"]),
+    ),
+)
+"""The last of these is never due, but its family is healed."""
+RUNS: dict[str, tuple[RunSpec, Schedule | None]] = {
+    "planned": (BUSY, None),
+    "planned, and ended early by a broken rule": (msgspec.structs.replace(BUSY, bugs=("volatile-log",), seed=3), None),
+    "planned, with a calm that late faults reach": (
+        msgspec.structs.replace(
+            BUSY, interval_s=0.2, time_limit_s=3.0, calm_share=0.3, nemesis=("restore", "kill"), beyond_model=True
+        ),
+        None,
+    ),
+    "planned, and later than the limit": (
+        msgspec.structs.replace(
+            BUSY, interval_s=0.2, time_limit_s=3.0, nemesis=("membership", "restore"), beyond_model=True
+        ),
+        None,
+    ),
+    "given": (SPEC, GIVEN),
+    "given, and later than the limit": (
+        msgspec.structs.replace(BUSY, time_limit_s=1.0, beyond_model=True),
+        Schedule(
+            nodes=SPEC.nodes,
+            entries=(
+                Entry(800_000_000, "take-backup", None),
+                Entry(900_000_000, "restore", {"shape": "cluster", "nodes": list(SPEC.nodes)}),
+                Entry(900_000_000, "stop-restore", None),
+                Entry(910_000_000, "restore", {"shape": "cluster", "nodes": list(SPEC.nodes)}),
+                Entry(920_000_000, "stop-restore", None),
+            ),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_replay_is_the_same_byte_by_byte_before_and_after_the_schedule_is_made_anew(
+    name: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, given = RUNS[name]
+    run, result = run_into(Store(tmp_path), prepare(spec, saved=given), is_watched=False)
+    before = run.schedule.read_bytes()
+    assert run_command(["replay", str(run.path)]) == 0
+    if damage == "missing":
+        run.schedule.unlink()
+    else:
+        run.schedule.write_bytes(DAMAGES[damage])
+    capsys.readouterr()
+    assert run_command(["analyze", str(run.path)]) == summary.code(result)
+    assert "schedule.json" in capsys.readouterr().err
+    assert run_command(["replay", str(run.path)]) == 0, capsys.readouterr().out
+    if given is None:
+        assert run.schedule.read_bytes() == before
+
+
+def test_a_replay_does_the_faults_of_a_schedule_that_somebody_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = run_into(Store(tmp_path), prepare(BUSY), is_watched=False)
+    faults = run.read_schedule()
+    write_atomically(run.schedule, encode(faults.without(0, 1)))
+    assert run_command(["replay", str(run.path)]) == 255
+    assert "NOT the same" in capsys.readouterr().out
 
 
 # --- power loss -------------------------------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
 from harness.errors import UsageError
 from harness.run import plan
-from harness.run.execute import execute, perform, prepare_stage, run_into
+from harness.run.execute import execute, perform, run_into
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.sinks import MemorySink
+from harness.run.stage import prepare_stage
 from harness.spec import RunSpec
 from harness.store.runs import Store
 from harness.store.traces import read_traces

@@ -11,16 +11,17 @@ from typing import Any
 import msgspec
 
 from harness.environments.sim.message_log import LogEntry
-from harness.generators import script as scripts
 from harness.report.difference import first_difference
 from harness.report.message_files import stored_entries
 from harness.report.moments import Explanation
-from harness.run import plan
-from harness.run.execute import perform, prepare_stage
+from harness.run.execute import perform
 from harness.run.failures import Failures
 from harness.run.interruption import Interruption
+from harness.run.replays import plan_again
 from harness.run.sinks import FolderSink
+from harness.run.stage import prepare_stage
 from harness.spec import RunSpec
+from harness.store.files import regular
 from harness.store.runs import RunDirectory, Store
 from histories.printing import line, value
 
@@ -132,11 +133,8 @@ def replayed_windows(run: RunDirectory, spec: RunSpec, explanation: Explanation)
 
     Raises NotReplayed when it does not give the same history, and whatever a run may raise before it starts.
     """
-    script = scripts.load(run.script, spec.concurrency) if spec.script_digest else None
     options: dict[str, Any] = {**spec.env_options, "messages": True, "trace": False}
-    prepared = plan.prepare(
-        msgspec.structs.replace(spec, env_options=options), saved=run.read_schedule(), script=script
-    )
+    prepared = plan_again(run, msgspec.structs.replace(spec, env_options=options))
     with tempfile.TemporaryDirectory(prefix="themis-messages-") as temporary:
         sink = FolderSink.create(Store(Path(temporary)), prepared.spec, "again", script=prepared.script)
         stage = prepare_stage(prepared, sink)
@@ -155,4 +153,4 @@ class NotReplayed(Exception):
 
 
 def _ops(path: Path) -> bytes:
-    return path.read_bytes().partition(b"\n")[2]
+    return regular(path).read_bytes().partition(b"\n")[2]

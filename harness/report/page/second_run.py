@@ -24,10 +24,11 @@ import msgspec
 
 from checkers import Validity, Verdict
 from checkers.evidence import Findings, Invariants, Linearizability
-from harness.generators import script as scripts
 from harness.report.failure import Failure, failures
-from harness.run import execute, plan
+from harness.run import execute
+from harness.run.replays import plan_again
 from harness.spec import RunSpec
+from harness.store.files import regular
 from harness.store.runs import Result, RunDirectory, Store
 from harness.store.traces import read_traces
 from histories import jsonl
@@ -91,7 +92,7 @@ def second_run(run: RunDirectory, spec: RunSpec, cpu_s_max: float = CPU_S_MAX) -
 
 
 def _read(run: RunDirectory, again: RunDirectory, spec: RunSpec) -> SecondRun:
-    first, second = (path.read_bytes().partition(b"\n")[2] for path in (run.history, again.history))
+    first, second = (regular(path).read_bytes().partition(b"\n")[2] for path in (run.history, again.history))
     if not second.startswith(first):
         raise NoSecondRun("it did not begin as the first run")
     result = again.read_result()
@@ -143,11 +144,9 @@ def main(path: str, root: str, cpu_s_max: str) -> None:
 
 def _run_on(run: RunDirectory, store: Store) -> Result:
     spec = run.read_spec()
-    script = scripts.load(run.script, spec.concurrency) if spec.script_digest else None
     options: dict[str, Any] = {**spec.env_options, "messages": True, "trace": True, "past_violation_s": PAST_S}
     again = msgspec.structs.replace(spec, name=FOLDER, env_options=options)
-    prepared = plan.prepare(again, saved=run.read_schedule(), script=script)
-    return execute.run_into(store, prepared)[1]
+    return execute.run_into(store, plan_again(run, again))[1]
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
