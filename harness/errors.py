@@ -33,12 +33,12 @@ class HarnessError(Exception):
     """The harness itself failed; the system under test is not to blame. Exit code 255."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest one that does."""
+def unknown_name(kind: str, name: str, known: Iterable[str], own: str = "") -> UsageError:
+    """The error for a name that does not exist, with the nearest one that does. own: how one names what is not built in."""
     names = sorted(known)
     near = nearest_name(name, names)
     hint = f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"
-    return UsageError(f"unknown {kind} {name!r}; {hint}")
+    return UsageError(f"unknown {kind} {name!r}; {hint}{own and f'; your own is {own}'}")
 
 
 def exit_code(codes: Iterable[int]) -> int:

@@ -30,6 +30,8 @@ def node_names(text: str) -> tuple[str, ...]:
             raise UsageError(f"--nodes {text}: give 1 to 99 nodes, or their names separated by commas")
         return tuple(f"n{number}" for number in range(1, count + 1))
     names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if re.fullmatch(r"\d*\.\d*", text.strip()):
+        raise UsageError(f"--nodes {text}: a count is a whole number from 1 to 99; a node's name is not a number")
     if not names:
         raise UsageError(f"--nodes {text!r}: give a count or names separated by commas")
     return names

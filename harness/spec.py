@@ -15,6 +15,8 @@ SPEC_VERSION = 1
 STATES_MAX = 10**15
 """Of a budget of configurations; more than any machine looks at in a year."""
 Options = TypeVar("Options", bound=msgspec.Struct)
+KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
+"""What an option of a plain type may be, in words."""
 NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})\Z")
 
 
@@ -149,14 +151,26 @@ def typed_options(kind: str, raw: dict[str, Any], type_: type[Options]) -> Optio
     try:
         return msgspec.convert(raw, type_, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise UsageError(f"{kind} options: {_not_one_of(raw, type_) or error}") from error
+        raise UsageError(f"{kind} options: {_misfit(raw, type_) or error}") from error
 
 
-def _not_one_of(raw: dict[str, Any], type_: type[Options]) -> str:
-    """Which option has none of the words that it may have, and these; empty where that is not what is wrong."""
+def _misfit(raw: dict[str, Any], type_: type[Options]) -> str:
+    """Which option has a value that it cannot have, and what it may be; empty where that is not what is wrong."""
     for field in msgspec.structs.fields(type_):
         words = get_args(field.type) if get_origin(field.type) is Literal else ()
         name = field.encode_name
-        if words and name in raw and raw[name] not in words:
+        if name not in raw:
+            continue
+        if words and raw[name] not in words:
             return f"{name} is {quoted(raw[name])}; it must be one of {', '.join(map(str, words))}"
+        if field.type in KINDS and not _fits(raw[name], field.type):
+            return f"{name} is {quoted(raw[name])}; it must be {KINDS[field.type]}"
     return ""
+
+
+def _fits(value: object, type_: type) -> bool:
+    try:
+        msgspec.convert(value, type_, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return True

@@ -332,7 +332,7 @@ def find_target(name: str) -> Target:
     try:
         return targets.find(name)
     except LookupError:
-        raise unknown_name("target", name, targets.names()) from None
+        raise unknown_name("target", name, targets.names(), own="package.module:Name") from None
     except (ImportError, ValueError) as error:
         raise UsageError(
             f"the target {name} cannot be loaded: {error} (modules are looked for in the current directory too)"
@@ -344,6 +344,6 @@ def find_workload(name: str) -> Workload:
     try:
         return workloads.find(name)
     except LookupError:
-        raise unknown_name("workload", name, workloads.names()) from None
+        raise unknown_name("workload", name, workloads.names(), own="package.module:Name") from None
     except Exception as error:  # What a module raises while it is loaded can be anything.
         raise UsageError(f"the workload {name} cannot be loaded: {error or type(error).__name__}") from error

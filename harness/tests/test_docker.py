@@ -145,7 +145,7 @@ def test_no_engine_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("options", [{"data_mib": "1"}, {"memory_mib": "3"}, {"cpus": "-1"}, {"sbunet": "10.0.0.0/24"}])
 def test_bad_options_are_refused(tmp_path: Path, options: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="env options of docker"):
+    with pytest.raises(UsageError, match="env docker option"):
         kernel.environment("docker", tmp_path, options)
 
 

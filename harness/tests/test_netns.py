@@ -38,7 +38,7 @@ def test_without_a_command_it_is_refused(
     "options", [{"subnet": "8.8.8.0/24"}, {"subnet": "fd00::/64"}, {"data_mib": "9999999"}, {"x": "1"}]
 )
 def test_bad_options_are_refused(tmp_path: Path, options: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="env options of netns"):
+    with pytest.raises(UsageError, match="env netns option"):
         kernel.environment("netns", tmp_path, options)
 
 

@@ -16,9 +16,10 @@ from harness.spec import typed_options
 def test_node_names_are_a_count_or_a_list() -> None:
     assert notation.node_names("3") == ("n1", "n2", "n3")
     assert notation.node_names("alpha, beta") == ("alpha", "beta")
+    assert notation.node_names("10.0.0.1") == ("10.0.0.1",)
 
 
-@pytest.mark.parametrize("text", ["0", "100", "", " , "])
+@pytest.mark.parametrize("text", ["0", "100", "", " , ", "2.5", "3.", ".5"])
 def test_nodes_that_make_no_cluster_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--nodes"):
         notation.node_names(text)
@@ -68,6 +69,8 @@ def test_a_pair_without_a_value_is_refused() -> None:
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reads: str = "log"
     limit: int = 3
+    share: float = 0.5
+    durable: bool = True
     order: Literal["fifo", "lifo"] = "fifo"
 
 
@@ -76,10 +79,24 @@ def test_a_misspelt_option_is_answered_with_the_nearest() -> None:
         typed_options("raft", {"read": "log"}, Options)
 
 
-def test_an_option_of_the_wrong_type_is_named() -> None:
-    with pytest.raises(UsageError, match="limit"):
-        typed_options("raft", {"limit": "many"}, Options)
-    assert typed_options("raft", {"limit": "4"}, Options).limit == 4
+@pytest.mark.parametrize(
+    ("name", "value", "due"),
+    [
+        ("limit", "many", "a whole number"),
+        ("limit", "2.5", "a whole number"),
+        ("share", "half", "a number"),
+        ("durable", "7", "true or false"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named_with_what_it_may_be(name: str, value: str, due: str) -> None:
+    with pytest.raises(UsageError, match=f"raft options: {name} is '{value}'; it must be {due}$"):
+        typed_options("raft", {name: value}, Options)
+
+
+def test_the_text_of_a_number_is_a_number() -> None:
+    assert typed_options("raft", {"limit": "4", "share": "1", "durable": "false"}, Options) == Options(
+        limit=4, share=1.0, durable=False
+    )
 
 
 @pytest.mark.parametrize("value", ["filo", "", True])
@@ -89,7 +106,8 @@ def test_a_word_that_is_none_of_an_options_is_answered_with_them(value: object) 
 
 
 def test_an_unknown_name_without_a_near_one_lists_what_is_known() -> None:
-    assert "known: paxos, raft" in str(unknown_name("target", "zzz", ["raft", "paxos"]))
+    assert str(unknown_name("target", "zzz", ["raft", "paxos"])) == "unknown target 'zzz'; known: paxos, raft"
+    assert str(unknown_name("target", "rafd", ["raft"], own="module:Name")).endswith("'raft'?; your own is module:Name")
 
 
 @pytest.mark.parametrize(

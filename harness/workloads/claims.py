@@ -284,7 +284,7 @@ def find_checker(name: str) -> ClaimChecker:
         return STANDALONE[name]
     points = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
     if name not in points and ":" not in name:
-        raise unknown_name("checker", name, [*STANDALONE, *points])
+        raise unknown_name("checker", name, [*STANDALONE, *points], own="package.module:function")
     path = points.get(name, name)
     found = _load(name, path)
     if isinstance(found, ClaimChecker):

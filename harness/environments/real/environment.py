@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from checkers.verdict import Verdict
+from harness import spec
 from harness.clients import driver
 from harness.clients.driver import NemesisWorker
 from harness.environments.base import Deployment
@@ -56,10 +57,7 @@ Options = TypeVar("Options", bound=msgspec.Struct)
 
 def typed_options(deployment: Deployment, name: str, option_type: type[Options]) -> Options:
     """The environment's options. Raises UsageError for a misspelt or ill-typed one."""
-    try:
-        return msgspec.convert(dict(deployment.env_options), option_type, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise UsageError(f"env options of {name}: {error}") from error
+    return spec.typed_options(f"env {name}", dict(deployment.env_options), option_type)
 
 
 class RealCluster:
@@ -154,7 +152,7 @@ class RealEnvironment(ABC):
         """Nodes log their messages if that is asked. Raises UsageError where they are no nodes of ours."""
         if is_asked and not isinstance(self.deployment.target, CoreTarget):
             raise UsageError(
-                f"env options of {self.name}: messages: {self.deployment.target.name} is a program outside the project, which logs "
+                f"env {self.name} options: messages: {self.deployment.target.name} is a program outside the project, which logs "
                 "no messages"
             )
         self.logs_messages = is_asked

@@ -33,6 +33,7 @@ from harness.environments.sim.run_files import RunFiles
 from harness.environments.sim.world import InvariantViolated, TraceRow, World
 from harness.errors import HarnessError, UsageError
 from harness.generators.interpreter import Interpreter
+from harness.spec import typed_options
 from histories.op import NEMESIS, Op
 from histories.units import NS_PER_MS, NS_PER_S
 from nemesis.capabilities import Backups, Members, NodeId
@@ -477,21 +478,18 @@ class SimEnvironment:
 
 
 def _options(deployment: Deployment) -> SimOptions:
-    try:
-        options = msgspec.convert(dict(deployment.env_options), SimOptions, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise UsageError(f"env options of sim: {error}") from error
+    options = typed_options("env sim", dict(deployment.env_options), SimOptions)
     for rule in options.unwatched:
         if rule not in deployment.target.invariants_under(deployment.options):
             raise UsageError(
-                f"env options of sim: unwatched: {deployment.target.name} has no invariant {rule!r}; it has "
+                f"env sim options: unwatched: {deployment.target.name} has no invariant {rule!r}; it has "
                 f"{', '.join(deployment.target.invariants_under(deployment.options)) or 'none'}"
             )
     for node in options.slow_nodes_ms:
         if node not in deployment.nodes:
-            raise UsageError(f"env options of sim: slow_nodes_ms: no node is called {node!r}")
+            raise UsageError(f"env sim options: slow_nodes_ms: no node is called {node!r}")
     for link in options.link_delay_ms:
         source, _, target = link.partition(">")
         if source not in deployment.nodes or target not in deployment.nodes or source == target:
-            raise UsageError(f"env options of sim: link_delay_ms: {link!r} is not SOURCE>DESTINATION of two nodes")
+            raise UsageError(f"env sim options: link_delay_ms: {link!r} is not SOURCE>DESTINATION of two nodes")
     return options

@@ -50,7 +50,7 @@ class SshEnvironment(LinuxEnvironment):
         try:
             self.machines = machine_options.machines(self.options, deployment.nodes)
         except ValueError as error:
-            raise UsageError(f"env options of {self.name}: {error}") from error
+            raise UsageError(f"env {self.name} options: {error}") from error
         self.port, self.probe_port = self.options.node_port, self.options.probe_port
         self.facts: dict[NodeId, Facts] = {}
         """What `check` found."""
