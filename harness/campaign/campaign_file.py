@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from harness.run.sinks import MemorySink
 from harness.run.stage import prepare_stage
 from harness.spec import RunSpec
 
+Value = TypeVar("Value")
 CELLS_MAX = 10_000
 """Combinations of one campaign."""
 
@@ -110,7 +111,7 @@ def read_campaign(path: Path) -> Campaign:
     """The campaign in the file. Raises UsageError with the line of what is wrong, before anything is run."""
     file = YamlFile(path)
     content = file.convert(CampaignFile)
-    seeds = notation.seed_range(content.seeds)
+    seeds = _value(file, "seeds", lambda: notation.seed_range(content.seeds))
     try:
         cells = tuple(_cells(file, content))
         RunSpec(name=content.name)
@@ -125,14 +126,22 @@ def read_campaign(path: Path) -> Campaign:
         cells=cells,
         seeds=(seeds.start, seeds.stop - 1),
         jobs=content.jobs,
-        budget_s=notation.age_s("budget", content.budget) if content.budget else None,
-        shrink_s=notation.age_s("shrink", content.shrink) if content.shrink else None,
+        budget_s=_value(file, "budget", lambda: notation.age_s("budget", content.budget)) if content.budget else None,
+        shrink_s=_value(file, "shrink", lambda: notation.age_s("shrink", content.shrink)) if content.shrink else None,
         keep=content.keep,
         known=str((path.parent / content.known).absolute()) if content.known else None,
         require=content.require,
         strategy=content.strategy,
         enough=content.enough,
     )
+
+
+def _value(file: YamlFile, key: str, read: Callable[[], Value]) -> Value:
+    """What `read` makes of the value at `key`. Raises UsageError with the key's line where that is nothing."""
+    try:
+        return read()
+    except UsageError as error:
+        file.refuse((key,), str(error))
 
 
 def _cells(file: YamlFile, content: CampaignFile) -> Iterator[Cell]:

@@ -77,7 +77,8 @@ class YamlFile:
         while place and place not in self._lines:
             place = place[:-1]
         line, column = self._lines.get(place, (1, 1))
-        raise UsageError(f"{self.path} line {line}, column {column}: {printed(why)}")
+        one_line = "; ".join(part.strip() for part in why.split("\n"))
+        raise UsageError(f"{self.path} line {line}, column {column}: {printed(one_line)}")
 
     def check_keys(self, place: Place, known: Iterable[str]) -> None:
         """Raises UsageError for a key at `place` that is not `known`, with the nearest one."""
