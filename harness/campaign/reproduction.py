@@ -21,6 +21,7 @@ from histories.printing import line
 from histories.wellformed import MalformedHistory
 from nemesis import schedule
 from nemesis.schedule import BadSchedule
+from targets.target import CoreTarget
 
 TEST_FILE = "test_reproduction.py"
 SHRUNK, LIFTED = "-shrunk", "-lifted"
@@ -44,6 +45,20 @@ def test_the_case_is_valid() -> None:
 '''
 
 
+def _instead(target: str, run: Path) -> str:
+    """What can be done with a failing run of real nodes."""
+    try:
+        has_simulation = isinstance(plan.find_target(target), CoreTarget)
+    except UsageError:
+        has_simulation = True  # `themis lift` says what is wrong with the target.
+    if has_simulation:
+        return f"`themis lift {run}` looks for the same failure in the simulation, and what it finds can be shrunk"
+    return (
+        f"{target} is a program outside the project and has no simulation: `themis replay {run}` runs the same faults again, and a "
+        "shorter --time-limit makes a smaller run"
+    )
+
+
 def read_case(run: RunDirectory) -> Case:
     """The stored run as a case; the script of a run that had none is what its clients asked for. Raises UsageError for a run that
     cannot be run again exactly, or that cannot be read."""
@@ -51,7 +66,7 @@ def read_case(run: RunDirectory) -> Case:
     if spec.env != "sim":
         raise UsageError(
             f"{run.path}: a run of the environment {spec.env}; only simulated runs fail again exactly. "
-            f"`themis lift {run.path}` looks for the same failure in the simulation, and what it finds can be shrunk"
+            f"{_instead(spec.target, run.path)}"
         )
     try:
         faults = schedule.load(run.schedule, spec.nodes)

@@ -20,6 +20,7 @@ from harness.cli.ending import tell
 from harness.cli.progress import StatusLine
 from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import VALID, HarnessError, UsageError
+from harness.report.summary import counted
 from harness.run.interruption import raising_interrupts
 from harness.store.runs import Store, UnusableResult
 from histories.printing import line
@@ -104,7 +105,7 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
         if shrinker.is_minimal
         else "the search ended early: more --budget may make it smaller"
     )
-    options.echo(f"  {shrinker.tried_count} smaller runs tried in {time.monotonic() - began_s:.0f} s; {why}")
+    options.echo(f"  {counted(shrinker.tried_count, 'smaller run')} tried in {time.monotonic() - began_s:.0f} s; {why}")
     options.echo(
         f"  kept: {line(kept.path)}\n  look closer: themis inspect {line(kept.path)}\n  run it again: pytest {line(test)}"
     )

@@ -131,11 +131,11 @@ def restores(verdict: Verdict) -> list[str]:
 
 def tally(results: Sequence[Result]) -> str:
     """How many of several runs ended in each way."""
-    counted = Counter(result.verdict.validity.name for result in results)
-    text = ", ".join(f"{counted[name]} {name}" for name in ("INVALID", "UNKNOWN", "VALID") if counted[name])
+    endings = Counter(result.verdict.validity.name for result in results)
+    text = ", ".join(f"{endings[name]} {name}" for name in ("INVALID", "UNKNOWN", "VALID") if endings[name])
     for what, number in (
         ("with a harness failure", sum(1 for result in results if result.harness)),
         ("interrupted", sum(1 for result in results if result.signal)),
     ):
         text += f"; {number} {what}" if number else ""
-    return f"{len(results)} runs: {text}"
+    return f"{counted(len(results), 'run')}: {text}"

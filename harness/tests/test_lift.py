@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from checkers import Verdict
 from harness.campaign.case import Case, as_it_happened, recorded_case, run_case
 from harness.campaign.lift import OTHERS_MAX, lift, simulated_case, try_number, varied
-from harness.campaign.reproduction import LIFTED, keep, rerun
+from harness.campaign.reproduction import LIFTED, keep, read_case, rerun
 from harness.campaign.sweep import run_in
 from harness.errors import UsageError
 from harness.generators.script import Script
@@ -137,3 +137,13 @@ def test_what_cannot_be_lifted_is_refused_in_words(
     write_json(run.verdict, Result(verdict))
     with pytest.raises(UsageError, match=said):
         simulated_case(run)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("raft", "`themis lift "), ("harness.tests.outside:TARGET", "has no simulation: `themis replay ")],
+)
+def test_what_cannot_be_shrunk_is_told_what_else_can_be_done(tmp_path: Path, target: str, said: str) -> None:
+    run = Store(tmp_path).create(replace(SPEC, env="local", target=target, bugs=()), "some")
+    with pytest.raises(UsageError, match=said):
+        read_case(run)
