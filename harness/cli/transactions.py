@@ -51,7 +51,10 @@ def _names(text: str | None) -> Iterable[str]:
 def require_no_real_time(name: str, asked: Wanted | None, *, alone: bool) -> None:
     """Nothing is asked that needs to know which of two sessions' transactions came first. Raises UsageError."""
     if asked is None or not alone:
-        raise UsageError(f"{name} tells sessions and no times: only --workload rw-register can check it")
+        raise UsageError(
+            f"{name} tells sessions and no times: --workload rw-register can check it, and --consistency causal or another "
+            "model of reads and writes (docs/eventual.md)"
+        )
     if asked.variants[-1] == "-realtime" or asked.inference.linearizable_keys:
         raise UsageError(
             f"{name} tells sessions and no times, so that nothing that counts real time can be checked: add "

@@ -127,8 +127,8 @@ SESSIONS = "w x 1\nw y 1\n---\nw x 2\n===\nr x 1\nr y 1\n"
             254,
             "real time",
         ),
-        (("--model", "cas-register"), 254, "only --workload rw-register"),
-        (("--checker", "total-queue"), 254, "only --workload rw-register"),
+        (("--model", "cas-register"), 254, "--workload rw-register can check it, and --consistency causal"),
+        (("--checker", "total-queue"), 254, "--workload rw-register can check it, and --consistency causal"),
     ],
 )
 def test_sessions_without_times_are_asked_only_what_needs_none(
