@@ -27,6 +27,9 @@ cheap."""
 
 RESETS_MAX = 20 * WRITERS_MAX
 
+REPLAY_MAX = 2_000
+"""Operations that take effect in the order of their return, to see where the failed one would have fitted."""
+
 POOL_MAX = 300
 
 CELLS_MAX = 4_000_000
@@ -89,6 +92,10 @@ def possibilities(
         return any(True for _ in model.step(state, failed.operation))
 
     fits_after = _first(recent, pool, model, fits, deadline)
+    if fits_after is not None and not model.is_reset(
+        fits_after.operation
+    ):  # What it leads to depends on what was before.
+        fits_after = _last_in_order_of_return(encoded, failed, model, fits, deadline) or fits_after
     is_unheard_of = fits_after is None and (
         (len(recent) < WRITERS_MAX and is_whole_pool) or _only_resets_that_miss(encoded, before, model, fits)
     )
@@ -192,6 +199,27 @@ def _first(
         if known[operation]:
             return entry
     return None
+
+
+def _last_in_order_of_return(
+    entries: Entries, failed: Entry, model: Model, fits: Callable[[State], bool], deadline: Deadline
+) -> Entry | None:
+    """The last operation after which the failed one is legal when all took effect in the order in which they returned, which keeps
+    real time. None where there is none, or that order ends before it, for the model forbids it.
+    """
+    found, states = None, dict.fromkeys((model.initial(),))
+    for position in entries.returns[:REPLAY_MAX]:
+        entry = entries[position]
+        if entry.ret >= failed.ret:
+            break
+        if entry.operation.is_refused or model.is_pure(entry.operation):
+            continue
+        states = dict.fromkeys(after for state in states for after in model.step(state, entry.operation))
+        if not states or len(states) > STATES_MAX or deadline.is_over():
+            break
+        if any(map(fits, states)):
+            found = entry
+    return found
 
 
 def _pool(

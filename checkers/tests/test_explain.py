@@ -109,6 +109,27 @@ def test_reasons(name: str, text: str, words: str) -> None:
     assert words in explained(h(text), name).reason
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "after"),
+    [
+        (
+            "counter",
+            "p0 invoke add 3 | p0 ok add 3 | p1 invoke add -2 | p1 ok add -2 | p1 invoke read | p1 ok read 3",
+            "add 3 by process 0",
+        ),
+        (
+            "fifo-queue",
+            "p0 invoke enqueue 1 | p0 ok enqueue | p0 invoke enqueue 2 | p0 ok enqueue | p1 invoke dequeue | p1 ok dequeue 1 | "
+            "p0 invoke enqueue 3 | p0 ok enqueue | p1 invoke dequeue | p1 ok dequeue 2 | p0 invoke peek | p0 ok peek 2",
+            "enqueue 3 by process 0",
+        ),
+    ],
+)
+def test_where_it_would_have_fitted_is_a_moment_that_was(name: str, text: str, after: str) -> None:
+    """What an update leads to depends on what was before: -2 leads to 3 from 5, but there was no 5."""
+    assert f"; it would have fitted after {after}, acknowledged" in explained(h(text), name).reason
+
+
 def by_its_monitor(text: str, name: str = "register") -> Refutation:
     history = h(text)
     part = entries(history)
