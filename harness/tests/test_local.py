@@ -347,6 +347,26 @@ sys.stdin.read()
 """
 
 
+def test_an_answer_that_a_ctrl_c_came_before_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    class Interrupting:
+        def readline(self) -> bytes:
+            raise KeyboardInterrupt
+
+    supervision = Supervision(
+        Plan("answers", "0", "127.0.0.1", {"n1": {"http": 0}}, {"n1": "127.0.0.1"}), tmp_path / "supervisor.log"
+    )
+    try:
+        lines = supervision._lines
+        supervision._lines = Interrupting()  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            supervision.states()
+        supervision._lines = lines
+        assert supervision.ended() == []
+        assert supervision.states() == {}
+    finally:
+        supervision.end()
+
+
 @pytest.mark.parametrize("victim", ["controller", "supervisor", "controller with a forked child"])
 def test_nothing_outlives_a_controller_or_supervisor_that_is_killed(tmp_path: Path, victim: str) -> None:
     program = CONTROLLER

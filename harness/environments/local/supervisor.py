@@ -6,7 +6,8 @@ It lives exactly as long as its controller: when the socket ends or its parent c
 every process of the run, paused ones too, and ends. Were it killed itself, the kernel would kill its children
 (PR_SET_PDEATHSIG). So nothing outlives a run, whoever dies first.
 
-Commands and answers are JSON, one a line: {"do": name, ...} and {"ok": value} or {"error": text}.
+Commands and answers are JSON, one a line: {"do": name, "number": n, ...} and {"number": n, "ok": value} or
+{"number": n, "error": text}.
 """
 
 from __future__ import annotations
@@ -216,7 +217,7 @@ async def _obey(supervisor: Supervisor, reader: asyncio.StreamReader, writer: as
             answer = {"ok": await supervisor.do(command["do"], command)}
         except (OSError, subprocess.SubprocessError) as error:
             answer = {"error": str(error) or type(error).__name__}
-        writer.write(json.dumps(answer).encode() + b"\n")
+        writer.write(json.dumps({"number": command["number"], **answer}).encode() + b"\n")
 
 
 def main() -> None:

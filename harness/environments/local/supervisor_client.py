@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -51,6 +52,7 @@ class Supervision:
         """Start it. `log` gets what it says. Raises SupervisorFailed when a port is in use."""
         ours, theirs = socket.socketpair()
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
         self._files = DataDirectories()
         self._socket = ours
         self._lines = ours.makefile("rb")
@@ -152,19 +154,29 @@ class Supervision:
             self._socket.close()
 
     def _do(self, name: str, **arguments: Any) -> Any:
-        return self._exchange(json.dumps({"do": name, **arguments}).encode())
+        number = next(self._numbers)
+        return self._exchange(json.dumps({"do": name, "number": number, **arguments}).encode(), number)
 
-    def _exchange(self, line: bytes) -> Any:
+    def _exchange(self, line: bytes, number: int | None = None) -> Any:
+        """What the line is answered. A Ctrl-C may have come before an earlier answer was read: that one is passed over."""
         with self._lock:
             try:
                 self._socket.settimeout(ANSWER_TIMEOUT_S)
                 self._socket.sendall(line + b"\n")
-                answer = self._lines.readline()
+                result = self._answer()
+                while result.get("number") != number:
+                    result = self._answer()
+            except EOFError as error:
+                raise SupervisorFailed("the supervisor of the nodes is gone; its log says why") from error
             except (OSError, ValueError) as error:
                 raise SupervisorFailed(f"the supervisor of the nodes does not answer: {error}") from error
-        if not answer:
-            raise SupervisorFailed("the supervisor of the nodes is gone; its log says why")
-        result = json.loads(answer)
         if "error" in result:
             raise SupervisorFailed(result["error"])
         return result["ok"]
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._lines.readline()
+        if not line:
+            raise EOFError
+        answer: dict[str, Any] = json.loads(line)
+        return answer
