@@ -182,7 +182,8 @@ class Standing:
         grudge: Grudge = {node: others if node in side else side for node in nodes}
         self._environment.cluster.links.drop(grudge)
         self._cut = side
-        return Answer(said=f"{_in_words(side)} and {_in_words(others)} no longer hear each other")
+        sides = f"{' '.join(sorted(side))} | {' '.join(sorted(others))}"
+        return Answer(said=f"cut: {sides} (messages pass on each side, and none between the sides)")
 
     def _members(self) -> Members:
         members = self._environment.cluster.members

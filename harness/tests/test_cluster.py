@@ -194,7 +194,7 @@ def test_any_node_takes_a_request_also_after_the_leader_was_killed(up: Up) -> No
 
 def test_a_leader_that_is_cut_off_is_replaced_until_the_links_heal(up: Up) -> None:
     leader = up.leader()
-    assert f"{leader} and" in up.terminal.did("partition")
+    assert f"cut: {leader} | " in up.terminal.did("partition")
     others = sorted({"n1", "n2", "n3"} - {leader})
     up.write(int(others[0][1:]), "on the side of the majority")
     lines = up.terminal.statuses()
