@@ -17,6 +17,7 @@ from harness.cli import options
 from harness.cli.progress import StatusLine
 from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import UNKNOWN, VALID
+from harness.report.summary import counted
 from harness.run.interruption import raising_interrupts
 from harness.store.runs import Store
 from histories.printing import line
@@ -60,13 +61,13 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
             executor=executor,
             jobs=jobs,
             budget_s=budget,
-            show=lambda count: status.show(f"{count} simulated runs tried"),
+            show=lambda count: status.show(f"{counted(count, 'simulated run')} tried"),
         )
     status.clear()
     failed = lifted.failed or lifted.other
     kept = None if failed is None else keep(Store(store, is_shared=share), failed, directory.path.parent.name, LIFTED)
     code = VALID if lifted.failed else UNKNOWN
-    took = f"{lifted.tried_count} simulated runs in {time.monotonic() - began_s:.0f} s"
+    took = f"{counted(lifted.tried_count, 'simulated run')} in {time.monotonic() - began_s:.0f} s"
     if as_json:
         options.echo_json(
             {

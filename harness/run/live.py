@@ -127,7 +127,7 @@ class View:
         if progress.latencies_ns:
             latencies_ns = sorted(progress.latencies_ns)
             median_ns, worst_ns = latencies_ns[len(latencies_ns) // 2], latencies_ns[len(latencies_ns) * 99 // 100]
-            parts.append(f"latency {median_ns / 1e6:.3g} ms, 99% {worst_ns / 1e6:.3g} ms")
+            parts.append(f"latency {_ms(median_ns)} ms, 99% {_ms(worst_ns)} ms")
         if progress.activity not in (MAIN, HEAL, QUIET, FINAL):
             parts[1] += f" for {time.monotonic() - self._since_s:.0f} s"
             return "  ".join(parts)
@@ -202,3 +202,8 @@ def _show_plainly(view: View, over: threading.Event, stream: TextIO) -> None:
     while not over.wait(max(0.0, due_s - time.monotonic())):
         due_s += PLAIN_INTERVAL_S
         click.echo(f"themis: {view.line().strip()}", file=stream)
+
+
+def _ms(ns: int) -> str:
+    """Three digits of it, or the whole number where that has more."""
+    return f"{ns / 1e6:.3g}" if ns < 999.5 * 1e6 else f"{ns / 1e6:.0f}"

@@ -33,6 +33,16 @@ def test_the_line_counts_what_ended() -> None:
     assert "latency 1 ms, 99% 1 ms" in line
 
 
+@pytest.mark.parametrize(
+    ("ns", "told"), [(2_344_000, "2.34"), (355_200_000, "355"), (999_700_000, "1000"), (1_451_000_000, "1451")]
+)
+def test_a_latency_of_seconds_is_no_power_of_ten(ns: int, told: str) -> None:
+    seen = progress()
+    seen.latencies_ns.clear()
+    seen.latencies_ns.append(ns)
+    assert f"latency {told} ms, 99% {told} ms" in View(seen, lambda: None).line()
+
+
 def test_the_rate_is_that_since_the_line_before() -> None:
     seen = progress()
     view = View(seen, lambda: None)
