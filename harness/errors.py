@@ -41,6 +41,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str], own: str = "") -> U
     return UsageError(f"unknown {kind} {name!r}; {hint}{own and f'; your own is {own}'}")
 
 
+def module_of_file(path: str) -> str:
+    """For the end of a message about package.module:Name: how it is written, where somebody named a file; else empty."""
+    module, _, name = path.partition(":")
+    if "/" not in module and not module.endswith(".py"):
+        return ""
+    return f"; name the module, not its file: {module.rpartition('/')[2].removesuffix('.py')}:{name}, in the folder that holds it"
+
+
 def exit_code(codes: Iterable[int]) -> int:
     """One code for several endings: a violation (1) dominates all, then a signal, usage, a failed harness, an unknown, and valid.
 

@@ -29,7 +29,7 @@ from harness.cli.courses import judged
 from harness.cli.ending import note
 from harness.cli.progress import waiting
 from harness.cli.reporting import check_place, write_checked
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError, module_of_file, unknown_name
 from harness.report import summary
 from harness.report.summary import CODES
 from harness.spec import STATES_MAX
@@ -320,10 +320,10 @@ def find_model(text: str, initial: str | None = None) -> Model:
     try:
         return registry.find(text, **more)
     except LookupError:
-        raise unknown_name("model", text, registry.names()) from None
+        raise unknown_name("model", text, registry.names(), own="package.module:Name") from None
     except Exception as error:
         # Whatever a user's own module raises on import or construction, too.
-        raise UsageError(f"--model {text}: {error or type(error).__name__}") from error
+        raise UsageError(f"--model {text}: {str(error) or type(error).__name__}{module_of_file(text)}") from error
 
 
 def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Verdict:

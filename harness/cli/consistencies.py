@@ -16,6 +16,7 @@ from checkers.models import registry
 from checkers.models.model import Model
 from checkers.sequential import sequential
 from checkers.sessions import GUARANTEES, session_guarantee
+from checkers.transactions.models import MODELS, OTHER_NAMES
 from checkers.verdict import Verdict
 from harness.errors import UsageError, unknown_name
 from histories.history import History
@@ -70,6 +71,11 @@ def question(
         model, consistency = None, model
     if consistency is None:
         return None if model is None else Question(LINEARIZABLE, find_model(model, initial))
+    if consistency not in NAMES and consistency in {*MODELS, *OTHER_NAMES}:
+        raise UsageError(
+            f"--consistency {consistency} is about transactions: --workload list-append --consistency-models {consistency} asks "
+            "for it, or rw-register in place of list-append"
+        )
     if consistency not in NAMES:
         raise unknown_name("consistency model", consistency, NAMES)
     if consistency in OF_REGISTERS:

@@ -15,7 +15,7 @@ from checkers.vacuity import VacuityThresholds
 from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, Environment
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError, module_of_file, unknown_name
 from harness.generators.script import Script
 from harness.generators.script import check as check_script
 from harness.run import served
@@ -336,6 +336,7 @@ def find_target(name: str) -> Target:
     except (ImportError, ValueError) as error:
         raise UsageError(
             f"the target {name} cannot be loaded: {error} (modules are looked for in the current directory too)"
+            f"{module_of_file(name)}"
         ) from error
 
 
@@ -346,4 +347,5 @@ def find_workload(name: str) -> Workload:
     except LookupError:
         raise unknown_name("workload", name, workloads.names(), own="package.module:Name") from None
     except Exception as error:  # What a module raises while it is loaded can be anything.
-        raise UsageError(f"the workload {name} cannot be loaded: {error or type(error).__name__}") from error
+        why = str(error) or type(error).__name__
+        raise UsageError(f"the workload {name} cannot be loaded: {why}{module_of_file(name)}") from error

@@ -99,6 +99,7 @@ def test_a_plugin_adds_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("no.such.module:CHECKER", "cannot be loaded: ModuleNotFoundError"),
         (f"{HERE}:NOWHERE", "cannot be loaded: AttributeError"),
+        ("./mine.py:never_back", "name the module, not its file: mine:never_back"),
         ("here", "write it as package.module:function"),
     ],
 )

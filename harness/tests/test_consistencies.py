@@ -56,6 +56,13 @@ def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path, capsys: py
     assert "did you mean 'causal'" in capsys.readouterr().err
 
 
+def test_a_model_of_transactions_is_answered_with_how_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(tmp_path, BACK, "--consistency", "serializable") == 254
+    assert "--workload list-append --consistency-models serializable" in capsys.readouterr().err
+
+
 LONG_FORK = "w 0 0\nw 1 0\n=====\nw 0 1\n-----\nr 0 1\nr 1 0\n=====\nw 1 1\n-----\nr 1 1\nr 0 0\n"
 READ_ATOMIC_ALONE = "w 0 1\n-----\nw 0 2\n=====\nr 0 2\nw 1 1\n=====\nr 0 1\nr 1 1\n"
 WRITE = '{"write": true, "variable": 0, "value": 1}'

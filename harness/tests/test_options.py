@@ -9,7 +9,7 @@ import pytest
 
 from harness import notation
 from harness.cli import options
-from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, UsageError, exit_code, unknown_name
+from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, UsageError, exit_code, module_of_file, unknown_name
 from harness.spec import typed_options
 
 
@@ -103,6 +103,22 @@ def test_the_text_of_a_number_is_a_number() -> None:
 def test_a_word_that_is_none_of_an_options_is_answered_with_them(value: object) -> None:
     with pytest.raises(UsageError, match=f"options: order is {value!r}; it must be one of fifo, lifo"):
         typed_options("raft", {"limit": "4", "order": value}, Options)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("shelf.target:TARGET", ""),
+        ("mine.py:never_back", "; name the module, not its file: mine:never_back, in the folder that holds it"),
+        ("./shelf:T", "; name the module, not its file: shelf:T, in the folder that holds it"),
+        (
+            "/tmp/a/inventory.py:Inventory",
+            "; name the module, not its file: inventory:Inventory, in the folder that holds it",
+        ),
+    ],
+)
+def test_a_file_in_the_place_of_a_module_is_answered_with_the_module(path: str, hint: str) -> None:
+    assert module_of_file(path) == hint
 
 
 def test_an_unknown_name_without_a_near_one_lists_what_is_known() -> None:

@@ -31,7 +31,7 @@ from checkers.transactions import Inference, UnfitTransactions, Wanted, transact
 from checkers.transactions import Workload as TransactionWorkload
 from checkers.transactions.models import MODELS as TRANSACTION_MODELS
 from checkers.verdict import Verdict
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError, module_of_file, unknown_name
 from harness.workloads.base import Workload, WorkloadContext
 from histories.history import History
 
@@ -326,4 +326,6 @@ def _load(name: str, path: str) -> Any:
             raise ValueError("write it as package.module:function")
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:
-        raise UsageError(f"the checker {name} ({path}) cannot be loaded: {type(error).__name__}: {error}") from error
+        shown = name if name == path else f"{name} ({path})"
+        why = f"{type(error).__name__}: {error}{module_of_file(path)}"
+        raise UsageError(f"the checker {shown} cannot be loaded: {why}") from error
