@@ -11,10 +11,12 @@ from pathlib import Path
 import click
 
 from harness.cli import run_command
-from harness.errors import INVALID, VALID
+from harness.errors import INVALID, UNKNOWN, VALID
 
 FAULTS = "partition,kill,pause"
 COMMON = ("--target", "raft", "--workload", "register", "--env", "local", "--nodes", "5", "--nemesis", FAULTS)
+HEALTHY = (("--seed", "7"), ("--seed", "8", "--nemesis-interval", "6"), ("--seed", "9", "--nemesis-interval", "12"))
+"""The first is the one shown; where a machine is so slow that too little succeeded between the faults, fewer faults follow."""
 BUG_SEEDS = (7, 8, 9)
 """The first seed is the one shown; a machine that is slow enough to hide the bug in it gets two more tries."""
 
@@ -33,7 +35,14 @@ def demo(store: Path) -> None:
     click.secho(
         "1. Five Raft nodes under partitions, kills and pauses: every read and write must be explained.", bold=True
     )
-    healthy = test_command(store, "--seed", "7")
+    for number, flags in enumerate(HEALTHY):
+        if number:
+            click.secho(
+                "\nToo little succeeded to prove anything: this machine is busy. Again, with fewer faults:", bold=True
+            )
+        healthy = test_command(store, *flags)
+        if healthy != UNKNOWN:
+            break
     click.secho("\n2. The same cluster with a planted bug: reads answered from a node's own memory.", bold=True)
     for seed in BUG_SEEDS:
         buggy = test_command(store, "--seed", str(seed), "--bug", "stale-read")
