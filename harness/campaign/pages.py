@@ -104,9 +104,9 @@ class CampaignPages:
         known = self._known.get(path)
         if known is None or known[0] != stamp:
             campaign = folder.read()
-            cells = range(len(campaign.cells))
-            outcomes = [outcome for outcome in folder.outcomes() if outcome.cell in cells]
-            report = report_of(campaign, outcomes, folder.shrunk_runs(), read_known(campaign.known), today)
+            report = report_of(
+                campaign, folder.outcomes(campaign), folder.shrunk_runs(), read_known(campaign.known), today
+            )
             known = self._known[path] = (stamp, campaign, report)
         return known[1], known[2]
 

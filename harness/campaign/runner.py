@@ -230,7 +230,7 @@ class CampaignRunner:
         if self._campaign.shrink_s is None:
             return
         done = {(shrunk.cell, shrunk.seed) for shrunk in self._folder.shrunk_runs()}
-        for finding in findings_of(self._campaign, self._folder.outcomes()):
+        for finding in findings_of(self._campaign, self._folder.outcomes(self._campaign)):
             kept = [each for each in finding.outcomes if each.run and self._is_simulated(each)]
             if not kept or any((each.cell, each.seed) in done for each in finding.outcomes):
                 continue

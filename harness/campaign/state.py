@@ -20,6 +20,7 @@ from harness.campaign.campaign_file import Campaign
 from harness.campaign.outcome import Outcome
 from harness.campaign.strategy import Lesson
 from harness.errors import UsageError
+from harness.store.files import lines, regular, whole
 from harness.store.modes import PRIVATE
 from harness.store.runs import TIME_FORMAT, write_atomically, write_json
 from histories.json_text import FILE_DEPTH_MAX, decoded
@@ -101,7 +102,7 @@ class CampaignFolder:
     def read(self) -> Campaign:
         """What the campaign is. Raises UsageError when campaign.json cannot be read."""
         try:
-            saved = decoded(msgspec.json.Decoder(Saved).decode, self.plan.read_bytes(), FILE_DEPTH_MAX)
+            saved = decoded(msgspec.json.Decoder(Saved).decode, whole(self.plan).read_bytes(), FILE_DEPTH_MAX)
         except OSError as error:
             raise UsageError(f"{self.plan}: {error.strerror or error}") from error
         except msgspec.DecodeError as error:
@@ -112,9 +113,12 @@ class CampaignFolder:
             )
         return saved.campaign
 
-    def outcomes(self) -> list[Outcome]:
-        """Of every run that is done, in the order in which they ended, each once."""
-        by_run = {(outcome.cell, outcome.seed): outcome for outcome in _lines(self.results, Outcome)}
+    def outcomes(self, campaign: Campaign | None = None) -> list[Outcome]:
+        """Of every run that is done, in the order in which they ended, each once. campaign: without those of combinations that it
+        has not, which a damaged line may name. Raises UsageError when the file cannot be read."""
+        found = _lines(self.results, Outcome)
+        cells = None if campaign is None else range(len(campaign.cells))
+        by_run = {(outcome.cell, outcome.seed): outcome for outcome in found if cells is None or outcome.cell in cells}
         return list(by_run.values())
 
     def shrunk_runs(self) -> list[Shrunk]:
@@ -167,7 +171,7 @@ def lesson(packed: bytes) -> Lesson | None:
 
 
 def _append(path: Path, value: msgspec.Struct) -> None:
-    with path.open("a+b") as file:
+    with regular(path).open("a+b") as file:
         # A line that a kill cut off ends here, so that this one is whole.
         if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             file.write(b"\n")
@@ -177,12 +181,17 @@ def _append(path: Path, value: msgspec.Struct) -> None:
 
 
 def _lines(path: Path, type_: type[Line]) -> Iterator[Line]:
-    """The lines of the file that can be read; one that a kill cut off is left out, so that its run is done again."""
+    """The lines of the file that can be read; one that a kill cut off is left out, so that its run is done again.
+
+    Raises UsageError when the file cannot be read.
+    """
     decoder = msgspec.json.Decoder(type_)
     try:
-        with path.open("rb") as file:
-            for text in file:
+        with regular(path).open("rb") as file:
+            for text in lines(file):
                 with contextlib.suppress(msgspec.DecodeError):
                     yield decoded(decoder.decode, text, FILE_DEPTH_MAX)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error

@@ -169,19 +169,21 @@ def bundle(campaign: str, output: Path | None, store: Path) -> int:
     }
     try:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(folder.path.rglob("*")):
+            for path in _files(folder.path):
                 archive.write(path, f"{plan.name}/{path.relative_to(folder.path)}")
             for directory in sorted(path for path in runs if path.parts and path.is_dir()):
-                for path in sorted(directory.rglob("*")):
-                    if path.is_file() and not path.is_symlink():
-                        place = Path(
-                            plan.name, "runs", directory.parent.name, directory.name, path.relative_to(directory)
-                        )
-                        archive.write(path, str(place))
+                for path in _files(directory):
+                    place = Path(plan.name, "runs", directory.parent.name, directory.name, path.relative_to(directory))
+                    archive.write(path, str(place))
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
     options.echo(f"packed: {line(target)}, {target.stat().st_size:,} bytes")
     return 0
+
+
+def _files(directory: Path) -> list[Path]:
+    """The regular files below the folder, sorted; a link may lead anywhere, so none is followed."""
+    return sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def with_flags(plan: Campaign, budget: str | None, jobs: int | None) -> Campaign:
@@ -225,7 +227,7 @@ def written(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) -> Cam
     today = datetime.datetime.now(datetime.UTC).date()
     found = report_of(
         plan,
-        folder.outcomes(),
+        folder.outcomes(plan),
         folder.shrunk_runs(),
         read_known(plan.known),
         today,

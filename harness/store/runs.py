@@ -25,7 +25,7 @@ from harness.errors import UsageError
 from harness.generators import script as scripts
 from harness.generators.script import Script
 from harness.spec import RunSpec, UnreadableSpec, decode_spec
-from harness.store.files import regular
+from harness.store.files import regular, whole
 from harness.store.modes import PRIVATE, SHARED, file_mode
 from harness.store.traces import directories, files_of
 from histories.json_text import FILE_DEPTH_MAX, decoded
@@ -172,7 +172,7 @@ class RunDirectory:
     def read_spec(self) -> RunSpec:
         """The run's spec. Raises UsageError when this is no run folder or its spec is of another version."""
         try:
-            return decode_spec(regular(self.spec).read_bytes(), str(self.spec))
+            return decode_spec(whole(self.spec).read_bytes(), str(self.spec))
         except FileNotFoundError:
             if self.history.exists():
                 raise UnreadableSpec(f"{self.spec}: missing; `themis analyze {self.path}` writes it anew") from None
@@ -234,7 +234,7 @@ class RunDirectory:
         """
         nodes = self.read_spec().nodes
         try:
-            return load_schedule(regular(self.schedule), nodes)
+            return load_schedule(whole(self.schedule), nodes)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -243,21 +243,21 @@ class RunDirectory:
     def read_script(self, concurrency: int) -> Script:
         """What that many clients were told to do. Raises UsageError when it cannot be read."""
         try:
-            return scripts.load(regular(self.script), concurrency)
+            return scripts.load(whole(self.script), concurrency)
         except OSError as error:
             raise UsageError(f"{self.script}: {error.strerror or error}") from error
 
     def read_findings(self) -> Findings | None:
         """What only the live run could see; None when it was not kept, or cannot be read."""
         try:
-            return decoded(msgspec.json.Decoder(Findings).decode, regular(self.findings).read_bytes(), FILE_DEPTH_MAX)
+            return decoded(msgspec.json.Decoder(Findings).decode, whole(self.findings).read_bytes(), FILE_DEPTH_MAX)
         except (OSError, msgspec.DecodeError):
             return None
 
     def is_damaged(self, path: Path) -> bool:
         """Whether this file of the run, which should hold a JSON object, does not; one that is missing or not ours to read may."""
         try:
-            return not isinstance(decoded(msgspec.json.decode, regular(path).read_bytes(), FILE_DEPTH_MAX), dict)
+            return not isinstance(decoded(msgspec.json.decode, whole(path).read_bytes(), FILE_DEPTH_MAX), dict)
         except (FileNotFoundError, PermissionError):
             return False
         except (OSError, msgspec.DecodeError):
@@ -269,7 +269,7 @@ class RunDirectory:
         Raises UnusableResult when the file is damaged or of an older version, NewerResult when it is of a newer one.
         """
         try:
-            content = regular(self.verdict).read_bytes()
+            content = whole(self.verdict).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -300,13 +300,14 @@ def _damage_of_lines(path: Path, first_is: str) -> list[str]:
             first = file.readline(HEADER_BYTES_MAX)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - HEADER_BYTES_MAX))
-            whole = file.read().rpartition(b"\n")[0]
+            last_lines = file.read().rpartition(b"\n")[0]
     except OSError as error:
         return [f"{path}: {error.strerror or error}"]
     found = []
-    if not _is_object(first) and (first.endswith(b"\n") or path.name == "history.jsonl"):
+    is_ended = first.endswith(b"\n") or len(first) == HEADER_BYTES_MAX
+    if not _is_object(first) and (is_ended or path.name == "history.jsonl"):
         found.append(f"{path}: {first_is}")
-    if not found and whole and not _is_object(whole.rpartition(b"\n")[2]):
+    if not found and last_lines and not _is_object(last_lines.rpartition(b"\n")[2]):
         found.append(f"{path}: the last line is damaged")
     return found
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.store.files import regular
+from harness.store.files import lines, regular
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.tracing import SEGMENTS, TRACE_FILE, TraceRecord, segment_of
 
@@ -58,7 +58,7 @@ def gap_of(nodes: Path, names: Iterable[str]) -> str:
         path, number = nodes / name / FILE, 0
         try:
             with regular(path).open("rb") as file:
-                for line in file:
+                for line in lines(file):
                     number += 1
                     decoded(decode, line, FILE_DEPTH_MAX)
         except OSError as error:
@@ -96,8 +96,8 @@ def last_ns(path: Path) -> int:
     try:
         with regular(path).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
-            lines = file.read().split(b"\n")
-        return decoded(msgspec.json.Decoder(TraceRecord).decode, lines[-2], FILE_DEPTH_MAX).time
+            last = file.read().split(b"\n")
+        return decoded(msgspec.json.Decoder(TraceRecord).decode, last[-2], FILE_DEPTH_MAX).time
     except (FileNotFoundError, IndexError, msgspec.DecodeError):
         return 0
 
@@ -108,7 +108,7 @@ def _in_own_order(paths: Iterable[Path]) -> Iterator[tuple[int, TraceRecord]]:
     latest_ns = -(2**62)  # What nodes do before the run begins has times below 0, and an order too.
     for path in paths:
         with regular(path).open("rb") as file:
-            for line in file:
+            for line in lines(file):
                 try:
                     record = decoded(decode, line, FILE_DEPTH_MAX)
                 except msgspec.DecodeError:

@@ -208,6 +208,12 @@ def bad_disk(path: Path) -> None:
     path.symlink_to("/proc/self/mem")
 
 
+def huge(path: Path) -> None:
+    """A file that says it has a TiB, and has nothing on the disk."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
 SHAPES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder": (Path.mkdir, "directory"),
     "a link to itself": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
@@ -216,8 +222,14 @@ SHAPES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a socket": (listener, ""),
     "a pipe": (pipe, ""),
     "a device": (zeros, ""),
+    "a huge file": (huge, ""),
 }
-NAMED = [(command, shape) for command in ("check", "test --schedule") for shape in SHAPES if shape != "a pipe"]
+NAMED = [
+    (command, shape)
+    for command in ("check", "test --schedule")
+    for shape in SHAPES
+    if shape not in ("a pipe", "a huge file")
+]
 NAMED.remove(("test --schedule", "a device"))
 """What a user names by himself is read, as a pipe: he may have asked the shell for one, or for a device without an end."""
 

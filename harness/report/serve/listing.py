@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.report.page.report import REPORT
+from harness.store.files import regular, whole
 from harness.store.runs import TIME_FORMAT, RunDirectory, Store
 from histories.printing import line
 
@@ -101,7 +102,7 @@ class _Counter:
         self.counts = {"ok": 0, "fail": 0, "info": 0}
 
     def read_on(self, path: Path) -> None:
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError), regular(path).open("rb") as file:
             file.seek(self.offset)
             while block := file.read(BLOCK_BYTES):
                 whole, newline, _ = block.rpartition(b"\n")
@@ -222,7 +223,7 @@ def _decoded(path: Path, kind: type[Any]) -> tuple[Any, str]:
     fields are kept, and the decoder itself ends at Python's limit.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind), ""
+        return msgspec.json.decode(whole(path).read_bytes(), type=kind), ""
     except FileNotFoundError:
         return None, ""
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
