@@ -6,13 +6,13 @@ import logging
 import os
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from checkers import Verdict, guarded, merge, timelines
+from checkers import Validity, Verdict, guarded, merge, timelines
 from checkers.availability import availability
 from checkers.invariants import check_stream
 from checkers.recovery import recovery
@@ -100,9 +100,7 @@ def check(
             except TracesRemoved as error:
                 parts["invariants"] = Verdict.unknown(str(error), "invariants")
         if traces is not None:
-            to_do["invariants"] = partial(
-                check_stream, rules, traces, len(plan.spec.nodes), plan.topology.shard_by_node
-            )
+            to_do["invariants"] = partial(check_traces, rules, traces, plan.spec.nodes, plan.topology.shard_by_node)
     try:
         for name, job in to_do.items():
             parts[name] = guarded(name, job)
@@ -117,6 +115,30 @@ def check(
         if faults is not None:
             counts["faults_missed"] = count_faults_not_begun(history, phases.due(plan, faults))
     return result_of(merge(parts), counts)
+
+
+def check_traces(
+    rules: Sequence[str], traces: Iterable[TraceRecord], nodes: Sequence[str], shard_by_node: Mapping[str, str]
+) -> Verdict:
+    """The verdict of `rules` on the traces. It is UNKNOWN where one of the nodes told nothing: each tells that it started, so its
+    trace was lost. What it did may break a rule, and may be what the others seem to lack, such as a copy of an entry."""
+    silent = set(nodes)
+
+    def told() -> Iterator[TraceRecord]:
+        for record in traces:
+            silent.discard(record.node)
+            yield record
+
+    records = told()
+    verdict = check_stream(rules, records, len(nodes), shard_by_node)
+    for _ in records:  # What follows a violation was not read.
+        if not silent:
+            break
+    if verdict.validity is Validity.UNKNOWN or not silent:
+        return verdict
+    why = f"no record of {', '.join(sorted(silent))} is in the traces, so that nobody knows what happened there"
+    others = f"; by those of the others: {verdict.reason}" if verdict.reason else ""
+    return msgspec.structs.replace(verdict, validity=Validity.UNKNOWN, reason=why + others)
 
 
 def analyze(

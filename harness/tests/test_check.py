@@ -20,7 +20,7 @@ from histories.builder import h
 from histories.faults import Begun, FaultResult, Onset
 from histories.history import History
 from histories.op import NEMESIS, Op
-from histories.tracing import Role, TraceRecord
+from histories.tracing import Role, Started, TraceRecord
 from histories.wellformed import MalformedHistory, Problem
 
 DUE: list[tuple[int, str, Any]] = [
@@ -80,7 +80,11 @@ def checked(record: Recorded, findings: Mapping[str, Verdict] | None = None, **f
 
 
 BUSY = " | ".join(["p0 invoke write 0= 1 | p1 invoke read 0= | p0 ok write 0= 1 | p1 ok read 0= 1"] * 6)
-TWO_LEADERS = [TraceRecord(1, "n1", Role("leader", 1)), TraceRecord(2, "n2", Role("leader", 1))]
+TWO_LEADERS = [
+    TraceRecord(0, "n3", Started(1, 0)),
+    TraceRecord(1, "n1", Role("leader", 1)),
+    TraceRecord(2, "n2", Role("leader", 1)),
+]
 
 
 def test_each_run_is_checked_for_its_claim_for_vacuity_for_recovery_and_for_the_rules_of_its_target() -> None:

@@ -13,11 +13,12 @@ import pytest
 from checkers import Validity
 from harness.cli import run_command
 from harness.report import summary
-from harness.run.check import analyze
+from harness.run.check import analyze, check_traces
 from harness.run.execute import run_into
 from harness.run.plan import prepare
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store, write_atomically, write_json
+from harness.store.traces import read_traces
 from histories import jsonl
 from nemesis.family import Entry
 from nemesis.schedule import Schedule, encode
@@ -290,6 +291,17 @@ def test_a_replay_does_the_faults_of_a_schedule_that_somebody_changed(
     write_atomically(run.schedule, encode(faults.without(0, 1)))
     assert run_command(["replay", str(run.path)]) == 255
     assert "NOT the same" in capsys.readouterr().out
+
+
+def test_rules_are_not_kept_where_nobody_knows_what_a_node_did(store: Path) -> None:
+    """Somebody removed the node's folder while the run went on."""
+    plan, records = prepare(SPEC), list(read_traces(run_of(store).nodes))
+    rules = plan.target.invariants_under(plan.target_options)
+    assert check_traces(rules, records, SPEC.nodes, {}).validity is Validity.VALID
+    for node in SPEC.nodes:
+        verdict = check_traces(rules, [record for record in records if record.node != node], SPEC.nodes, {})
+        assert verdict.validity is Validity.UNKNOWN
+        assert f"no record of {node} is in the traces" in verdict.reason
 
 
 # --- power loss -------------------------------------------------------------------------------------------------------
