@@ -57,9 +57,7 @@ def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"{flag} {text!r}: write it as NAME=VALUE")
-        name, value = name.strip(), decoded(value.strip())
-        if found.setdefault(name, value) != value:
-            raise UsageError(f"{flag} {name} is given twice, as {found[name]!r} and as {value!r}: which one is meant?")
+        found[name.strip()] = decoded(value.strip())
     return found
 
 

@@ -57,12 +57,6 @@ def test_an_age_is_a_number_with_its_unit(text: str, seconds: int) -> None:
     assert notation.age_s("--older-than", text) == seconds
 
 
-def test_an_option_with_two_values_is_refused() -> None:
-    assert options.pairs("-o", ["a=1", "a=1"]) == {"a": "1"}
-    with pytest.raises(UsageError, match="-o reads is given twice, as 'log' and as 'local': which one is meant"):
-        options.pairs("-o", ["reads=log", "reads=local"])
-
-
 def test_pairs_keep_numbers_as_text_for_the_options_own_type() -> None:
     assert options.pairs("-o", ["a=1", "b=true", "c=[1,2]", "d=x=y"]) == {"a": "1", "b": True, "c": [1, 2], "d": "x=y"}
 
