@@ -135,12 +135,13 @@ def main(name: str, cpu_seconds: float, first_seed: int) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (2 << 30,) * 2)
     sent = 0
     slowest_s = 0.0
+    until_s = time.process_time() + cpu_seconds
     with tempfile.TemporaryDirectory() as directory, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        while time.process_time() < cpu_seconds:
+        while time.process_time() < until_s:
             # Then a new node: the log of one would fill the disk.
             seeds = range(first_seed + sent, first_seed + sent + 20_000)
             place = Path(directory, str(sent))
-            more, slow_s = runner.run(fuzz(name, seeds, place, cpu_seconds))
+            more, slow_s = runner.run(fuzz(name, seeds, place, until_s))
             sent, slowest_s = sent + more, max(slowest_s, slow_s)
             shutil.rmtree(place)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
