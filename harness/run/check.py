@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from checkers import Validity, Verdict, guarded, merge, timelines
+from checkers import Verdict, guarded, merge, timelines
 from checkers.availability import availability
 from checkers.invariants import check_stream
 from checkers.recovery import recovery
@@ -24,6 +24,7 @@ from harness.run.failures import Failures
 from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
 from harness.run.replays import schedule_anew
+from harness.run.silent_nodes import despite_silence
 from harness.run.sinks import FolderSink, Record, TracesRemoved
 from harness.spec import RunSpec
 from harness.store.runs import Result, RunDirectory, Store, UnusableResult, write_atomically, write_json
@@ -120,8 +121,7 @@ def check(
 def check_traces(
     rules: Sequence[str], traces: Iterable[TraceRecord], nodes: Sequence[str], shard_by_node: Mapping[str, str]
 ) -> Verdict:
-    """The verdict of `rules` on the traces. It is UNKNOWN where one of the nodes told nothing: each tells that it started, so its
-    trace was lost. What it did may break a rule, and may be what the others seem to lack, such as a copy of an entry."""
+    """The verdict of `rules` on the traces. It is UNKNOWN where one of the nodes told nothing."""
     silent = set(nodes)
 
     def told() -> Iterator[TraceRecord]:
@@ -134,11 +134,7 @@ def check_traces(
     for _ in records:  # What follows a violation was not read.
         if not silent:
             break
-    if verdict.validity is Validity.UNKNOWN or not silent:
-        return verdict
-    why = f"no record of {', '.join(sorted(silent))} is in the traces, so that nobody knows what happened there"
-    others = f"; by those of the others: {verdict.reason}" if verdict.reason else ""
-    return msgspec.structs.replace(verdict, validity=Validity.UNKNOWN, reason=why + others)
+    return despite_silence(verdict, silent)
 
 
 def analyze(

@@ -32,8 +32,9 @@ import msgspec
 from checkers import Verdict, guarded
 from checkers.invariants import Observers
 from checkers.invariants.observers import CHECKER, NO_SHARDS
+from harness.run.silent_nodes import despite_silence
 from harness.store.files import regular
-from harness.store.traces import FILE, files_of, last_ns, segments_of
+from harness.store.traces import FILE, files_of, last_ns, segments_of, silent_nodes
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.tracing import TraceRecord, segment_name
 
@@ -68,6 +69,7 @@ class LiveInvariants:
     ) -> None:
         self._rules = tuple(rules)
         self._shard_by_node = shard_by_node
+        self._nodes = nodes
         self._names = tuple(names)
         self._traces = LiveTraces(nodes, names, kept_bytes)
         self._verdict: Verdict | None = None
@@ -78,14 +80,17 @@ class LiveInvariants:
         self._thread.start()
 
     def end(self, is_aborted: Callable[[], bool] = lambda: False) -> Verdict | None:
-        """The nodes have ended: reads the rest, until somebody aborts that. None where no segment was closed, so that the whole
-        traces are there to be checked, and where there are no rules."""
+        """The nodes have ended: reads the rest, until somebody aborts that. The verdict is UNKNOWN where one of them told nothing.
+        None where no segment was closed, so that the whole traces are there to be checked, and where there are no rules."""
         self._traces.end()
         while self._thread.is_alive():
             self._thread.join(POLL_S)
             if is_aborted():
                 self._traces.is_aborted = True
-        return self._verdict
+        if self._verdict is None:
+            return None
+        # Of what was removed, the record of a node's start is still there.
+        return despite_silence(self._verdict, silent_nodes(self._nodes, self._names))
 
     def _work(self) -> None:
         if self._traces.await_segment():

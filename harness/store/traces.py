@@ -51,6 +51,18 @@ def files_of(directory: Path) -> list[Path]:
     return [*segments_of(directory).values(), *directory.glob(FILE)]
 
 
+def silent_nodes(nodes: Path, names: Iterable[str]) -> list[str]:
+    """The nodes whose traces below `nodes` hold no record that can be read."""
+    return [name for name in names if not _has_record(files_of(nodes / name))]
+
+
+def _has_record(files: Iterable[Path]) -> bool:
+    try:
+        return any(True for _ in _in_own_order(files))
+    except OSError:
+        return False
+
+
 def gap_of(nodes: Path, names: Iterable[str]) -> str:
     """What is missing of the traces of these nodes, in a few words; "" where each has one, of which every line can be read."""
     decode = msgspec.json.Decoder(TraceRecord).decode

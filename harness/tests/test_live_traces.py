@@ -252,6 +252,33 @@ def test_a_broken_rule_is_seen_live_and_what_shows_it_stays(tmp_path: Path) -> N
     assert left < sum(len(msgspec.json.encode(record)) for record in whole) + 40_000
 
 
+@pytest.mark.parametrize("is_broken", [False, True])
+@pytest.mark.parametrize("left", ["no folder", "no file", "an empty file", "no line that can be read"])
+def test_a_node_that_told_nothing_leaves_the_rules_unknown(left: str, is_broken: bool, tmp_path: Path) -> None:
+    """Somebody removed its files while the run went on."""
+    cluster = Cluster(tmp_path)
+    for writer in cluster.writers[: 2 if is_broken else 1]:
+        writer.write(Role("leader", 7))
+    silent = cluster.writers[2]
+    silent.kill()
+    silent_trace = silent.directory / TRACE_FILE
+    match left:
+        case "no folder" | "no file":
+            silent_trace.unlink()
+        case "an empty file":
+            silent_trace.write_bytes(b"")
+        case _:
+            silent_trace.write_bytes(b"\xff\n")
+    if left == "no folder":
+        silent.directory.rmdir()
+    cluster.writers = cluster.writers[:2]
+    verdict = checked(cluster, lambda: grow(cluster, 3), kept_bytes=1000)
+    assert verdict is not None
+    assert verdict.validity is Validity.UNKNOWN
+    assert "no record of n3 is in the traces" in verdict.reason
+    assert ("election-safety" in verdict.reason) == is_broken
+
+
 def test_a_run_that_closes_no_segment_is_checked_afterwards(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     assert checked(cluster, lambda: cluster.writers[0].write(Role("leader", 1)), 1000) is None
