@@ -112,7 +112,9 @@ class Compared(msgspec.Struct):
             if all(self.validity(model) is Validity.VALID for model in models):
                 return rung, *stronger
             worst = max(models, key=lambda model: self.validity(model).badness)
-            seed, verdict = max(self.verdicts.get(worst, {}).items(), key=lambda item: item[1].validity.badness)
+            found: list[tuple[int | None, Verdict]] = [*self.verdicts.get(worst, {}).items()]
+            nothing = None, Verdict.unknown("not checked")
+            seed, verdict = max(found, key=lambda item: item[1].validity.badness, default=nothing)
             word = "undecided: " if verdict.validity is Validity.UNKNOWN else ""
             stronger = worst, seed, f"{word}{verdict.reason}"
         return "none", *stronger

@@ -21,6 +21,7 @@ from harness.campaign.workers import worker_pool
 from harness.cli import options
 from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
+from harness.cli.reporting import check_place
 from harness.errors import INVALID, UNKNOWN, VALID, UsageError, exit_code, unknown_name
 from harness.run.interruption import raising_interrupts
 from harness.store.runs import Store, write_atomically
@@ -102,6 +103,7 @@ def bench_bugs(
       themis bench-bugs --strategy random --strategy coverage --write docs/zoo.md
     """
     chosen = _chosen(targets, bugs)
+    place = None if write is None else check_place(write)
     status = StatusLine(sys.stderr)
     rows: list[Row] = []
     healthies: list[Healthy] = []
@@ -148,8 +150,8 @@ def bench_bugs(
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was measured so far is told
         status.clear()
         codes.add(tell(raised))
-    if write is not None:
-        _write(write, _whole(rows, healthies, chosen, healthy_seeds), healthies, strategies)
+    if place is not None:
+        _write(place, _whole(rows, healthies, chosen, healthy_seeds), healthies, strategies)
     if as_json:
         options.echo_json({"bugs": msgspec.to_builtins(rows), "healthy": msgspec.to_builtins(healthies)})
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,11 +22,13 @@ from harness.campaign.state import CampaignFolder
 from harness.campaign.strategy import STRATEGIES, StrategyName
 from harness.campaign.zoo_file import zoo_file, zoo_known_file
 from harness.cli import options
-from harness.cli.ending import note, tell
+from harness.cli.ending import note, say, tell
 from harness.cli.progress import StatusLine
+from harness.cli.reporting import check_place
 from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import UsageError, exit_code
 from harness.run.interruption import raising_interrupts
+from harness.store.packing import files_below, pack
 from harness.store.runs import Store, write_atomically, write_json
 from histories.printing import line
 
@@ -162,28 +163,29 @@ def bundle(campaign: str, output: Path | None, store: Path) -> int:
     """Pack the reports and the kept and shrunk runs of a campaign into one zip file, for upload."""
     folder = CampaignFolder.find(store, campaign)
     plan = folder.read()
-    found = written(folder, plan, ended_early=False)
     target = output or Path(f"{plan.name}.zip")
+    place = check_place(target)
+    found = written(folder, plan, ended_early=False)
     runs = {
         Path(path) for finding in found.findings for path in (finding.shrunk, *(one.run for one in finding.outcomes))
     }
+    files = [(path, Path(plan.name, path.relative_to(folder.path))) for path in files_below(folder.path)]
+    for directory in sorted(path for path in runs if path.parts and path.is_dir()):
+        root = Path(plan.name, "runs", directory.parent.name, directory.name)
+        files += [(path, root / path.relative_to(directory)) for path in files_below(directory)]
+    new = place.with_name(f".{place.name}.new")
     try:
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in _files(folder.path):
-                archive.write(path, f"{plan.name}/{path.relative_to(folder.path)}")
-            for directory in sorted(path for path in runs if path.parts and path.is_dir()):
-                for path in _files(directory):
-                    place = Path(plan.name, "runs", directory.parent.name, directory.name, path.relative_to(directory))
-                    archive.write(path, str(place))
+        with new.open("wb") as packed:
+            left_out = pack(packed, files)
+        new.replace(place)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
-    options.echo(f"packed: {line(target)}, {target.stat().st_size:,} bytes")
+    finally:
+        new.unlink(missing_ok=True)
+    for why in left_out:
+        say(f"left out: {line(why)}")
+    options.echo(f"packed: {line(target)}, {place.stat().st_size:,} bytes")
     return 0
-
-
-def _files(directory: Path) -> list[Path]:
-    """The regular files below the folder, sorted; a link may lead anywhere, so none is followed."""
-    return sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def with_flags(plan: Campaign, budget: str | None, jobs: int | None) -> Campaign:

@@ -175,7 +175,7 @@ def check(
       themis check history.edn --model cas-register --report failure.html
     """
     if report is not None:
-        check_place(report)
+        report = check_place(report)
     if initial is not None and model is None and consistency is None:
         raise UsageError("--initial says how the object of --model begins: name the model")
     asked = consistencies.question(model, consistency, initial, find_model)

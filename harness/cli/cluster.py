@@ -16,6 +16,7 @@ from rich.live import Live
 
 from harness import notation
 from harness.cli import options
+from harness.cli.reporting import check_place
 from harness.cli.run import JSON
 from harness.cluster import folder, wording
 from harness.cluster.control import Command, Listener, ask
@@ -297,7 +298,7 @@ def backup(to: Path | None, name: str) -> int:
     Example:
       themis cluster backup --to monday.backup
     """
-    path = (to or Path(f"{name}.backup")).absolute()
+    path = check_place(to or Path(f"{name}.backup")).absolute()
     return _said(name, Command("backup", path=str(path)))
 
 

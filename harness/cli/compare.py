@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,20 +11,23 @@ from typing import Any, cast
 import click
 import msgspec
 
+from checkers import Validity
 from harness.campaign import comparison, comparison_picture
 from harness.campaign.command_line import command_line
 from harness.campaign.comparison import Compared, Subject
 from harness.cli import options
+from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
+from harness.cli.reporting import check_place
 from harness.environments.sim.environment import SimEnvironment
-from harness.errors import HARNESS, INVALID, VALID, UsageError
+from harness.errors import HARNESS, INVALID, VALID, Interrupted, UsageError, exit_code
 from harness.report.message_files import missing_before_ns, stored_entries
 from harness.run import plan
 from harness.run.execute import execute, run_into
 from harness.run.interruption import raising_interrupts
 from harness.run.sinks import MemorySink
 from harness.spec import RunSpec
-from harness.store.runs import Result, Store
+from harness.store.runs import Result, Store, write_atomically
 from histories import jsonl
 from histories.history import History
 from histories.printing import line
@@ -76,7 +80,8 @@ def compare(
     A target's modes are the values of its option `mode` or `reads`; behind a colon you choose options yourself. Each subject
     runs the same workload with the same seeds, and all histories are checked for every model (docs/eventual.md).
 
-    Exit code: 0 all runs kept what their target claims, 1 one did not, 254 bad usage, 255 a run failed in the harness.
+    Exit code: 0 all runs kept what their target claims, 1 one did not, 130 or 143 ended by Ctrl-C or SIGTERM, 254 bad usage, 255 a
+    run failed in the harness.
 
     \b
     Examples:
@@ -84,8 +89,7 @@ def compare(
       themis compare raft:reads=log gossip:mode=eventual --env local --time-limit 20 --json
       themis compare raft gossip --picture cap.svg
     """
-    if picture is not None and not picture.parent.is_dir():
-        raise UsageError(f"--picture {picture}: there is no folder {picture.parent}")
+    place = None if picture is None else check_place(picture)
     base = RunSpec(
         workload=workload,
         nemesis=tuple(name for name in nemesis.split(",") if name),
@@ -103,20 +107,35 @@ def compare(
     seeds = range(seed, seed + (runs or (3 if env == "sim" else 1)))
     status = StatusLine(sys.stderr)
     began_s = time.monotonic()
-    rows: list[Compared] = []
-    with raising_interrupts():
-        for (subject, _), spec in zip(chosen, specs, strict=True):
-            compared = Compared(subject, plan.prepare(spec).claimed_model)
-            for each in seeds:
-                status.show(f"{subject.name}, seed {each}")
-                _run(compared, _with_seed(spec, each), store)
-            rows.append(compared)
+    begun: list[Compared] = []
+    codes: set[int] = set()
+    try:
+        with raising_interrupts():
+            for (subject, _), spec in zip(chosen, specs, strict=True):
+                begun.append(compared := Compared(subject, plan.prepare(spec).claimed_model))
+                for each in seeds:
+                    status.show(f"{subject.name}, seed {each}")
+                    signal_name = _run(compared, _with_seed(spec, each), store)
+                    if compared.claims_broken:
+                        note(INVALID)
+                    if signal_name:
+                        raise Interrupted(signal.Signals[signal_name])
+    except UsageError:
+        raise
+    except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was compared so far is told
+        status.clear()
+        codes.add(tell(raised))
+    rows = [compared for compared in begun if compared.runs]
+    codes.add(INVALID if any(row.claims_broken for row in rows) else VALID)
+    if any(row.harness for row in rows):
+        codes.add(HARNESS)
+    note(exit_code(codes))
     status.clear()
-    if picture is not None:
+    if place is not None and rows:
         try:
-            picture.write_text(comparison_picture.picture(rows, nemesis, env), encoding="utf-8")
+            write_atomically(place, comparison_picture.picture(rows, nemesis, env).encode())
         except OSError as error:
-            raise UsageError(f"--picture {picture}: {error.strerror}") from error
+            raise UsageError(f"--picture {picture}: {error.strerror or error}") from error
     if as_json:
         options.echo_json(
             {
@@ -126,11 +145,9 @@ def compare(
                 "subjects": [row.as_data() for row in rows],
             }
         )
-    else:
+    elif rows:
         options.echo("\n".join(table(rows)))
-    if any(row.harness for row in rows):
-        return HARNESS
-    return INVALID if any(row.claims_broken for row in rows) else VALID
+    return exit_code(codes)
 
 
 def _subjects(text: str) -> list[tuple[Subject, Target]]:
@@ -143,7 +160,8 @@ def _with_seed(spec: RunSpec, seed: int) -> RunSpec:
     return RunSpec(**{**fields, "seed": seed})
 
 
-def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
+def _run(compared: Compared, spec: RunSpec, store: Path) -> str:
+    """Do the run, and take what it showed; of one that a signal ended, only a violation. Returns the signal's name, or ""."""
     result: Result
     history: History
     if spec.env == "sim":
@@ -156,12 +174,15 @@ def _run(compared: Compared, spec: RunSpec, store: Path) -> None:
         if isinstance(prepared.target, CoreTarget):  # A program outside the project logs no messages.
             prepared = plan.prepare(msgspec.structs.replace(spec, env_options={"messages": True}))
         run, result = run_into(Store(store), prepared)
+        if result.signal and result.verdict.validity is not Validity.INVALID:
+            return result.signal
         history = jsonl.read(run.history).history
         is_whole = missing_before_ns(run) is None
         sent_count = sum(entry.kind == "send" for entry in stored_entries(run)) if is_whole else None
     counted = compared.messages_count
     compared.messages_count = None if counted is None or sent_count is None else counted + sent_count
     comparison.take(compared, spec, result, history, command_line(spec))
+    return result.signal
 
 
 def table(rows: list[Compared]) -> list[str]:

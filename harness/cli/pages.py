@@ -34,9 +34,9 @@ def report(run: str, output: Path | None, store: Path) -> int:
     Example:
       themis report latest --output failure.html
     """
-    if output is not None:
-        reporting.check_place(output)
-    options.echo(line(write_report(Store(store).find(run), output)))
+    place = None if output is None else reporting.check_place(output)
+    written = write_report(Store(store).find(run), place)
+    options.echo(line(output or written))
     return 0
 
 

@@ -15,14 +15,19 @@ from histories.history import History
 from histories.printing import line
 
 
-def check_place(path: Path) -> None:
-    """Raises UsageError when a page cannot be written there, before anything is done that takes long."""
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
+def check_place(path: Path) -> Path:
+    """Where a file is written that takes the place of what is there; of a link, where it leads. Asked before anything is done that
+    takes long. Raises UsageError when a file cannot be written there, or something else than a file would go."""
     if path.is_dir():
         raise UsageError(f"{path}: this is a folder; name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: the folder {path.parent} cannot be written")
+    place = path.resolve() if path.is_symlink() else path
+    if place.exists() and not place.is_file():
+        raise UsageError(f"{path}: this is a device, a pipe or a socket; name a file")
+    if not place.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {place.parent}")
+    if not os.access(place.parent, os.W_OK):
+        raise UsageError(f"{path}: the folder {place.parent} cannot be written")
+    return place
 
 
 def write_checked(path: Path, title: str, history: History, verdict: Verdict, claim: str) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from checkers.verdict import Validity, Verdict
 from harness.campaign import comparison, comparison_picture
 from harness.campaign.comparison import Compared, Share, Subject
 from harness.cli import run_command
+from harness.errors import INVALID, Interrupted, UsageError
+from harness.run import execute as execute_module
+from harness.run.plan import Plan, prepare
+from harness.run.sinks import MemorySink
+from harness.store.runs import HarnessFailure, Result, RunDirectory, Store
 from targets.gossip.options import GossipOptions
 from targets.gossip.target import TARGET as GOSSIP
 from targets.raft.options import RaftOptions
@@ -54,6 +61,64 @@ def test_messages_are_counted_and_drawn_with_the_rest(tmp_path: Path, capsys: py
     assert (
         run_command(["compare", "gossip:mode=eventual", *SHORT, "--picture", str(tmp_path / "no" / "cap.svg")]) == 254
     )
+
+
+BROKEN, FAILED = Verdict.invalid("a write was lost", "register"), (HarnessFailure("tear down", "no luck"),)
+
+
+def ended(verdict: Verdict, harness: tuple[HarnessFailure, ...] = (), signal_name: str = "") -> Result:
+    return Result(verdict, harness=harness, interrupted=bool(signal_name), signal=signal_name)
+
+
+@pytest.mark.parametrize(
+    ("second", "expected", "shown"),
+    [
+        (ended(Verdict.valid()), INVALID, "breaks its claim"),
+        (ended(Verdict.valid(), FAILED), INVALID, "the harness failed"),
+        (Interrupted(signal.SIGTERM), INVALID, "interrupted by SIGTERM"),
+        (RecursionError("too deep"), INVALID, "unexpected RecursionError"),
+        (UsageError("the store is full"), INVALID, "the store is full"),
+    ],
+)
+def test_a_broken_claim_dominates_what_comes_after_it(
+    second: Result | BaseException,
+    expected: int,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = iter([ended(BROKEN), second])
+
+    def execute(prepared: Plan, sink: MemorySink) -> Result:
+        result = next(results)
+        if isinstance(result, BaseException):
+            raise result
+        execute_module.execute(prepared, sink)
+        return result
+
+    monkeypatch.setattr("harness.cli.compare.execute", execute)
+    code = run_command(["compare", "raft:reads=log", "--runs", "2", "--time-limit", "0.5"])
+    printed = capsys.readouterr()
+    assert code == expected, printed
+    assert shown in printed.out + printed.err
+    assert isinstance(second, UsageError) or "breaks its claim" in printed.out
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [(Verdict.unknown("cut off"), 130), (BROKEN, INVALID)])
+def test_a_signal_ends_the_comparison_and_not_one_run_of_it(
+    verdict: Verdict, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = iter([ended(verdict, signal_name="SIGINT")])
+
+    def run_into(store: Store, prepared: Plan) -> tuple[RunDirectory, Result]:
+        result = next(results)
+        spec = msgspec.structs.replace(prepared.spec, env="sim", env_options={})
+        return execute_module.run_into(store, prepare(spec), is_watched=False)[0], result
+
+    monkeypatch.setattr("harness.cli.compare.run_into", run_into)
+    words = ("--env", "local", "--runs", "2", "--time-limit", "0.5", "--store", str(tmp_path))
+    assert run_command(["compare", "raft:reads=log", "gossip:mode=causal", *words]) == expected
+    assert "interrupted by SIGINT" in capsys.readouterr().err
 
 
 @pytest.mark.long

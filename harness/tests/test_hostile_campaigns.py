@@ -3,6 +3,8 @@ needs the file names it."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -59,7 +61,6 @@ def test_something_else_in_the_place_of_a_file(
     commands = {"report": file != "lessons.jsonl", "bundle": file != "lessons.jsonl", "resume": True}
     if is_missing:
         del commands["resume"]  # It runs what nothing is known of, and writes.
-        del commands["bundle"]  # It packs a TiB of nothing.
     for command, reads in commands.items():
         more = ("--output", tmp_path / "packed.zip") if command == "bundle" else ()
         code, told = ended(capsys, "campaign", command, "campaign", "--store", store, *more)
@@ -68,6 +69,7 @@ def test_something_else_in_the_place_of_a_file(
             assert file in told or file == "campaign.json"
         else:
             assert code in (VALID, UNKNOWN), (command, told)
+            assert command != "bundle" or (f"left out: {place}" in " ".join(told.split())) == (shape == "a huge file")
     assert len(list(CampaignPages(store).rows())) <= 1
 
 
@@ -95,6 +97,32 @@ def test_a_bundle_holds_files_and_no_links_or_pipes(
     names = {Path(name).name for name in zipfile.ZipFile(tmp_path / "packed.zip").namelist()}
     assert {"campaign.json", "report.md"} <= names
     assert not names & {"link", "pipe"}
+
+
+def test_a_bundle_names_its_files_whatever_they_are_called_and_how_old_they_are(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(os.fsdecode(bytes(folder_of(store)) + b"/not\xffutf8")).write_bytes(b"")
+    os.utime(folder_of(store) / "campaign.json", (0, 0))
+    code, told = ended(capsys, "campaign", "bundle", "campaign", "--store", store, "--output", tmp_path / "packed.zip")
+    assert code == VALID, told
+    names = {Path(name).name for name in zipfile.ZipFile(tmp_path / "packed.zip").namelist()}
+    assert {"campaign.json", "not\\xffutf8"} <= names
+
+
+def test_a_bundle_that_cannot_be_written_leaves_what_was_there(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "packed.zip").write_bytes(b"before")
+    monkeypatch.setattr(zipfile.ZipFile, "write", full)
+    code, told = ended(capsys, "campaign", "bundle", "campaign", "--store", store, "--output", tmp_path / "packed.zip")
+    assert code == USAGE
+    assert "No space left" in told
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "packed.zip"}
+    assert (tmp_path / "packed.zip").read_bytes() == b"before"
 
 
 @pytest.mark.parametrize("file", ["verdict.json", "spec.json", "history.jsonl", "script.json"])

@@ -304,6 +304,49 @@ def test_a_run_with_something_else_in_the_place_of_a_file(
             assert code in (VALID, UNKNOWN), (command, told)
 
 
+# --- where a file is to be written ---------------------------------------------------------------------------------------
+
+WRITES = {
+    "check --report": ("check", "{whole}", "--model", "register", "--report", "{place}"),
+    "report --output": ("report", "2", "--store", "{store}", "--output", "{place}"),
+    "compare --picture": ("compare", "raft", "--runs", "1", "--time-limit", "0.5", "--picture", "{place}"),
+    "cluster backup --to": ("cluster", "backup", "--to", "{place}"),
+    "bench-bugs --write": ("bench-bugs", "--target", "raft", "--write", "{place}"),
+}
+"""Who writes a file that the user names, in the place of what is there. `campaign bundle` is in test_hostile_campaigns.py."""
+
+
+@pytest.mark.parametrize("shape", ["a pipe", "a socket", "a folder"])
+@pytest.mark.parametrize("command", WRITES)
+def test_nothing_but_a_file_is_replaced(
+    command: str, shape: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As root, `--report /dev/null` would take /dev/null from the whole machine."""
+    (tmp_path / "whole.jsonl").write_bytes(WHOLE)
+    place = tmp_path / "place"
+    SHAPES[shape][0](place)
+    before = place.lstat()
+    names = {"whole": tmp_path / "whole.jsonl", "store": store, "place": place}
+    code, told = ended(capsys, *(word.format(**names) for word in WRITES[command]))
+    assert code == USAGE, told
+    assert "place" in told
+    assert os.path.samestat(place.lstat(), before)
+
+
+@pytest.mark.parametrize("command", ["check --report", "report --output", "compare --picture"])
+def test_a_link_stays_and_the_file_where_it_leads_is_written(
+    command: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "whole.jsonl").write_bytes(WHOLE)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "place").symlink_to(tmp_path / "below" / "page")
+    names = {"whole": tmp_path / "whole.jsonl", "store": store, "place": tmp_path / "place"}
+    code, told = ended(capsys, *(word.format(**names) for word in WRITES[command]))
+    assert code == VALID, told
+    assert (tmp_path / "place").is_symlink()
+    assert (tmp_path / "below" / "page").read_bytes()
+
+
 # --- schedules -----------------------------------------------------------------------------------------------------------
 
 PARTITION = {"time_ns": 1, "f": "start-partition", "value": {"grudge": {"n1": ["n2"]}}}

@@ -6,11 +6,9 @@ A run's own page may hold whatever somebody wrote into the file: it is sent into
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import re
 import tempfile
-import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from harness.errors import UsageError
 from harness.report.page.document import asset
 from harness.report.page.report import REPORT, run_page
 from harness.report.serve.listing import ROWS_MAX, SORTS, Campaigns, Listing, Row, selected
+from harness.store.packing import files_below, pack
 from harness.store.runs import RunDirectory, Store
 from histories.printing import line, value
 
@@ -216,7 +215,12 @@ class Server:
         """All files of the run, packed; links are left out."""
         run = self._run_of(request)
         with tempfile.TemporaryFile() as packed:
-            await asyncio.to_thread(_pack, run.path, packed)
+            try:
+                await asyncio.to_thread(_pack, run.path, packed)
+            except OSError as error:
+                raise web.HTTPInternalServerError(
+                    text=f"the zip file cannot be made: {error.strerror or error}"
+                ) from error
             response = web.StreamResponse(
                 headers=_headers(TEXT_POLICY)
                 | {
@@ -234,11 +238,9 @@ class Server:
 
 
 def _pack(folder: Path, packed: Any) -> None:
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and folder.resolve() in path.resolve().parents:
-                with contextlib.suppress(OSError, ValueError):  # It was removed meanwhile, or is older than 1980.
-                    archive.write(path, Path(f"{folder.parent.name}-{folder.name}") / path.relative_to(folder))
+    root = Path(f"{folder.parent.name}-{folder.name}")
+    own = (path for path in files_below(folder) if folder.resolve() in path.resolve().parents)
+    pack(packed, ((path, root / path.relative_to(folder)) for path in own), level=3)
 
 
 def _headers(policy: str) -> dict[str, str]:
