@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -10,25 +11,8 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli import (
-    bench_bugs,
-    campaign,
-    check,
-    cluster,
-    compare,
-    image,
-    lift,
-    machine,
-    new,
-    prune,
-    replay,
-    run,
-    show,
-    shrink,
-)
 from harness.cli.ending import Ending, say
 from harness.cli.outlets import open_outlets
-from harness.cli.pages import COMMANDS as PAGES
 from harness.errors import HARNESS, VALID, unknown_name
 from harness.run.interruption import SIGNALS, raising_interrupts
 
@@ -36,18 +20,56 @@ COMPLETION = "_THEMIS_COMPLETE"
 """Set by the shell that completes a command line (click's name for it)."""
 
 
-class NearestName(click.Group):
-    """A group that answers an unknown command with the nearest known one."""
+COMMANDS = {
+    "analyze": "harness.cli.run:analyze",
+    "bench-bugs": "harness.cli.bench_bugs:bench_bugs",
+    "campaign": "harness.cli.campaign:campaign",
+    "check": "harness.cli.check:check",
+    "cleanup": "harness.cli.cleanup:cleanup",
+    "cluster": "harness.cli.cluster:cluster",
+    "compare": "harness.cli.compare:compare",
+    "doctor": "harness.cli.doctor:doctor",
+    "image": "harness.cli.image:image",
+    "inspect": "harness.cli.show:inspect",
+    "lift": "harness.cli.lift:lift",
+    "list": "harness.cli.show:list_runs",
+    "new": "harness.cli.new:new",
+    "node": "harness.cli.node:node",
+    "prune": "harness.cli.prune:prune",
+    "replay": "harness.cli.replay:replay",
+    "report": "harness.cli.pages:report",
+    "serve": "harness.cli.pages:serve",
+    "shrink": "harness.cli.shrink:shrink",
+    "test": "harness.cli.run:test",
+}
+"""The commands, and where each is. The module of a command is imported when it is asked for: all of them take two seconds."""
+
+
+class Commands(click.Group):
+    """The group of COMMANDS. It answers an unknown command with the nearest known one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, if there is one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(str(unknown_name("command", args[0], self.commands)), ctx)
+        """The command that the words begin with. Raises UsageError when there is none of this name."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(str(unknown_name("command", args[0], COMMANDS)), ctx)
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=NearestName, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="themis-consistency", prog_name="themis")
 @click.option(
     "--debug",
@@ -65,26 +87,6 @@ def themis() -> None:
       themis inspect latest
       themis check history.edn --model cas-register
     """
-
-
-for command in (
-    *run.COMMANDS,
-    *replay.COMMANDS,
-    *check.COMMANDS,
-    *show.COMMANDS,
-    *PAGES,
-    *prune.COMMANDS,
-    *shrink.COMMANDS,
-    *lift.COMMANDS,
-    *campaign.COMMANDS,
-    *bench_bugs.COMMANDS,
-    *compare.COMMANDS,
-    *cluster.COMMANDS,
-    *machine.COMMANDS,
-    *image.COMMANDS,
-    *new.COMMANDS,
-):
-    themis.add_command(command)
 
 
 def run_command(arguments: Sequence[str] | None = None, ending: Ending | None = None) -> int:

@@ -210,6 +210,3 @@ def _write(page: Path, rows: list[Row], healthies: list[Healthy], strategies: tu
         write_atomically(page, text.encode())
     except OSError as error:
         raise UsageError(f"{page} cannot be written: {error.strerror or error}") from error
-
-
-COMMANDS = (bench_bugs,)

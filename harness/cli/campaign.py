@@ -23,9 +23,9 @@ from harness.campaign.strategy import STRATEGIES, StrategyName
 from harness.campaign.zoo_file import zoo_file, zoo_known_file
 from harness.cli import options
 from harness.cli.ending import note, say, tell
+from harness.cli.options import JSON, SHARE, STORE
 from harness.cli.progress import StatusLine
 from harness.cli.reporting import check_place
-from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import UsageError, exit_code
 from harness.run.interruption import raising_interrupts
 from harness.store.packing import files_below, pack
@@ -250,6 +250,3 @@ def print_report(found: CampaignReport, folder: CampaignFolder, as_json: bool) -
         options.echo_json({"folder": str(folder.path), **as_data(found)})
     else:
         options.echo(f"{as_text(found)}\n  {line(folder.path)}: report.md, report.json, junit.xml, results.jsonl")
-
-
-COMMANDS = (campaign,)

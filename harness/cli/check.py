@@ -387,6 +387,3 @@ def unfit(name: str, loaded: Loaded, error: UnfitHistory) -> str:
     if len(error.misfits) > MISFITS_SHOWN:
         lines.append(f"  ... and {len(error.misfits) - MISFITS_SHOWN} more")
     return "\n".join(lines)
-
-
-COMMANDS = (check,)

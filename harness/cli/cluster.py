@@ -16,8 +16,8 @@ from rich.live import Live
 
 from harness import notation
 from harness.cli import options
+from harness.cli.options import JSON
 from harness.cli.reporting import check_place
-from harness.cli.run import JSON
 from harness.cluster import folder, wording
 from harness.cluster.control import Command, Listener, ask
 from harness.cluster.standing import Settings, Standing
@@ -329,6 +329,3 @@ def down(name: str) -> int:
       themis cluster down
     """
     return _said(name, Command("down"))
-
-
-COMMANDS = (cluster,)

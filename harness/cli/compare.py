@@ -240,6 +240,3 @@ def _percent(share: float | None) -> str:
 
 def _ms(value_ns: int | None) -> str:
     return "-" if value_ns is None else f"{value_ns / 1e6:.1f} ms"
-
-
-COMMANDS = (compare,)

@@ -1,5 +1,5 @@
-"""Finds out what this machine can run: Python, the native core, each environment; what is missing, and the command that fixes
-that."""
+"""`themis doctor`: what this machine can run (Python, the native core, each environment), what is missing, and the command that
+mends it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import msgspec
 
+from harness.cli import options
 from harness.environments import fault_table
 from harness.environments import registry as environments
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.real import faketime, requirements
 from harness.environments.real.executor import run_here
 from harness.environments.write_cache import protocol
+from harness.errors import HARNESS
 from harness.run.plan import find_target
+from histories.printing import line
 from targets import registry as targets
 from targets.target import Program
 
@@ -156,3 +160,29 @@ def fault_lines(findings: Sequence[Finding]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [*lines, *(f"{letter}: {needed}" for needed, letter in letters.items())]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
+def doctor(as_json: bool) -> int:
+    """What can run on this machine, what is missing, and the command that mends it; and which faults each environment can do.
+
+    Exit code 0 when the embedded default (environment local) can run, 255 when it cannot.
+
+    \b
+    Example:
+      themis doctor
+    """
+    findings = examine()
+    if as_json:
+        options.echo_json(findings)
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding.is_ok else click.style("no  ", fg="yellow")
+            click.echo(f"{mark} {finding.subject:<14} {line(finding.detail)}")
+            if finding.remedy:
+                click.echo(f"     {'':<14} {line(finding.remedy)}")
+        click.echo()
+        for row in fault_lines(findings):
+            click.echo(row)
+    return 0 if all(finding.is_ok for finding in findings if finding.is_essential) else HARNESS

@@ -48,6 +48,3 @@ def build(again: bool, target: str) -> int:
         raise UsageError(str(error)) from error
     options.echo(name)
     return 0
-
-
-COMMANDS = (image,)

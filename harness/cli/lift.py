@@ -14,8 +14,8 @@ from harness.campaign.lift import simulated_case
 from harness.campaign.reproduction import LIFTED, keep
 from harness.campaign.workers import worker_pool
 from harness.cli import options
+from harness.cli.options import JSON, SHARE, STORE
 from harness.cli.progress import StatusLine
-from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import UNKNOWN, VALID
 from harness.report.summary import counted
 from harness.run.interruption import raising_interrupts
@@ -90,6 +90,3 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
         options.echo(f"{same}\n  {line(', '.join(failed.classes))}: {line(failed.words, 300)}")
         options.echo(f"  kept: {line(kept.path)}\n  make it small: themis shrink {line(kept.path)}")
     return code
-
-
-COMMANDS = (lift,)

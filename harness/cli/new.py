@@ -40,6 +40,3 @@ def target(name: str, directory: Path) -> int:
     )
     options.echo(f"  {where}python -m pytest {name}_target")
     return 0
-
-
-COMMANDS = (new,)

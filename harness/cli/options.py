@@ -1,4 +1,4 @@
-"""Reads the values of flags: counts such as `3n`, lists, `KEY=VALUE` pairs."""
+"""Options that several commands have, and readers of their values: counts such as `3n`, lists, `KEY=VALUE` pairs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,20 @@ from harness.errors import UsageError
 from histories.json_text import FILE_DEPTH_MAX
 from histories.json_text import decoded as decode_json
 from histories.printing import harmless, json_text
+
+STORE = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("store"),
+    show_default=True,
+    help="The folder that runs are kept in.",
+)
+SHARE = click.option(
+    "--share",
+    is_flag=True,
+    help="Others on this machine may read the run. Default: its files are readable by you alone.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 BUDGET_S_MAX = 30 * 86_400
 

@@ -9,7 +9,7 @@ import click
 
 from harness.cli import options, reporting
 from harness.cli.ending import say
-from harness.cli.run import STORE
+from harness.cli.options import STORE
 from harness.errors import UsageError
 from harness.report.page.report import write_report
 from harness.store.runs import Store
@@ -79,6 +79,3 @@ def serve(port: int, host: str, store: Path) -> int:
     except OSError as error:
         raise UsageError(f"{host}:{port}: {error.strerror or error}; choose another with --port or --host") from error
     return 0
-
-
-COMMANDS = (report, serve)

@@ -9,7 +9,7 @@ import click
 
 from harness import notation
 from harness.cli import options
-from harness.cli.run import JSON, STORE
+from harness.cli.options import JSON, STORE
 from harness.environments.real import labelled_processes
 from harness.errors import HarnessError, UsageError
 from harness.store import prune as pruning
@@ -123,6 +123,3 @@ def _size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
-
-
-COMMANDS = (prune,)

@@ -10,8 +10,8 @@ import click
 
 from harness.cli import options
 from harness.cli.ending import note
+from harness.cli.options import SHARE, STORE
 from harness.cli.reporting import tell_due
-from harness.cli.run import SHARE, STORE
 from harness.errors import HARNESS, VALID, Interrupted, UsageError
 from harness.report import summary
 from harness.report.difference import first_difference
@@ -76,6 +76,3 @@ def ops(history: Path) -> bytes:
         raise UsageError(f"{history}: {error.strerror or error}") from error
     except MemoryError:
         raise UsageError(f"{history}: it does not fit into the memory, so that it cannot be compared") from None
-
-
-COMMANDS = (replay,)

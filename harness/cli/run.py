@@ -1,4 +1,4 @@
-"""`themis test`, `replay` and `analyze`: run, run again, check again."""
+"""`themis test` and `analyze`: run, and check again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness import notation
 from harness.campaign.failing_seeds import Keeping
 from harness.cli import options
 from harness.cli.ending import note
+from harness.cli.options import JSON, SHARE, STORE
 from harness.cli.reporting import tell_due
 from harness.cli.sweep import KEPT_MAX, sweep_seeds
 from harness.errors import VALID, UsageError, exit_code
@@ -21,20 +22,6 @@ from harness.run import check, execute, plan
 from harness.spec import STATES_MAX, RunSpec
 from harness.store.runs import Result, RunDirectory, Store
 from histories.printing import block
-
-STORE = click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("store"),
-    show_default=True,
-    help="The folder that runs are kept in.",
-)
-SHARE = click.option(
-    "--share",
-    is_flag=True,
-    help="Others on this machine may read the run. Default: its files are readable by you alone.",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
 @click.command()
@@ -332,6 +319,3 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
 def tell_mended(text: str) -> None:
     """Say what was damaged in the run's folder."""
     options.echo(f"themis: {block(text)}", err=True)
-
-
-COMMANDS = (test, analyze)

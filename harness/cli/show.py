@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from harness.cli import options
-from harness.cli.run import JSON, STORE
+from harness.cli.options import JSON, STORE
 from harness.errors import UsageError
 from harness.report import inspection, summary
 from harness.store.runs import RunDirectory, Store
@@ -118,6 +118,3 @@ def coloured(text: str) -> str:
         found = MARKED.match(each)
         lines.append(each if found is None else click.style(each, fg=COLOURS[found[1] or found[2]]))
     return "\n".join(lines)
-
-
-COMMANDS = (list_runs, inspect)

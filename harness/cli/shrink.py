@@ -17,8 +17,8 @@ from harness.campaign.shrink import Shrinker
 from harness.campaign.workers import worker_pool
 from harness.cli import options
 from harness.cli.ending import tell
+from harness.cli.options import JSON, SHARE, STORE
 from harness.cli.progress import StatusLine
-from harness.cli.run import JSON, SHARE, STORE
 from harness.errors import VALID, HarnessError, UsageError
 from harness.report.summary import counted
 from harness.run.interruption import raising_interrupts
@@ -121,6 +121,3 @@ def counts(case: Case) -> dict[str, float]:
         "nodes": len(case.spec.nodes),
         "seconds": case.spec.time_limit_s,
     }
-
-
-COMMANDS = (shrink,)

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
+
 from harness.cli import run_command
+from harness.cli import themis as themis_command
 from harness.run.interruption import raising_interrupts
 
 SIM = ("test", "--env", "sim", "--time-limit", "5", "--seed", "3")
@@ -34,6 +37,26 @@ def themis_process(*arguments: str | Path, **more: Any) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=90, **more
     )
+
+
+def every_command(path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command that does something."""
+    group = command_of(path)
+    if not isinstance(group, click.Group):
+        return [path]
+    names = group.list_commands(click.Context(group))
+    return [words for name in names for words in every_command((*path, name))]
+
+
+def command_of(words: tuple[str, ...]) -> click.Command:
+    """The command that these words begin with."""
+    command: click.Command = themis_command
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None, words
+        command = found
+    return command
 
 
 def assert_refused(ended: subprocess.CompletedProcess[str], *words: str) -> None:

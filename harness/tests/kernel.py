@@ -29,6 +29,8 @@ ENVIRONMENTS = ("netns", "docker")
 PCAP_MAGIC = b"\xd4\xc3\xb2\xa1"
 """The first bytes of a file of packets, as tcpdump writes it on a machine like this."""
 LEAVING_S_MAX = 5.0
+UP_TIMEOUT_S = 240.0
+"""An emulated machine on a busy one is slow."""
 
 
 def environment(
@@ -62,6 +64,7 @@ def up(
 ) -> Iterator[LinuxEnvironment]:
     """One whose nodes answer; torn down at the end."""
     made = environment(name, directory, options, loses_unsynced=loses_unsynced)
+    made.up_timeout_s = UP_TIMEOUT_S
     made.check()
     try:
         made.up()

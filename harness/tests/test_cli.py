@@ -8,18 +8,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from harness.cli import run_command
-from harness.cli import themis as themis_command
 from harness.environments.leftovers import processes_of_run
 from harness.tests.broken_target import MODULE as BROKEN
-from harness.tests.command import SIM, assert_refused, themis, themis_process
+from harness.tests.command import SIM, assert_refused, command_of, every_command, themis, themis_process
 
 
 def test_a_valid_run_exits_0_and_keeps_everything(tmp_path: Path) -> None:
@@ -151,26 +148,14 @@ def test_a_spec_of_another_version_is_refused(tmp_path: Path) -> None:
     assert_refused(themis("replay", run, "--store", tmp_path), "version")
 
 
-def commands(group: click.Group = themis_command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words of every command that does something."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name)
-
-
-@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError("by\x1b zero"), MemoryError(), OSError(28, "No space left on device"), SystemExit(1)]
 )
 def test_no_crash_of_any_command_ends_with_a_verdicts_code(
     words: tuple[str, ...], error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command: click.Command = themis_command
-    for word in words:
-        assert isinstance(command, click.Group)
-        command = command.commands[word]
+    command = command_of(words)
 
     def crash(**_: Any) -> int:
         raise error

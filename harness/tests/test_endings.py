@@ -12,13 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from checkers import Verdict
 from harness.campaign import sweep as sweeping
 from harness.cli import run_command
-from harness.cli import themis as themis_command
 from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, Interrupted
 from harness.run import check as checking
@@ -26,6 +24,7 @@ from harness.run import execute as execute_module
 from harness.run import sinks
 from harness.run.interruption import raising_interrupts
 from harness.store.runs import Store
+from harness.tests.command import command_of, every_command
 from histories import jsonl
 from histories.builder import h
 from nemesis import schedule
@@ -345,15 +344,7 @@ def test_check(names: tuple[str, ...], code: int, tmp_path: Path, capsys: pytest
 # --- every command -------------------------------------------------------------------------------------------------------
 
 
-def commands(group: click.Group = themis_command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The words of every command that does something."""
-    found: list[tuple[str, ...]] = []
-    for name, command in group.commands.items():
-        found += commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
-    return found
-
-
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -375,10 +366,7 @@ def test_what_every_command_may_meet(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command: click.Command = themis_command
-    for word in words:
-        assert isinstance(command, click.Group)
-        command = command.commands[word]
+    command = command_of(words)
     monkeypatch.setattr(command, "params", [])
     raises(command, "callback", error)(monkeypatch)
     got, told = ended(capsys, *words)

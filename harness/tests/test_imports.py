@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,3 +117,18 @@ def test_no_module_is_named_like_one_of_the_standard_library() -> None:
         if path.stem in sys.stdlib_module_names and not path.stem.startswith("__")
     ]
     assert not taken, f"named like a standard module: {taken}"
+
+
+@pytest.mark.parametrize(
+    ("command", "absent"),
+    [
+        ("--version", ("harness.run.plan", "checkers.linearizability", "targets.registry", "numpy")),
+        ("cleanup --help", ("harness.run.plan", "checkers.linearizability", "numpy")),
+        ("list --help", ("harness.run.plan", "checkers.linearizability.check", "asyncio")),
+        ("test --help", ("networkx", "docker", "paramiko", "yaml", "harness.campaign.campaign_report")),
+    ],
+)
+def test_a_command_waits_for_no_import_that_only_others_need(command: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys; from harness.cli import run_command; run_command({command.split()}); print('\\0', *sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(absent) & set(ended.stdout.partition("\0")[2].split())

@@ -72,7 +72,6 @@ class LocalEnvironment(RealEnvironment):
 
     name = "local"
     writes_segments = True
-    up_timeout_s = 20.0
     cluster: LocalCluster
 
     def __init__(self, deployment: Deployment) -> None:

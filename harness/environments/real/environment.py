@@ -125,14 +125,14 @@ class RealCluster:
 
 class RealEnvironment(ABC):
     """Implements the part of harness.environments.base.Environment that is the same for all. Raises UsageError for options that do
-    not fit. up_timeout_s: how long a node may take to answer for the first time."""
+    not fit. up_timeout_s: how long a node that runs may take to answer for the first time, on a busy machine too."""
 
     name: str
     is_virtual = False
     writes_segments = False
     logs_messages = False
     cluster: RealCluster
-    up_timeout_s = 30.0
+    up_timeout_s = 60.0
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
