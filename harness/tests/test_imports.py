@@ -129,6 +129,8 @@ def test_no_module_is_named_like_one_of_the_standard_library() -> None:
     ],
 )
 def test_a_command_waits_for_no_import_that_only_others_need(command: str, absent: tuple[str, ...]) -> None:
-    code = f"import sys; from harness.cli import run_command; run_command({command.split()}); print('\\0', *sys.modules)"
+    code = (
+        f"import sys; from harness.cli import run_command; run_command({command.split()}); print('\\0', *sys.modules)"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(absent) & set(ended.stdout.partition("\0")[2].split())
