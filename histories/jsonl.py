@@ -28,7 +28,7 @@ from histories.op import NEMESIS, Op, OpType, Process
 from histories.printing import quoted
 from histories.repeated_keys import lines_with_repeated_keys, repeated_key
 from histories.sources import Source, opened
-from histories.wellformed import MalformedHistory, Problem, problems
+from histories.wellformed import PROBLEMS_MAX, MalformedHistory, Problem, problems
 
 VERSION = 1
 MARK = "themis-history"
@@ -214,15 +214,16 @@ class _Lines:
 
     def __init__(self) -> None:
         self._items: list[Op | Problem] = []
+        self._unreadable_count = 0
         self._untimed: list[int] = []  # Positions of the ops that say no time.
         self._shared: dict[str, str] = {}
         self._op = msgspec.json.Decoder(Op)
         self._loose_op = msgspec.json.Decoder(_LooseOp)
 
     def decode(self, file: BinaryIO) -> tuple[list[Op | Problem], bool]:
-        """All lines, and whether the last one was cut (and left out)."""
+        """All lines, and whether the last one was cut (and left out); none after too many that cannot be read."""
         rest = bytearray()  # It grows by as many blocks as a long line has.
-        while block := file.read(_CHUNK_BYTES):
+        while self._unreadable_count <= PROBLEMS_MAX and (block := file.read(_CHUNK_BYTES)):
             end = block.rfind(b"\n") + 1
             if end == 0:
                 rest += block
@@ -244,7 +245,7 @@ class _Lines:
                 _share_strings(ops, self._shared)
                 self._items.extend(ops)
         is_cut = False
-        if rest:
+        if rest and self._unreadable_count <= PROBLEMS_MAX:
             self._decode_singly([bytes(rest)])
             is_cut = isinstance(self._items[-1], Problem) and _is_cut(bytes(rest))
             if is_cut:
@@ -256,13 +257,17 @@ class _Lines:
         start = len(self._items)
         for line in lines:
             position = len(self._items)
+            if self._unreadable_count > PROBLEMS_MAX:
+                break
             try:
                 loose = decoded(self._loose_op.decode, line, FILE_DEPTH_MAX)
             except msgspec.DecodeError as error:
                 self._items.append(Problem(position, *_unreadable(line, error), position + 2))
+                self._unreadable_count += 1
                 continue
             if (repeated := repeated_key(line)) is not None:
                 self._items.append(Problem(position, "syntax", str(repeated), position + 2))
+                self._unreadable_count += 1
                 continue
             if loose.time is None:
                 self._untimed.append(position)

@@ -9,6 +9,7 @@ recorder wants to see the pattern.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from os import PathLike
 from typing import Any
 
@@ -39,6 +40,10 @@ RULES: dict[str, str] = {
 
 _SHOWN = 20
 
+PROBLEMS_MAX = 100_000
+"""So many broken rules are looked for. Nobody repairs a file with more of them one by one, and 1 MB of gzip data may unpack to 200
+million empty lines."""
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One broken rule: `rule` is a key of RULES, `detail` says how it was broken, in a line fit for a terminal.
@@ -63,7 +68,7 @@ class Problem(msgspec.Struct, frozen=True):
 class MalformedHistory(ValueError):
     """A history that breaks rules, or a file that is none.
 
-    path: None when it came from no file. problems: every broken rule.
+    path: None when it came from no file. problems: every broken rule; of more than PROBLEMS_MAX, the first ones and one more.
     """
 
     def __init__(self, problems: Sequence[Problem], path: str | PathLike[str] | None = None) -> None:
@@ -75,20 +80,21 @@ class MalformedHistory(ValueError):
     def __str__(self) -> str:
         name = self.path or "history"
         count = len(self.problems)
-        lines = [f"{name} is not a well-formed history: {count} broken {'rule' if count == 1 else 'rules'}"]
+        many = f"more than {PROBLEMS_MAX:,}" if count > PROBLEMS_MAX else str(count)
+        lines = [f"{name} is not a well-formed history: {many} broken {'rule' if count == 1 else 'rules'}"]
         lines += [f"  {name}: {problem}" for problem in self.problems[:_SHOWN]]
         if count > _SHOWN:
-            lines.append(f"  ... and {count - _SHOWN} more")
+            lines.append("  ... and more" if count > PROBLEMS_MAX else f"  ... and {count - _SHOWN} more")
         return "\n".join(lines)
 
 
 def problems(ops: Iterable[Op | Problem], lines: Sequence[int] | int | None = None) -> list[Problem]:
-    """Every broken rule, in order; none: the ops are a well-formed history.
+    """Every broken rule, in order; none: the ops are a well-formed history. After PROBLEMS_MAX and one more it looks no further.
 
     ops: a Problem among them stands for a line that could not be read; it is reported as it is.
     lines: the line of each op; a number is the line of the first op, the others following it one by one.
     """
-    return list(_broken(ops, lines))
+    return list(islice(_broken(ops, lines), PROBLEMS_MAX + 1))
 
 
 def require(

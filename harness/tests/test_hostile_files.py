@@ -69,6 +69,8 @@ def edn(fields: bytes) -> bytes:
     return op % b":invoke" + op % b":ok" + b"{" + fields + b"}\n"
 
 
+EMPTY_LINES = gzip.compress(HEADER + b"\n" * 10_000_000, 1)
+
 HISTORIES: dict[str, tuple[bytes, int, str]] = {
     "nothing": (b"", 1, "the file is empty"),
     "white space": (b" \n\n", 1, "the file is empty"),
@@ -109,6 +111,7 @@ HISTORIES: dict[str, tuple[bytes, int, str]] = {
     "a negative time": (line_2(time=-5), 2, "before the run began"),
     "half a line within": (HEADER + INVOKE[:20] + b"\n" + OK, 2, "truncated"),
     "10,000 bad lines": (WHOLE + b"{nope}\n" * 10_000, 4, "10000 broken rules"),
+    "10 million empty lines": (EMPTY_LINES, 2, "more than 100,000 broken rules"),
     "an op twice": (HEADER + INVOKE + INVOKE, 3, "still open"),
     "an answer alone": (HEADER + OK, 2, "no operation open"),
     "a gap": (HEADER + INVOKE + OK.replace(b":1,", b":7,", 1), 3, "index 7 where 1 was due"),
