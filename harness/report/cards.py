@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from checkers import Validity
-from harness.report.facts import Facts
+from harness.report.facts import NAMED_MAX, Facts
 from harness.report.failure import FailureFault, FailureOp
 from harness.report.moments import Card, ago, have, listed, operation, seconds, wrong_head
 from histories.printing import line, value
 
-CARD_FAULTS_MAX = 4
+SINCE = "after the acknowledgement"
+"""Of a fault: it came, and was lifted, between the acknowledgement and the failure."""
 
 
 class Cards:
@@ -102,55 +103,69 @@ class Cards:
         return None
 
     def faults(self) -> Card | None:
-        if self._facts.failure.time_ns is None and not self._facts.failure.ops:
+        """The faults that bear on it, at most NAMED_MAX and in order of time. Where there are more, those stay that took the
+        data or a node, then those in force at a time that counts, then the latest."""
+        failure = self._facts.failure
+        if failure.time_ns is None and not failure.ops:
             return None
-        chosen: list[tuple[str, FailureFault]] = []
-        taken: dict[FailureFault, list[str]] = {}
-        for node, loss in self._facts.losses:
-            if loss.why == "crash" and (fault := self._facts.fault_on(node, loss.time_ns)) is not None:
-                taken.setdefault(fault, []).append(node)
-        chosen += [(f"took it from {listed(sorted(nodes))}", fault) for fault, nodes in taken.items()]
-        for node in () if self._facts.failure.ops else self._facts.failure.nodes:
-            life, shown_ns = self._facts.lives.get(node), self._facts.failure.time_ns
-            down = None if life is None or shown_ns is None else life.last_down(shown_ns)
-            if down is not None and (fault := self._facts.fault_on(node, down.from_ns)) is not None:
-                chosen.append((f"took {line(node, 30)} down", fault))
-        acknowledged_ns = self._facts.acknowledged_ns()
-        times = [("when it was acknowledged", acknowledged_ns)] if acknowledged_ns is not None else []
-        times += [("when it was lost", self._facts.losses[-1][1].time_ns)] if self._facts.losses else []
-        if self._facts.failure.time_ns is not None:
-            times.append(("when the failure showed", self._facts.failure.time_ns))
-        for when, time_ns in times:
-            chosen += [(f"in force {when}", fault) for fault in self._facts.in_force(time_ns)]
-        if not chosen and self._facts.custody is None and acknowledged_ns is not None:
-            chosen += [("in force between the two", fault) for fault in self._facts.begun_after(acknowledged_ns)]
-        whens: dict[tuple[str, int], list[str]] = {}
-        faults = {(fault.title, fault.began_ns): fault for _, fault in chosen}
-        for when, fault in chosen:
-            mine = whens.setdefault((fault.title, fault.began_ns), [])
-            if when not in mine:
-                mine.append(when)
-        if not whens:
-            before = (
-                "Those before it are in the whole run."
-                if not self._facts.failure.ops
-                else "It needs no fault at that time."
-            )
+        taken = self._taken()
+        words: dict[FailureFault, list[str]] = {}
+        for fault, word in [*taken, *self._in_force()]:
+            mine = words.setdefault(fault, [])
+            if word not in mine:
+                mine.append(word)
+        if not words:
+            before = "It needs no fault at that time." if failure.ops else "Those before it are in the whole run."
             return Card("Which fault did it", "No fault was in force as it showed", before)
-        told = list(whens)[:CARD_FAULTS_MAX]
+        first = next(iter(words))
+        told = sorted(list(words)[:NAMED_MAX], key=lambda fault: fault.began_ns)
         lines = [
-            f"{line(title, 80)}: {seconds(began_ns)} to {_until(faults[title, began_ns])}, {', '.join(whens[title, began_ns])}."
-            for title, began_ns in told
+            f"{line(fault.title, 80)}: {seconds(fault.began_ns)} to {_until(fault)}, {', '.join(words[fault])}."
+            for fault in told
         ]
-        more = f" And {len(whens) - len(told)} more." if len(whens) > len(told) else ""
-        question = (
-            "Which fault did it"
-            if any(word.startswith("took ") for each in whens.values() for word in each)
-            else "Faults in force"
+        if more := len(words) - len(told):
+            lines.append(f"And {'at least ' if failure.faults_left_out else ''}{more} more.")
+        did = {fault for fault, _ in taken}
+        titles = [line(fault.title, 80) for fault in told if fault in did or not did]
+        answer = "; ".join(reversed(dict.fromkeys(reversed(titles))))
+        since = (
+            "Faults since the acknowledgement" if any(SINCE in words[fault] for fault in told) else "Faults in force"
         )
-        did = [title for title, began_ns in told if any(word.startswith("took ") for word in whens[title, began_ns])]
-        answer = "; ".join(line(title, 80) for title in did or [title for title, _ in told])
-        return Card(question, answer, " ".join(lines) + more, told[0][1])
+        return Card("Which fault did it" if did else since, answer, " ".join(lines), first.began_ns)
+
+    def _taken(self) -> list[tuple[FailureFault, str]]:
+        """The faults that took the data from nodes, or took down nodes that broke a rule, with what each did."""
+        facts, shown_ns = self._facts, self._facts.failure.time_ns
+        robbed: dict[FailureFault, list[str]] = {}
+        for node, loss in facts.losses:
+            if loss.why == "crash" and (fault := facts.fault_on(node, loss.time_ns)) is not None:
+                robbed.setdefault(fault, []).append(node)
+        taken = [(fault, f"took it from {listed(sorted(nodes))}") for fault, nodes in robbed.items()]
+        for node in () if facts.failure.ops else facts.failure.nodes:
+            life = facts.lives.get(node)
+            down = None if life is None or shown_ns is None else life.last_down(shown_ns)
+            if down is not None and (fault := facts.fault_on(node, down.from_ns)) is not None:
+                taken.append((fault, f"took {line(node, 30)} down"))
+        return taken
+
+    def _in_force(self) -> list[tuple[FailureFault, str]]:
+        """The faults in force at each time that counts; and those that came after the acknowledgement, the latest first, where no
+        trace tells when the data was lost."""
+        facts, acknowledged_ns = self._facts, self._facts.acknowledged_ns()
+        times = [
+            ("when it was acknowledged", acknowledged_ns),
+            ("when it was lost", facts.losses[-1][1].time_ns if facts.losses else None),
+            ("when the failure showed", facts.failure.time_ns),
+        ]
+        found = [
+            (fault, f"in force {when}")
+            for when, time_ns in times
+            if time_ns is not None
+            for fault in facts.in_force(time_ns)
+        ]
+        known = {fault for fault, _ in found}
+        between = [fault for fault in reversed(facts.begun_between()) if fault not in known]
+        return found + [(fault, SINCE) for fault in between]
 
 
 def _until(fault: FailureFault) -> str:

@@ -15,6 +15,9 @@ from histories.printing import line
 from histories.tracing import Committed, Served, TraceRecord
 from histories.units import NS_PER_S
 
+NAMED_MAX = 4
+"""Faults that a card names, and that a story tells of those that began after the acknowledgement."""
+
 RESTART_NS_MAX = 5 * NS_PER_S
 """How long after a kill is lifted the restarted node tells at the latest what its disk holds."""
 
@@ -120,17 +123,18 @@ class Facts:
         return operation(self.write) if self.write is not None else "it"
 
     def acknowledged_ns(self) -> int | None:
-        """When the node answered the write, as its trace tells, or, where nothing traces, when the client had the answer."""
+        """When the node answered the write, as its trace tells, or, where no trace tells, when the client had the answer."""
         if self.custody is not None:
             return self.custody.served_ns
-        return self.write.completed_ns if self.write is not None and not self.traces else None
+        return None if self.write is None else self.write.completed_ns
 
-    def begun_after(self, time_ns: int) -> list[FailureFault]:
-        """The last fault that began after that and before the failure showed; none where nobody knows when it showed."""
-        end_ns = self.failure.time_ns
-        if end_ns is None:
+    def begun_between(self) -> list[FailureFault]:
+        """The faults that began after the acknowledgement and before the failure showed, in order of time: any of them may have
+        taken the data. None where a trace tells who had it when, or where nobody knows when either was."""
+        from_ns, end_ns = self.acknowledged_ns(), self.failure.time_ns
+        if self.custody is not None or from_ns is None or end_ns is None:
             return []
-        return [fault for fault in self.failure.faults if time_ns < fault.began_ns <= end_ns][-1:]
+        return [fault for fault in self.failure.faults if from_ns < fault.began_ns <= end_ns]
 
     def in_force(self, time_ns: int) -> list[FailureFault]:
         return [

@@ -13,6 +13,7 @@ from checkers.windows import fault_windows
 from harness.report.failure import Failure, FailureEdge, FailureOp, Role, duration
 from harness.report.moments import Explanation
 from harness.report.node_lives import Life
+from harness.report.summary import counted
 from histories.history import History
 from histories.op import Op, freeze
 from histories.printing import block, line, value
@@ -137,7 +138,8 @@ def _timeline(
     used = {_role(op) for op in failure.ops}
     lines = ["", "      time (s)  what happened"]
     if failure.faults_left_out:
-        lines.append(f"                .. {failure.faults_left_out} earlier faults are left out")
+        verb = "is" if failure.faults_left_out == 1 else "are"
+        lines.append(f"                .. {counted(failure.faults_left_out, 'earlier fault')} {verb} left out")
     last_ns = max(op.invoked_ns for op in failure.ops) if failure.ops else failure.time_ns
     invocations = [op for op in history if op.type == "invoke" and op.is_client]
     times = [op.time for op in invocations]

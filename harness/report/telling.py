@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.facts import Facts
+from harness.report.facts import NAMED_MAX, Facts
 from harness.report.failure import FailureFault, FailureOp
 from harness.report.moments import NODE_MAX, Moment, MomentKind, listed, seconds
 from histories.printing import line
@@ -53,15 +53,16 @@ class Moments:
         self.add(fault.began_ns, "fault", line(fault.title, 80), f"{until}{cut}")
 
     def add_faults_around(self) -> None:
-        """The faults in force when the write was acknowledged, and when the wrong answer was given."""
-        times = [self._facts.custody.served_ns] if self._facts.custody is not None else []
-        if self._facts.failure.time_ns is not None:
-            times.append(self._facts.failure.time_ns)
-        for time_ns in times:
-            for fault in self._facts.in_force(time_ns):
-                # Of a broken rule, what is on every node alike says little; the card has it.
-                if self._facts.failure.ops or len(fault.sides) > 1 or len(fault.nodes) < len(self._facts.lives):
-                    self.add_fault(fault)
+        """The faults in force when the write was acknowledged, and when the wrong answer was given; the latest of those between
+        them, where no trace tells when the data was lost."""
+        facts = self._facts
+        found = facts.begun_between()[-NAMED_MAX:]
+        for time_ns in (facts.acknowledged_ns(), facts.failure.time_ns):
+            found += facts.in_force(time_ns) if time_ns is not None else []
+        for fault in found:
+            # Of a broken rule, what is on every node alike says little; the card has it.
+            if facts.failure.ops or len(fault.sides) > 1 or len(fault.nodes) < len(facts.lives):
+                self.add_fault(fault)
 
     def has(self, head: str) -> bool:
         """Whether this was told already."""

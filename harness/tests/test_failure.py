@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from checkers.evidence import (
     CheckerCrash,
@@ -155,6 +156,8 @@ def test_of_many_faults_those_in_force_and_the_latest_are_told() -> None:
     assert failure.faults_left_out == 11
     assert "kill n3" in {fault.title for fault in failure.faults if fault.is_in_force}
     assert any("11 earlier faults are left out" in row for row in lines)
+    (row,) = [row for row in story(replace(failure, faults_left_out=1), history, 12) if "left out" in row]
+    assert row.strip() == ".. 1 earlier fault is left out"
 
 
 def test_the_story_fits_80_columns_and_is_bounded_and_harmless() -> None:
@@ -270,6 +273,38 @@ def test_without_traces_the_cause_is_said_not_to_be_seen() -> None:
     assert [card.answer for card in told.cards if card.question == "Where the data was lost"] == [
         "Not seen in the traces"
     ]
+
+
+def test_without_traces_every_fault_since_the_acknowledgement_is_named_the_latest_last() -> None:
+    """Programs leave no traces: which of them took the data nobody knows."""
+    failure, _ = explained(LOST)
+    told = explain(failure, [], {})
+    (card,) = [card for card in told.cards if card.question == "Faults since the acknowledgement"]
+    assert card.answer == "kill n1; kill n2"
+    assert card.detail == (
+        "kill n1: 3.000 s to 6.001 s, after the acknowledgement. "
+        "kill n2: 18.000 s to the end, in force when the failure showed."
+    )
+    assert [moment.head for moment in told.moments if moment.kind == "fault"] == ["kill n1", "kill n2"]
+
+
+def test_of_many_faults_since_the_acknowledgement_the_latest_are_named_and_the_others_counted() -> None:
+    kills = [event for i in range(9) for event in kill(i, (i + 1) * S, (i + 1) * S + 5 * MS, f"n{i % 3 + 1}")]
+    history = numbered(
+        *done(500 * MS, 1, "write", 7, "n1"),
+        *done(800 * MS, 1, "write", 9, "n1"),
+        *kills,
+        *done(20 * S, 2, "read", None, "n3", result=7),
+    )
+    failure, _ = explained(history)
+    told = explain(failure, [], {})
+    (card,) = [card for card in told.cards if card.question == "Faults since the acknowledgement"]
+    assert card.answer == "kill n1; kill n2; kill n3"
+    assert card.detail.startswith("kill n3: 6.000 s to ")
+    assert "kill n3: 9.000 s to " in card.detail
+    assert card.detail.endswith(" And 5 more.")
+    begun = [moment.time_ns for moment in told.moments if moment.kind == "fault"]
+    assert begun == [6 * S, 7 * S, 8 * S, 9 * S]
 
 
 def test_what_happened_around_a_time_is_bounded_and_refused_runs_are_one_line() -> None:
