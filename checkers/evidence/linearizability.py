@@ -51,8 +51,9 @@ class Refutation(Part, frozen=True):
     reason: one sentence. failed: the operation that does not fit; every order died at its return. is_shortest: no
     shorter prefix fails. linearizable_up_to: how many completed operations can be explained together.
     possible_is_complete: `possible` are all states. fits_after: the last operation after which the failed one would
-    have fitted. minimal: None when nothing short could be refuted; `unfinished` says why. error: the traceback when the
-    explanation itself failed; the refutation stands all the same.
+    have fitted. fits_initially: it would have fitted in the initial state. minimal: None when nothing short could be
+    refuted; `unfinished` says why. error: the traceback when the explanation itself failed; the refutation stands all
+    the same.
     """
 
     key: Any
@@ -63,6 +64,7 @@ class Refutation(Part, frozen=True):
     possible: tuple[PossibleState, ...] = ()
     possible_is_complete: bool = False
     fits_after: Witness | None = None
+    fits_initially: bool = False
     minimal: MinimalCore | None = None
     unfinished: str = ""
     error: str = ""

@@ -188,6 +188,7 @@ def _with_possible(
         possible=tuple(_possible(each, failed, entries, model, teller) for each in possible.states),
         possible_is_complete=possible.is_complete,
         fits_after=teller.witness(possible.fits_after) if possible.fits_after else None,
+        fits_initially=possible.fits_initially,
     )
 
 

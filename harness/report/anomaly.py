@@ -16,7 +16,8 @@ def anomaly_classes(result: Result) -> tuple[str, ...]:
     """The classes of every violation in the result, without repetition, in the order of its checkers; empty when there is none.
 
     A class is a checker's name and what of its evidence does not depend on the run: the rule that was broken; for
-    linearizability the model, and whether the failed operation would have fitted earlier (it saw an old state) or at no time.
+    linearizability the model, and whether the failed operation would have fitted earlier (it saw an old state, which may be the
+    initial one) or at no time.
     """
     violated = (leaf for leaf in result.verdict.leaves() if leaf[1].validity is Validity.INVALID)
     return tuple(dict.fromkeys(class_ for name, verdict in violated for class_ in _classes(name, verdict)))
@@ -35,6 +36,7 @@ def _classes(name: str, verdict: Verdict) -> Iterator[str]:
             yield f"{name}/{violation.rule}"
         case Linearizability(model=model, refuted=refuted) if refuted:
             for refutation in refuted:
-                yield f"{name}/{model}/{'old state' if refutation.fits_after else 'no such state'}"
+                saw_old = refutation.fits_after is not None or refutation.fits_initially
+                yield f"{name}/{model}/{'old state' if saw_old else 'no such state'}"
         case _:
             yield name
