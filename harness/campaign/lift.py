@@ -100,29 +100,38 @@ def varied(case: Case, number: int) -> Case:
     return replace(changed, faults=replace(changed.faults, entries=tuple(entries)))
 
 
+def nearness(failed: Failed, wanted: frozenset[str]) -> int:
+    """2: it has an anomaly of a wanted class; 1: of a class that the same bug may show (anomaly.bug_class); 0: of neither."""
+    if wanted.intersection(failed.classes):
+        return 2
+    return int(not set(map(bug_class, wanted)).isdisjoint(map(bug_class, failed.classes)))
+
+
 def try_number(case: Case, number: int, wanted: frozenset[str]) -> Failed | None:
     """How the try of this number fails; None: it does not.
 
-    wanted: classes as anomaly.bug_class has them. Where an invariant that is none of them ends the run, it runs again with that one
-    unwatched, and so on, until it fails as wanted or cannot go on; otherwise its first failure is returned.
+    wanted: classes of anomalies. Where an invariant that is none of them ends the run, it runs again with that one unwatched, and
+    so on, until it fails as wanted or cannot go on; otherwise its nearest failure is returned, the first of those alike.
     """
     case = varied(case, number)
-    first = failed = run_case(case)
+    nearest = failed = run_case(case)
     for _ in range(UNWATCHED_MAX):
-        if failed is None or wanted.intersection(map(bug_class, failed.classes)):
+        if nearest is None or failed is None or nearness(failed, wanted) == 2:
             break
         rules = [name for kind, _, name in (one.partition("/") for one in failed.classes) if kind == "invariants"]
         if not rules:
-            return first
+            break
         unwatched = [*case.spec.env_options.get("unwatched", ()), *rules]
         case = replace(case, spec=replace(case.spec, env_options={**case.spec.env_options, "unwatched": unwatched}))
         failed = run_case(case)
-    return first if failed is None or not wanted.intersection(map(bug_class, failed.classes)) else failed
+        if failed is not None and nearness(failed, wanted) > nearness(nearest, wanted):
+            nearest = failed
+    return nearest
 
 
 class Lifted(msgspec.Struct, frozen=True):
-    """What was found. failed: how a try fails as the real run did; None: none did. other: how one fails in another way; None where
-    `failed` is there, or every try was good. tried_count: how many there were."""
+    """What was found. failed: how a try fails as the real run did; None: none did. other: how one fails in another way, as near to
+    that as any did; None where `failed` is there, or every try was good. tried_count: how many there were."""
 
     failed: Failed | None
     other: Failed | None
@@ -138,13 +147,13 @@ def lift(
     budget_s: float,
     show: Callable[[int], None] = lambda tried: None,
 ) -> Lifted:
-    """Try until one fails with an anomaly of one of `classes` (as anomaly.bug_class has them), or the budget is used up, or so many
-    have failed in another way that this one will not come: the simulation sees some bugs before clients can.
+    """Try until one fails with an anomaly of one of `classes`, or the budget is used up, or so many have failed in another way that
+    this one will not come: the simulation sees some bugs before clients can.
 
     executor: has `jobs` workers. show: is told how many were tried.
     """
     deadline_s = time.monotonic() + budget_s
-    wanted = frozenset(map(bug_class, classes))
+    wanted = frozenset(classes)
     numbers = count()
     waiting: deque[Future[Failed | None]] = deque()
     other: Failed | None = None
@@ -161,9 +170,11 @@ def lift(
             show(tried_count)
             if failed is None:
                 continue
-            if wanted.intersection(map(bug_class, failed.classes)):
+            if wanted.intersection(failed.classes):
                 return Lifted(failed, None, tried_count)
-            other, other_count = other or failed, other_count + 1
+            other_count += 1
+            if other is None or nearness(failed, wanted) > nearness(other, wanted):
+                other = failed
     finally:
         for future in waiting:
             future.cancel()

@@ -39,7 +39,7 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
 
     The faults and the clients' operations of the run, as they really happened, are simulated under many seeds, with slightly other
     timing. The first simulated run with an anomaly of the same class is kept in the store, as NAME-lifted; where there is none,
-    the first one that fails in another way.
+    one that fails in another way, found by the same checker if there is one.
 
     Exit code: 0 one was found, 2 none with the same anomaly was found, 130 or 143 ended by Ctrl-C or SIGTERM, 254 bad usage.
 
@@ -86,7 +86,11 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
             "the machines did beside the recorded faults is not simulated"
         )
     if failed is not None and kept is not None:
-        same = f"lifted: {took}" if lifted.failed else "but the simulation sees this, which may be the same bug"
+        same = (
+            f"lifted: {took}"
+            if lifted.failed
+            else "but the simulation sees this, of another class, which may be the same bug"
+        )
         options.echo(f"{same}\n  {line(', '.join(failed.classes))}: {line(failed.words, 300)}")
         options.echo(f"  kept: {line(kept.path)}\n  make it small: themis shrink {line(kept.path)}")
     return code

@@ -1,4 +1,4 @@
-"""Classes of anomalies: what a failed operation saw was an old state of the object, the initial one included, or none of its states."""
+"""Classes of anomalies: a failed operation saw an old state of the object, which may be the initial one, or none of its states."""
 
 from __future__ import annotations
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from checkers import Verdict
-from harness.campaign.case import Case, as_it_happened, recorded_case, run_case
+from harness.campaign.case import Case, Failed, as_it_happened, recorded_case, run_case
 from harness.campaign.lift import OTHERS_MAX, lift, simulated_case, try_number, varied
 from harness.campaign.reproduction import LIFTED, keep, read_case, rerun
 from harness.campaign.sweep import run_in
@@ -83,6 +84,43 @@ def test_what_fails_in_another_way_only_is_said(recorded: RunDirectory) -> None:
     assert found.failed is None
     assert found.other is not None
     assert found.tried_count >= OTHERS_MAX
+
+
+class _Scripted(Executor):
+    """Does nothing of what is submitted: tries end as they are told, the last one again and again."""
+
+    def __init__(self, *ends: Failed | None) -> None:
+        self._ends = list(ends)
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(self._ends.pop(0) if len(self._ends) > 1 else self._ends[0])
+        return future
+
+
+OLD, NONE, RULE = (
+    "linearizable/cas-register/old state",
+    "linearizable/cas-register/no such state",
+    "invariants/one-leader",
+)
+
+
+def failing(*classes: str) -> Failed:
+    return Failed(Case(SPEC, Schedule(nodes=SPEC.nodes, entries=()), Script(ops=())), classes, "words")
+
+
+def test_only_a_run_with_an_anomaly_of_the_same_class_is_lifted() -> None:
+    """A value that nobody wrote is not what a stale read shows, though one checker refutes both."""
+    tries = _Scripted(failing(RULE), failing(NONE), None, failing(RULE, OLD))
+    found = lift(failing().case, (OLD,), executor=tries, jobs=1, budget_s=600)
+    assert (found.failed, found.other, found.tried_count) == (failing(RULE, OLD), None, 4)
+
+
+def test_of_other_classes_the_nearest_is_what_is_said() -> None:
+    found = lift(
+        failing().case, (OLD,), executor=_Scripted(failing(RULE), failing(NONE), failing(RULE)), jobs=1, budget_s=600
+    )
+    assert (found.failed, found.other) == (None, failing(NONE))
 
 
 def test_without_time_nothing_is_tried(recorded: RunDirectory) -> None:
