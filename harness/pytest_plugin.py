@@ -66,8 +66,17 @@ class ThemisRunner:
         time_limit, env (default sim), target_option={...}, ...
 
         Fails the test when the run is not VALID or the harness failed, with the anomaly in words, the run's folder and the command
-        that runs it again. Raises UsageError for flags that mean nothing.
+        that runs it again. Raises UsageError for flags that mean nothing: pytest shows the line of the test, and no frame of ours.
         """
+        from harness.errors import UsageError
+
+        __tracebackhide__ = True
+        try:
+            return self._run(seed, flags)
+        except UsageError as error:
+            raise error.with_traceback(None) from None
+
+    def _run(self, seed: int | None, flags: dict[str, Any]) -> Result:
         from msgspec.structs import replace
 
         from checkers import Validity

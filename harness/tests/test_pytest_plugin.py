@@ -31,6 +31,38 @@ def test_that_proves_nothing(themis):
     themis.run(**FLAGS, vacuity={"ok_min": 1_000_000})
 """
 
+MISTAKES = """
+import pytest
+
+def test_flag(themis):
+    themis.run(worklod="register")
+
+def test_target(themis):
+    themis.run(target="nosuch")
+
+def test_option(themis):
+    themis.run(target="raft", target_option={"reads": "x"})
+
+def test_load(themis):
+    themis.run(target="nosuch:TARGET")
+"""
+
+
+@pytest.mark.real
+def test_a_mistake_in_a_test_is_told_at_its_line_without_frames_of_the_harness(tmp_path: Path) -> None:
+    (tmp_path / "test_mistakes.py").write_text(MISTAKES)
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+    ran = subprocess.run([*words, "--themis-env", "sim"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = ran.stdout
+    assert "4 failed" in said
+    assert said.count("E       harness.errors.UsageError: ") == 4
+    assert "unknown flag 'worklod'; did you mean 'workload'?" in said
+    assert ">       themis.run(worklod=" in said
+    assert "reads is 'x'; it must be one of" in said
+    assert "the target nosuch:TARGET cannot be loaded: No module named 'nosuch'" in said
+    for frame in ("pytest_plugin.py", "plan.py", "spec.py", "registry.py", "The above exception", "During handling"):
+        assert frame not in said
+
 
 @pytest.mark.real
 def test_a_project_outside_the_tree_tests_its_store(tmp_path: Path) -> None:
