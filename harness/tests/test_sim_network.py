@@ -112,27 +112,22 @@ def test_slow_and_rate_delay() -> None:
 
 
 @pytest.mark.parametrize("transport", ["datagram", "stream"])
-def test_the_queue_of_a_slow_link_is_finite_so_that_it_serves_soon_after_the_heal(transport: str) -> None:
-    environment, target = world_of(counting, transport=transport)
-    environment.cluster.packets.disturb("rate", LINK, {"bytes_per_s": 3_000})
-    run_for(environment, 30)
-    environment.cluster.packets.heal()
-    run_for(environment, 3)
-    assert received(target.cores["n2"][0])[-1] > 32_500, "of 33,000 sent"
-    assert environment.network.counts["dropped: queue is full"] > 10_000
-
-
-@pytest.mark.parametrize("transport", ["datagram", "stream"])
-def test_a_message_that_is_too_large_for_a_slow_link_is_given_up_and_what_follows_does_not_wait_for_it(
-    transport: str,
+@pytest.mark.parametrize(
+    ("bytes_per_s", "why", "dropped_min"),
+    [(3_000, "queue is full", 10_000), (2, "takes too long on the link", 10)],
+    ids=["finite-queue", "too-large-message"],
+)
+def test_what_a_slow_link_cannot_carry_is_given_up_so_that_it_serves_soon_after_the_heal(
+    bytes_per_s: int, why: str, dropped_min: int, transport: str
 ) -> None:
+    """Its queue is finite, and a message that alone would take it too long does not hold up what follows."""
     environment, target = world_of(counting, transport=transport)
-    environment.cluster.packets.disturb("rate", LINK, {"bytes_per_s": 2})
+    environment.cluster.packets.disturb("rate", LINK, {"bytes_per_s": bytes_per_s})
     run_for(environment, 30)
     environment.cluster.packets.heal()
     run_for(environment, 3)
     assert received(target.cores["n2"][0])[-1] > 32_500, "of 33,000 sent"
-    assert environment.network.counts["dropped: takes too long on the link"] > 10
+    assert environment.network.counts[f"dropped: {why}"] > dropped_min
 
 
 def test_disturbances_of_two_kinds_add_up_and_of_one_kind_replace_each_other() -> None:
