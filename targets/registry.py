@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 
-from targets.target import CoreTarget, Program, Target
+from targets import declared
+from targets.target import CoreTarget, Privileged, Program, Target
 
 BUILT_IN = {
     "raft": "targets.raft.target:TARGET",
@@ -29,7 +30,7 @@ def find(name: str) -> Target:
     """The target called `name`, or at `package.module:Name`.
 
     Raises LookupError when there is no such target; ImportError when its module cannot be loaded or lacks that name; ValueError,
-    naming what it lacks, when that object is no target.
+    naming the member that is missing or does not fit, when that object is no target.
     """
     known = {point.name: point.value for point in metadata.entry_points(group="themis.targets")} | BUILT_IN
     path = known.get(name, name)
@@ -42,18 +43,10 @@ def find(name: str) -> Target:
         raise ImportError(str(error)) from error
     except Exception as error:  # What a module raises while it is loaded can be anything.
         raise ImportError(f"{module or 'no module'}: {type(error).__name__}: {error}") from error
-    if isinstance(target, (CoreTarget, Program)):
-        return target
-    kind = CoreTarget if hasattr(target, "core") else Program
-    lacking = sorted(member for member in _members(kind) if not hasattr(target, member))
-    raise ValueError(f"it is no {kind.__name__} (targets.target), for it lacks {', '.join(lacking)}")
-
-
-def _members(protocol: type) -> set[str]:
-    """The names that a class must have to follow the protocol."""
-    found: set[str] = set()
-    for base in protocol.__mro__:
-        if base.__module__ == protocol.__module__:
-            found |= {*vars(base).get("__annotations__", {})}
-            found |= {name for name in vars(base) if not name.startswith("_")}
-    return found
+    likely = CoreTarget if hasattr(target, "core") else Program
+    kind = next((each for each in (CoreTarget, Program) if not declared.lacking(target, each)), likely)
+    declared.require(target, kind)
+    if isinstance(target, Privileged):
+        declared.require(target, Privileged)
+    assert isinstance(target, (CoreTarget, Program)), "it has every member of one of them"
+    return target

@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from targets.core import Core, NodeId, Record
+from targets.declared import NOT_EMPTY, PATTERN
 from targets.session import Call, Outcome, Session
 from targets.topology import PLAIN, Topology
 
@@ -162,7 +163,7 @@ def _commands_of(request: Any) -> frozenset[str] | None:
 class System(Protocol):
     """What every target says about itself. `SystemDefaults` has the members that most targets need not write."""
 
-    name: str
+    name: Annotated[str, NOT_EMPTY]
     summary: str
     option_type: type[msgspec.Struct]
     """Typed options with defaults; a misspelt or ill-typed one is refused."""
@@ -176,7 +177,7 @@ class System(Protocol):
     """Options of each mode that `themis compare` sets beside the others; empty: the values of its option `mode` or `reads`."""
 
     @property
-    def interfaces(self) -> frozenset[str]:
+    def interfaces(self) -> Annotated[frozenset[str], NOT_EMPTY]:
         """What workloads may ask of it: "kv", "counter", ... Each is the name of a machine, which defines the operations
         (targets/machines)."""
         ...
@@ -351,6 +352,15 @@ def nodes_from_home(nodes: Sequence[NodeId], process: int) -> tuple[NodeId, ...]
     return (*nodes[at:], *nodes[:at])
 
 
+def latest_leader(
+    statuses: Mapping[NodeId, Mapping[str, Any]], *, role: str = "leader", term: str = "term"
+) -> NodeId | None:
+    """The node of the highest term among those whose status says that they lead; one that is cut off may still say so. term: the
+    field of a status that grows from one leader to the next."""
+    leaders = [(status[term], node) for node, status in statuses.items() if status["role"] == role]
+    return max(leaders)[1] if leaders else None
+
+
 @runtime_checkable
 class Reconfigurable(Protocol):
     """A CoreTarget whose members can be changed while it runs, one after another. Faults of the family `membership` need it. A node
@@ -467,7 +477,7 @@ class Program(System, Protocol):
     `place.data_dir`, and nowhere else: disk faults strike there. `ProgramDefaults` has most members for a simple program.
     """
 
-    ports: Sequence[str]
+    ports: Annotated[Sequence[str], NOT_EMPTY]
     """The names of the ports that a node has, at least one. Probes of links connect to the first."""
     installed: Sequence[str]
     """A command that ends with status 0 on a machine that has the program; empty: there is nothing to look for."""
@@ -475,14 +485,14 @@ class Program(System, Protocol):
     """How a machine comes to have it, such as "apt-get install etcd-server": told where `installed` fails."""
     packages: Sequence[str]
     """The Debian packages that hold it: `docker` makes an image with them."""
-    version: str
+    version: Annotated[str, PATTERN]
     """A regular expression with a group for each part of the version in what `installed` prints; "": any version will do."""
     version_min: Sequence[int]
     """The oldest version that will do, part by part."""
     library: Sequence[str]
     """The Python module that its client imports and what pip installs for it, such as ("redis", "themis-consistency[redis]");
     empty: nothing beyond what Themis itself needs."""
-    log_alarms: Sequence[str]
+    log_alarms: Sequence[Annotated[str, PATTERN]]
     """Regular expressions that no line of a node's log may match, such as "panic". One that does makes the run INVALID."""
     asks_libc_for_time: bool
     """libfaketime can move its clock. Not so for what is linked statically or asks the kernel, such as Go programs."""

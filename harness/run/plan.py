@@ -333,11 +333,13 @@ def find_target(name: str) -> Target:
         return targets.find(name)
     except LookupError:
         raise unknown_name("target", name, targets.names(), own="package.module:Name") from None
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
         raise UsageError(
             f"the target {name} cannot be loaded: {error} (modules are looked for in the current directory too)"
             f"{module_of_file(name)}"
         ) from error
+    except ValueError as error:
+        raise UsageError(f"the target {name} cannot be loaded: {error}") from error
 
 
 def find_workload(name: str) -> Workload:

@@ -166,7 +166,7 @@ def test_it_is_found_by_name_and_by_path() -> None:
     for unknown in ("registre", ":x", "x:"):
         with pytest.raises(LookupError):
             registry.find(unknown)
-    with pytest.raises(ValueError, match="not a workload: it lacks name"):
+    with pytest.raises(ValueError, match=r"it is no Workload \(harness\.workloads\.base\), for it lacks data_type, "):
         registry.find("harness.workloads.register:RegisterOptions")
     with pytest.raises(ImportError):
         registry.find("harness.workloads.nowhere:Workload")

@@ -7,11 +7,12 @@ package.module:Name`.
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 
 from harness.generators import Generator
+from targets.declared import NOT_EMPTY, STRUCT_TYPE
 
 
 class WorkloadContext(msgspec.Struct, frozen=True):
@@ -37,13 +38,13 @@ class Workload(Protocol):
     The checkers of the claim check its history; every run is also checked for vacuity, availability and invariants.
     """
 
-    name: str
+    name: Annotated[str, NOT_EMPTY]
     summary: str
-    interface: str
+    interface: Annotated[str, NOT_EMPTY]
     """What it asks of a target, such as "kv": reads, writes and cas by key."""
-    option_type: Any
+    option_type: Annotated[Any, STRUCT_TYPE]
     """The type of its options: a frozen Struct with defaults, which refuses what is misspelt or ill-typed."""
-    data_type: str
+    data_type: Annotated[str, NOT_EMPTY]
     """What its ops are done to, such as "register": with the claim, it chooses the checkers (harness.workloads.claims).
 
     Checkers of its own are in an optional member `checkers: Sequence[ClaimChecker]`. An optional method `commands(options) ->

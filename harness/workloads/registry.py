@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from harness.workloads.base import Workload
+from harness.workloads.claims import ClaimChecker
+from targets import declared
 
 BUILT_IN = {
     "register": "harness.workloads.register:RegisterWorkload",
@@ -32,6 +35,9 @@ BUILT_IN = {
     "unique-ids": "harness.workloads.ids:UniqueIds",
 }
 
+OPTIONAL = {"checkers": Sequence[ClaimChecker], "commands": Callable}
+"""The types of the members that a workload may have beside those that it must have."""
+
 
 def _known() -> dict[str, str]:
     return {point.name: point.value for point in metadata.entry_points(group="themis.workloads")} | BUILT_IN
@@ -46,7 +52,7 @@ def find(name: str) -> Workload:
     """The workload called `name`, or at `package.module:Name`; a class is instantiated.
 
     Raises LookupError when there is no such workload; ImportError or AttributeError when its module cannot be loaded; ValueError,
-    naming what it lacks, when that object is no workload.
+    naming the member that is missing or does not fit, when that object is no workload.
     """
     path = _known().get(name, name)
     module, colon, attribute = path.partition(":")
@@ -55,7 +61,6 @@ def find(name: str) -> Workload:
     found = getattr(importlib.import_module(module), attribute)
     if inspect.isclass(found):
         found = found()
-    if not isinstance(found, Workload):
-        members = (*Workload.__annotations__, "generator", "final_generator")
-        raise ValueError(f"{path} is not a workload: it lacks {', '.join(m for m in members if not hasattr(found, m))}")
+    declared.require(found, Workload, OPTIONAL)
+    assert isinstance(found, Workload), "it has every member"
     return found
