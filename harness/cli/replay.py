@@ -14,10 +14,9 @@ from harness.cli.options import SHARE, STORE
 from harness.cli.reporting import tell_due
 from harness.errors import HARNESS, VALID, Interrupted, UsageError
 from harness.report import summary
-from harness.report.difference import first_difference
+from harness.report.difference import first_difference, ops_in
 from harness.run import execute
 from harness.run.replays import plan_again
-from harness.store.files import regular
 from harness.store.runs import Store
 from nemesis.schedule import BadSchedule
 
@@ -69,9 +68,9 @@ def replay(run: str, share: bool, store: Path) -> int:
 
 
 def ops(history: Path) -> bytes:
-    """The history's lines without its header, which names the run's folder. Raises UsageError when it cannot be read."""
+    """The history's lines. Raises UsageError when it cannot be read."""
     try:
-        return regular(history).read_bytes().partition(b"\n")[2]
+        return ops_in(history)
     except OSError as error:
         raise UsageError(f"{history}: {error.strerror or error}") from error
     except MemoryError:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from harness.store.files import regular
 from histories.printing import line as line_of
+
+
+def ops_in(history: Path) -> bytes:
+    """The lines of a history.jsonl without its header, which names the run's folder. Raises OSError."""
+    return regular(history).read_bytes().partition(b"\n")[2]
 
 
 def first_difference(before: bytes, after: bytes, name: str = "history") -> str | None:

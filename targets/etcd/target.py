@@ -20,7 +20,7 @@ from targets.core import NodeId
 from targets.etcd import members
 from targets.etcd.client import COMMANDS, READS, EtcdClient, Reads
 from targets.session import Call
-from targets.target import ChangeOutcome, Connect, FaultModel, Membership, Place, Ports, ProgramDefaults
+from targets.target import ChangeOutcome, Connect, FaultModel, Membership, Place, Ports, ProgramDefaults, latest_leader
 
 ELECTION_HEARTBEATS = 10
 """An election begins after so many heartbeats were missed, as etcd's guide to tuning says."""
@@ -173,8 +173,7 @@ class Etcd(ProgramDefaults):
 
     def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
         """The leader of the highest term."""
-        leaders = [(status["term"], node) for node, status in statuses.items() if status["role"] == "leader"]
-        return max(leaders)[1] if leaders else None
+        return latest_leader(statuses)
 
     def client(self, interface: str, options: msgspec.Struct) -> Connect:
         """A client by the JSON gateway."""

@@ -19,7 +19,7 @@ import msgspec
 
 from targets.core import NodeId
 from targets.postgres.node import FIND, RUN, START
-from targets.target import Connect, FaultModel, Place, Ports, ProgramDefaults
+from targets.target import Connect, FaultModel, Place, Ports, ProgramDefaults, latest_leader
 from targets.topology import PLAIN, Topology
 
 COMMANDS = {
@@ -200,8 +200,7 @@ class Postgres(ProgramDefaults):
 
     def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
         """The primary of the latest era."""
-        found = [(status["term"], node) for node, status in statuses.items() if status["role"] == "primary"]
-        return max(found)[1] if found else None
+        return latest_leader(statuses, role="primary")
 
     def client(self, interface: str, options: msgspec.Struct) -> Connect:
         """A client by psycopg."""

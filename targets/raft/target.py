@@ -48,6 +48,7 @@ from targets.target import (
     Place,
     Route,
     SystemDefaults,
+    latest_leader,
 )
 from targets.topology import Topology
 
@@ -180,8 +181,7 @@ class RaftTarget(LeaderBackups, SystemDefaults):
 
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
         """The leader of the highest term among those that say they lead; a leader that is cut off may still say so."""
-        leaders = [(status["term"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
-        return max(leaders)[1] if leaders else None
+        return latest_leader(statuses)
 
     invariants: Sequence[str] = (
         "election-safety",

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from targets.core import NodeId
-from targets.target import Connect, FaultModel, Place, Ports, ProgramDefaults
+from targets.target import Connect, FaultModel, Place, Ports, ProgramDefaults, latest_leader
 from targets.topology import PLAIN, Topology
 
 JARS = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
@@ -199,8 +199,7 @@ class ZooKeeper(ProgramDefaults):
 
     def primary(self, statuses: Mapping[str, Mapping[str, Any]]) -> str | None:
         """The leader of the highest epoch."""
-        leaders = [(status["term"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
-        return max(leaders)[1] if leaders else None
+        return latest_leader(statuses)
 
     def client(self, interface: str, options: msgspec.Struct) -> Connect:
         """A client by kazoo."""

@@ -31,7 +31,7 @@ from docker.types import IPAMConfig, IPAMPool, NetworkingConfig
 from harness.environments.base import Deployment, EnvironmentUnavailable
 from harness.environments.docker import image
 from harness.environments.docker.engine import ENGINE_ERRORS, ContainerChannel, ContainerExecutor, explained, reach
-from harness.environments.linux import kernel_features, labels, late_files, packet_capture, packing, subnets
+from harness.environments.linux import data_size, kernel_features, labels, late_files, packet_capture, packing, subnets
 from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.linux.packet_capture import Captures
 from harness.environments.real.agent_clients import Agents, at_once
@@ -85,8 +85,7 @@ class DockerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         packet_capture.checked_size(self.tcpdump_mib)
         if self.subnet:
             subnets.parse(self.subnet)
-        if self.data_mib and not 4 <= self.data_mib <= 4096:
-            raise ValueError(f"data_mib is {self.data_mib}; it must be 0 or from 4 to 4096")
+        data_size.checked_size(self.data_mib)
         if self.cpus < 0:
             raise ValueError(f"cpus is {self.cpus}; it must not be negative")
         if self.memory_mib and self.memory_mib < 64:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from harness.environments.base import Deployment, EnvironmentUnavailable
-from harness.environments.linux import kernel_features, labels, packet_capture, subnets
+from harness.environments.linux import data_size, kernel_features, labels, packet_capture, subnets
 from harness.environments.linux.environment import LinuxEnvironment
 from harness.environments.linux.packet_capture import Captures
 from harness.environments.netns import network
@@ -46,8 +46,7 @@ class NetnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         packet_capture.checked_size(self.tcpdump_mib)
         if self.subnet:
             subnets.parse(self.subnet)
-        if self.data_mib and not 4 <= self.data_mib <= 4096:
-            raise ValueError(f"data_mib is {self.data_mib}; it must be 0 or from 4 to 4096")
+        data_size.checked_size(self.data_mib)
 
 
 class NetnsEnvironment(LinuxEnvironment):

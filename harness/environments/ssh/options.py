@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.environments.linux import data_size
 from harness.environments.linux.environment import PORT, PROBE_PORT
 from nemesis.capabilities import NodeId
 
@@ -77,8 +78,7 @@ class SshOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"connect_timeout_s is {self.connect_timeout_s:g}; it must be from 1 to 300")
         if not 30 <= self.silence_s <= 86_400:
             raise ValueError(f"silence_s is {self.silence_s:g}; it must be from 30 to 86400")
-        if self.data_mib and not 4 <= self.data_mib <= 4096:
-            raise ValueError(f"data_mib is {self.data_mib}; it must be 0 or from 4 to 4096")
+        data_size.checked_size(self.data_mib)
         if not self.as_root and (self.data_mib or self.allow_system_clock):
             raise ValueError(
                 f"as_root is false; {'data_mib' if self.data_mib else 'allow_system_clock'} cannot be had without root"

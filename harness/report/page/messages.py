@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from harness.environments.sim.message_log import LogEntry
-from harness.report.difference import first_difference
+from harness.report.difference import first_difference, ops_in
 from harness.report.message_files import stored_entries
 from harness.report.moments import Explanation
 from harness.run.execute import perform
@@ -21,7 +21,6 @@ from harness.run.replays import plan_again
 from harness.run.sinks import FolderSink
 from harness.run.stage import prepare_stage
 from harness.spec import RunSpec
-from harness.store.files import regular
 from harness.store.runs import RunDirectory, Store
 from histories.printing import line, value
 
@@ -140,7 +139,7 @@ def replayed_windows(run: RunDirectory, spec: RunSpec, explanation: Explanation)
         stage = prepare_stage(prepared, sink)
         with sink.opened(stage.environment, stage.faults):
             perform(stage, sink, Failures(), Interruption())
-        difference = first_difference(_ops(run.history), _ops(sink.run.history))
+        difference = first_difference(ops_in(run.history), ops_in(sink.run.history))
         if difference is not None:
             raise NotReplayed(f"the second run is not the same: {difference}")
         found = windows_of(stored_entries(sink.run), explanation)
@@ -150,7 +149,3 @@ def replayed_windows(run: RunDirectory, spec: RunSpec, explanation: Explanation)
 
 class NotReplayed(Exception):
     """A simulated run did not replay byte by byte."""
-
-
-def _ops(path: Path) -> bytes:
-    return regular(path).read_bytes().partition(b"\n")[2]

@@ -24,11 +24,11 @@ import msgspec
 
 from checkers import Validity, Verdict
 from checkers.evidence import Findings, Invariants, Linearizability
+from harness.report.difference import ops_in
 from harness.report.failure import Failure, failures
 from harness.run import execute
 from harness.run.replays import plan_again
 from harness.spec import RunSpec
-from harness.store.files import regular
 from harness.store.runs import Result, RunDirectory, Store
 from harness.store.traces import read_traces
 from histories import jsonl
@@ -92,8 +92,7 @@ def second_run(run: RunDirectory, spec: RunSpec, cpu_s_max: float = CPU_S_MAX) -
 
 
 def _read(run: RunDirectory, again: RunDirectory, spec: RunSpec) -> SecondRun:
-    first, second = (regular(path).read_bytes().partition(b"\n")[2] for path in (run.history, again.history))
-    if not second.startswith(first):
+    if not ops_in(again.history).startswith(ops_in(run.history)):
         raise NoSecondRun("it did not begin as the first run")
     result = again.read_result()
     assert result is not None, "the process ended well"

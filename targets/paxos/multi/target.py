@@ -25,7 +25,7 @@ from targets.paxos.multi.options import MultiOptions
 from targets.paxos.multi.records import record_type
 from targets.paxos.quorums import chosen_sizes
 from targets.session import Session
-from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults
+from targets.target import Bug, FaultModel, Formats, Place, Route, SystemDefaults, latest_leader
 from targets.topology import Topology
 
 BUGS = MULTI_BUGS
@@ -144,8 +144,7 @@ class MultiPaxosTarget(LeaderBackups, SystemDefaults):
 
     def primary(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> NodeId | None:
         """The leader of the highest ballot among those that say they lead; one that is cut off may still say so."""
-        leaders = [(status["ballot"], node) for node, status in sorted(statuses.items()) if status["role"] == "leader"]
-        return max(leaders)[1] if leaders else None
+        return latest_leader(statuses, term="ballot")
 
     def converged(self, statuses: Mapping[NodeId, Mapping[str, Any]]) -> bool:
         """All nodes know the same slots to be decided."""

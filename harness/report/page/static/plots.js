@@ -187,19 +187,25 @@ function drawRate(c, top) {
     const bar = ((O.begin[i] - V.a) / width) | 0
     if (bar >= 0 && bar < bars) counts[bar * 3 + O.type[i]]++
   }
+  return Math.round(drawBars(c, counts, top + 40, 36) / (width / 1e9))
+}
+
+// Three counts a bar, by outcome, upwards from `bottom`; the tallest bar is `room` high. Returns its count.
+function drawBars(c, counts, bottom, room) {
+  const bars = counts.length / 3, step = view.width / bars
   let most = 1
   for (let bar = 0; bar < bars; bar++) most = Math.max(most, counts[bar * 3] + counts[bar * 3 + 1] + counts[bar * 3 + 2])
   for (let bar = 0; bar < bars; bar++) {
-    let base = top + 40
+    let base = bottom
     for (const type of [0, 2, 1]) {
-      const height = counts[bar * 3 + type] / most * 36
+      const height = counts[bar * 3 + type] / most * room
       c.fillStyle = css(TYPES[type])
-      c.fillRect(view.left + bar * view.width / bars, base - height, view.width / bars - 0.6, height)
-      if (type && height > 1) { c.fillStyle = css(TYPES[type] + '-edge'); c.fillRect(view.left + bar * view.width / bars, base - height, view.width / bars - 0.6, 1) }
+      c.fillRect(view.left + bar * step, base - height, step - 0.6, height)
+      if (type && height > 1) { c.fillStyle = css(TYPES[type] + '-edge'); c.fillRect(view.left + bar * step, base - height, step - 0.6, 1) }
       base -= height
     }
   }
-  return Math.round(most / (width / 1e9))
+  return most
 }
 
 // Operations a second of one kind, by outcome; returns the greatest rate.
@@ -209,19 +215,7 @@ function drawRateOf(c, top, row) {
     const bar = ((V.a0 + (b + 0.5) * level.width - V.a) / width) | 0
     if (bar >= 0 && bar < bars) for (let type = 0; type < 3; type++) counts[bar * 3 + type] += level.counts[(row * level.buckets + b) * 3 + type]
   }
-  let most = 1
-  for (let bar = 0; bar < bars; bar++) most = Math.max(most, counts[bar * 3] + counts[bar * 3 + 1] + counts[bar * 3 + 2])
-  for (let bar = 0; bar < bars; bar++) {
-    let base = top + 29
-    for (const type of [0, 2, 1]) {
-      const height = counts[bar * 3 + type] / most * 26
-      c.fillStyle = css(TYPES[type])
-      c.fillRect(view.left + bar * view.width / bars, base - height, view.width / bars - 0.6, height)
-      if (type && height > 1) { c.fillStyle = css(TYPES[type] + '-edge'); c.fillRect(view.left + bar * view.width / bars, base - height, view.width / bars - 0.6, 1) }
-      base -= height
-    }
-  }
-  return Math.round(most / (width / 1e9))
+  return Math.round(drawBars(c, counts, top + 29, 26) / (width / 1e9))
 }
 
 // While a partition cuts the nodes into sides: what each side's nodes answered, a row for each side, the largest first.
