@@ -44,10 +44,10 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """The content of a campaign file.
 
     name: its folder below the store. budget: of wall time, as `30m`; "": until every seed is done. jobs: processes that simulate;
-    0: one a processor. seeds: FIRST..LAST, of each combination. run: flags of every run. matrix: flag -> the values it takes, each
-    with each. exclude: combinations that are left out: those with all of these values. include: further combinations. shrink: time
-    for each finding of the simulation, as `60s`; "": none is shrunk. keep: runs that are kept of each finding. known: a file of
-    known findings, beside this one. enough: a combination that failed so many times rests; 0: none ever does. strategy: how the
+    0: one per processor. seeds: FIRST..LAST, of each combination. run: flags of every run. matrix: flag -> the values it takes,
+    each with each. exclude: combinations that are left out: those with all of these values. include: further combinations. shrink:
+    time for each finding of the simulation, as `60s`; "": none is shrunk. keep: runs that are kept of each finding. known: a file
+    of known findings, beside this one. enough: a combination that failed so many times rests; 0: none ever does. strategy: how the
     next simulated run of a combination is chosen (harness.campaign.strategy). require: what else must hold.
     """
 

@@ -13,7 +13,7 @@ name: nightly
 budget: 10m            # 90s, 30m, 8h; without it: until every seed is done
 seeds: 1..1000         # of each combination; the first seed of all combinations comes first, then the second
 # strategy: coverage   # go on from rare behaviour of earlier runs, instead of drawing each run afresh
-# jobs: 2              # processes that simulate; default: one a processor
+# jobs: 2              # processes that simulate; default: one per processor
 
 run:                   # flags of `themis test`, for every run
   env: sim

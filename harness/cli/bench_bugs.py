@@ -70,7 +70,7 @@ from harness.zoo.scenario import Planted, Scenario
     help="Runs of real nodes of each bug, until one shows it; that one is lifted into the simulation.",
 )
 @click.option("--lift", "lift_s", default=300.0, show_default=True, help="Seconds to lift one.")
-@click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Processes. Default: one a processor.")
+@click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Processes. Default: one per processor.")
 @click.option(
     "--write",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),

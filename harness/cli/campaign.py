@@ -148,7 +148,7 @@ def resume(
 def report(campaign: str, store: Path, as_json: bool) -> int:
     """Report anew what a campaign has found so far, with the known findings of today."""
     folder = CampaignFolder.find(store, campaign)
-    found = written(folder, folder.read(), ended_early=False)
+    found = write_reports(folder, folder.read(), ended_early=False)
     print_report(found, folder, as_json)
     return note(found.code)
 
@@ -165,7 +165,7 @@ def bundle(campaign: str, output: Path | None, store: Path) -> int:
     plan = folder.read()
     target = output or Path(f"{plan.name}.zip")
     place = check_place(target)
-    found = written(folder, plan, ended_early=False)
+    found = write_reports(folder, plan, ended_early=False)
     runs = {
         Path(path) for finding in found.findings for path in (finding.shrunk, *(one.run for one in finding.outcomes))
     }
@@ -219,12 +219,12 @@ def go_on(folder: CampaignFolder, plan: Campaign, store: Store, scheduler: str |
             status.clear()
             codes.add(tell(raised))
         status.clear()
-        found = written(folder, plan, ended_early=bool(codes))
+        found = write_reports(folder, plan, ended_early=bool(codes))
     print_report(found, folder, as_json)
     return note(exit_code({*codes, found.code}))
 
 
-def written(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) -> CampaignReport:
+def write_reports(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) -> CampaignReport:
     """The report on what the folder holds, also written there: report.md, report.json, junit.xml."""
     today = datetime.datetime.now(datetime.UTC).date()
     found = report_of(

@@ -25,7 +25,7 @@ from checkers.transactions.exact.check import CHECKER as EXACT
 from harness.campaign.engines import engine
 from harness.cli import consistencies, courses, isolation, options, transactions
 from harness.cli.consistencies import LINEARIZABLE
-from harness.cli.courses import judged
+from harness.cli.courses import judge_courses
 from harness.cli.ending import note
 from harness.cli.progress import waiting
 from harness.cli.reporting import check_place, write_checked
@@ -78,9 +78,11 @@ MISFITS_SHOWN = 20
     "--consistency-models",
     default=None,
     metavar="NAMES",
-    help="Models that the transactions shall keep, by comma. Default: strict-serializable.",
+    help="Models that the transactions must keep, separated by commas. Default: strict-serializable.",
 )
-@click.option("--anomalies", default=None, metavar="NAMES", help="Anomalies that they shall not have, by comma.")
+@click.option(
+    "--anomalies", default=None, metavar="NAMES", help="Anomalies that they must not have, separated by commas."
+)
 @click.option("--sequential-keys", is_flag=True, help="rw-register: assume that each key is sequentially consistent.")
 @click.option("--linearizable-keys", is_flag=True, help="rw-register: assume that each key is linearizable.")
 @click.option(
@@ -222,7 +224,7 @@ def check(
         transactions.require_no_real_time(name_of(history), of_transactions, alone=asked is None and not checkers)
     to_do: dict[str, Callable[[], Verdict]] = {}
     if asked is not None and asked.consistency != LINEARIZABLE:
-        job = partial(judged, asked.consistency, asked.check(loaded, states, time_limit), loaded.history)
+        job = partial(judge_courses, asked.consistency, asked.check(loaded, states, time_limit), loaded.history)
         to_do[asked.consistency] = partial(guarded, asked.consistency, job, lets_pass=(UnfitHistory, MalformedHistory))
     elif asked is not None:
         assert asked.model is not None
@@ -239,7 +241,7 @@ def check(
     context = run_of(loaded.history, states, time_limit)
     for each in checkers:
         on_course = partial(_by_checker, each, context)
-        to_do[each.name] = partial(guarded, each.name, partial(judged, each.name, on_course, loaded.history))
+        to_do[each.name] = partial(guarded, each.name, partial(judge_courses, each.name, on_course, loaded.history))
     parts: dict[str, Verdict] = {}
     try:
         for name, give in to_do.items():
@@ -351,7 +353,7 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
         executor, jobs = (
             (None, budget.jobs) if budget.scheduler is None else stack.enter_context(engine(1, budget.scheduler))
         )
-        job = partial(judged, LINEARIZABLE, partial(search, jobs, executor), loaded.history)
+        job = partial(judge_courses, LINEARIZABLE, partial(search, jobs, executor), loaded.history)
         return guarded(LINEARIZABLE, job, lets_pass=(UnfitHistory, MalformedHistory))
 
 

@@ -22,6 +22,7 @@ from harness.cluster import folder, wording
 from harness.cluster.control import Command, Listener, ask
 from harness.cluster.standing import Settings, Standing
 from harness.errors import Interrupted, UsageError, unknown_name
+from harness.report.summary import counted
 from harness.run.interruption import SIGNALS
 from harness.run.plan import find_target
 from harness.spec import typed_options
@@ -86,7 +87,7 @@ def up(
         listener = Listener(path)
         try:
             with contextlib.suppress(Interrupted):
-                click.echo(f"starting {len(settings.nodes)} nodes of {settings.target.name} ...")
+                click.echo(f"starting {counted(len(settings.nodes), 'node')} of {settings.target.name} ...")
                 standing.up()
                 for text in _welcome(settings, standing):
                     options.echo(text)

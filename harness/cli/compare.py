@@ -6,12 +6,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 import msgspec
 
 from checkers import Validity
+from harness import notation
 from harness.campaign import comparison, comparison_picture
 from harness.campaign.command_line import command_line
 from harness.campaign.comparison import Compared, Subject
@@ -92,7 +93,7 @@ def compare(
     place = None if picture is None else check_place(picture)
     base = RunSpec(
         workload=workload,
-        nemesis=tuple(name for name in nemesis.split(",") if name),
+        nemesis=notation.names(nemesis),
         env=env,
         nodes=tuple(f"n{number}" for number in range(1, nodes + 1)),
         time_limit_s=time_limit,
@@ -115,7 +116,7 @@ def compare(
                 begun.append(compared := Compared(subject, plan.prepare(spec).claimed_model))
                 for each in seeds:
                     status.show(f"{subject.name}, seed {each}")
-                    signal_name = _run(compared, _with_seed(spec, each), store)
+                    signal_name = _run(compared, msgspec.structs.replace(spec, seed=each), store)
                     if compared.claims_broken:
                         note(INVALID)
                     if signal_name:
@@ -153,11 +154,6 @@ def compare(
 def _subjects(text: str) -> list[tuple[Subject, Target]]:
     target = plan.find_target(text.partition(":")[0])
     return [(subject, target) for subject in comparison.subjects(text, target.option_type, target.modes)]
-
-
-def _with_seed(spec: RunSpec, seed: int) -> RunSpec:
-    fields: dict[str, Any] = {name: getattr(spec, name) for name in spec.__struct_fields__}
-    return RunSpec(**{**fields, "seed": seed})
 
 
 def _run(compared: Compared, spec: RunSpec, store: Path) -> str:

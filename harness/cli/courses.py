@@ -13,7 +13,7 @@ from checkers.transactions import UnfitTransactions
 from histories.history import History
 
 
-def judged(name: str, check: Callable[[History], Verdict], history: History) -> Verdict:
+def judge_courses(name: str, check: Callable[[History], Verdict], history: History) -> Verdict:
     """The worst verdict of the courses; of the whole history where nothing was restored. Raises what the check raises, about the
     whole history."""
     try:

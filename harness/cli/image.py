@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.cli import options
+from harness.cli.ending import say
 from harness.environments.base import EnvironmentUnavailable
 from harness.errors import UsageError
 from histories.printing import block
@@ -38,12 +39,12 @@ def build(again: bool, target: str) -> int:
     found = find_target(target) if target else None
     packages = found.packages if isinstance(found, Program) else ()
 
-    def say(text: str) -> None:
-        options.echo(f"themis: {block(text)}", err=True)
+    def tell(text: str) -> None:
+        say(block(text))
 
     try:
         client = reach()
-        name = (images.build if again else images.ensure)(client, say, packages)
+        name = (images.build if again else images.ensure)(client, tell, packages)
     except EnvironmentUnavailable as error:
         raise UsageError(str(error)) from error
     options.echo(name)

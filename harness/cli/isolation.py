@@ -9,7 +9,7 @@ import msgspec
 from checkers import Verdict, guarded, isolation
 from checkers.transactions import UnfitTransactions
 from checkers.transactions.models import MODELS, OTHER_NAMES, canonical
-from harness.cli.courses import judged
+from harness.cli.courses import judge_courses
 from harness.errors import UsageError, unknown_name
 from histories.history import History
 from histories.loaded import Loaded
@@ -28,7 +28,7 @@ class Question(msgspec.Struct, frozen=True):
         """The verdict on the history. Raises UnfitTransactions for one that is no history of this workload."""
         if not any(op.is_client for op in loaded.history):
             return Verdict.unknown("nothing was checked: there is no operation of a client", self.workload)
-        job = partial(judged, self.workload, self._check, loaded.history)
+        job = partial(judge_courses, self.workload, self._check, loaded.history)
         return guarded(self.workload, job, lets_pass=(UnfitTransactions,))
 
     def _check(self, history: History) -> Verdict:

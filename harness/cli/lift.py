@@ -26,7 +26,7 @@ from histories.printing import line
 @click.command()
 @click.argument("run", default="latest")
 @click.option(
-    "--jobs", type=click.IntRange(1, 1024), default=None, help="Processes that simulate. Default: one a processor."
+    "--jobs", type=click.IntRange(1, 1024), default=None, help="Processes that simulate. Default: one per processor."
 )
 @click.option(
     "--budget", type=options.budget_s, default=300.0, show_default=True, help="Seconds after which it gives up."

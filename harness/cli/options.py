@@ -41,7 +41,7 @@ def budget_s(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= BUDGET_S_MAX:
-        raise click.BadParameter(f"{text} is no number of seconds above 0 and up to {BUDGET_S_MAX}")
+        raise click.BadParameter(f"{text} is not a number of seconds above 0, at most {BUDGET_S_MAX:,}")
     return seconds
 
 
@@ -52,7 +52,7 @@ def span_ms(text: str) -> float:
     except ValueError:
         found = math.nan
     if not 0 <= found <= SPAN_MS_MAX:
-        raise click.BadParameter(f"{text} is no number of milliseconds from 0 to {SPAN_MS_MAX:,}")
+        raise click.BadParameter(f"{text} is not a number of milliseconds from 0 to {SPAN_MS_MAX:,}")
     return found
 
 
@@ -81,7 +81,7 @@ def counts(flag: str, texts: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, value in pairs(flag, texts).items():
         if not (isinstance(value, str) and value.isdecimal()):
-            raise UsageError(f"{flag} {name}={value}: a whole number from 0 up is due")
+            raise UsageError(f"{flag} {name}={value}: it must be a whole number, 0 or more")
         found[name] = int(value)
     return found
 

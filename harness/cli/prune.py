@@ -12,6 +12,7 @@ from harness.cli import options
 from harness.cli.options import JSON, STORE
 from harness.environments.real import labelled_processes
 from harness.errors import HarnessError, UsageError
+from harness.report.summary import counted
 from harness.store import prune as pruning
 from harness.store.runs import Store
 from histories.printing import line
@@ -100,7 +101,7 @@ def _tell(chosen: list[pruning.Chosen], links: list[Path], is_done: bool, only_d
     for link in links:
         options.echo(f"{line(link)} led nowhere: {'mended' if is_done else 'would be mended'}")
     going = [one for one in chosen if not one.in_use]
-    what = f"{'the data of ' if only_data else ''}{len(going)} {'run' if len(going) == 1 else 'runs'}"
+    what = f"{'the data of ' if only_data else ''}{counted(len(going), 'run')}"
     freed = _size(sum(one.size_bytes for one in going))
     if is_done:
         options.echo(f"removed {what}, {freed}")

@@ -11,7 +11,7 @@ import msgspec
 from harness import notation
 from harness.campaign.failing_seeds import Keeping
 from harness.cli import options
-from harness.cli.ending import note
+from harness.cli.ending import note, say
 from harness.cli.options import JSON, SHARE, STORE
 from harness.cli.reporting import tell_due
 from harness.cli.sweep import KEPT_MAX, sweep_seeds
@@ -82,7 +82,7 @@ from histories.printing import block
 @click.option("--ssh-accept-new", is_flag=True, help="Add unknown host keys to known_hosts (env ssh).")
 @click.option("--allow-system-clock", is_flag=True, help="Clock faults move the machines' own clocks (env ssh).")
 @click.option("--nodes", default="5", show_default=True, help="How many, or their names, comma separated.")
-@click.option("--concurrency", default="2n", show_default=True, help="Clients: 10, or 3n for three a node.")
+@click.option("--concurrency", default="2n", show_default=True, help="Clients: 10, or 3n for three per node.")
 @click.option("--rate", type=float, default=100.0, show_default=True, help="Operations a second in all; 0: no limit.")
 @click.option(
     "--time-limit",
@@ -318,4 +318,4 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
 
 def tell_mended(text: str) -> None:
     """Say what was damaged in the run's folder."""
-    options.echo(f"themis: {block(text)}", err=True)
+    say(block(text))

@@ -32,7 +32,7 @@ from histories.printing import line
     "--jobs",
     type=click.IntRange(1, 1024),
     default=None,
-    help="Processes that try smaller runs. Default: one a processor.",
+    help="Processes that try smaller runs. Default: one per processor.",
 )
 @click.option("--budget", type=options.budget_s, default=60.0, show_default=True, help="Seconds after which it ends.")
 @SHARE

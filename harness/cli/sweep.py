@@ -41,7 +41,7 @@ def sweep_seeds(
         raise UsageError("--seeds plans the faults of each seed anew; replay a --schedule with --seed")
     if keeping.at_most:
         Store(keeping.store).check()
-    counted: Counter[Validity] = Counter()
+    tally: Counter[Validity] = Counter()
     virtual_s = cpu_s = 0.0
     failed: list[SeedResult] = []
     first_invalid: SeedResult | None = None
@@ -54,7 +54,7 @@ def sweep_seeds(
     try:
         with raising_interrupts(), closing(sweep(spec, seeds, jobs, fail_fast=fail_fast, keeping=elsewhere)) as results:
             for result in results:
-                counted[result.validity] += 1
+                tally[result.validity] += 1
                 virtual_s, cpu_s = virtual_s + result.virtual_s, cpu_s + result.cpu_s
                 codes.add(code := note(summary.code(result.result)))
                 if code != VALID:
@@ -74,15 +74,15 @@ def sweep_seeds(
                         failed[-1] = kept_in(keeping, spec_of_seed(spec, result.seed), failed[-1])
                     if not as_json and (kept := failed[-1].kept) is not None:
                         options.echo("\n".join(f"  {line}" for line in told_of(kept)))
-                progress.show(counted.total())
+                progress.show(tally.total())
     except UsageError:
         raise
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was swept so far counts, and is told
         progress.clear()
         codes.add(tell(raised))
-        ended_early = f"; ended early, after {counted.total()} of {len(seeds)} seeds"
+        ended_early = f"; ended early, after {tally.total()} of {len(seeds)} seeds"
     progress.clear()
-    told = {validity.value: counted[validity] for validity in Validity}
+    told = {validity.value: tally[validity] for validity in Validity}
     if as_json:
         options.echo_json(
             {
@@ -99,7 +99,9 @@ def sweep_seeds(
         if folders := told_of_all(failed, keeping):
             options.echo(folders)
         words = ", ".join(f"{count} {name.upper()}" for name, count in told.items() if count) or "nothing was checked"
-        options.echo(f"{counted.total()} seeds: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s{ended_early}")
+        options.echo(
+            f"{summary.counted(tally.total(), 'seed')}: {words}; {virtual_s:.0f} virtual s in {cpu_s:.1f} CPU s{ended_early}"
+        )
     return exit_code(codes)
 
 

@@ -10,7 +10,7 @@ from checkers import Verdict, guarded
 from checkers.transactions import Inference, UnfitTransactions, Wanted, Workload, transactions
 from checkers.transactions.exact import EXACT_MODELS, exact
 from checkers.transactions.models import ANOMALIES, MODELS, OTHER_NAMES, canonical
-from harness.cli.courses import judged
+from harness.cli.courses import judge_courses
 from harness.errors import UsageError, unknown_name
 from histories.history import History
 from histories.loaded import Loaded
@@ -71,7 +71,7 @@ def judge(loaded: Loaded, workload: str, asked: Wanted) -> Verdict:
     def check(course: History) -> Verdict:
         return transactions(course, cast(Workload, workload), asked)
 
-    return guarded(workload, partial(judged, workload, check, history), lets_pass=(UnfitTransactions,))
+    return guarded(workload, partial(judge_courses, workload, check, history), lets_pass=(UnfitTransactions,))
 
 
 def require_exact(workload: str | None, asked: Wanted | None, *, has_anomalies: bool) -> None:
@@ -95,7 +95,7 @@ def judge_exactly(loaded: Loaded, asked: Wanted, time_limit_s: float | None) -> 
     def check(course: History) -> Verdict:
         return exact(course, model, time_limit_s=time_limit_s)
 
-    return guarded("exact", partial(judged, "exact", check, loaded.history), lets_pass=(UnfitTransactions,))
+    return guarded("exact", partial(judge_courses, "exact", check, loaded.history), lets_pass=(UnfitTransactions,))
 
 
 def unfit(name: str, loaded: Loaded, workload: str, error: UnfitTransactions) -> str:

@@ -116,7 +116,7 @@ class Cards:
                 mine.append(word)
         if not words:
             before = "It needs no fault at that time." if failure.ops else "Those before it are in the whole run."
-            return Card("Which fault did it", "No fault was in force as it showed", before)
+            return Card("Which fault did it", "No fault was in force when it showed", before)
         first = next(iter(words))
         told = sorted(list(words)[:NAMED_MAX], key=lambda fault: fault.began_ns)
         lines = [

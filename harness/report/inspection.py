@@ -102,7 +102,10 @@ def as_text(run: RunDirectory, asked: Asked) -> str:
             ),
         ]
     if len(found) > SHOWN_MAX:
-        lines += ["", f"... and {len(found) - SHOWN_MAX} more failures: themis inspect --json has them all"]
+        lines += [
+            "",
+            f"... and {summary.counted(len(found) - SHOWN_MAX, 'more failure')}: themis inspect --json has them all",
+        ]
     if asked.key is not None and not found:
         lines += ["", f"no failure is on key {line(asked.key, 60)}; --around SECONDS shows its ops of that time"]
     times = [failure.time_ns for failure in found if failure.time_ns is not None]
@@ -169,7 +172,7 @@ def served_lines(result: Result, history: History) -> list[str]:
             f"{served.ok_count:>5} {served.fail_count:>5} {served.info_count:>4} {median:>9}"
         )
     if len(windows) > WINDOWS_MAX:
-        lines.append(f"  ... and {len(windows) - WINDOWS_MAX} more faults")
+        lines.append(f"  ... and {summary.counted(len(windows) - WINDOWS_MAX, 'more fault')}")
     return lines
 
 

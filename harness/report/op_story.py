@@ -62,5 +62,6 @@ class OpStory:
         states = self._facts.failure.states
         if states:
             possible = "; ".join(line(state.in_words, 80) for state in states[:3])
-            words += f" Possible was only: {possible}" + (f"; {len(states) - 3} more." if len(states) > 3 else ".")
+            words += " Only this was possible: " if len(states) == 1 else " Only these were possible: "
+            words += possible + (f"; {len(states) - 3} more." if len(states) > 3 else ".")
         self._moments.add(time_ns, "wrong", wrong_head(op), words, op=op, tag="wrong", is_grave=True)

@@ -28,7 +28,7 @@ def diagram(
 ) -> str:
     """What happened at `nodes` from `begin_ns` to `end_ns`, both included, one line for each entry.
 
-    entries: in order of time, as a message log holds them. rows_max: when there are more rows, the diagram leaves out the middle
+    entries: in order of time, as a message log holds them. rows_max: when there are more rows, the diagram leaves out the first
     and says so; the end, where the failure is, stays. width: no line is longer, unless there are more nodes than fit; columns
     become narrower, then notes shorter. None: there is no limit.
     """
@@ -40,7 +40,7 @@ def diagram(
     left_out = len(shown) - rows_max
     if left_out > 0:
         shown = shown[left_out:]
-        lines.append(f"... {left_out} earlier entries are left out")
+        lines.append(f"... {left_out} earlier {'entry is' if left_out == 1 else 'entries are'} left out")
     lines += [_row(entry, nodes, sent, column, width) for entry in shown]
     if not shown:
         lines.append(f"nothing happened between {begin_ns / 1e9:.6f} s and {end_ns / 1e9:.6f} s")

@@ -82,7 +82,7 @@ def story(
         for row in _in_columns(cells):
             lines.append(f"    {'  '.join(row)}".rstrip())
         if len(table.rows) > ROWS_MAX:
-            lines.append(f"    ... and {len(table.rows) - ROWS_MAX} more rows")
+            lines.append(f"    ... and {counted(len(table.rows) - ROWS_MAX, 'more row')}")
     if neighbours and (near := _neighbours(failure, history, neighbours)):
         lines += ["", f"  the last ops on key {value(failure.key)} before it:", *near]
     if failure.detail:
@@ -169,7 +169,10 @@ def _gap(between: list[Op], failure: Failure, history: History) -> list[str]:
         ends["open" if end is None else history[end].type] += 1
         own += freeze(op.key) == key
     told = ", ".join(f"{ends[name]} {name}" for name in ("ok", "fail", "info", "open") if ends[name])
-    on_key = f", {own} of them on the key" if failure.key is not None else ""
+    if len(between) == 1:
+        on_key = "" if failure.key is None else ", on the key" if own else ", on another key"
+        return [f"                .. 1 other op: {told.removeprefix('1 ')}{on_key}"]
+    on_key = f", {own:,} of them on the key" if failure.key is not None else ""
     return [f"                .. {len(between):,} other ops: {told}{on_key}"]
 
 
@@ -270,7 +273,8 @@ def around(history: History, time_ns: int, span_ns: int, key: str | None, count:
     told = list(_folded(pairs))
     if len(told) > count:
         nearest = sorted(range(len(told)), key=lambda place: abs(_time_of(told[place]) - time_ns))[:count]
-        lines.append(f"                .. {len(told) - count:,} lines farther away are left out")
+        far = counted(len(told) - count, "line")
+        lines.append(f"                .. {far} farther away left out")
         told = [told[place] for place in sorted(nearest)]
     return [*lines, *(told or ["  no operation was open then"])]
 

@@ -75,8 +75,9 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
     lines += _recoveries(result.verdict)
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
-            f"  {count} planned fault ops were not done: the nemesis was too late. Fewer faults at once, or a longer "
-            "--nemesis-interval, fit this machine; --schedule does them all, however long that takes"
+            f"  {counted(count, 'planned fault op')} {'was' if count == 1 else 'were'} not done: the nemesis could not keep up. "
+            "Use fewer kinds of faults at once or a longer --nemesis-interval on this machine; --schedule does them all, however "
+            "long that takes"
         )
     if result.claim != result.target_claims:
         lines.append(

@@ -307,6 +307,20 @@ def test_of_many_faults_since_the_acknowledgement_the_latest_are_named_and_the_o
     assert begun == [6 * S, 7 * S, 8 * S, 9 * S]
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, ".. 1 other op: fail, on the key"), (2, ".. 2 other ops: 2 fail, 2 of them on the key")]
+)
+def test_the_ops_between_are_counted_in_words_that_fit_the_number(count: int, said: str) -> None:
+    history = numbered(
+        *done(500 * MS, 1, "write", 7, "n1"),
+        *done(800 * MS, 1, "write", 9, "n1"),
+        *(event for number in range(count) for event in refused(7 * S + number * 10 * MS, 10 + number)),
+        *done(20 * S, 2, "read", None, "n3", result=7),
+    )
+    _, lines = explained(history)
+    assert said in [row.strip() for row in lines]
+
+
 def test_what_happened_around_a_time_is_bounded_and_refused_runs_are_one_line() -> None:
     rows = around(LOST, 7 * S + 200 * MS, 300 * MS, "5", 50)
     assert any("40 ops refused until" in row for row in rows)

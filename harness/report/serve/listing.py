@@ -105,13 +105,13 @@ class _Counter:
         with contextlib.suppress(OSError), regular(path).open("rb") as file:
             file.seek(self.offset)
             while block := file.read(BLOCK_BYTES):
-                whole, newline, _ = block.rpartition(b"\n")
+                lines, newline, _ = block.rpartition(b"\n")
                 if not newline:
                     return
                 for each in self.counts:
-                    self.counts[each] += whole.count(f'"type":"{each}","process":'.encode())
-                    self.counts[each] -= whole.count(f'"type":"{each}","process":"nemesis"'.encode())
-                self.offset += len(whole) + 1
+                    self.counts[each] += lines.count(f'"type":"{each}","process":'.encode())
+                    self.counts[each] -= lines.count(f'"type":"{each}","process":"nemesis"'.encode())
+                self.offset += len(lines) + 1
                 file.seek(self.offset)
 
 
@@ -126,15 +126,12 @@ class Listing:
     def rows(self) -> list[Row]:
         """Every run, the newest first."""
         runs = list(self.store.runs())
-        rows = [self._row(run) for run in runs]
+        rows = [self.row(run) for run in runs]
         self._known = {run.path: self._known[run.path] for run in runs if run.path in self._known}
         return sorted(rows, key=lambda row: (row.time, row.name), reverse=True)
 
     def row(self, run: RunDirectory) -> Row:
         """The row of one run."""
-        return self._row(run)
-
-    def _row(self, run: RunDirectory) -> Row:
         stamp = tuple(_stamp(path) for path in (run.spec, run.verdict, run.path / REPORT))
         known = self._known.get(run.path)
         if known is not None and known[0] == stamp and known[1].verdict not in ("running", "unfinished"):

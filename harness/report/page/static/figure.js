@@ -253,6 +253,9 @@ function figureWords(axis, ops) {
     const name = clipped(F.held || 'the write', 40)
     items.push(legendItem('held', 'held-edge', `node has ${name} in its log`), legendItem('applied', 'held-edge', '… and has applied it'), el('span', {}, '✕ no longer has it'))
   }
-  items.push(legendItem('leader', 'leader', 'leads'), el('span', {}, '▨ node down'), el('span', {}, '● which node answered'))
+  const spans = Object.values(P.lives).flatMap(life => life.spans)
+  if (spans.some(([, , , , leads]) => leads)) items.push(legendItem('leader', 'leader', 'leads'))
+  if (spans.some(([, , what]) => what === 'down')) items.push(el('span', {}, '▨ node down'))
+  items.push(el('span', {}, '● which node answered'))
   $('figure-legend').replaceChildren(...items)
 }

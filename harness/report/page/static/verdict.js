@@ -79,7 +79,7 @@ function between(a, b) {
   const began = P.faults.filter(fault => fault.began > a && fault.began < b), over = P.faults.filter(fault => fault.lifted != null && fault.lifted > a && fault.lifted < b)
   const words = [`${lasting(b - a)}, ${counted(ops, 'operation')}`]
   if (began.length) words.push(`${counted(began.length, 'fault')} ${began.length === 1 ? 'begins' : 'begin'}: ${clipped(began.slice(0, 4).map(fault => fault.title).join('; '), 150)}`)
-  if (over.length) words.push(`${over.length} ${over.length === 1 ? 'is' : 'are'} over`)
+  if (over.length) words.push(`${counted(over.length, 'fault')} ${over.length === 1 ? 'ends' : 'end'}`)
   return words.join(', ')
 }
 
@@ -111,7 +111,7 @@ function showWhy() {
   }
   for (const each of F.tables) {
     parts.push(el('h2', {}, each.title || 'What was seen'), table(each.columns, each.rows))
-    if (each.left_out) parts.push(el('p', { class: 'detail' }, `${each.left_out} more rows are left out.`))
+    if (each.left_out) parts.push(el('p', { class: 'detail' }, `${counted(each.left_out, 'more row')} left out.`))
   }
   if (F.words !== F.headline) parts.push(el('h2', {}, 'In the words of the checker'), el('p', { class: 'detail' }, F.words))
   if (F.notes.length && !F.ops.length) parts.push(el('h2', {}, 'What the checker saw'))
