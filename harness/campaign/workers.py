@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -38,6 +39,8 @@ def worker_pool(jobs: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
     with labelled(), shared_memory.named_semaphores():
+        # What removes the semaphores is there before them: it cannot be had where no more files may be open.
+        resource_tracker.ensure_running()
         executor = _Pool(jobs, mp_context=context, initializer=_begin, initargs=(watched,))
     try:
         for _ in range(jobs):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from harness.cli.ending import Ending, say
+from harness.cli.ending import Ending, say, tell_no_tracebacks
 from harness.cli.outlets import open_outlets
 from harness.errors import HARNESS, VALID, unknown_name
 from harness.run.interruption import SIGNALS, raising_interrupts
@@ -110,6 +110,7 @@ def main() -> None:
     if COMPLETION in os.environ:
         themis.main(prog_name="themis")  # A shell asks what could come next; this exits.
     outlet = open_outlets()
+    tell_no_tracebacks()
     ending = Ending()
     with raising_interrupts():
         code = run_command(ending=ending)

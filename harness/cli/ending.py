@@ -6,15 +6,19 @@ closed pipe. A command calls `note` as soon as it has a verdict, before it print
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 
 import click
 
 from harness.errors import HARNESS, INVALID, USAGE, HarnessError, UsageError, code_of_signal, exit_code
 from histories.printing import block, harmless, line
+
+_log = logging.getLogger("themis")
 
 
 class Ending:
@@ -83,6 +87,34 @@ def tell(raised: BaseException) -> int:
             hint = "themis --debug ... shows where; please report it"
             say(f"unexpected {type(raised).__name__}: {line(raised)} ({hint})")
             return HARNESS
+
+
+def tell_no_tracebacks() -> None:
+    """What Python itself would tell of an error that no caller can catch, in a thread or where an object is removed, goes into the
+    run's log; of a thread there is one line on standard error as well. THEMIS_DEBUG leaves it to Python."""
+
+    def note_in_log(what: str, raised: BaseException | None) -> None:
+        if _log.hasHandlers():  # Without any, Python's logging writes to standard error.
+            _log.error("%s", what, exc_info=raised)
+
+    def of_thread(told: threading.ExceptHookArgs) -> None:
+        if os.environ.get("THEMIS_DEBUG"):
+            threading.__excepthook__(told)
+            return
+        if told.exc_type is SystemExit or told.exc_value is None:
+            return
+        name = "a thread" if told.thread is None else f"thread {told.thread.name}"
+        note_in_log(f"unexpected in {name}", told.exc_value)
+        say(f"unexpected {told.exc_type.__name__} in {name}: {line(told.exc_value)} (themis --debug ... shows where)")
+
+    def of_removal(told: sys.UnraisableHookArgs) -> None:
+        if os.environ.get("THEMIS_DEBUG"):
+            sys.__unraisablehook__(told)
+            return
+        note_in_log(f"unexpected where {told.object!r} was removed", told.exc_value)
+
+    threading.excepthook = of_thread
+    sys.unraisablehook = of_removal
 
 
 def say(text: str) -> None:

@@ -12,12 +12,13 @@ from harness.cli import options
 from harness.cli.ending import note
 from harness.cli.options import SHARE, STORE
 from harness.cli.reporting import tell_due
-from harness.errors import HARNESS, VALID, Interrupted, UsageError
+from harness.errors import HARNESS, VALID, HarnessError, Interrupted, UsageError
 from harness.report import summary
 from harness.report.difference import first_difference, ops_in
 from harness.run import execute
 from harness.run.replays import plan_again
 from harness.store.runs import Store
+from histories.printing import line
 from nemesis.schedule import BadSchedule
 
 
@@ -63,6 +64,9 @@ def replay(run: str, share: bool, store: Path) -> int:
     if difference is None:
         options.echo(f"the same, byte by byte: {directory.history}")
         return VALID
+    if result.harness:
+        why = result.harness[0]
+        raise HarnessError(f"the replay is not whole, so there is nothing to compare: {why.phase}: {line(why.error)}")
     options.echo(f"NOT the same as {directory.history}: {difference}")
     return HARNESS
 

@@ -182,8 +182,11 @@ class _Stream:
         self._told_s = 0.0
 
     def has_segment(self) -> bool:
-        """Whether a segment was closed."""
-        return bool(segments_of(self._directory))
+        """Whether a segment was closed, as far as that can be seen now: this process may have too many files open."""
+        try:
+            return bool(segments_of(self._directory))
+        except OSError:
+            return False
 
     def pin(self) -> None:
         """See LiveTraces."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from checkers import Verdict
 from harness.campaign import sweep as sweeping
 from harness.cli import run_command
+from harness.cli.ending import tell_no_tracebacks
 from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, Interrupted
 from harness.run import check as checking
@@ -280,13 +283,21 @@ def test_analyze(
 
 
 @pytest.mark.parametrize(
-    ("step", "code"), [("main phase", HARNESS), ("the environment's check", HARNESS), ("the result is kept", VALID)]
+    ("step", "code", "said"),
+    [
+        ("main phase", HARNESS, "nothing to compare: run: OSError: [Errno 28] No space left"),
+        ("the environment's check", HARNESS, "No space left"),
+        ("the result is kept", VALID, "the same, byte by byte"),
+    ],
 )
 def test_a_replay_in_which_a_step_fails(
-    step: str, code: int, stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    step: str, code: int, said: str, stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raises(*STEPS[step], FULL)(monkeypatch)
-    assert ended(capsys, "replay", "latest", "--store", stored)[0] == code
+    got, told = ended(capsys, "replay", "latest", "--store", stored)
+    assert got == code
+    assert said in told
+    assert "NOT the same" not in told
 
 
 @pytest.mark.parametrize("number", CODE_OF)
@@ -339,6 +350,31 @@ def test_check(names: tuple[str, ...], code: int, tmp_path: Path, capsys: pytest
     checkers = [word for name in names for word in ("--checker", f"{__name__}:{name}")]
     got, told = ended(capsys, "check", path, *checkers)
     assert got == code, told
+
+
+def test_an_error_that_no_caller_can_catch_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fragile:
+        def __del__(self) -> None:
+            raise FULL
+
+    def fail() -> None:
+        raise KeyError("no")
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    tell_no_tracebacks()
+    Fragile()
+    failing = threading.Thread(target=fail, name="live-traces")
+    failing.start()
+    failing.join()
+    said = capsys.readouterr()
+    assert (
+        said.out + said.err
+        == "themis: unexpected KeyError in thread live-traces: 'no' (themis --debug ... shows where)\n"
+    )
+    assert [type(record.exc_info[1]) for record in caplog.records if record.exc_info] == [OSError, KeyError]
 
 
 # --- every command -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,17 @@ def test_a_disk_that_takes_no_more(bug: tuple[str, ...], bytes_max: int, expecte
     assert (tmp_path / "store").exists() == (expected != 254)
 
 
+def test_a_sweep_that_may_open_no_more_files_leaves_no_semaphore(tmp_path: Path) -> None:
+    """The first one is there when the process that removes them cannot be started."""
+    words = ("test", "--env", "sim", "--nodes", "3", "--time-limit", "1", "--seeds", "1..4", "--jobs", "2")
+    with started(*words, store=tmp_path, files_max=12) as command:
+        output, errors = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == HARNESS, output + errors
+    assert "Too many open files" in errors
+    assert "Traceback" not in output + errors
+    assert not list(Path("/dev/shm").glob(f"sem.themis-{command.pid}-*"))
+
+
 @pytest.mark.linux
 @pytest.mark.parametrize(("bug", "size_kb", "expected"), [((), 40, HARNESS), (("--bug", "stale-read"), 120, INVALID)])
 def test_a_small_file_system_that_is_full(bug: tuple[str, ...], size_kb: int, expected: int, tmp_path: Path) -> None:
@@ -134,8 +146,10 @@ def test_a_small_file_system_that_is_full(bug: tuple[str, ...], size_kb: int, ex
 
 
 @contextlib.contextmanager
-def started(*words: str, store: Path, python: Sequence[str] = ("-m", "harness")) -> Iterator[subprocess.Popen[str]]:
-    """The command, which is ended on the way out."""
+def started(
+    *words: str, store: Path, python: Sequence[str] = ("-m", "harness"), files_max: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """The command, which is ended on the way out. files_max: that it may have open."""
     command = subprocess.Popen(
         [sys.executable, *python, *words],
         stdout=subprocess.PIPE,
@@ -143,6 +157,9 @@ def started(*words: str, store: Path, python: Sequence[str] = ("-m", "harness"))
         text=True,
         cwd=store,
         start_new_session=True,
+        preexec_fn=None
+        if files_max is None
+        else partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files_max, files_max)),
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     try:
