@@ -9,6 +9,8 @@ STORE ?= store
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # More of pytest's arguments: make test PYTEST_ARGS='--durations 20'.
 PYTEST_ARGS ?=
+# Without byte code every process of the tests would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 SPREAD = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
