@@ -327,7 +327,7 @@ def test_a_real_run_keeps_its_verdict_and_is_bounded(tmp_path: Path, monkeypatch
     run, result = execute.run_into(Store(tmp_path), plan.prepare(spec))
     assert result.verdict.validity is Validity.VALID, result.verdict.reason
     assert not result.harness
-    assert result.verdict.parts["invariants"].stats["committed"] > 50
+    assert result.verdict.parts["invariants"].stats["committed"] > 10
     assert whole_span_ns(run.nodes) is not None, "nothing was removed"
     assert run.damages() == []
     again = check.analyze(Store(tmp_path), run, run.read_spec())
