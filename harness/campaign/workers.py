@@ -38,17 +38,23 @@ def worker_pool(jobs: int) -> Iterator[Executor]:
     """
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
+    others = set(multiprocessing.active_children())
     with labelled(), shared_memory.named_semaphores():
-        # What removes the semaphores is there before them: it cannot be had where no more files may be open.
-        resource_tracker.ensure_running()
+        # What removes the semaphores is there before them: it cannot be had where no more files may be open. It inherits that
+        # signals wait, and keeps it for SIGHUP: a closed terminal, which reaches every process of it, would end the tracker.
+        with signals_waiting():
+            resource_tracker.ensure_running()
         executor = _Pool(jobs, mp_context=context, initializer=_begin, initargs=(watched,))
     try:
         for _ in range(jobs):
             executor.submit(os.getpid)  # So that most processes start before the first task.
         yield executor
     except BaseException:
-        held.close()  # Ends the workers, so that nothing is waited for.
-        executor.shutdown(wait=True, cancel_futures=True)
+        with interrupts_waiting():
+            held.close()  # Ends the workers, so that nothing is waited for.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()  # One that is still being started does not know of that yet.
+            executor.shutdown(wait=True, cancel_futures=True)
         raise
     else:
         executor.shutdown(wait=True, cancel_futures=True)

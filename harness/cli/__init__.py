@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -102,6 +103,25 @@ def run_command(arguments: Sequence[str] | None = None, ending: Ending | None = 
     return code if isinstance(code, int) else 0
 
 
+SIGNALS_HEEDED = 2
+"""A signal may come while what the one before raised is dealt with. The next one ends the process as it is."""
+
+
+def _code_despite_signals(ending: Ending, signals: int) -> int:
+    """The exit code of the command line, though so many signals come while the end of the command is told."""
+    try:
+        return _code_despite_signals(ending, signals - 1) if signals else run_command(ending=ending)
+    except KeyboardInterrupt as raised:
+        return ending.code_after(raised)
+
+
+def _ignore_signals() -> None:
+    """The last thing that Python calls. What follows is short, and a signal would have its default effect there: the process would
+    end by it, whatever its code."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def main() -> None:
     """The console script. What a user names as module:Name is looked for in the current directory too."""
     with contextlib.suppress(OSError):  # It may have been removed.
@@ -109,11 +129,12 @@ def main() -> None:
             sys.path.append(os.getcwd())
     if COMPLETION in os.environ:
         themis.main(prog_name="themis")  # A shell asks what could come next; this exits.
+    atexit.register(_ignore_signals)
     outlet = open_outlets()
     tell_no_tracebacks()
     ending = Ending()
-    with raising_interrupts():
-        code = run_command(ending=ending)
+    with raising_interrupts(SIGNALS_HEEDED, ending.leave):
+        code = _code_despite_signals(ending, SIGNALS_HEEDED)
     for number in SIGNALS:
         signal.signal(number, lambda *_: os._exit(code))  # From here on there is nothing to lose but time.
     sys.stdout.flush()

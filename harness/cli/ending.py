@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from typing import NoReturn
 
 import click
 
@@ -35,6 +36,10 @@ class Ending:
     def has_verdict(self) -> bool:
         """Whether a verdict was noted."""
         return bool(self._codes)
+
+    def leave(self, number: int) -> NoReturn:
+        """End the process at once, with nothing more said, because of this signal."""
+        os._exit(INVALID if INVALID in self._codes else code_of_signal(number))
 
     def code_after(self, raised: BaseException) -> int:
         """The exit code of the command that `raised` ended, which it may have asked for itself. Says on standard error what is to

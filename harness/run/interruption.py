@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -22,16 +24,21 @@ def is_heeded(number: signal.Signals) -> bool:
 
 
 @contextmanager
-def raising_interrupts() -> Iterator[None]:
+def raising_interrupts(times_max: float = math.inf, leave: Callable[[int], NoReturn] | None = None) -> Iterator[None]:
     """Inside, each of SIGNALS raises Interrupted: for commands that have nothing to heal.
 
-    In a thread other than the main one nothing changes.
+    times_max: so often; the next signal calls `leave` with its number. In a thread other than the main one nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    times = 0
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal times
+        times += 1
+        if leave is not None and times > times_max:
+            leave(number)
         if _held is not None:
             _held.append(number)
         else:

@@ -58,16 +58,45 @@ def sweeping(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def nothing_is_left(sweep: subprocess.Popen[bytes], output: Path) -> None:
+    """Of a sweep that a signal ended, and nothing of Python's own is told."""
+    until(lambda: not processes(sweep.pid), "a worker or the tracker lives on")
+    assert not semaphores(sweep.pid)
+    told = output.read_text()
+    assert "Traceback" not in told, told
+    assert "died unexpectedly" not in told, told  # The tracker.
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_nothing_outlives_a_sweep(number: signal.Signals, tmp_path: Path) -> None:
     with sweeping(tmp_path) as sweep:
         sweep.send_signal(number)
         sweep.wait(PATIENCE_S)
-        until(lambda: not processes(sweep.pid), "a worker or the tracker lives on")
-        assert not semaphores(sweep.pid)
+        nothing_is_left(sweep, tmp_path / "output")
         if number != signal.SIGKILL:
             assert b"interrupted by" in (tmp_path / "output").read_bytes()
-            assert b"Traceback" not in (tmp_path / "output").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_every_process_of_a_sweep_ends_it_like_one_to_itself(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """As a closed terminal and a service manager send it."""
+    with sweeping(tmp_path) as sweep:
+        os.killpg(sweep.pid, number)
+        assert sweep.wait(PATIENCE_S) == 128 + number
+        nothing_is_left(sweep, tmp_path / "output")
+
+
+@pytest.mark.parametrize("gaps_s", [(0.005, 0.005), (0.15, 0.15)], ids=["at once", "while Python ends"])
+def test_more_signals_change_neither_code_nor_what_is_told(gaps_s: tuple[float, ...], tmp_path: Path) -> None:
+    with sweeping(tmp_path) as sweep:
+        sweep.send_signal(signal.SIGTERM)
+        for gap_s in gaps_s:
+            time.sleep(gap_s)
+            sweep.send_signal(signal.SIGTERM)
+        assert sweep.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        nothing_is_left(sweep, tmp_path / "output")
 
 
 def test_a_signal_that_another_thread_takes_waits_too() -> None:
