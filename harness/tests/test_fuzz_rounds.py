@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from harness.tests.fuzzing import rounds
@@ -29,9 +30,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert "1 of 3 had 600 CPU seconds; 1,141,174 inputs together." in told
 
 
-def test_the_rounds_go_on_from_the_page_until_it_had_its_time(tmp_path: Path) -> None:
+def test_the_rounds_go_on_from_the_page_until_it_had_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "fuzz.md"
     page.write_text(EMPTY)
+    monkeypatch.setattr(rounds, "names", lambda: ["edn", "verdict"])
     rounds.write(page, {"verdict": Turns(1, 7, 40, 0.0)}, 600)
     args = ["--page", str(page), "--only", "verdict", "--slice-s", "0.5", "--cpu-s", "2"]
     result = CliRunner().invoke(main, args, catch_exceptions=False)
