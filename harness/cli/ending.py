@@ -94,9 +94,24 @@ def tell(raised: BaseException) -> int:
             return HARNESS
 
 
+class _Said(logging.Handler):
+    """Says what no log is there for as a command says its own messages: of an exception, what it is, unless THEMIS_DEBUG asks for
+    its traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it on standard error."""
+        raised = record.exc_info[1] if record.exc_info else None
+        if raised is not None and os.environ.get("THEMIS_DEBUG"):
+            click.echo(harmless("".join(traceback.format_exception(raised))), err=True)
+        why = f": {type(raised).__name__}: {raised}" if raised is not None else ""
+        say(block(f"{record.getMessage()}{why}"))
+
+
 def tell_no_tracebacks() -> None:
     """What Python itself would tell of an error that no caller can catch, in a thread or where an object is removed, goes into the
-    run's log; of a thread there is one line on standard error as well. THEMIS_DEBUG leaves it to Python."""
+    run's log; of a thread there is one line on standard error as well, and one of what no log is there for. With THEMIS_DEBUG all
+    of it is told."""
+    logging.lastResort = _Said(logging.WARNING)
 
     def note_in_log(what: str, raised: BaseException | None) -> None:
         if _log.hasHandlers():  # Without any, Python's logging writes to standard error.

@@ -19,6 +19,7 @@ from harness.run.plan import prepare
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store, write_atomically, write_json
 from harness.store.traces import read_traces
+from harness.tests.command import themis_process
 from histories import jsonl
 from nemesis.family import Entry
 from nemesis.schedule import Schedule, encode
@@ -281,6 +282,18 @@ def test_a_replay_is_the_same_byte_by_byte_before_and_after_the_schedule_is_made
     assert run_command(["replay", str(run.path)]) == 0, capsys.readouterr().out
     if given is None:
         assert run.schedule.read_bytes() == before
+
+
+def test_a_history_of_another_run_is_judged_and_its_messages_are_not_shown(tmp_path: Path) -> None:
+    broken = msgspec.structs.replace(SPEC, time_limit_s=5.0, rate_hz=100.0, bugs=("stale-read",))
+    (run, _), (other, result) = (run_into(Store(tmp_path), prepare(spec), is_watched=False) for spec in (SPEC, broken))
+    assert result.verdict.validity is Validity.INVALID
+    shutil.copy(other.path / "history.jsonl", run.path)
+    ended = themis_process("analyze", run.path, "--store", tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert f"the messages of {run.path} cannot be shown: NotReplayed: the second run is not the same" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (run.path / "report.html").exists()
 
 
 def test_a_replay_does_the_faults_of_a_schedule_that_somebody_changed(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -364,6 +365,7 @@ def test_an_error_that_no_caller_can_catch_shows_no_traceback(
 
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
     tell_no_tracebacks()
     Fragile()
     failing = threading.Thread(target=fail, name="live-traces")
