@@ -15,16 +15,18 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
 from harness.run.interruption import SIGNALS, interrupts_waiting
+
+Returned = TypeVar("Returned")
 
 _STATUS = 70
 """Exit status of a worker whose sweep is gone; nobody reads it."""
@@ -85,6 +87,28 @@ def signals_waiting() -> Iterator[None]:
             yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+WAIT_S = 0.1
+"""How long a signal waits at most."""
+
+
+def await_result(future: Future[Returned]) -> Returned:
+    """What the future comes to, as `future.result()` has it; a signal meanwhile raises Interrupted soon.
+
+    Raised in the midst of `future.result()` it could leave the future locked, for which the end of the pool would wait for ever.
+    """
+    while True:
+        with interrupts_waiting():
+            if wait([future], WAIT_S).done:
+                return future.result()
+
+
+def give_up(futures: Iterable[Future[Any]]) -> None:
+    """Cancel those that have not begun; a signal meanwhile waits, as in `await_result`."""
+    with interrupts_waiting():
+        for future in futures:
+            future.cancel()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import click
 from harness.cli.ending import Ending, say, tell_no_tracebacks
 from harness.cli.outlets import open_outlets
 from harness.errors import HARNESS, VALID, unknown_name
-from harness.run.interruption import SIGNALS, raising_interrupts
+from harness.run.interruption import SIGNALS, raise_interrupts
 
 COMPLETION = "_THEMIS_COMPLETE"
 """Set by the shell that completes a command line (click's name for it)."""
@@ -108,11 +108,26 @@ SIGNALS_HEEDED = 2
 
 
 def _code_despite_signals(ending: Ending, signals: int) -> int:
-    """The exit code of the command line, though so many signals come while the end of the command is told."""
+    """The exit code of the command line, though so many signals come while the end of the command is told.
+
+    Whatever a signal interrupts is within a `try`: each call of this function here bears one.
+    """
     try:
-        return _code_despite_signals(ending, signals - 1) if signals else run_command(ending=ending)
+        if signals:
+            return _code_despite_signals(ending, signals - 1)
+        raise_interrupts(SIGNALS_HEEDED, ending.leave)
+        code = run_command(ending=ending)
+        _leave_with(code)
     except KeyboardInterrupt as raised:
-        return ending.code_after(raised)
+        code = ending.code_after(raised)
+        _leave_with(code)
+    return code
+
+
+def _leave_with(code: int) -> None:
+    """From now on a signal ends the process with this code: there is nothing to lose but time."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))
 
 
 def _ignore_signals() -> None:
@@ -133,14 +148,12 @@ def main() -> None:
     outlet = open_outlets()
     tell_no_tracebacks()
     ending = Ending()
-    with raising_interrupts(SIGNALS_HEEDED, ending.leave):
-        code = _code_despite_signals(ending, SIGNALS_HEEDED)
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: os._exit(code))  # From here on there is nothing to lose but time.
+    code = _code_despite_signals(ending, SIGNALS_HEEDED)
     sys.stdout.flush()
     if outlet.is_lost:
         say(f"standard output could not be written: {outlet.problem and outlet.problem.strerror}")
         # A verdict has its own code, whoever reads the text; the code of `themis list > file` says whether the file is whole.
         code = HARNESS if code == VALID and not ending.has_verdict else code
+        _leave_with(code)
     sys.stderr.flush()
     sys.exit(code)

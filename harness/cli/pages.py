@@ -75,7 +75,10 @@ def serve(port: int, host: str, store: Path) -> int:
     options.echo(line(f"http://{shown}:{port}/ shows the runs in {store}; Ctrl-C ends it"))
     sys.stdout.flush()
     try:
-        web.run_app(application(), host=host, port=port, print=None, access_log=None, shutdown_timeout=1.0)
+        # A signal raises Interrupted, which ends it as well.
+        web.run_app(
+            application(), host=host, port=port, print=None, access_log=None, shutdown_timeout=1.0, handle_signals=False
+        )
     except OSError as error:
         raise UsageError(f"{host}:{port}: {error.strerror or error}; choose another with --port or --host") from error
     return 0

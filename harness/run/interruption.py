@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -23,15 +23,13 @@ def is_heeded(number: signal.Signals) -> bool:
     return number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
 
 
-@contextmanager
-def raising_interrupts(times_max: float = math.inf, leave: Callable[[int], NoReturn] | None = None) -> Iterator[None]:
-    """Inside, each of SIGNALS raises Interrupted: for commands that have nothing to heal.
+def raise_interrupts(
+    times_max: float = math.inf, leave: Callable[[int], NoReturn] | None = None
+) -> dict[signal.Signals, Any]:
+    """From now on each of SIGNALS raises Interrupted: for commands that have nothing to heal. Returns the handlers before.
 
-    times_max: so often; the next signal calls `leave` with its number. In a thread other than the main one nothing changes.
+    times_max: so often; the next signal calls `leave` with its number.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     times = 0
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -44,7 +42,16 @@ def raising_interrupts(times_max: float = math.inf, leave: Callable[[int], NoRet
         else:
             raise Interrupted(number)
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS if is_heeded(number)}
+    return {number: signal.signal(number, interrupt) for number in SIGNALS if is_heeded(number)}
+
+
+@contextmanager
+def raising_interrupts() -> Iterator[None]:
+    """Inside, each of SIGNALS raises Interrupted. In a thread other than the main one nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = raise_interrupts()
     try:
         yield
     finally:

@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.campaign.workers import signals_waiting
+from harness.campaign.workers import await_result, give_up, signals_waiting
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
 from harness.errors import Interrupted
@@ -119,6 +120,33 @@ def test_a_signal_that_another_thread_takes_waits_too() -> None:
         other.join()
     assert interrupted.value.number == signal.SIGTERM
     assert steps == ["not cut short"]
+
+
+class Bell(threading.Condition):
+    """Signals this process while whoever waits for it holds its lock, before Python lets go of that by itself."""
+
+    def __enter__(self) -> bool:
+        entered = super().__enter__()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return entered
+
+
+@pytest.mark.parametrize("use", [await_result, lambda future: give_up([future])], ids=["await_result", "give_up"])
+def test_a_signal_leaves_no_future_locked(use: Callable[[Future[None]], object]) -> None:
+    future: Future[None] = Future()
+    future._condition = Bell()
+
+    def step() -> None:
+        with raising_interrupts():
+            use(future)
+
+    with pytest.raises(Interrupted):
+        step()
+    taken: list[bool] = []
+    other = threading.Thread(target=lambda: taken.append(future._condition.acquire(blocking=False)))
+    other.start()
+    other.join()
+    assert taken == [True]
 
 
 def pending(pid: int, number: signal.Signals) -> bool:
