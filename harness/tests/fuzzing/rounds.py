@@ -27,6 +27,8 @@ FIRST_SEED = 2_000_000
 BEGIN = "<!-- fuzzed: python -m harness.tests.fuzzing.rounds -->"
 END = "<!-- end of what was fuzzed -->"
 
+NOT_FOUND = ("not fuzzed yet", "nothing")
+
 _RESULT = re.compile(r"([\d,]+) inputs, peak (\d+) MiB, slowest ([\d.]+) s")
 _ROW = re.compile(r"\| `(.+?)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) MiB \| ([\d.]+) s \| (.*?) \|")
 
@@ -47,7 +49,7 @@ def read(page: Path) -> dict[str, Turns]:
     had = {}
     for name, *numbers, slowest_s, found in _ROW.findall(page.read_text().partition(BEGIN)[2].partition(END)[0]):
         inputs, cpu_seconds, peak_mib = (int(number.replace(",", "")) for number in numbers)
-        had[name] = Turns(cpu_seconds, inputs, peak_mib, float(slowest_s), "" if found == "nothing" else found)
+        had[name] = Turns(cpu_seconds, inputs, peak_mib, float(slowest_s), "" if found in NOT_FOUND else found)
     return had
 
 
@@ -64,7 +66,8 @@ def write(page: Path, had: Mapping[str, Turns], cpu_s: float) -> None:
     ]
     for name, turns in had.items():
         spent = f"{turns.inputs:,} | {turns.cpu_seconds:,.0f} | {turns.peak_mib:,} MiB | {turns.slowest_s:.2f} s"
-        lines.append(f"| `{name}` | {spent} | {turns.found.replace('|', '/') or 'nothing'} |")
+        found = turns.found.replace("|", "/") or NOT_FOUND[turns.inputs > 0]
+        lines.append(f"| `{name}` | {spent} | {found} |")
     new = page.with_name(f"{page.name}.new")
     new.write_text("\n".join([f"{before}{BEGIN}\n", *lines, f"\n{END}{rest.partition(END)[2]}"]))
     new.replace(page)
