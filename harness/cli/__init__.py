@@ -110,7 +110,7 @@ SIGNALS_HEEDED = 2
 def _code_despite_signals(ending: Ending, signals: int) -> int:
     """The exit code of the command line, though so many signals come while the end of the command is told.
 
-    Whatever a signal interrupts is within a `try`: each call of this function here bears one.
+    The function calls itself once for each signal, so that what one interrupts is always within a `try`.
     """
     try:
         if signals:

@@ -95,8 +95,8 @@ def tell(raised: BaseException) -> int:
 
 
 class _Said(logging.Handler):
-    """Says what no log is there for as a command says its own messages: of an exception, what it is, unless THEMIS_DEBUG asks for
-    its traceback."""
+    """Tells on standard error what is logged while no log is open. It names an exception, and shows its traceback only where
+    THEMIS_DEBUG asks for that."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it on standard error."""
@@ -114,7 +114,7 @@ def tell_no_tracebacks() -> None:
     logging.lastResort = _Said(logging.WARNING)
 
     def note_in_log(what: str, raised: BaseException | None) -> None:
-        if _log.hasHandlers():  # Without any, Python's logging writes to standard error.
+        if _log.hasHandlers():  # Without any, it would be told on standard error.
             _log.error("%s", what, exc_info=raised)
 
     def of_thread(told: threading.ExceptHookArgs) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,8 +53,8 @@ def test_real_nodes_log_their_messages_and_each_arrival_has_its_sending(tmp_path
     found = data_of(run_page(run))
     if found["failures"]:
         assert found["windows"]
-        # On a busy machine a second may pass without a message between nodes.
-        assert re.search(r"AppendEntries|Vote|request", as_text(run, Asked(span_ms=1_000.0)))
+        # All of the run: on a busy machine a second may pass without a message between nodes.
+        assert "AppendEntries" in as_text(run, Asked(span_ms=600_000.0))
 
 
 @pytest.mark.parametrize("env", ["local", "netns", "docker", "ssh"])
