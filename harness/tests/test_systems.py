@@ -67,9 +67,14 @@ def test_etcd_is_cut_and_killed_and_stays_linearizable(env: str, tmp_path: Path)
     assert json.loads((folder / "verdict.json").read_bytes())["verdict"]["parts"]["logs"]["validity"] == "valid"
 
 
+CUT_AND_KILL_ONE = (*CUT_AND_KILL[:2], (3.5, "kill", ["n1"]), (4.5, "start", ["n1"]))
+"""n2 and n3 have a quorum all the time. ZooKeeper 3.8.0 may lose acknowledged writes where it needs a server that has not caught up
+yet: docs/systems.md."""
+
+
 def test_zookeeper_is_cut_and_killed_and_keeps_the_order_of_each_client(tmp_path: Path) -> None:
     argv = ("--target", "zookeeper", "--env", "netns", "--time-limit", "8", "--quiet-period", "4")
-    code, folder = run(tmp_path, *argv, faults=CUT_AND_KILL)
+    code, folder = run(tmp_path, *argv, faults=CUT_AND_KILL_ONE)
     assert code == 0
     parts = json.loads((folder / "verdict.json").read_bytes())["verdict"]["parts"]
     assert {parts[name]["validity"] for name in ("sequential", "vacuity", "recovery", "logs")} == {"valid"}
