@@ -14,6 +14,7 @@ import harness
 import histories
 import nemesis
 import targets
+from harness.campaign.futures import InterruptibleExecutor
 from harness.campaign.workers import worker_pool
 from harness.errors import UsageError
 from histories.printing import line
@@ -51,7 +52,7 @@ def engine(jobs: int, scheduler: str | None = None) -> Iterator[tuple[Executor, 
             )
         check_sources(client, scheduler)
         with client.get_executor(pure=False) as executor:
-            yield executor, sum(threads.values())
+            yield InterruptibleExecutor(executor), sum(threads.values())
 
 
 def check_sources(client: Any, scheduler: str) -> None:

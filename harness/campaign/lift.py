@@ -21,7 +21,6 @@ import msgspec
 from msgspec.structs import replace
 
 from harness.campaign.case import Case, Failed, recorded_case, run_case, squeezed
-from harness.campaign.workers import await_result, give_up
 from harness.errors import UsageError
 from harness.report.anomaly import anomaly_classes, bug_class
 from harness.run import plan
@@ -166,7 +165,7 @@ def lift(
                     waiting.append(executor.submit(try_number, case, number, wanted))
             if not waiting:
                 return Lifted(None, other, tried_count)
-            failed = await_result(waiting.popleft())
+            failed = waiting.popleft().result()
             tried_count += 1
             show(tried_count)
             if failed is None:
@@ -177,4 +176,5 @@ def lift(
             if other is None or nearness(failed, wanted) > nearness(other, wanted):
                 other = failed
     finally:
-        give_up(waiting)
+        for future in waiting:
+            future.cancel()

@@ -25,7 +25,6 @@ from harness.campaign.shrink import Shrinker
 from harness.campaign.state import CampaignFolder, Shrunk, lesson
 from harness.campaign.strategy import STRATEGIES, Strategy, Trial
 from harness.campaign.sweep import AHEAD
-from harness.campaign.workers import await_result, give_up
 from harness.errors import Interrupted
 from harness.report.page.due import write_due
 from harness.run import plan
@@ -119,7 +118,9 @@ class CampaignRunner:
                     return
                 self._end(waiting.popleft())
         finally:
-            give_up(each.future for each in waiting if each.future is not None)
+            for each in waiting:
+                if each.future is not None:
+                    each.future.cancel()
 
     def _begin(self, executor: Executor, cell: int, seed: int) -> _Waiting:
         """What was done before and what real nodes do has nothing to begin: its turn comes."""
@@ -140,7 +141,7 @@ class CampaignRunner:
         if run.future is None:
             self._note(self._real(run.cell, run.seed), None)
             return
-        done = await_result(run.future)
+        done = run.future.result()
         if done.lesson is not None:
             self._strategy(run.cell).learn(done.lesson)
             # Before its outcome: a run that has one is not done again.

@@ -26,7 +26,6 @@ from harness.campaign.case import (
     with_fewer_clients,
     without_node,
 )
-from harness.campaign.workers import await_result, give_up
 from harness.generators.script import Script, ScriptedOp
 from histories.units import NS_PER_S
 
@@ -208,9 +207,10 @@ class Shrinker:
                     waiting.append(self._executor.submit(first_failure, candidate, self.wanted, self._seeds_count))
                 if not waiting:
                     return
-                yield await_result(waiting.popleft())
+                yield waiting.popleft().result()
         finally:
-            give_up(waiting)
+            for future in waiting:
+                future.cancel()
 
     def _check_time(self) -> None:
         if time.monotonic() >= self._deadline_s:

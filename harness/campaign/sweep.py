@@ -22,7 +22,7 @@ from checkers.verdict import Validity
 from harness.campaign import swarm
 from harness.campaign.command_line import command_line
 from harness.campaign.failing_seeds import Keeping, Kept, keep_seed
-from harness.campaign.workers import await_result, give_up, worker_pool
+from harness.campaign.workers import worker_pool
 from harness.environments.base import Environment
 from harness.environments.sim.environment import SimEnvironment, collecting_seldom
 from harness.environments.sim.world import TraceRow
@@ -262,10 +262,11 @@ def sweep_on(
                 waiting.append((executor.submit(run_seed, spec_of_seed(spec, seed), with_digests, kept), is_room))
             if not waiting:
                 return
-            result = await_result(waiting.popleft()[0])
+            result = waiting.popleft()[0].result()
             kept_count += result.kept is not None
             yield result
             if fail_fast and is_finding(result):
                 return
     finally:
-        give_up(future for future, _ in waiting)
+        for future, _ in waiting:
+            future.cancel()

@@ -22,7 +22,6 @@ from harness.campaign.real_nodes import OnRealNodes
 from harness.campaign.shrink import Shrinker
 from harness.campaign.strategy import STRATEGIES, Lesson, StrategyName, run_trial
 from harness.campaign.sweep import run_in, run_seed
-from harness.campaign.workers import await_result
 from harness.run.sinks import MemorySink
 from harness.zoo.scenario import Planted, Scenario
 
@@ -164,21 +163,21 @@ class Measurement:
 
     def row(self) -> Row:
         """The record, once all of it is there."""
-        by = Counter(name for future in self._finders if (name := await_result(future)))
+        by = Counter(name for future in self._finders if (name := future.result()))
         return Row(
             self._planted,
             by.total(),
             len(self._finders),
             tuple(by.most_common()),
-            tuple(map(await_result, self._hunts)),
-            None if self._shrunk is None else await_result(self._shrunk),
+            tuple(hunt.result() for hunt in self._hunts),
+            None if self._shrunk is None else self._shrunk.result(),
         )
 
 
 def healthy(executor: Executor, scenario: Scenario, seeds: int) -> Healthy:
     """The false alarms of the first seeds of a scenario."""
     alarms = [executor.submit(is_false_alarm, scenario, seed) for seed in range(1, seeds + 1)]
-    return Healthy(scenario, sum(map(await_result, alarms)), seeds)
+    return Healthy(scenario, sum(alarm.result() for alarm in alarms), seeds)
 
 
 def ratios(rows: Sequence[Row], rare_runs: float = 10) -> list[float]:

@@ -15,18 +15,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any
 
+from harness.campaign.futures import interruptible
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
 from harness.run.interruption import SIGNALS, interrupts_waiting
-
-Returned = TypeVar("Returned")
 
 _STATUS = 70
 """Exit status of a worker whose sweep is gone; nobody reads it."""
@@ -66,11 +65,11 @@ def worker_pool(jobs: int) -> Iterator[Executor]:
 
 
 class _Pool(ProcessPoolExecutor):
-    """Starts a process whenever a task finds none idle, with our labels, and not interrupted on the way."""
+    """Starts a process whenever a task finds none idle, with our labels, and is not interrupted on the way; nor are its futures."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         with labelled(), signals_waiting():
-            return super().submit(fn, *args, **kwargs)
+            return interruptible(super().submit(fn, *args, **kwargs))
 
 
 @contextmanager
@@ -87,28 +86,6 @@ def signals_waiting() -> Iterator[None]:
             yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-WAIT_S = 0.1
-"""How long a signal waits at most."""
-
-
-def await_result(future: Future[Returned]) -> Returned:
-    """What the future comes to, as `future.result()` has it; a signal meanwhile raises Interrupted soon.
-
-    Raised in the midst of `future.result()` it could leave the future locked, for which the end of the pool would wait for ever.
-    """
-    while True:
-        with interrupts_waiting():
-            if wait([future], WAIT_S).done:
-                return future.result()
-
-
-def give_up(futures: Iterable[Future[Any]]) -> None:
-    """Cancel those that have not begun; a signal meanwhile waits, as in `await_result`."""
-    with interrupts_waiting():
-        for future in futures:
-            future.cancel()
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.campaign.workers import await_result, give_up, signals_waiting
+from harness.campaign.futures import InterruptibleExecutor, InterruptibleFuture, interruptible
+from harness.campaign.workers import signals_waiting, worker_pool
 from harness.environments import shared_memory
 from harness.environments.real import labelled_processes
 from harness.errors import Interrupted
@@ -131,14 +132,14 @@ class Bell(threading.Condition):
         return entered
 
 
-@pytest.mark.parametrize("use", [await_result, lambda future: give_up([future])], ids=["await_result", "give_up"])
-def test_a_signal_leaves_no_future_locked(use: Callable[[Future[None]], object]) -> None:
-    future: Future[None] = Future()
+@pytest.mark.parametrize("use", ["result", "cancel"])
+def test_a_signal_leaves_no_future_locked(use: str) -> None:
+    future = interruptible(Future[None]())
     future._condition = Bell()
 
     def step() -> None:
         with raising_interrupts():
-            use(future)
+            getattr(future, use)()
 
     with pytest.raises(Interrupted):
         step()
@@ -147,6 +148,25 @@ def test_a_signal_leaves_no_future_locked(use: Callable[[Future[None]], object])
     other.start()
     other.join()
     assert taken == [True]
+
+
+def test_what_the_workers_and_other_executors_are_given_is_interruptible() -> None:
+    with worker_pool(1) as workers, ThreadPoolExecutor(1) as threads:
+        for executor in (workers, InterruptibleExecutor(threads)):
+            future = executor.submit(pow, 2, 5)
+            assert isinstance(future, InterruptibleFuture)
+            assert future.result() == 32
+            assert future.result(0) == 32
+
+
+def test_an_interruptible_future_that_is_not_done_in_time_says_so() -> None:
+    future: Future[None] = interruptible(Future())
+    for timeout in (0.0, 0.25):
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result()
 
 
 def pending(pid: int, number: signal.Signals) -> bool:
