@@ -101,7 +101,7 @@ def keep(store: Store, failed: Failed, name: str, suffix: str) -> RunDirectory:
     """Run the case that was made of the run called `name` once more, into store/`name` + `suffix`, with a pytest file that runs it
     again.
 
-    Raises HarnessError when it does not fail there as it did in memory.
+    Raises HarnessError when it does not fail there as it did in memory, and UsageError when the store cannot be written.
     """
     case = failed.case
     for old in (SHRUNK, LIFTED):
@@ -109,7 +109,11 @@ def keep(store: Store, failed: Failed, name: str, suffix: str) -> RunDirectory:
     spec = replace(case.spec, name=f"{name[:50]}{suffix}")
     run, result, _ = run_again(store, plan.prepare(spec, saved=case.faults, script=case.script))
     if not set(failed.classes) & set(anomaly_classes(result)):
-        raise HarnessError(f"{run.path}: the run failed in memory and not when it was kept; please report it")
+        why = result.harness[0].error if result.harness else "please report it"
+        raise HarnessError(f"{run.path}: the run failed in memory and not when it was kept: {why}")
     words = line(failed.words, 120).replace("\\", "/").replace('"""', "'''")
-    write_atomically(run.path / TEST_FILE, _TEST.format(words=words).encode())
+    try:
+        write_atomically(run.path / TEST_FILE, _TEST.format(words=words).encode())
+    except OSError as error:
+        raise store.unwritable(error) from error
     return run

@@ -49,8 +49,10 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
       themis lift latest
       themis shrink latest
     """
-    directory = Store(store).find(run)
+    kept_in = Store(store, is_shared=share)
+    directory = kept_in.find(run)
     case, classes = simulated_case(directory)
+    kept_in.check()
     status = StatusLine(sys.stderr)
     jobs = jobs or os.cpu_count() or 1
     began_s = time.monotonic()
@@ -65,7 +67,7 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
         )
     status.clear()
     failed = lifted.failed or lifted.other
-    kept = None if failed is None else keep(Store(store, is_shared=share), failed, directory.path.parent.name, LIFTED)
+    kept = None if failed is None else keep(kept_in, failed, directory.path.parent.name, LIFTED)
     code = VALID if lifted.failed else UNKNOWN
     took = f"{counted(lifted.tried_count, 'simulated run')} in {time.monotonic() - began_s:.0f} s"
     if as_json:

@@ -52,8 +52,10 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
       themis test --env sim --bug stale-read --nemesis partition,kill --seed 3
       themis shrink latest
     """
-    directory = Store(store).find(run)
+    kept_in = Store(store, is_shared=share)
+    directory = kept_in.find(run)
     case = read_case(directory)
+    kept_in.check()
     with suppress(UnusableResult):  # What matters is how it ends when it is run again.
         stored = directory.read_result()
         if stored is not None and stored.verdict.validity is not Validity.INVALID:
@@ -81,7 +83,7 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
         except KeyboardInterrupt as raised:
             code = tell(raised)
     status.clear()
-    kept = keep(Store(store, is_shared=share), shrinker.failed, directory.path.parent.name, SHRUNK)
+    kept = keep(kept_in, shrinker.failed, directory.path.parent.name, SHRUNK)
     test = kept.path / TEST_FILE
     if as_json:
         options.echo_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -14,16 +15,17 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from harness.campaign import case as cases
+from harness.campaign import reproduction
 from harness.campaign.case import Case, Failed, recorded_case, run_case
-from harness.campaign.reproduction import read_case, rerun
+from harness.campaign.reproduction import SHRUNK, keep, read_case, rerun
 from harness.campaign.shrink import Shrinker
 from harness.cli import themis
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.generators import script
 from harness.generators.script import Script, ScriptedOp
 from harness.run import plan
 from harness.run.execute import execute, run_into
-from harness.run.sinks import MemorySink
+from harness.run.sinks import FolderSink, MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store
 from harness.zoo.registry import PLANTED
@@ -194,3 +196,29 @@ def test_a_run_that_was_valid_is_refused(tmp_path: Path) -> None:
     refused = CliRunner().invoke(themis, ["shrink", str(run.path), "--store", str(tmp_path)], standalone_mode=False)
     assert isinstance(refused.exception, UsageError)
     assert "so there is nothing to shrink" in str(refused.exception)
+
+
+def full(*_arguments: object) -> None:
+    """In the place of something that writes a file."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_named_when_the_smallest_run_is_kept(
+    shrinker: Shrinker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(reproduction, "write_atomically", full)
+        with pytest.raises(UsageError, match="cannot be written: No space left"):
+            keep(Store(tmp_path), shrinker.failed, "some", SHRUNK)
+    monkeypatch.setattr(FolderSink, "history", full)
+    with pytest.raises(HarnessError, match=r"failed in memory and not when it was kept: .*No space left"):
+        keep(Store(tmp_path), shrinker.failed, "some", SHRUNK)
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_the_search(tmp_path: Path) -> None:
+    run, _ = run_into(Store(tmp_path / "store"), plan.prepare(SPEC))
+    (tmp_path / "file").touch()
+    asked = ["shrink", str(run.path), "--store", str(tmp_path / "file" / "store")]
+    refused = CliRunner().invoke(themis, asked, standalone_mode=False)
+    assert isinstance(refused.exception, UsageError)
+    assert "cannot be written" in str(refused.exception)
