@@ -64,7 +64,13 @@ def counted(count: int, noun: str) -> str:
 def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool = True) -> str:
     """How a run ended, for the end of `themis test`. with_hint: also how to look closer."""
     counts = result.counts
-    lines = [verdict_text(result.verdict, str(run.path))]
+    headline, *parts = verdict_text(result.verdict, str(run.path)).splitlines()
+    lines = [headline]
+    for failure in result.harness:  # First of all: a VALID above it is not the whole truth.
+        first, *rest = (block(failure.error) or "(no reason)").splitlines()
+        lines.append(f"  harness failure in {line(failure.phase, NAME_MAX)} (themis.log has the traceback): {first}")
+        lines += [f"    {each}" for each in rest]
+    lines += parts
     if counts:
         told = ", ".join(f"{counts[name]} {name}" for name in ("ok", "fail", "info") if name in counts)
         lines.append(
@@ -87,10 +93,6 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
     if result.interrupted:
         by = f" by {line(result.signal, NAME_MAX)}" if result.signal else ""
         lines.append(f"  interrupted{by}: the verdict is on what was recorded until then")
-    for failure in result.harness:
-        first, *rest = (block(failure.error) or "(no reason)").splitlines()
-        lines.append(f"  harness failure in {line(failure.phase, NAME_MAX)} (themis.log has the traceback): {first}")
-        lines += [f"    {each}" for each in rest]
     if with_hint and (result.harness or result.verdict.validity is not Validity.VALID):
         lines.append(f"  look closer: themis inspect {line(shlex.quote(str(run.path)))}")
         if (page := run.path / "report.html").is_file():
