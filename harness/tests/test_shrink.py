@@ -32,6 +32,9 @@ from harness.zoo.registry import PLANTED
 from nemesis.family import Entry
 from nemesis.schedule import Schedule
 
+pytestmark = pytest.mark.xdist_group("shrink")
+"""One process: the search that most of them look at is done once."""
+
 SPEC = RunSpec(env="sim", nemesis=("partition", "kill"), bugs=("stale-read",), time_limit_s=6.0, seed=3)
 
 
