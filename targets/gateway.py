@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from histories.json_text import MESSAGE_DEPTH_MAX, decoded
 from targets.transport import Response
 
 VARIABLE = "THEMIS_GATEWAY"
@@ -70,6 +71,6 @@ class Gateway:
 
     def _refused(self, answer: bytes) -> Refusal | None:
         try:
-            return self._refusal.decode(answer)
+            return decoded(self._refusal.decode, answer, MESSAGE_DEPTH_MAX)
         except msgspec.DecodeError:  # Any other answer.
             return None

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from harness.environments.sim.message_log import LogEntry
+from harness.store.files import lines
 from harness.store.runs import RunDirectory
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.tracing import segment_of
@@ -71,7 +72,7 @@ def _entries(paths: Iterable[Path]) -> Iterator[LogEntry]:
     decode = msgspec.json.Decoder(LogEntry).decode
     for path in paths:
         with path.open("rb") as file:
-            for text in file:
+            for text in lines(file):
                 try:
                     yield decoded(decode, text, FILE_DEPTH_MAX)
                 except msgspec.DecodeError:

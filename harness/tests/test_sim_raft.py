@@ -18,6 +18,7 @@ from harness.campaign import sweep
 from harness.environments.sim.environment import SimEnvironment
 from harness.environments.sim.guard import deterministic
 from harness.errors import UsageError
+from harness.report.message_files import stored_entries
 from harness.run import plan
 from harness.run.execute import execute, perform, run_into
 from harness.run.failures import Failures
@@ -188,7 +189,7 @@ def test_the_files_of_a_run_are_written_while_it_goes_on(tmp_path: Path, monkeyp
         assert "started" in (run.nodes / node / "node.log").read_text()
     merged = sorted(traced.records, key=lambda record: (record.time, record.node))
     assert [msgspec.json.encode(record) for record in read_traces(run.nodes)] == list(map(msgspec.json.encode, merged))
-    entries = message_log.read(run.path / "messages.jsonl")
+    entries = list(stored_entries(run))
     kinds = {entry.kind for entry in entries}
     assert {"send", "deliver", "timer", "persist", "sync", "start", "request", "reply"} <= kinds
     sent = {entry.number for entry in entries if entry.kind == "send"}

@@ -204,6 +204,7 @@ def test_only_runs_without_a_controller_are_left(
     living.save()
     gone.save()
     (remote_directories.folder() / "torn.json").write_text("{")
+    (remote_directories.folder() / "deep.json").write_text('{"a":' * 3000)
     assert oct(gone.path.stat().st_mode & 0o777) == "0o600"
     found = remote_directories.find_leftovers()
     assert [left.remotes for left in found] == [gone]

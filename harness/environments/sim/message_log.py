@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -71,16 +70,3 @@ class MessageLog:
         entries, self.entries = self.entries, []
         if self.keep is not None and entries:
             self.keep(entries)
-
-
-def read(path: Path) -> list[LogEntry]:
-    """The entries of messages.jsonl. Raises ValueError naming the line that is none."""
-    decoder = msgspec.json.Decoder(LogEntry)
-    entries = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                entries.append(decoder.decode(line))
-            except msgspec.DecodeError as error:
-                raise ValueError(f"{path}:{number}: {error}") from error
-    return entries

@@ -26,6 +26,8 @@ from harness.environments.real.executor import ExecutorFailed
 from harness.environments.ssh import collecting, connection
 from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.options import Machine
+from harness.store.files import whole
+from histories.json_text import FILE_DEPTH_MAX, decoded
 from nemesis.capabilities import NodeId
 
 SWEEP_TIMEOUT_S = 40.0
@@ -70,6 +72,9 @@ class RemoteDirectories(msgspec.Struct, frozen=True):
         self.path.unlink(missing_ok=True)
 
 
+_DECODER = msgspec.json.Decoder(RemoteDirectories)
+
+
 class LeftOnMachines(msgspec.Struct, frozen=True):
     """Implements harness.environments.leftovers.Leftover: what a run whose controller is gone may have left on machines."""
 
@@ -103,7 +108,7 @@ def find_leftovers() -> list[LeftOnMachines]:
         # A file that vanishes meanwhile was removed by another process; one that cannot be read was never whole, or is not
         # Themis's.
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            remotes = msgspec.json.decode(path.read_bytes(), type=RemoteDirectories)
+            remotes = decoded(_DECODER.decode, whole(path).read_bytes(), FILE_DEPTH_MAX)
             if labels.is_orphan(remotes.controller):
                 found.append(LeftOnMachines(remotes))
     return found

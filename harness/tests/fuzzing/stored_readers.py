@@ -17,14 +17,15 @@ from harness.campaign.findings import findings_of, read_known
 from harness.campaign.outcome import Outcome
 from harness.campaign.state import CampaignFolder, Saved, Shrunk
 from harness.cluster import control
-from harness.environments.sim import message_log
 from harness.environments.sim.message_log import LogEntry
 from harness.errors import UsageError
 from harness.generators import script
 from harness.generators.script import Script, ScriptedOp
+from harness.report.message_files import FILE, has_messages, missing_note, stored_entries
 from harness.spec import RunSpec
 from harness.store.runs import Findings, Result, RunDirectory
 from histories.printing import harmless
+from histories.tracing import segment_name
 from targets import data_owner, node_arguments, registry
 from targets.raft.records import HardState, Truncate
 from targets.target import CoreTarget
@@ -112,9 +113,17 @@ def _run(place: Path, text: bytes) -> None:
 
 
 def _messages(place: Path, text: bytes) -> None:
-    (place / "messages.jsonl").write_bytes(text)
-    with contextlib.suppress(ValueError):
-        message_log.read(place / "messages.jsonl")
+    """The text is what the simulation kept of its messages, and then what a real node did, in a segment and the file after it."""
+    run, node = RunDirectory(place / "simulated"), RunDirectory(place / "real")
+    (node.nodes / "n1").mkdir(parents=True, exist_ok=True)
+    run.path.mkdir(exist_ok=True)
+    for path in (run.path / FILE, node.nodes / "n1" / segment_name(2, 1, "messages"), node.nodes / "n1" / FILE):
+        path.write_bytes(text)
+    for each in (run, node):
+        assert has_messages(each)
+        times = [entry.time for entry in stored_entries(each)]
+        assert len(times) <= 2 * (text.count(b"\n") + 1)
+        missing_note(each)
 
 
 def _data(place: Path, text: bytes) -> None:
