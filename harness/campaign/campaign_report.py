@@ -264,7 +264,8 @@ def _harness(report: CampaignReport) -> list[str]:
     if not failed:
         return []
     first = failed[0]
-    return [f"{len(failed)} runs; the first: {line(first.harness, WORDS_MAX)}", f"again: {line(first.command)}"]
+    runs = "run" if len(failed) == 1 else "runs"
+    return [f"{len(failed)} {runs}; the first: {line(first.harness, WORDS_MAX)}", f"again: {line(first.command)}"]
 
 
 def _cell(text: str) -> str:

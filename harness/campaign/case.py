@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.generators.script import Script, recorded
 from harness.report.anomaly import anomaly_classes
 from harness.report.failure import failures
+from harness.report.summary import counted
 from harness.run import plan
 from harness.run.execute import execute
 from harness.run.sinks import MemorySink
@@ -48,8 +49,9 @@ class Case(msgspec.Struct, frozen=True):
     def size(self) -> str:
         """How large it is, in words."""
         return (
-            f"{len(self.script.ops)} client ops by {len(self.threads)} clients, {len(self.faults.entries)} fault ops, "
-            f"{len(self.spec.nodes)} nodes, {self.spec.time_limit_s:.3g} s"
+            f"{counted(len(self.script.ops), 'client op')} by {counted(len(self.threads), 'client')}, "
+            f"{counted(len(self.faults.entries), 'fault op')}, {counted(len(self.spec.nodes), 'node')}, "
+            f"{self.spec.time_limit_s:.3g} s"
         )
 
 

@@ -18,6 +18,9 @@ from harness.campaign.yaml_file import YamlFile
 from harness.report.anomaly import bug_class
 from harness.spec import RunSpec
 
+UNNAMED = "unnamed"
+"""The class of a failing run that names none: a checker of the user's own may say INVALID and nothing else."""
+
 
 class KnownFinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A failure that is expected. target, anomaly: of the finding, with `*` for anything. reason: why it is let pass. expires: the
@@ -86,13 +89,13 @@ def findings_of(campaign: Campaign, outcomes: Iterable[Outcome]) -> list[Finding
     nodes = []
     for outcome in failed:
         target = target_of(campaign.cells[outcome.cell].spec)
-        its_nodes = [(target, bug_class(class_)) for class_ in outcome.classes]
+        its_nodes = [(target, bug_class(class_)) for class_ in outcome.classes or (UNNAMED,)]
         shown.add_edges_from((its_nodes[0], node) for node in its_nodes)
         nodes.append(its_nodes[0])
     findings = []
     for linked in networkx.connected_components(shown):
         its = tuple(outcome for outcome, node in zip(failed, nodes, strict=True) if node in linked)
-        counts = Counter(class_ for outcome in its for class_ in outcome.classes)
+        counts = Counter(class_ for outcome in its for class_ in outcome.classes or (UNNAMED,))
         classes = tuple(sorted(counts, key=lambda class_: (-counts[class_], class_)))
         target = next(iter(linked))[0]
         findings.append(Finding(target=target, classes=classes, outcomes=its))

@@ -65,9 +65,9 @@ class CampaignPages:
                     "expected": line(finding.expected, 300),
                     "count": len(finding.outcomes),
                     "size": line(finding.size, 100),
-                    "shrunk": self._place(finding.shrunk),
+                    "shrunk": self._place(path, finding.shrunk),
                     "runs": [
-                        self._run(campaign, outcome)
+                        self._run(path, campaign, outcome)
                         for outcome in sorted(finding.outcomes, key=lambda each: not each.run)[:RUNS_MAX]
                     ],
                 }
@@ -81,19 +81,19 @@ class CampaignPages:
             ][:RUNS_MAX],
         }
 
-    def _run(self, campaign: Campaign, outcome: Outcome) -> dict[str, Any]:
+    def _run(self, folder: Path, campaign: Campaign, outcome: Outcome) -> dict[str, Any]:
         return {
             "seed": outcome.seed,
             "cell": line(campaign.cells[outcome.cell].title, 200),
             "words": line(outcome.words, 400),
             "command": line(outcome.command, 600),
-            "run": self._place(outcome.run),
+            "run": self._place(folder, outcome.run),
         }
 
-    def _place(self, run: str) -> str:
-        """name/time of a run that is kept in this store; "" for any other."""
-        path = Path(run).absolute()
-        is_here = run and path.parent.parent == self._store.absolute() and (path / "spec.json").is_file()
+    def _place(self, folder: Path, run: str) -> str:
+        """name/time of a run of the campaign in `folder` that is kept in this store; "" for any other."""
+        path = CampaignFolder(folder).place_of(run).resolve()
+        is_here = run and path.parent.parent == self._store.resolve() and (path / "spec.json").is_file()
         return f"{path.parent.name}/{path.name}" if is_here else ""
 
     def _report(self, path: Path) -> tuple[Campaign, CampaignReport]:

@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from itertools import islice
-from pathlib import Path
 
 import msgspec
 
@@ -25,7 +24,7 @@ from harness.campaign.shrink import Shrinker
 from harness.campaign.state import CampaignFolder, Shrunk, lesson
 from harness.campaign.strategy import STRATEGIES, Strategy, Trial
 from harness.campaign.sweep import AHEAD
-from harness.errors import Interrupted
+from harness.errors import Interrupted, UsageError
 from harness.report.page.due import write_due
 from harness.run import plan
 from harness.run.execute import run_into
@@ -47,9 +46,10 @@ class Counts(msgspec.Struct, frozen=True):
         """One line."""
         told = ", ".join(f"{count} {name}" for name, count in self.endings.items() if count)
         left = "" if self.left_s is None else f", {self.left_s / 60:.0f} min left"
+        kinds = "kind" if self.failed_classes == 1 else "kinds"
         return (
             f"{self.done} of {self.total} runs, {self.rate_hz:.1f} a second{left}"
-            f"{f'; {told}' if told else ''}; {self.failed_classes} kinds of failure so far"
+            f"{f'; {told}' if told else ''}; {self.failed_classes} {kinds} of failure so far"
         )
 
 
@@ -234,7 +234,11 @@ class CampaignRunner:
             kept = [each for each in finding.outcomes if each.run and self._is_simulated(each)]
             if not kept or any((each.cell, each.seed) in done for each in finding.outcomes):
                 continue
-            failed = run_case(read_case(RunDirectory(Path(kept[0].run))))
+            try:
+                failed = run_case(read_case(RunDirectory(self._folder.place_of(kept[0].run))))
+            except UsageError as error:  # The run was removed since, or damaged.
+                self._say(f"{finding.title}: not shrunk: {error}")
+                continue
             if failed is None:
                 self._say(f"{finding.title}: {kept[0].run} does not fail again, so it is not shrunk")
                 continue

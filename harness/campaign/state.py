@@ -91,7 +91,8 @@ class CampaignFolder:
         """The campaign at the path `text`, or the newest of that name below the store, or the newest of all for `latest`. Raises
         UsageError when there is none."""
         pattern = "*/*" if text == "latest" else f"{text}/*"
-        with contextlib.suppress(ValueError, OSError):  # Too long, no pattern, or no folder that can be read.
+        # Too long, no pattern, a path from the root, or no folder that can be read.
+        with contextlib.suppress(ValueError, OSError, NotImplementedError):
             if (Path(text) / "campaign.json").is_file():
                 return cls(Path(text))
             found = sorted((store / CAMPAIGNS).glob(f"{pattern}/campaign.json"), key=lambda path: path.parent.name)
@@ -144,6 +145,14 @@ class CampaignFolder:
         file = directory / f"{cell}-{seed}.json"
         write_atomically(file, schedule.encode(faults))
         return file
+
+    def place_of(self, run: str) -> Path:
+        """Where the run is that was kept at `run`: there, or, where the store was moved or copied, at the same name and time below
+        the store of this campaign. It need not be there any more."""
+        path = Path(run)
+        below = Path(path.parent.name, path.name)
+        here = self.path.resolve().parents[2] / below
+        return here if (here / "spec.json").is_file() else path
 
     def add_shrunk(self, shrunk: Shrunk) -> None:
         """Note what a run was shrunk to; it is on the disk when this returns."""

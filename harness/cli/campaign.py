@@ -148,9 +148,7 @@ def resume(
 def report(campaign: str, store: Path, as_json: bool) -> int:
     """Report anew what a campaign has found so far, with the known findings of today."""
     folder = CampaignFolder.find(store, campaign)
-    found = write_reports(folder, folder.read(), ended_early=False)
-    print_report(found, folder, as_json)
-    return note(found.code)
+    return tell_report(folder, folder.read(), as_json, set())
 
 
 @campaign.command()
@@ -165,12 +163,16 @@ def bundle(campaign: str, output: Path | None, store: Path) -> int:
     plan = folder.read()
     target = output or Path(f"{plan.name}.zip")
     place = check_place(target)
-    found = write_reports(folder, plan, ended_early=False)
+    found = report_on(folder, plan, ended_early=False)
+    write_reports(folder, plan, found)
     runs = {
-        Path(path) for finding in found.findings for path in (finding.shrunk, *(one.run for one in finding.outcomes))
+        folder.place_of(path)
+        for finding in found.findings
+        for path in (finding.shrunk, *(one.run for one in finding.outcomes))
+        if path
     }
     files = [(path, Path(plan.name, path.relative_to(folder.path))) for path in files_below(folder.path)]
-    for directory in sorted(path for path in runs if path.parts and path.is_dir()):
+    for directory in sorted(path for path in runs if path.is_dir()):
         root = Path(plan.name, "runs", directory.parent.name, directory.name)
         files += [(path, root / path.relative_to(directory)) for path in files_below(directory)]
     new = place.with_name(f".{place.name}.new")
@@ -182,6 +184,7 @@ def bundle(campaign: str, output: Path | None, store: Path) -> int:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         new.unlink(missing_ok=True)
+    left_out += [f"{path}: this run was kept, and is not there any more" for path in sorted(runs) if not path.is_dir()]
     for why in left_out:
         say(f"left out: {line(why)}")
     options.echo(f"packed: {line(target)}, {place.stat().st_size:,} bytes")
@@ -219,15 +222,30 @@ def go_on(folder: CampaignFolder, plan: Campaign, store: Store, scheduler: str |
             status.clear()
             codes.add(tell(raised))
         status.clear()
-        found = write_reports(folder, plan, ended_early=bool(codes))
-    print_report(found, folder, as_json)
-    return note(exit_code({*codes, found.code}))
+        return tell_report(folder, plan, as_json, codes)
 
 
-def write_reports(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) -> CampaignReport:
-    """The report on what the folder holds, also written there: report.md, report.json, junit.xml."""
+def tell_report(folder: CampaignFolder, plan: Campaign, as_json: bool, codes: set[int]) -> int:
+    """Report on what the folder holds, there and on standard output, and return the exit code of the command. codes: of what ended
+    the campaign early. A report that cannot be written is told all the same."""
+    found = report_on(folder, plan, ended_early=bool(codes))
+    note(found.code)
+    try:
+        write_reports(folder, plan, found)
+    except UsageError as error:
+        codes = {*codes, tell(error)}
+    code = note(exit_code({*codes, found.code}))
+    if as_json:
+        options.echo_json({"folder": str(folder.path), **as_data(found), "exit_code": code})
+    else:
+        options.echo(f"{as_text(found)}\n  {line(folder.path)}: report.md, report.json, junit.xml, results.jsonl")
+    return code
+
+
+def report_on(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) -> CampaignReport:
+    """The report on what the folder holds, with the known findings of today."""
     today = datetime.datetime.now(datetime.UTC).date()
-    found = report_of(
+    return report_of(
         plan,
         folder.outcomes(plan),
         folder.shrunk_runs(),
@@ -235,18 +253,13 @@ def write_reports(folder: CampaignFolder, plan: Campaign, *, ended_early: bool) 
         today,
         ended_early=ended_early,
     )
+
+
+def write_reports(folder: CampaignFolder, plan: Campaign, found: CampaignReport) -> None:
+    """The report is in the folder: report.md, report.json, junit.xml. Raises UsageError."""
     try:
         write_atomically(folder.path / "report.md", as_markdown(found).encode())
         write_json(folder.path / "report.json", as_data(found))
         write_atomically(folder.path / "junit.xml", as_junit(plan, found))
     except OSError as error:
         raise UsageError(f"{folder.path} cannot be written: {error.strerror or error}") from error
-    return found
-
-
-def print_report(found: CampaignReport, folder: CampaignFolder, as_json: bool) -> None:
-    """The report on standard output."""
-    if as_json:
-        options.echo_json({"folder": str(folder.path), **as_data(found)})
-    else:
-        options.echo(f"{as_text(found)}\n  {line(folder.path)}: report.md, report.json, junit.xml, results.jsonl")

@@ -26,14 +26,21 @@ from checkers import Validity
 from harness.campaign import outcome as outcomes
 from harness.campaign.campaign_file import Campaign, read_campaign
 from harness.campaign.campaign_report import as_junit, as_markdown, as_text, report_of
+from harness.campaign.case import Case
 from harness.campaign.findings import KnownFinding, findings_of, read_known, with_known
 from harness.campaign.outcome import Outcome
-from harness.campaign.runner import CampaignRunner
+from harness.campaign.pages import CampaignPages
+from harness.campaign.runner import CampaignRunner, Counts
 from harness.campaign.state import CampaignFolder
 from harness.campaign.sweep import AHEAD
+from harness.cli import campaign as commands
 from harness.cli import themis
 from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, UsageError
+from harness.generators.script import Script, ScriptedOp
 from harness.store.runs import Store
+from harness.tests.command import assert_refused
+from harness.tests.command import themis as themis_ended
+from nemesis.schedule import Schedule
 
 SMALL = """
 name: small
@@ -272,6 +279,100 @@ def test_bad_usage_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.Monke
     assert command("init").exit_code == 0
     refused = CliRunner().invoke(themis, ["campaign", "init"], standalone_mode=False)
     assert "campaign.yaml is there already" in str(refused.exception)
+
+
+def with_a_finding(store: Path, campaign: Campaign, run: str = "", **more: Any) -> CampaignFolder:
+    """A campaign of one cell's runs, of which one is INVALID."""
+    folder = CampaignFolder.create(store, campaign)
+    folder.add(ended(1, 1, Validity.INVALID, *more.pop("classes", ("lost",)), run=run, **more))
+    for task in campaign.tasks():
+        if task != (1, 1):
+            folder.add(ended(*task, Validity.VALID))
+    return folder
+
+
+def test_a_path_that_is_no_campaign_is_refused_in_words(tmp_path: Path) -> None:
+    for text in ("/no/such", str(tmp_path), "//x"):
+        assert_refused(themis_ended("campaign", "report", text, "--store", tmp_path), "no campaign")
+
+
+def test_a_campaign_whose_kept_runs_were_pruned_is_resumed_reported_and_bundled(
+    tmp_path: Path, campaign: Campaign
+) -> None:
+    gone = tmp_path / "store" / "small" / "20260101T000000.000Z"
+    with_a_finding(tmp_path / "store", campaign, str(gone))
+    resumed = themis_ended("campaign", "resume", "--store", tmp_path / "store", "--jobs", "1")
+    assert resumed.returncode == INVALID, resumed
+    assert "FINDING  raft+volatile-log: lost" in resumed.stdout
+    assert f"not shrunk: {gone}: no run is here" in resumed.stdout
+    packed = themis_ended("campaign", "bundle", "--store", tmp_path / "store", "--output", tmp_path / "packed.zip")
+    assert packed.returncode == VALID, packed
+    assert f"left out: {gone}: this run was kept, and is not there any more" in packed.stderr
+
+
+def test_the_runs_of_a_store_that_was_moved_are_found(tmp_path: Path, campaign: Campaign) -> None:
+    run = Store(tmp_path / "a").create(campaign.cells[1].spec, "small")
+    run.release()
+    with_a_finding(tmp_path / "a", campaign, str(run.path))
+    (tmp_path / "a").rename(tmp_path / "b")
+    (tmp_path / "link").symlink_to("b")
+    packed = themis_ended("campaign", "bundle", "--store", tmp_path / "b", "--output", tmp_path / "packed.zip")
+    assert packed.stderr == ""
+    place = f"small/{run.path.name}"
+    with zipfile.ZipFile(tmp_path / "packed.zip") as archive:
+        assert f"small/runs/{place}/spec.json" in archive.namelist()
+    for store in (tmp_path / "b", tmp_path / "link", tmp_path / "b" / ".." / "b"):
+        pages = CampaignPages(store)
+        [row] = pages.rows()
+        details = pages.details(row.name, row.time)
+        assert details is not None
+        assert details["findings"][0]["runs"][0]["run"] == place
+
+
+@pytest.mark.parametrize("way", ["report", "resume"])
+def test_a_violation_dominates_a_report_that_cannot_be_written(
+    way: str, tmp_path: Path, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with_a_finding(tmp_path, campaign)
+    monkeypatch.setattr(commands, "write_json", full)
+    told = themis_ended("campaign", way, "--store", tmp_path)
+    assert told.returncode == INVALID, told
+    assert "No space left" in told.stderr
+    assert "FINDING  raft+volatile-log: lost" in told.stdout
+
+
+def test_json_has_the_exit_code_of_the_command(
+    tmp_path: Path, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_early(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = CampaignFolder.create(tmp_path, campaign)
+    for task in campaign.tasks():
+        folder.add(ended(*task, Validity.VALID))
+    monkeypatch.setattr(CampaignRunner, "run", ended_early)
+    told = themis_ended("campaign", "resume", "--store", tmp_path, "--json")
+    assert (told.returncode, json.loads(told.stdout)["exit_code"]) == (130, 130)
+
+
+def test_one_of_a_kind_is_told_as_one(campaign: Campaign) -> None:
+    failed = ended(0, 1, Validity.UNKNOWN, harness="up: no luck")
+    assert "harness failure  1 run; the first: up: no luck" in as_text(report_of(campaign, [failed], [], (), TODAY))
+    assert Counts(1, 9, {}, 1, 1.0, None).words.endswith("; 1 kind of failure so far")
+    spec = msgspec.structs.replace(campaign.cells[0].spec, nodes=("n1",))
+    op = ScriptedOp(thread=0, time_ns=0, f="read", value=None)
+    case = Case(spec, Schedule(seed=1, nodes=("n1",), entries=()), Script(ops=(op,)))
+    assert case.size == "1 client op by 1 client, 0 fault ops, 1 node, 2 s"
+
+
+def test_a_run_that_is_invalid_and_names_no_anomaly_is_a_finding(tmp_path: Path, campaign: Campaign) -> None:
+    with_a_finding(tmp_path, campaign, classes=())
+    told = themis_ended("campaign", "report", "--store", tmp_path)
+    assert told.returncode == INVALID, told
+    assert "FINDING  raft+volatile-log: unnamed" in told.stdout
 
 
 @pytest.mark.long
