@@ -18,7 +18,9 @@ from checkers.linearizability.check import fitting_entries
 from checkers.linearizability.deadline import Deadline, OutOfTime
 from checkers.linearizability.typed import alike_keys
 from checkers.linearizability.wording import in_words
+from checkers.models.maps import MultiRegister
 from checkers.models.model import Model
+from checkers.models.register import CasRegister, Register
 from checkers.relaxed.identity import Misfit
 from checkers.sequential.placing import place
 from checkers.sequential.saturation import Contradiction, Saturation, Why
@@ -35,15 +37,14 @@ def sequential(
     history: History,
     model: Model,
     *,
-    initial: Any = None,
     states_max: int | None = None,
     time_limit_s: float | None = None,
     nil_reads: bool = False,
 ) -> Verdict:
     """Whether all operations fit into one order that the model allows and that keeps each process's own.
 
-    initial: what registers hold at first, for models whose ops are read, write and cas. stats: decided_by (saturation, placing or
-    search), transactions or operations, sessions. Raises UnfitHistory where the model does not know the ops.
+    stats: decided_by (saturation, placing or search), transactions or operations, sessions. Raises UnfitHistory where the model
+    does not know the ops.
     """
     deadline = Deadline(time_limit_s)
     states_max = STATES_MAX if states_max is None else states_max
@@ -52,8 +53,9 @@ def sequential(
         return Verdict.unknown(
             f"keys {one} and {other} are not told apart: give each object a key of another name", CHECKER
         )
-    if {"read", "write"} <= model.fs:
+    if _are_registers(model, history):
         fitting_entries(history, model, nil_reads=nil_reads)
+        initial = None if isinstance(model, MultiRegister) else model.initial()
         try:
             trace = trace_of(history, initial, nil_reads=nil_reads)
         except Misfit:
@@ -61,6 +63,16 @@ def sequential(
         else:
             return of_trace(trace, states_max, deadline)
     return _searched(history, model, states_max, deadline, nil_reads=nil_reads)
+
+
+def _are_registers(model: Model, history: History) -> bool:
+    """Whether the model says of these ops just what a trace does: each key, or each name in a txn, holds one value, which a read
+    returns and a write replaces. What a model is derived from does not tell: its `step` may be another.
+    """
+    if type(model) in (Register, CasRegister):
+        return True
+    is_empty = type(model) is MultiRegister and not model.initial()
+    return is_empty and all(op.f == "txn" for op in history if op.is_client)
 
 
 def of_trace(trace: Trace, states_max: int, deadline: Deadline) -> Verdict:

@@ -11,6 +11,8 @@ from checkers.causal.brute import causal_order, is_causal
 from checkers.causal.reads_from import Trace, trace_of
 from checkers.evidence import Findings
 from checkers.linearizability import linearizable
+from checkers.models.model import Operation, State
+from checkers.models.register import Register
 from checkers.models.registry import find
 from checkers.sequential import sequential
 from checkers.sequential.brute import is_sequential
@@ -189,6 +191,60 @@ def test_sequential_takes_values_written_twice_by_search() -> None:
         "| p1 invoke read | p1 ok read 2 | p1 invoke read | p1 ok read nil | p1 invoke read | p1 ok read 1"
     )
     assert sequential(back, STORE).validity is INVALID
+
+
+OTHER_MODELS = {
+    "multi-register, several at once": (
+        "multi-register",
+        'p0 invoke write [["x",1]] | p0 ok write [["x",1]] | p1 invoke write [["y",2]] | p1 ok write [["y",2]]'
+        '| p0 invoke read ["x","y"] | p0 ok read [["x",1],["y",2]]',
+        VALID,
+    ),
+    "multi-register, absent at first": (
+        "multi-register",
+        'p0 invoke txn [["r","x",null]] | p0 ok txn [["r","x",null]] | p1 invoke txn [["w","x",2]] | p1 ok txn [["w","x",2]]',
+        VALID,
+    ),
+    "multi-register, back": (
+        "multi-register",
+        'p0 invoke txn [["w","x",2]] | p0 ok txn [["w","x",2]] | p0 invoke txn [["r","x",null]] | p0 ok txn [["r","x",null]]',
+        INVALID,
+    ),
+    "multi-register that holds something": (
+        'multi-register(initial={"x":7})',
+        'p0 invoke txn [["r","x",null]] | p0 ok txn [["r","x",7]] | p1 invoke txn [["w","x",2]] | p1 ok txn [["w","x",2]]',
+        VALID,
+    ),
+    "unknown at first": (
+        "register-unknown-initial",
+        "p0 invoke read | p0 ok read 5 | p0 invoke write 6 | p0 ok write 6",
+        VALID,
+    ),
+    "absent as the empty text": ("kv", 'p0 invoke read | p0 ok read "" | p0 invoke write a | p0 ok write a', VALID),
+    "a register that holds something": ("register(initial=3)", "p0 invoke read | p0 ok read 3", VALID),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_sequential_asks_the_model_and_not_what_its_ops_are_called(name: str) -> None:
+    model, text, validity = OTHER_MODELS[name]
+    assert sequential(h(text), find(model)).validity is validity
+    assert linearizable(h(text), find(model)).validity is validity
+
+
+def test_sequential_asks_a_model_that_is_derived_from_a_register() -> None:
+    class Doubled(Register):
+        """A register whose reads return what was written, twice."""
+
+        def step(self, state: State, operation: Operation) -> tuple[State, ...]:
+            if operation.f == "read":
+                return (state,) if operation.result == (state, state) else ()
+            return super().step(state, operation)
+
+    assert (
+        sequential(h("p0 invoke write 1 | p0 ok write 1 | p0 invoke read | p0 ok read [1,1]"), Doubled()).validity
+        is VALID
+    )
 
 
 def test_ops_of_another_kind_are_unknown() -> None:

@@ -33,7 +33,8 @@ DEFAULT_MODEL = "cas-register"
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What to check for. model: the sequential specification; None for what takes none. initial: what each key holds at first."""
+    """What to check for. model: the sequential specification; None for what takes none. initial: without a model, what each key
+    holds at first."""
 
     consistency: str
     model: Model | None
@@ -50,7 +51,6 @@ class Question(msgspec.Struct, frozen=True):
             return partial(
                 sequential,
                 model=self.model,
-                initial=initial,
                 states_max=states_max,
                 time_limit_s=time_limit_s,
                 nil_reads=nil_reads,
@@ -84,9 +84,7 @@ def question(
         return Question(consistency, None, _value(initial))
     if model is None and consistency == LINEARIZABLE:
         raise UsageError(f"--consistency linearizable needs --model, one of {', '.join(registry.names())}")
-    found = find_model(model or DEFAULT_MODEL, initial)
-    start = found.initial()
-    return Question(consistency, found, _value(initial) if model is None else start)
+    return Question(consistency, find_model(model or DEFAULT_MODEL, initial))
 
 
 def _value(initial: str | None) -> Any:
