@@ -209,6 +209,12 @@ def check(
             f"{', '.join(consistencies.NAMES)}; --workload, for transactions, one of "
             f"{', '.join((*transactions.WORKLOADS, *WORKLOADS))}; or --checker"
         )
+    for each in checkers:
+        if each.name in ("" if asked is None else asked.consistency, EXACT if exact else workload):
+            raise UsageError(
+                f"--checker: another check that is asked for is called {each.name!r} as well; their verdicts could not be told "
+                "apart: ask for one of them at a time"
+            )
     if scheduler is not None and (asked is None or asked.consistency != LINEARIZABLE):
         raise UsageError("--scheduler spreads the keys of a linearizability check: give --model")
     try:
@@ -220,8 +226,10 @@ def check(
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
     if loaded.truncated and not as_json:
         options.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
-    if not loaded.has_real_time and not (asked is not None and asked.consistency in consistencies.OF_REGISTERS):
-        transactions.require_no_real_time(name_of(history), of_transactions, alone=asked is None and not checkers)
+    takes_sessions = asked is not None and asked.consistency in consistencies.OF_REGISTERS
+    if not loaded.has_real_time and (not takes_sessions or workload is not None or checkers):
+        is_fit = (asked is None or takes_sessions) and not checkers
+        transactions.require_no_real_time(name_of(history), of_transactions, alone=is_fit)
     to_do: dict[str, Callable[[], Verdict]] = {}
     if asked is not None and asked.consistency != LINEARIZABLE:
         job = partial(judge_courses, asked.consistency, asked.check(loaded, states, time_limit), loaded.history)

@@ -129,6 +129,15 @@ SESSIONS = "w x 1\nw y 1\n---\nw x 2\n===\nr x 1\nr y 1\n"
         ),
         (("--model", "cas-register"), 254, "--workload rw-register can check it, and --consistency causal"),
         (("--checker", "total-queue"), 254, "--workload rw-register can check it, and --consistency causal"),
+        (("--consistency", "causal"), 0, "VALID"),
+        (("--consistency", "causal", "--checker", "staleness"), 254, "--workload rw-register can check it"),
+        (("--consistency", "causal", "--workload", "bank"), 254, "--workload rw-register can check it"),
+        (("--consistency", "causal", "--workload", "rw-register"), 254, "nothing that counts real time"),
+        (
+            ("--consistency", "causal", "--workload", "rw-register", "--consistency-models", "serializable"),
+            0,
+            "VALID",
+        ),
     ],
 )
 def test_sessions_without_times_are_asked_only_what_needs_none(

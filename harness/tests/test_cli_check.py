@@ -8,7 +8,9 @@ import pytest
 
 from checkers.models.model import Operation, State
 from checkers.models.register import Register
+from checkers.verdict import Verdict
 from harness.tests.command import assert_refused, themis
+from harness.workloads.base import WorkloadContext
 from histories import jsonl
 from histories.builder import h
 from histories.history import History
@@ -126,6 +128,19 @@ def test_checkers_of_ones_own_check_a_file(tmp_path: Path) -> None:
     assert both.returncode == 1
     assert "VALID    linearizable" in both.stdout
     assert_refused(themis("check", path, "--checker", "first"), "unknown checker 'first'")
+
+
+def linearizable(history: History, context: WorkloadContext) -> Verdict:
+    """A checker that finds nothing, and is called like another one."""
+    return Verdict.valid("mine")
+
+
+def test_a_checker_of_ones_own_takes_no_other_verdicts_place(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1 | p0 invoke read | p0 ok read 2"))
+    own = ("--checker", "harness.tests.test_cli_check:linearizable")
+    assert themis("check", path, *own).returncode == 0
+    assert_refused(themis("check", path, "--model", "register", *own), "is called 'linearizable' as well")
 
 
 def test_what_is_printed_is_short_and_harmless(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def check(tmp_path: Path, text: str, *options: str) -> int:
         (("--consistency", "linearizable"), 254),
         (("--consistency", "causel"), 254),
         (("--consistency", "causal", "--initial", "{"), 254),
+        (("--consistency", "causal", "--checker", "causal"), 254),
+        (("--consistency", "causal", "--checker", "monotonic-reads"), 1),
     ],
 )
 def test_exit_codes(tmp_path: Path, options: tuple[str, ...], code: int) -> None:
