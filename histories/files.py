@@ -30,7 +30,7 @@ def load(
 ) -> Loaded:
     """The history in the file, which may be packed with gzip; `-` is standard input.
 
-    independent: for EDN, whether client values are [key value] pairs; None: as they look (see jepsen.read).
+    independent: for what Jepsen wrote, whether client values are [key value] pairs; None: as they look (see jepsen.read).
     **Raises** OSError when the file cannot be read; ValueError for an unknown format; MalformedHistory when the file
     holds no well-formed history, or none at all (empty, binary, some other text, damaged gzip data).
     """
@@ -49,7 +49,7 @@ def load(
             case "dbcop":
                 return session_files.read_dbcop(source)
             case "jepsen-log":
-                return logs.read_jepsen_log(source)
+                return logs.read_jepsen_log(source, independent=independent)
             case "kv-log":
                 return logs.read_kv_log(source)
 

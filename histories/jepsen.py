@@ -62,12 +62,17 @@ def finished(
     independent: bool | None,
 ) -> Loaded:
     """What was read of the source, as ours. **Raises** MalformedHistory with every broken rule and its line."""
-    if independent or (independent is None and _is_independent(items)):
-        _split_pairs(items)
+    split_keys(items, independent)
     if broken := problems(items, lines):
         raise MalformedHistory(broken, source.name)
     # No problem among them: it would have been reported.
     return Loaded(History(cast(list[Op], items)), {}, truncated, format, nil_reads_are_wildcards=True, lines=lines)
+
+
+def split_keys(items: list[Op | Problem], independent: bool | None) -> None:
+    """[key value] pairs are the key and the value of their ops, where they are pairs. independent: as `read` says."""
+    if independent or (independent is None and _is_independent(items)):
+        _split_pairs(items)
 
 
 def parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:
@@ -157,6 +162,8 @@ def _is_independent(items: list[Op | Problem]) -> bool:
         if op.__class__ is not Op or op.process == NEMESIS:
             continue
         value = op.value
+        if value is None and op.type in ("info", "fail"):
+            continue  # The error may have taken its place.
         if value.__class__ is not list or len(value) != 2 or value[0].__class__ in _NO_KEYS:
             return False
         if value[1] is None and op.type == "invoke":

@@ -14,7 +14,7 @@ import msgspec
 
 from histories import jepsen
 from histories.edn import Keyword
-from histories.jepsen_ops import NotAnOp, op_of
+from histories.jepsen_ops import UNKNOWN, NotAnOp, op_of
 from histories.json_text import FILE_DEPTH_MAX, is_deeper, too_deep
 from histories.loaded import Loaded, paused_gc
 from histories.op import Op
@@ -49,7 +49,7 @@ def _parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:
     lines: list[int] = []
     at = _after(_BLANK, text, 0)
     is_array = text[at : at + 1] == "["
-    counted, line = 0, 1
+    counted, line, last_index = 0, 1, UNKNOWN
     at = _after(_GAP, text, at + is_array)
     while at < len(text):
         line += text.count("\n", counted, at)
@@ -73,7 +73,12 @@ def _parse(text: str) -> tuple[list[Op | Problem], list[int], bool]:
             items.append(Problem(len(items), "syntax", f"no JSON: {one_line(error)}", line))
             lines.append(line)
             return items, lines, False
-        items.append(_op(form, len(items), line))
+        index, item = _op(form, len(items), line)
+        if UNKNOWN < index <= last_index:
+            items.append(Problem(len(items), "index", f"index {index} after {last_index}", line))
+            lines.append(line)
+        last_index = max(index, last_index)
+        items.append(item)
         lines.append(line)
         at = _after(_GAP, text, at)
     return _none_is_wrong(items, lines, is_array)
@@ -85,17 +90,17 @@ def _none_is_wrong(
     return (items, lines, cut) if items else ([Problem(0, "syntax", "no op in it", 1)], [1], cut)
 
 
-def _op(form: Any, position: int, line: int) -> Op | Problem:
+def _op(form: Any, position: int, line: int) -> tuple[int, Op | Problem]:
+    """The index that the form claims, UNKNOWN where it claims none, and its op, or what is wrong with it."""
     if not isinstance(form, dict):
-        return Problem(position, "syntax", f"an object was due, not {one_line(json.dumps(form), 80)}", line)
+        return UNKNOWN, Problem(position, "syntax", f"an object was due, not {one_line(json.dumps(form), 80)}", line)
     try:
         msgspec.json.encode(form)
-        _, op = op_of({Keyword(name): value for name, value in form.items()})
+        return op_of({Keyword(name): value for name, value in form.items()})
     except UnicodeEncodeError:
-        return Problem(position, "syntax", "half of a surrogate pair is no character", line)
+        return UNKNOWN, Problem(position, "syntax", "half of a surrogate pair is no character", line)
     except NotAnOp as error:
-        return Problem(position, error.rule, error.detail, line)
-    return op
+        return UNKNOWN, Problem(position, error.rule, error.detail, line)
 
 
 def _after(pattern: re.Pattern[str], text: str, at: int) -> int:

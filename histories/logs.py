@@ -34,8 +34,8 @@ _LOG_LINE = re.compile(
 _LOG_START = re.compile(r"jepsen\.util(?::| -)\s+(?:[0-9]+|:nemesis)\s+:")
 
 
-def read_jepsen_log(path: str | PathLike[str] | Source) -> Loaded:
-    """The history that Jepsen printed.
+def read_jepsen_log(path: str | PathLike[str] | Source, *, independent: bool | None = None) -> Loaded:
+    """The history that Jepsen printed. independent: as histories.jepsen.read says.
 
     **Raises** OSError when the file cannot be read, MalformedHistory with every broken rule and its line, also when no
     line of the file reports an op.
@@ -57,6 +57,7 @@ def read_jepsen_log(path: str | PathLike[str] | Source) -> Loaded:
         if not items:
             items, lines = [Problem(0, "syntax", "no line reports an op", 1)], [1]
         items, lines = jepsen.as_ours(items, lines)
+        jepsen.split_keys(items, independent)
         return _loaded(source, items, lines, Loaded(History(()), {}, truncated, "jepsen-log"))
 
 

@@ -43,6 +43,11 @@ def test_a_last_object_that_was_cut_is_left_out(tmp_path: Path, cut: int) -> Non
     ("text", "said"),
     [
         ("[]", "line 1: syntax: no op in it"),
+        (
+            '[{"index": 4, "type": "invoke", "process": 0, "f": "read"},\n'
+            '{"index": 1, "type": "invoke", "process": 1, "f": "read"}]',
+            "line 2: index: index 1 after 4",
+        ),
         ("[7]", "line 1: syntax: an object was due, not 7"),
         ('[\n{"type": "begin", "process": 0, "f": "read"}]', "line 2: type"),
         ('[{"type": "invoke", "process": -1, "f": "read"}]', "process"),

@@ -82,6 +82,27 @@ def test_values_of_every_shape_and_todays_lines(path: Path) -> None:
     ]
 
 
+def test_pairs_of_key_and_value_are_split_as_in_edn(path: Path) -> None:
+    loaded = log(
+        path,
+        "0 :invoke :write [7 1]",
+        "1 :invoke :read [8 nil]",
+        "2 :invoke :cas [7 [1 2]]",
+        "0 :info :write :timed-out",
+        "1 :ok :read [8 3]",
+        "2 :fail :cas [7 [1 2]]",
+    )
+    assert [(op.key, op.value) for op in loaded.history] == [
+        (7, 1),
+        (8, None),
+        (7, [1, 2]),
+        (7, None),
+        (8, 3),
+        (7, [1, 2]),
+    ]
+    assert logs.read_jepsen_log(path, independent=False).history[0].value == [7, 1]
+
+
 @pytest.mark.parametrize("last", ["1", "1 :", "1 :invoke", "1 :invoke :", "1 :invoke :cas [1"])
 def test_a_last_line_that_was_cut_is_left_out(path: Path, last: str) -> None:
     loaded = log(path, "0 :invoke :read nil", last, end="")
