@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from checkers.evidence import CheckerCrash, Evidence
+from histories.printing import quoted
 
 Found = TypeVar("Found", bound=msgspec.Struct)
 
@@ -112,6 +113,8 @@ def guarded(checker: str, check: Callable[[], Verdict], lets_pass: tuple[type[Ex
         verdict: object = check()
         if not isinstance(verdict, Verdict):
             raise TypeError(f"it returned {type(verdict).__name__}, not a Verdict")
+        if not isinstance(verdict.validity, Validity):  # A Struct does not look at what it is made of.
+            raise TypeError(f"its verdict is {quoted(verdict.validity)}, not a Validity")
         msgspec.json.encode(verdict)
         return verdict
     except lets_pass:

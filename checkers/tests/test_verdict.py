@@ -36,7 +36,16 @@ def test_a_validity_is_no_truth_value(validity: Validity) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [None, True, Validity.VALID, {"validity": "valid"}, Verdict.valid(stats={"seen": object()})]
+    "answer",
+    [
+        None,
+        True,
+        Validity.VALID,
+        {"validity": "valid"},
+        Verdict.valid(stats={"seen": object()}),
+        Verdict(cast(Validity, "invalid"), "mine", "lost"),
+        Verdict(cast(Validity, True)),
+    ],
 )
 def test_what_a_checker_returns_is_a_verdict_that_can_be_written_or_a_crash(answer: Any) -> None:
     verdict = guarded("mine", lambda: cast(Verdict, answer))
