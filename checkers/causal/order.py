@@ -7,7 +7,7 @@ before `b` when b's clock counts a (Fidge 1988, Mattern 1989). With k sessions a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from checkers.causal.reads_from import INITIAL, Trace
 
@@ -152,12 +152,13 @@ def _way_back(trace: Trace, extra: Edges, done: bytearray, start: int) -> list[i
 class Writes:
     """Where each session wrote each key: seqs[key][session] is sorted."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, but: Collection[int] = ()) -> None:
+        """but: transactions whose writes are left out."""
         self.sessions = trace.sessions
         self.seqs: list[dict[int, list[int]]] = [{} for _ in trace.keys]
         for session, of_session in enumerate(trace.sessions):
             for node in of_session:
-                for key in trace.writes[node]:
+                for key in () if node in but else trace.writes[node]:
                     self.seqs[key].setdefault(session, []).append(trace.seq[node])
 
     def latest(self, key: int, clock: Clock, but: int, but_seq: int) -> Iterable[int]:

@@ -50,6 +50,8 @@ def unfinished(end: Settled) -> str:
         return (
             f"there is no final read of key {listed(list(end.unread))}: none ended ok behind the last update and fault"
         )
+    if torn := [final.key for final in end.finals.values() if final.is_torn]:
+        return f"final reads of key {listed(torn)} differ, and do not say which node answered"
     # A store that sends all clients to one node is read there alone, by clients that asked every node.
     if end.readers_count < max(2, len(end.nodes)):
         readers = "1 client" if end.readers_count == 1 else f"{end.readers_count} clients"

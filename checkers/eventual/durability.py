@@ -8,7 +8,7 @@ what was acknowledged and what was attempted.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any
 
 from checkers.causal.check import described, out_of_reach
@@ -50,7 +50,9 @@ def registers_kept(history: History, context: object = None) -> Verdict:
     except CausalCycle:
         return Verdict.unknown("what is older cannot be told: causes form a cycle", CHECKER)
     end = settled(history)
-    findings = tuple(_lost(trace, clock, end))
+    acknowledged = {op.index for op in history if op.type == "ok"}
+    doubted = {node for node, index in enumerate(trace.op_index) if index not in acknowledged}
+    findings = tuple(_lost(trace, clock, end, doubted))
     stats = {"writes": sum(map(len, trace.writes)), "lost": len(findings)}
     if findings:
         return Verdict.invalid(findings[0].words, CHECKER, evidence=Findings(findings[:SHOWN]), stats=stats)
@@ -59,10 +61,11 @@ def registers_kept(history: History, context: object = None) -> Verdict:
     return Verdict.valid(CHECKER, stats=stats)
 
 
-def _lost(trace: Trace, clock: list[Clock], end: Settled) -> list[Finding]:
+def _lost(trace: Trace, clock: list[Clock], end: Settled, doubted: Collection[int]) -> list[Finding]:
+    """doubted: transactions of unknown outcome, which may be gone although somebody read what they wrote."""
     nodes = {index: node for node, index in enumerate(trace.op_index)}
     numbers = {identity(key): number for number, key in enumerate(trace.keys)}
-    writes = Writes(trace)
+    writes = Writes(trace, doubted)
     everything = [len(of_session) for of_session in trace.sessions]
     found = []
     for name, final in end.finals.items():

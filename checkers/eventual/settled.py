@@ -19,12 +19,14 @@ Compared = Callable[[Any], Hashable]
 
 class FinalReads(msgspec.Struct, frozen=True):
     """The reads of one key that count. last: node -> its last one. first_ns: when the first of all was invoked. agreed_ns: when the
-    first was invoked from which on all returned the same; None where they never did."""
+    first was invoked from which on all returned the same; None where they never did. is_torn: the last reads of clients differ, and
+    do not say which node answered."""
 
     key: Any
     last: dict[str, Op]
     first_ns: int
     agreed_ns: int | None
+    is_torn: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -96,7 +98,8 @@ def _final(key: Any, pairs: list[tuple[Op, Op]], compared: Compared) -> FinalRea
         agreed_ns = invoked.time
     if len({compared(done.value) for done in last.values()}) > 1:
         agreed_ns = None
-    return FinalReads(key, last, pairs[0][0].time, agreed_ns)
+    unplaced = {done.process: compared(done.value) for _, done in pairs if done.node is None}
+    return FinalReads(key, last, pairs[0][0].time, agreed_ns, len(set(unplaced.values())) > 1)
 
 
 def unordered(value: Any) -> Hashable:

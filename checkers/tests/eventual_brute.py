@@ -174,8 +174,8 @@ def subsets(values: list[int]) -> Iterable[tuple[int, ...]]:
 
 
 def registers(history: History, trace: Trace) -> Validity:
-    """No write follows the one that a last final read returned: the initial value is followed by all of them, and a write by those
-    of which it is a cause."""
+    """No acknowledged write follows the one that a last final read returned: the initial value is followed by all of them, and a
+    write by those of which it is a cause."""
     if trace.baseless:
         return INVALID
     if not any(trace.reads):
@@ -184,11 +184,12 @@ def registers(history: History, trace: Trace) -> Validity:
     if any(node in causes[node] for node in range(len(trace))):
         return UNKNOWN
     nodes = {index: node for node, index in enumerate(trace.op_index)}
+    acknowledged = [node for node, index in enumerate(trace.op_index) if history[index].type == "ok"]
     for key, read in last_reads(history):
         number = trace.keys.index(key)
         assert read.ended is not None
         for of_key, writer in trace.reads[nodes[read.ended.index]]:
-            for newer in range(len(trace)):
+            for newer in acknowledged:
                 follows = writer == INITIAL or writer in causes[newer]
                 if of_key == number and number in trace.writes[newer] and newer != writer and follows:
                     return INVALID

@@ -81,6 +81,21 @@ def test_convergence(name: str) -> None:
     assert convergence(of(*ops)).validity is validity
 
 
+@pytest.mark.parametrize(("last", "validity"), [(2, UNKNOWN), (1, VALID)])
+def test_reads_that_differ_and_name_no_node_prove_nothing(last: int, validity: Validity) -> None:
+    ops = (
+        op(0, "write", 1),
+        op(1, "write", 2),
+        op(0, "read", 1),
+        op(1, "read", 2),
+        op(0, "read", 1),
+        op(1, "read", last),
+    )
+    history = h(" | ".join(ops))
+    assert convergence(history).validity is validity
+    assert registers_kept(history).validity is validity
+
+
 def test_who_disagrees_is_told_node_by_node() -> None:
     verdict = convergence(of(op(0, "write", 1), op(0, "read", 1), op(1, "read")))
     (finding,) = verdict.evidence_of(Findings).findings
@@ -111,6 +126,28 @@ REGISTERS = {
         INVALID,
     ),
     "a write in doubt may be gone": ((op(0, "write", 1, "info"), op(1, "read"), op(2, "read")), VALID),
+    "a write in doubt that was read may be gone": (
+        (
+            op(0, "write", 1),
+            f"{op(1, 'read', 1)} | p1 invoke write x=2",
+            op(2, "read", 2),
+            "p1 info write x=2",
+            op(2, "read", 1),
+            op(0, "read", 1),
+        ),
+        UNKNOWN,  # Nobody could read on n2 in the end.
+    ),
+    "acknowledged before the one in doubt": (
+        (
+            op(0, "write", 1),
+            f"{op(1, 'read', 1)} | {op(1, 'write', 2)} | p1 invoke write x=3",
+            op(2, "read", 3),
+            "p1 info write x=3",
+            op(2, "read", 1),
+            op(0, "read", 1),
+        ),
+        INVALID,
+    ),
     "a failed write was read": ((op(0, "write", 1, "fail"), op(1, "read", 1), op(2, "read", 1)), INVALID),
     "from nowhere": ((op(0, "write", 1), op(0, "read", 3), op(1, "read", 3)), INVALID),
     "two writers of a value": (
