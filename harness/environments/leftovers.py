@@ -42,7 +42,7 @@ class OrphanProcess(msgspec.Struct, frozen=True):
 
     def remove(self) -> str | None:
         """It is gone; why it is still there, or None."""
-        return "it does not end" if labelled_processes.end([self.process.pid]) else None
+        return "it does not end" if labelled_processes.end_found([self.process]) else None
 
 
 FINDERS = {

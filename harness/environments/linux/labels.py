@@ -19,20 +19,16 @@ def tag(run_id: str) -> str:
 def controller() -> str:
     """This process as a label: its identity, and the namespace of pids that it holds in. A controller in a container of
     its own cannot be looked up from outside."""
-    return f"{labelled_processes.identity(os.getpid())}@{_pid_namespace()}"
+    return f"{labelled_processes.identity(os.getpid())}@{labelled_processes.pid_namespace()}"
 
 
 def is_orphan(label: str) -> bool:
     """Whether the controller of this label is gone. One that cannot be looked up from here is taken to live."""
     identity, _, namespace = label.partition("@")
-    if namespace != _pid_namespace():
+    if namespace != labelled_processes.pid_namespace():
         return False
     pid = identity.partition(":")[0]
     try:
         return labelled_processes.identity(int(pid)) != identity or labelled_processes.state(int(pid)) == "dead"
     except (OSError, ValueError):
         return True
-
-
-def _pid_namespace() -> str:
-    return str(os.stat("/proc/self/ns/pid").st_ino)

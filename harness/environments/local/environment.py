@@ -135,7 +135,7 @@ class LocalEnvironment(RealEnvironment):
         finally:
             self._supervision.end()
             self._supervision = None
-            labelled_processes.end([process.pid for process in labelled_processes.labelled(self.deployment.run_id)])
+            labelled_processes.end_found(labelled_processes.labelled(self.deployment.run_id))
             if problems := cache_mounts.unmount_all(self.deployment.run_id):
                 raise HarnessError("; ".join(problems))
 

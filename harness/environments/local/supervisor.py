@@ -123,7 +123,7 @@ class Supervisor(Children):
         """Kill every process of the run, children's children included."""
         super().kill_all()
         self._fork_server.end()
-        left = labelled_processes.end([process.pid for process in labelled_processes.labelled(self.plan.run_id)])
+        left = labelled_processes.end_found(labelled_processes.labelled(self.plan.run_id))
         if left:
             _log.error("could not kill %s", left)
 

@@ -129,7 +129,7 @@ class NetnsEnvironment(LinuxEnvironment):
         if not self._is_made:
             return
         self._is_made = False
-        left = labelled_processes.end([process.pid for process in labelled_processes.labelled(self.deployment.run_id)])
+        left = labelled_processes.end_found(labelled_processes.labelled(self.deployment.run_id))
         problems = [f"process {pid} does not end" for pid in left]
         problems += cache_mounts.unmount_all(self.deployment.run_id)
         problems += take_away(self.tag)
@@ -194,7 +194,7 @@ class LeftNetwork(msgspec.Struct, frozen=True):
         if os.geteuid() != 0:
             return "removing it needs root"
         if self.run_id:
-            labelled_processes.end([process.pid for process in labelled_processes.labelled(self.run_id)])
+            labelled_processes.end_found(labelled_processes.labelled(self.run_id))
             cache_mounts.unmount_all(self.run_id)
         return "; ".join(take_away(self.bridge.removeprefix("th"))) or None
 

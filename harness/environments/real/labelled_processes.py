@@ -37,17 +37,23 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Labelled(msgspec.Struct, frozen=True):
-    """A process that belongs to a run. is_orphan: its controller is gone."""
+    """A process that belongs to a run. is_orphan: its controller is gone. identity: as the function of this name gives it."""
 
     pid: int
     run_id: str
     command: str
     is_orphan: bool
+    identity: str
 
 
 def identity(pid: int) -> str:
     """ "pid:start" of a process: different for every process that ever has this pid. Raises OSError when there is none."""
     return f"{pid}:{_fields(pid)[19]}"
+
+
+def pid_namespace(pid: int | str = "self") -> str:
+    """The namespace of pids in which the process has its number. Raises OSError when there is no such process."""
+    return str((_PROC / str(pid) / "ns" / "pid").stat().st_ino)
 
 
 def labels(run_id: str) -> dict[str, str]:
@@ -67,7 +73,10 @@ def state(pid: int) -> ProcessState:
 
 
 def labelled(run_id: str | None = None) -> list[Labelled]:
-    """Every living process that carries the label of this run, or of any; not the calling process."""
+    """Every living process that carries the label of this run, or of any; not the calling process.
+
+    One in a container of its own is no orphan: the number of its controller holds in there, and cannot be looked up from outside.
+    """
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -77,14 +86,21 @@ def labelled(run_id: str | None = None) -> list[Labelled]:
             label = environment.get(RUN)
             if label is None or run_id not in (None, label) or state(int(entry.name)) == "dead":
                 continue
+            pid = int(entry.name)
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            found.append(Labelled(int(entry.name), label, command, not is_alive(environment.get(CONTROLLER, ""))))
+            is_orphan = not is_alive(environment.get(CONTROLLER, "")) and pid_namespace(pid) == pid_namespace()
+            found.append(Labelled(pid, label, command, is_orphan, identity(pid)))
     return sorted(found, key=lambda process: process.pid)
 
 
 def find_leftovers() -> list[Labelled]:
     """Processes of runs whose controller is gone."""
     return [process for process in labelled() if process.is_orphan]
+
+
+def end_found(processes: Collection[Labelled], timeout_s: float = 5.0) -> list[int]:
+    """As `end`, of processes that may have ended since they were found: who has such a pid by now is left alone."""
+    return end([process.pid for process in processes if is_alive(process.identity)], timeout_s)
 
 
 def end(pids: Collection[int], timeout_s: float = 5.0) -> list[int]:
