@@ -55,7 +55,7 @@ class Supervision:
         self._numbers = itertools.count(1)
         self._files = DataDirectories()
         self._socket = ours
-        self._lines = ours.makefile("rb")
+        self._lines = _Lines(ours)
         log.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -149,16 +149,16 @@ class Supervision:
                 except subprocess.TimeoutExpired:
                     self._process.kill()
                     self._process.wait()
-            self._files.end_caches()
-            self._lines.close()
             self._socket.close()
+            self._files.end_caches()
 
     def _do(self, name: str, **arguments: Any) -> Any:
         number = next(self._numbers)
         return self._exchange(json.dumps({"do": name, "number": number, **arguments}).encode(), number)
 
     def _exchange(self, line: bytes, number: int | None = None) -> Any:
-        """What the line is answered. A Ctrl-C may have come before an earlier answer was read: that one is passed over."""
+        """What the line is answered. A Ctrl-C or a time-out may have come before an earlier answer was read: that one is passed
+        over."""
         with self._lock:
             try:
                 self._socket.settimeout(ANSWER_TIMEOUT_S)
@@ -180,3 +180,24 @@ class Supervision:
             raise EOFError
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+class _Lines:
+    """The lines that arrive at a socket. Unlike a file made of it, it goes on where a time-out ended a read."""
+
+    def __init__(self, source: socket.socket) -> None:
+        self._source = source
+        self._held = bytearray()
+
+    def readline(self) -> bytes:
+        """The next line with its end; empty where the other side is gone. Raises OSError, for a time-out too."""
+        searched = 0
+        while (end := self._held.find(b"\n", searched)) < 0:
+            searched = len(self._held)
+            piece = self._source.recv(1 << 16)
+            if not piece:
+                return b""
+            self._held += piece
+        line = bytes(self._held[: end + 1])
+        del self._held[: end + 1]
+        return line
