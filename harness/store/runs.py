@@ -140,7 +140,7 @@ class RunDirectory:
     @property
     def run_id(self) -> str:
         """The label of everything that the run makes outside its folder; runs in different stores never share one."""
-        place = hashlib.blake2s(str(self.path.resolve().parent).encode(), digest_size=3).hexdigest()
+        place = hashlib.blake2s(os.fsencode(self.path.resolve().parent), digest_size=3).hexdigest()
         return f"{self.path.parent.name}-{self.path.name}-{place}"
 
     def hold(self) -> None:

@@ -21,6 +21,7 @@ import pytest
 from checkers.evidence import EndedNodes
 from checkers.verdict import Validity
 from harness.environments.base import Deployment, EnvironmentUnavailable
+from harness.environments.local import supervisor_client
 from harness.environments.local.environment import LocalEnvironment
 from harness.environments.local.supervisor import Plan
 from harness.environments.local.supervisor_client import Supervision
@@ -416,3 +417,29 @@ def test_what_a_killed_controller_left_is_found_by_its_label_and_ended() -> None
     finally:
         own.kill()
         own.wait()
+
+
+def test_a_supervisor_that_was_too_slow_once_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no fault of the run could be healed after one answer that came too late."""
+    supervision = Supervision(
+        Plan("slow", "0", "127.0.0.1", {"n1": {"http": 0}}, {"n1": "127.0.0.1"}), tmp_path / "supervisor.log"
+    )
+    try:
+        os.kill(supervision.pid, signal.SIGSTOP)
+        with monkeypatch.context() as patched:
+            patched.setattr(supervisor_client, "ANSWER_TIMEOUT_S", 0.1)
+            with pytest.raises(OSError, match="does not answer: timed out"):
+                supervision.states()
+        os.kill(supervision.pid, signal.SIGCONT)
+        assert supervision.ended() == []
+        assert supervision.states() == {}
+    finally:
+        supervision.end()
+
+
+def test_nodes_start_in_an_environment_whose_bytes_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell exports OLDPWD, which is the name of any folder."""
+    monkeypatch.setitem(os.environb, b"OLDPWD", b"/tmp/\xff")
+    place = tmp_path / os.fsdecode(b"a b\xff\nc")
+    with up(place) as environment:
+        assert set(environment.statuses()) == set(NODES)

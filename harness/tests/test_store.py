@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,10 @@ def test_a_refused_run_leaves_nothing_and_moves_no_link(tmp_path: Path) -> None:
         run_into(store, prepare(RunSpec(env="sim", env_options={"transport": "pigeon"})))
     assert list(store.runs()) == []
     assert not (store.root / "current").is_symlink()
+
+
+def test_a_store_may_be_in_a_folder_whose_name_is_no_text() -> None:
+    place = Path(os.fsdecode(b"/stores/\xff"))
+    ids = {RunDirectory(store / "raft-register" / "1").run_id for store in (place, place / "other")}
+    assert len(ids) == 2
+    assert all(label.isascii() for label in ids), "it is the label of what the run makes in the kernel"

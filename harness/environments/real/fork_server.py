@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import signal
 import socket
@@ -47,6 +48,16 @@ class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def is_ours(argv: list[str]) -> bool:
     """The command line runs this interpreter on targets.node, which the fork server can do without it."""
     return argv[:3] == [sys.executable, "-m", "targets.node"]
+
+
+def encoded(spawn: Spawn) -> bytes:
+    """A request for the fork server. Paths and variables may hold any bytes, of which msgspec's own JSON takes only UTF-8."""
+    return json.dumps(msgspec.to_builtins(spawn)).encode()
+
+
+def decoded(data: bytes) -> Spawn:
+    """What `encoded` was given."""
+    return msgspec.convert(json.loads(data), Spawn)
 
 
 class Forked:
@@ -91,7 +102,7 @@ class ForkServer:
 
     def spawn(self, spawn: Spawn) -> Forked:
         """A node's process, which is a child of the caller. Raises OSError when the fork server is gone."""
-        self._socket.send(msgspec.json.encode(spawn))
+        self._socket.send(encoded(spawn))
         answer = self._socket.recv(64)
         if not answer:
             raise OSError("the fork server of the nodes is gone")
@@ -116,7 +127,7 @@ def main() -> None:
 
     gc.freeze()
     while data := control.recv(REQUEST_BYTES_MAX):
-        spawn = msgspec.json.decode(data, type=Spawn)
+        spawn = decoded(data)
         control.send(str(_fork(spawn, supervisor_pid, control, targets.node.main)).encode())
 
 
