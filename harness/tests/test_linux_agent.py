@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.environments.real import labelled_processes
-from harness.environments.real.agent_clients import AGENT, Agents
+from harness.environments.real.agent import WriteCaches
+from harness.environments.real.agent_clients import AGENT, Agent, Agents
 from harness.environments.real.executor import ExecutorFailed, PipeChannel, run_here
 from harness.environments.real.fork_server import Spawn
 
@@ -192,3 +193,62 @@ def test_garbage_and_unknown_commands_are_answered_with_errors(tmp_path: Path) -
 def test_a_missing_program_of_this_machine_is_named() -> None:
     with pytest.raises(ExecutorFailed, match="no-such-program is not installed"):
         run_here(["no-such-program"])
+
+
+def test_one_that_ends_by_itself_when_its_death_is_wanted_is_told_of(agents: Agents, tmp_path: Path) -> None:
+    """A core that raises while its disk is waited for must not be taken for the one that was to be killed at its next sync."""
+    agents.spawn([spawn("n1", tmp_path, [sys.executable, "-c", "input()"]), spawn("n2", tmp_path)])
+    assert set(agents.doom(["n1", "n2"])) <= {"n1", "n2"}
+    eventually(lambda: agents.states()["n1"] == "dead")
+    agents.signal(["n2"], "SIGKILL")
+    agents.signal(["n1"], "SIGKILL")
+    assert [(end.node, end.status) for end in agents.ended()] == [("n1", 1)]
+
+
+def test_one_that_was_asked_to_end_may_end_as_it_likes(agents: Agents, tmp_path: Path) -> None:
+    program = "import signal, time; signal.signal(15, lambda *_: exit(7)); print('here', flush=True); time.sleep(600)"
+    agents.spawn([spawn("n1", tmp_path, [sys.executable, "-c", program])])
+    eventually(lambda: "here" in (agents.tail("n1", str(tmp_path / "n1.log"), 100) or ""))
+    agents.signal(["n1"], "SIGTERM")
+    eventually(lambda: agents.states()["n1"] == "dead")
+    agents.signal(["n1"], "SIGKILL")
+    assert agents.ended() == []
+
+
+class Interrupted(PipeChannel):
+    """The first answer is not read, because of a Ctrl-C."""
+
+    is_first = True
+
+    def receive(self, timeout_s: float) -> bytes:
+        if self.is_first:
+            self.is_first = False
+            raise KeyboardInterrupt
+        return super().receive(timeout_s)
+
+
+def test_an_answer_that_a_ctrl_c_came_before_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    channel = Interrupted([sys.executable, "-I", "-S", str(AGENT)], dict(os.environ), tmp_path / "agents.log")
+    agents = Agents({"n1": channel})
+    with pytest.raises(KeyboardInterrupt):
+        Agent("n1", channel).do("states", {})
+    channel.is_first = True
+    with pytest.raises(KeyboardInterrupt):
+        agents.ask("states", {"n1": {}})
+    with pytest.raises(ExecutorFailed, match="the agent of n1 was interrupted in the command states"):
+        agents._agents["n1"].do("ended", {})
+    agents.close()
+
+
+def test_a_write_cache_that_is_gone_does_not_keep_the_others_mounted(tmp_path: Path) -> None:
+    serves = "import json, sys; print(json.dumps(dict(ok=None)), flush=True); "
+    waits = f"{serves}sys.stdin.read(); open({str(tmp_path / 'unmounted')!r}, 'w')"
+    caches = WriteCaches()
+    caches.do_cache(str(tmp_path / "n1"), [sys.executable, "-c", serves], {}, [])
+    caches.do_cache(str(tmp_path / "n2"), [sys.executable, "-c", waits], {}, [])
+    gone = caches._caches[str(tmp_path / "n1")]
+    gone.wait()
+    with pytest.raises(OSError, match="is gone"):
+        caches.do_lose(str(tmp_path / "n1"), None)
+    caches.end_caches()
+    assert (tmp_path / "unmounted").exists()

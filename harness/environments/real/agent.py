@@ -183,8 +183,10 @@ class Children:
         """Node -> what has the pid, poll and wait of a subprocess.Popen."""
         self.ended: list[dict[str, Any]] = []
         """Those that ended although nobody killed them: node, pid, status (minus the signal's number)."""
+        self._wanted: dict[int, str] = {}
+        """Pid -> the signal that is to end it."""
         self._known_dead: set[int] = set()
-        """Pids whose end is wanted, or noted."""
+        """Pids whose end is noted."""
 
     def start(self, node: str, argv: list[str], environment: dict[str, str], directory: str, output: str) -> Any:
         """A new process of this node; the kernel kills it when this one ends."""
@@ -227,6 +229,7 @@ class Children:
         child = self.start(node, argv, environment, directory, output)
         self.children[node] = child
         self._known_dead.discard(child.pid)
+        self._wanted.pop(child.pid, None)
         return int(child.pid)
 
     def do_doom(self, node: str) -> int:
@@ -234,7 +237,7 @@ class Children:
         child = self.children.get(node)
         if child is None or child.poll() is not None:
             return 0
-        self._known_dead.add(child.pid)
+        self._want(child, "SIGKILL")
         return int(child.pid)
 
     def send_signal(self, node: str, name: str) -> Signalled | None:
@@ -244,7 +247,7 @@ class Children:
         if child is None or child.poll() is not None:
             return None
         if name in ("SIGKILL", "SIGTERM"):
-            self._known_dead.add(child.pid)
+            self._want(child, name)
         if name == "SIGTERM":  # A program asked to end ends its own processes, in its own order.
             os.killpg(child.pid, signal.SIGTERM)
             return Signalled(child, frozenset())
@@ -270,17 +273,26 @@ class Children:
         return self.ended
 
     def look(self) -> None:
-        """Note every child that ended."""
+        """Note every child that ended. One that was to be killed and ended otherwise did so by itself, just before."""
         for node, child in self.children.items():
-            if child.poll() is not None and child.pid not in self._known_dead:
-                self._known_dead.add(child.pid)
+            if child.poll() is None or child.pid in self._known_dead:
+                continue
+            self._known_dead.add(child.pid)
+            wanted = self._wanted.pop(child.pid, None)
+            if wanted is None or (wanted == "SIGKILL" and child.returncode != -signal.SIGKILL):
                 self.ended.append({"node": node, "pid": child.pid, "status": child.returncode})
+
+    def _want(self, child: Any, name: str) -> None:
+        """The child is to end by this signal. One that was asked to end before, by SIGTERM, may end with any status."""
+        self._wanted.setdefault(child.pid, name)
+        if name == "SIGTERM":
+            self._wanted[child.pid] = name
 
     def kill_all(self) -> None:
         """Kill every child, paused ones too."""
         for child in self.children.values():
             if child.poll() is None:
-                self._known_dead.add(child.pid)
+                self._want(child, "SIGKILL")
                 with contextlib.suppress(ProcessLookupError):
                     signal_all(child, signal.SIGKILL)
         for child in self.children.values():
@@ -426,7 +438,8 @@ class WriteCaches:
         """Every such directory is an ordinary one again."""
         caches, self._caches = self._caches, {}
         for process in caches.values():
-            process.stdin.close()
+            with contextlib.suppress(OSError):  # It ended before it had read everything; the others are still served.
+                process.stdin.close()
         for process in caches.values():
             try:
                 process.wait(CACHE_END_S)

@@ -74,6 +74,9 @@ class Agent:
                 # After a time-out the next answer would be this command's: nothing more can be asked.
                 self._broken = f"the agent of {self.node} does not answer: {error}"
                 raise ExecutorFailed(self._broken) from error
+            except BaseException:  # Ctrl-C: the same.
+                self._broken = f"the agent of {self.node} was interrupted in the command {name}"
+                raise
             if not answer:
                 self._broken = f"the agent of {self.node} is gone"
                 raise ExecutorFailed(self._broken)
