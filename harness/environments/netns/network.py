@@ -23,6 +23,7 @@ import msgspec
 
 from harness.environments.linux.labels import TAG_LENGTH
 from harness.environments.linux.subnets import host
+from harness.environments.real import mounts as mounted
 from harness.environments.real.executor import ExecutorFailed, run_here
 
 ALIAS = "themis"
@@ -180,12 +181,9 @@ def accepted() -> list[str]:
 def mounts(bridge: str = "") -> dict[str, tuple[str, Path]]:
     """Name -> (its bridge, where it is mounted), of the data directories that are file systems of their own."""
     found = {}
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        name, place = line.split(" ")[:2]
+    for name, place, _ in mounted.read():
         if (match := _MOUNT.match(name)) and bridge in ("", match[1]):
-            # The kernel writes a space in a path as \040.
-            path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), place)
-            found[name] = (match[1], Path(path))
+            found[name] = (match[1], Path(place))
     return found
 
 

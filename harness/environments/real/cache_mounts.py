@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from pathlib import Path
 
 import msgspec
 
-from harness.environments.real import labelled_processes
+from harness.environments.real import labelled_processes, mounts
 from harness.environments.write_cache import protocol
 
 MODULE = "harness.environments.write_cache"
@@ -55,13 +54,12 @@ def mounted() -> list[CacheMount]:
     """All of them, whoever made them, the last one first."""
     found = []
     try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
+        all_of_them = mounts.read()
     except OSError:
         return []
-    for line in reversed(lines):
-        name, place, kind = line.split(" ")[:3]
-        if kind == protocol.TYPE and (match := _SOURCE.fullmatch(_plain(name))):
-            found.append(CacheMount(_plain(place), match[1], match[2]))
+    for name, place, kind in reversed(all_of_them):
+        if kind == protocol.TYPE and (match := _SOURCE.fullmatch(name)):
+            found.append(CacheMount(place, match[1], match[2]))
     return found
 
 
@@ -74,8 +72,3 @@ def unmount_all(run_id: str) -> list[str]:
     """Nothing of this run is mounted; in words, what is. Its nodes must have ended."""
     problems = (mount.remove() for mount in mounted() if mount.run_id == run_id)
     return [problem for problem in problems if problem is not None]
-
-
-def _plain(word: str) -> str:
-    """The kernel writes a space in a name as \\040."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), word)
