@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -238,3 +239,14 @@ def test_the_system_clock_drifts_by_small_steps_and_is_restored(tmp_path: Path) 
     assert machine.ahead_ns == 1_000_000 * SECOND_NS
     with pytest.raises(ValueError, match="rate"):
         clock.run_at(0)
+
+
+def test_files_that_cannot_be_removed_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the controller would forget the machine, and no `cleanup` would look there again."""
+    root = tmp_path / "base" / "run" / "n1"
+    root.mkdir(parents=True)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_arguments, **_more: None)
+    assert guard.main(["sweep", str(root)]) == 0
+    assert json.loads(capsys.readouterr().out) == [f"{root} is still there"]

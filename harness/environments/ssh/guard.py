@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.environments.real import labelled_processes
+from harness.environments.real import labelled_processes, mounts
 from harness.environments.real.agent import Agent
 from harness.environments.ssh.system_clock import SystemClock
 
@@ -163,9 +163,7 @@ def swept(root: Path) -> list[str]:
 
 def _mounts(place: Path) -> list[str]:
     """What is mounted there, whether it answers or not."""
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    found = [line.split(" ")[:2] for line in lines]
-    return [name for name, at in found if at == str(place).replace(" ", "\\040")]
+    return [mount.source for mount in mounts.read() if mount.place == str(place)]
 
 
 def _ended(pid: int, is_group: bool) -> bool:
@@ -210,6 +208,8 @@ def main(arguments: list[str]) -> int:
             problems = swept(Path(root))
             if not problems:
                 shutil.rmtree(root, ignore_errors=True)
+                if os.path.lexists(root):
+                    problems.append(f"{root} is still there")
                 for parent in list(Path(root).parents)[:2]:
                     try:
                         parent.rmdir()
