@@ -152,16 +152,17 @@ def perform(stage: Stage, sink: Sink, failures: Failures, interruption: Interrup
             stage.plan.topology.shard_by_node,
         )
         live.start()
-    try:
-        with failures.noted("run"), sink.recording() as record:
-            samples = drive(stage, record, interruption, is_watched=sink.is_watched)
-            if samples:
-                findings[clock_series.CHECKER] = clock_series.series(samples)
-        with failures.noted("findings"):
-            stage.progress.enter("look at the nodes")
-            findings |= environment.findings()
-    finally:
-        with interruption.shielded():
+    with interruption.shielded():
+        try:
+            with interruption.unshielded():
+                with failures.noted("run"), sink.recording() as record:
+                    samples = drive(stage, record, interruption, is_watched=sink.is_watched)
+                    if samples:
+                        findings[clock_series.CHECKER] = clock_series.series(samples)
+                with failures.noted("findings"):
+                    stage.progress.enter("look at the nodes")
+                    findings |= environment.findings()
+        finally:
             if not interruption.is_aborted:
                 with failures.noted("heal"):
                     stage.progress.enter("heal")

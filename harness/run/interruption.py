@@ -157,3 +157,15 @@ class Interruption:
             self._is_shielded = False
         if self.is_aborted and not was_aborted:
             raise Interrupted(self.number or signal.SIGINT)
+
+    @contextmanager
+    def unshielded(self) -> Iterator[None]:
+        """Inside, within a shield, a signal takes effect at once, or on the way in where it came before. So there is no moment
+        between what a signal may cut short and the shielded tear-down that follows it."""
+        self._is_shielded = False
+        if self.is_aborted:
+            raise Interrupted(self.number or signal.SIGINT)
+        try:
+            yield
+        finally:
+            self._is_shielded = True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +19,7 @@ from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, UsageError
 from harness.generators.interpreter import Interpreter
 from harness.report import summary
+from harness.run import execute as execute_module
 from harness.run import phases
 from harness.run.execute import execute, run_into
 from harness.run.interruption import Interruption
@@ -197,3 +201,41 @@ def test_final_reads_come_after_the_heal_and_faults_beyond_the_time_limit_never(
 def test_a_replay_waits_for_all_its_faults_and_a_planned_run_for_as_long_again_as_it_lasts() -> None:
     assert phases.late_s_max(planned(SPEC, CUT)) is None
     assert phases.late_s_max(planned(SPEC)) == SPEC.time_limit_s
+
+
+def struck(at: int | None) -> tuple[list[str], int]:
+    """A run that gets two signals before the so many-th line that its tear-down depends on: what was called of its environment,
+    and how many such lines were done."""
+    watched = {
+        execute_module.perform.__code__,
+        *(inspect.unwrap(part).__code__ for part in (Interruption.shielded, Interruption.unshielded)),
+    }
+    interruption, sink = Interruption(), MemorySink("struck")
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        if frame.f_code not in watched:
+            return None
+        if event == "line":
+            count += 1
+            if count == at:
+                for _ in range(2):
+                    interruption._received(signal.SIGINT, None)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        execute(planned(msgspec.structs.replace(UNWATCHED, time_limit_s=0.1)), sink, interruption)
+    finally:
+        sys.settrace(before)
+    return environment_of(sink).called, count
+
+
+def test_no_moment_of_a_run_lets_a_second_signal_skip_the_tear_down() -> None:
+    called, count = struck(None)
+    assert called[-1] == "down"
+    for at in range(1, count + 1):
+        called, _ = struck(at)
+        assert "up" not in called or called[-1] == "down", f"at line {at} of {count}"

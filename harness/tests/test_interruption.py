@@ -86,3 +86,37 @@ def test_a_signal_before_anything_has_begun_ends_it_at_once() -> None:
         send(signal.SIGTERM)
     assert raised.value.number == signal.SIGTERM
     assert not interruption.is_asked
+
+
+def test_within_a_shield_a_signal_takes_effect_where_it_is_open() -> None:
+    interruption, done = Interruption(), []
+
+    def run() -> None:
+        with interruption.shielded():
+            try:
+                with interruption.unshielded():
+                    for _ in range(2):
+                        send(signal.SIGINT)
+                    done.append("went on")
+            finally:
+                send(signal.SIGINT)
+                done.append("torn down")
+
+    with interruption.handled(), pytest.raises(KeyboardInterrupt):
+        run()
+    assert done == ["torn down"]
+
+
+def test_where_a_shield_is_open_nothing_begins_after_a_second_signal() -> None:
+    interruption, done = Interruption(), []
+
+    def run() -> None:
+        with interruption.shielded():
+            for _ in range(2):
+                send(signal.SIGINT)
+            with interruption.unshielded():
+                done.append("begun")
+
+    with interruption.handled(), pytest.raises(KeyboardInterrupt):
+        run()
+    assert done == []
