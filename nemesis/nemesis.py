@@ -32,7 +32,7 @@ class _Stuck(msgspec.Struct, frozen=True):
 
 
 class Nemesis:
-    """The faults of one run, made by its families. `invoke` and `heal_all` are for one caller at a time."""
+    """The faults of one run, made by its families. `invoke` is for one caller at a time."""
 
     def __init__(self, cluster: Cluster, families: Iterable[Family], *, timeout_s: float | None = None) -> None:
         if timeout_s is not None and not timeout_s > 0:
@@ -41,6 +41,8 @@ class Nemesis:
         self.timeout_s = timeout_s
         self.book = FaultBook(cluster.now_ns)
         self.faults = _built(families, cluster, self.book)
+        self._is_busy = threading.RLock()
+        """Held by who does an op. A driver that failed leaves the op that it had begun to its thread."""
         self._asked: set[str] = set()
         self._stuck: dict[str, list[_Stuck]] = {}
         names = [fault.name for fault in self.faults]
@@ -56,9 +58,10 @@ class Nemesis:
             if op.f in fault.fs:
                 self._asked.add(fault.name)
                 nodes = _named(op.value, self.cluster.nodes)
-                result = self._run(
-                    fault, partial(fault.invoke, op), f"{op.f} {' '.join(sorted(nodes))}", nodes, op.value
-                )
+                with self._is_busy:
+                    result = self._run(
+                        fault, partial(fault.invoke, op), f"{op.f} {' '.join(sorted(nodes))}", nodes, op.value
+                    )
                 stuck = [late.what for late in self._still_stuck(fault) if not late.nodes.isdisjoint(nodes)]
                 return _doubted(result, stuck) if stuck and not result.why.startswith(GIVEN_UP) else result
         known = sorted(f for fault in self.faults for f in fault.fs)
@@ -67,9 +70,14 @@ class Nemesis:
     def heal_all(self) -> dict[str, FaultResult]:
         """Heal every fault, in order, even when another one failed to heal. Returns fault name -> what was measured.
 
-        A fault that did no op is skipped: a run that ended before its first fault changes nothing here. Never raises: a mistake of
-        the program in one heal must not leave another fault in force.
+        A fault that did no op is skipped: a run that ended before its first fault changes nothing here. Waits for an op that is
+        being done, which would else break again what is healed. Never raises: a mistake of the program in one heal must not leave
+        another fault in force.
         """
+        with self._is_busy:
+            return self._healed()
+
+    def _healed(self) -> dict[str, FaultResult]:
         healed: dict[str, FaultResult] = {}
         for fault in self.faults:
             if fault.name not in self._asked:

@@ -167,3 +167,30 @@ def test_a_node_that_runs_and_does_not_answer_is_evidence_and_no_failure() -> No
     assert started.evidence["silent"] == ["n1"]
     restarted = nemesis.invoke(op("restart-all"))
     assert (restarted.status, restarted.evidence["silent"]) == ("installed", ["n1"])
+
+
+def test_a_heal_waits_for_an_op_that_is_being_done() -> None:
+    """The driver of a run that fails leaves the op that it had begun to its thread."""
+    cluster, nemesis = with_timeout(30.0)
+    cluster.links.stuck = threading.Event()
+    has_begun = threading.Event()
+    drop = cluster.links.drop
+
+    def noted(grudge: Grudge) -> None:
+        has_begun.set()
+        drop(grudge)
+
+    cluster.links.drop = noted  # type: ignore[method-assign]
+    driver = threading.Thread(target=nemesis.invoke, args=(op("start-partition", SPLIT),))
+    driver.start()
+    has_begun.wait()
+    healed: list[FaultResult] = []
+    healer = threading.Thread(target=lambda: healed.append(nemesis.heal_all()["partition"]))
+    healer.start()
+    healer.join(0.2)
+    assert not healed, "what is healed now would be broken by the op"
+    cluster.links.stuck.set()
+    healer.join()
+    driver.join()
+    assert healed[0].status == "installed"
+    assert cluster.healthy()
