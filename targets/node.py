@@ -438,7 +438,7 @@ def _configure_logging(settings: Settings) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if settings.log_dir is not None:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(settings.log_dir / "node.log")
+        handler = logging.FileHandler(settings.log_dir / "node.log", encoding="utf-8", errors="backslashreplace")
     name = settings.node.replace("%", "%%")
     form = f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s"
     handler.setFormatter(_HarmlessFormatter(form, datefmt="%H:%M:%S"))

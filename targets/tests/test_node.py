@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from histories.tracing import TraceRecord, kind_of
+from targets import node, node_arguments
 from targets.tests.running import RunningNode, free_port, running, started
 
 pytestmark = pytest.mark.real
@@ -253,3 +255,16 @@ def test_a_failed_disk_is_told_to_the_core_which_halts(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"closed|reset|Remote"):
             node.ask("POST", "/kv", {"f": "write", "key": "a", "value": 2})
         assert node.exit_status() == 3
+
+
+def test_the_log_is_utf_8_whatever_the_locale_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The harness reads it so, and it tells of what clients sent."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(logging, "basicConfig", given.update)
+    arguments = ["--target", "raft", "--id", "n1", "--listen", "127.0.0.1:1", "--data-dir", str(tmp_path)]
+    node._configure_logging(node_arguments.parse([*arguments, "--log-dir", str(tmp_path)]))
+    (handler,) = given["handlers"]
+    assert handler.encoding == "utf-8"
+    handler.handle(logging.makeLogRecord({"msg": "a body with \u00e9 and \udcff"}))
+    handler.close()
+    assert "\u00e9" in (tmp_path / "node.log").read_text(encoding="utf-8")
