@@ -151,7 +151,9 @@ class CampaignFolder:
         the store of this campaign. It need not be there any more."""
         path = Path(run)
         below = Path(path.parent.name, path.name)
-        stores = self.path.resolve().parents[2:3]  # None where somebody packed out the campaign's folder alone, near the root.
+        stores = self.path.resolve().parents[
+            2:3
+        ]  # None where somebody packed out the campaign's folder alone, near the root.
         return next((store / below for store in stores if (store / below / "spec.json").is_file()), path)
 
     def add_shrunk(self, shrunk: Shrunk) -> None:

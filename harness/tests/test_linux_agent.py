@@ -195,14 +195,20 @@ def test_a_missing_program_of_this_machine_is_named() -> None:
         run_here(["no-such-program"])
 
 
+def ending_at(file: Path) -> list[str]:
+    """A program that ends with status 3 when the file is there."""
+    program = f"import os, time\nwhile not os.path.exists({str(file)!r}): time.sleep(0.01)\nraise SystemExit(3)"
+    return [sys.executable, "-c", program]
+
+
 def test_one_that_ends_by_itself_when_its_death_is_wanted_is_told_of(agents: Agents, tmp_path: Path) -> None:
     """A core that raises while its disk is waited for must not be taken for the one that was to be killed at its next sync."""
-    agents.spawn([spawn("n1", tmp_path, [sys.executable, "-c", "input()"]), spawn("n2", tmp_path)])
-    assert set(agents.doom(["n1", "n2"])) <= {"n1", "n2"}
+    agents.spawn([spawn("n1", tmp_path, ending_at(tmp_path / "now")), spawn("n2", tmp_path)])
+    assert set(agents.doom(["n1", "n2"])) == {"n1", "n2"}
+    (tmp_path / "now").touch()
     eventually(lambda: agents.states()["n1"] == "dead")
-    agents.signal(["n2"], "SIGKILL")
-    agents.signal(["n1"], "SIGKILL")
-    assert [(end.node, end.status) for end in agents.ended()] == [("n1", 1)]
+    agents.signal(["n1", "n2"], "SIGKILL")
+    assert [(end.node, end.status) for end in agents.ended()] == [("n1", 3)]
 
 
 def test_one_that_was_asked_to_end_may_end_as_it_likes(agents: Agents, tmp_path: Path) -> None:
@@ -212,6 +218,15 @@ def test_one_that_was_asked_to_end_may_end_as_it_likes(agents: Agents, tmp_path:
     agents.signal(["n1"], "SIGTERM")
     eventually(lambda: agents.states()["n1"] == "dead")
     agents.signal(["n1"], "SIGKILL")
+    assert agents.ended() == []
+
+
+def test_one_that_may_end_is_not_told_of(agents: Agents, tmp_path: Path) -> None:
+    """A member that was removed ends by itself."""
+    agents.spawn([spawn("n1", tmp_path, ending_at(tmp_path / "now"))])
+    agents.excuse(["n1"])
+    (tmp_path / "now").touch()
+    eventually(lambda: agents.states()["n1"] == "dead")
     assert agents.ended() == []
 
 

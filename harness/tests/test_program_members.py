@@ -36,9 +36,8 @@ class Cluster:
             self.alive.discard(node)  # n3 does not end by itself.
         return outcome
 
-    def doom(self, nodes: Collection[str]) -> dict[str, int]:
-        self.done += [f"doom {node}" for node in nodes]
-        return {}
+    def excuse(self, nodes: Collection[str]) -> None:
+        self.done += [f"excuse {node}" for node in nodes]
 
     def states(self) -> dict[str, str]:
         return {node: "running" if node in self.alive else "dead" for node in NODES}
@@ -64,7 +63,7 @@ def members(cluster: Any) -> ProgramMembers:
 def test_a_removed_member_is_dead_and_its_data_is_wiped_so_that_it_comes_back_as_another() -> None:
     cluster = Cluster({})
     assert [result.is_done for result in members(cluster).change([("remove-node", "n2")])] == [True]
-    assert cluster.done == ["doom n2", "remove-node n2", "wipe n2"]
+    assert cluster.done == ["excuse n2", "remove-node n2", "wipe n2"]
     members(cluster).change([("add-node", "n2")])
     assert cluster.done[-1] == "start n2"
 

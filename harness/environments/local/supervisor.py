@@ -136,6 +136,8 @@ class Supervisor(Children):
                 return await self.signal(command["nodes"], command["signal"])
             case "doom":
                 return self.do_doom(command["node"])
+            case "excuse":
+                return self.do_excuse(command["node"])
             case "states":
                 return self.do_states()
             case "ended":

@@ -90,6 +90,11 @@ class Supervision:
         groups = {node: int(self._do("doom", node=node)) for node in nodes}
         return {node: group for node, group in groups.items() if group}
 
+    def excuse(self, nodes: Collection[str]) -> None:
+        """The processes of these nodes may end from now on, by themselves too and in any way."""
+        for node in nodes:
+            self._do("excuse", node=node)
+
     def states(self) -> Mapping[str, str]:
         """Node -> running, paused or dead, for those ever started."""
         states: Mapping[str, str] = self._do("states")

@@ -240,6 +240,12 @@ class Children:
         self._want(child, "SIGKILL")
         return int(child.pid)
 
+    def do_excuse(self, node: str) -> None:
+        """The node's process may end from now on, by itself too and in any way."""
+        child = self.children.get(node)
+        if child is not None and child.poll() is None:
+            self._want(child, "SIGTERM")
+
     def send_signal(self, node: str, name: str) -> Signalled | None:
         """Send SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the node's process group, and all but SIGTERM also to what it has started in
         other groups; None where it is dead already. `has_taken` says when it has had its effect."""
@@ -283,7 +289,7 @@ class Children:
                 self.ended.append({"node": node, "pid": child.pid, "status": child.returncode})
 
     def _want(self, child: Any, name: str) -> None:
-        """The child is to end by this signal. One that was asked to end before, by SIGTERM, may end with any status."""
+        """The child is to end by this signal. One that was asked to end, as by SIGTERM, may do so with any status."""
         self._wanted.setdefault(child.pid, name)
         if name == "SIGTERM":
             self._wanted[child.pid] = name

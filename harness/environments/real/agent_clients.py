@@ -140,6 +140,10 @@ class Agents:
         groups = self.ask("doom", {node: {"node": node} for node in nodes})
         return {node: group for node, group in groups.items() if group}
 
+    def excuse(self, nodes: Collection[NodeId]) -> None:
+        """The processes of these nodes may end from now on, by themselves too and in any way."""
+        self.ask("excuse", {node: {"node": node} for node in nodes})
+
     def states(self) -> Mapping[NodeId, str]:
         """Node -> running, paused or dead; one that was never started is left out."""
         answers = self.ask("states", {node: {} for node in self._agents})

@@ -38,6 +38,10 @@ class Control(Protocol):
         """The process groups of those of these nodes whose process lives; from now on its death is wanted, whoever kills it."""
         ...
 
+    def excuse(self, nodes: Collection[NodeId]) -> None:
+        """The processes of these nodes may end from now on, by themselves too and in any way."""
+        ...
+
     def states(self) -> Mapping[NodeId, str]:
         """Node -> running, paused or dead; one that was never started is left out."""
         ...

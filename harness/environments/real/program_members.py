@@ -66,7 +66,7 @@ class ProgramMembers:
         if membership is None:
             return [ChangeResult(False, "no node leads") for _ in changes]
         # A removed member ends by itself. That is no finding, and neither is it where the removal comes to be known too late.
-        self._control().doom([node for name, node in changes if name == REMOVE])
+        self._control().excuse([node for name, node in changes if name == REMOVE])
         asked = [change for change in changes if change[0] != ADD]
         outcomes = dict(zip(asked, asyncio.run(self._ask(asked, membership.leader)), strict=True))
         results = []
