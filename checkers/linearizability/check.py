@@ -32,6 +32,7 @@ from checkers.linearizability.spread import decide_spread
 from checkers.linearizability.table import Table, steps_for
 from checkers.linearizability.typed import alike_keys, told_apart
 from checkers.linearizability.wording import in_words, plain
+from checkers.models.maps import MultiRegister
 from checkers.models.model import Model, Operation
 from checkers.verdict import Validity, Verdict
 from histories.history import History
@@ -178,7 +179,15 @@ def fitting_entries(
     """
     by_key = entries_by_key(history, refused=refused, nil_reads=nil_reads)
     _require_fit(by_key, model)
+    if nil_reads and isinstance(model, MultiRegister) and by_key:
+        shared = [model.without_nil_reads(each) for each in next(iter(by_key.values())).operations]
+        by_key = {key: _with(part, shared) for key, part in by_key.items()}
     return _told_apart(by_key, model)
+
+
+def _with(part: Entries, operations: Sequence[Operation]) -> Entries:
+    """The same entries with these operations in place of theirs, number by number."""
+    return Entries(part.ops, operations, part.op, part.call, part.end, part.returns)
 
 
 def summarize(
@@ -261,7 +270,7 @@ def _told_apart(parts: dict[Any, Entries], model: Model) -> dict[Any, Entries]:
     apart = told_apart(operations, model, is_plain=first.is_plain)
     if apart is operations:
         return parts
-    return {key: Entries(part.ops, apart, part.op, part.call, part.end, part.returns) for key, part in parts.items()}
+    return {key: _with(part, apart) for key, part in parts.items()}
 
 
 def _index(misfit: Misfit) -> int:

@@ -27,7 +27,9 @@ class Counter(Model):
     def step(self, state: State, operation: Operation) -> tuple[State, ...]:
         assert isinstance(state, int)
         if operation.f == "read":
-            return (state,) if not is_observed(operation) or operation.result == state else ()
+            seen = operation.result
+            # Where no op names 1, nothing has told it from true before.
+            return (state,) if not is_observed(operation) or (seen == state and not isinstance(seen, bool)) else ()
         return (state,) if operation.is_refused else (state + _amount(operation),)
 
     def check(self, operation: Operation) -> str | None:

@@ -120,6 +120,13 @@ class MultiRegister(Model):
         assert isinstance(state, frozenset)
         return f"the registers hold {_pairs(state)}" if state else "no register was written"
 
+    def without_nil_reads(self, operation: Operation) -> Operation:
+        """The operation without what it read as absent, where that says nothing: as Knossos's multi-register."""
+        if operation.is_refused or not operation.is_known or operation.f not in ("read", "txn"):
+            return operation
+        told = tuple(each for each in operation.result if each[-1] is not None)
+        return Operation(operation.f, operation.argument, told)
+
     def is_pure(self, operation: Operation) -> bool:
         if operation.is_refused or operation.f == "read":
             return True

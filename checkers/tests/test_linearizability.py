@@ -110,6 +110,17 @@ def test_a_nil_read_is_a_wildcard_only_when_asked() -> None:
     assert linearizable(history, CasRegister(), nil_reads=True).validity is VALID
 
 
+@pytest.mark.parametrize("told", ['txn [["r","x",null],["r","y",2]]', 'read [["x",null],["y",2]]'])
+def test_a_nil_read_of_one_of_several_registers_is_a_wildcard_where_asked_for(told: str) -> None:
+    wrote = 'p0 invoke write [["x",1],["y",2]] | p0 ok write [["x",1],["y",2]]'
+    asked = told.replace("2", "null")
+    history = h(f"{wrote} | p1 invoke {asked} | p1 ok {told}")
+    assert linearizable(history, find("multi-register")).validity is INVALID
+    assert linearizable(history, find("multi-register"), nil_reads=True).validity is VALID
+    stale = h(f"{wrote} | p1 invoke {asked} | p1 ok {told.replace('2', '3')}")
+    assert linearizable(stale, find("multi-register"), nil_reads=True).validity is INVALID
+
+
 def test_valid_comes_with_an_order_of_invocations() -> None:
     history = h(
         "p0 invoke write 1 | p1 invoke read | p1 ok read 1 | p0 ok write 1 | p2 invoke write 9 | p2 info write 9"

@@ -57,6 +57,12 @@ def filled(template: Any, value: Any) -> Any:
     return value if template == "?" else template
 
 
+def test_a_sum_that_no_op_names_is_not_true_either() -> None:
+    steps = (("add", 2, None), ("add", -1, None))
+    assert linearizable(history(*steps, ("read", None, 1)), find("counter")).validity is Validity.VALID
+    assert linearizable(history(*steps, ("read", None, True)), find("counter")).validity is Validity.INVALID
+
+
 def history(*steps: Step) -> History:
     ops: list[Op] = []
     for f, argument, result in steps:

@@ -18,6 +18,7 @@ from checkers import Validity, Verdict, guarded, merge
 from checkers.evidence import CheckerCrash, Linearizability
 from checkers.isolation import WORKLOADS
 from checkers.linearizability import UnfitHistory, linearizable
+from checkers.linearizability.encode import WILDCARD_FS
 from checkers.models import registry
 from checkers.models.model import Model
 from checkers.transactions import UnfitTransactions, Wanted
@@ -342,7 +343,11 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
     Raises UnfitHistory.
     """
     conclusive = ("ok", "fail") if observe else ("ok",)
-    if not any(op.is_client and op.type in conclusive for op in loaded.history):
+    is_wild = loaded.nil_reads_are_wildcards
+    if not any(
+        op.is_client and op.type in conclusive and not (is_wild and op.value is None and op.f in WILDCARD_FS)
+        for op in loaded.history
+    ):
         return Verdict.unknown("nothing was checked: no operation succeeded", LINEARIZABLE)
 
     def search(jobs: int | None, executor: Executor | None, course: History) -> Verdict:

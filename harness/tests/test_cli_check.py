@@ -93,6 +93,12 @@ def test_a_history_in_which_nothing_succeeded_is_unknown(tmp_path: Path, text: s
     assert "nothing was checked" in ended.stdout
 
 
+def test_a_history_in_which_only_reads_of_anything_succeeded_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "history.edn"
+    path.write_text("{:process 0 :type :invoke :f :read :value nil}\n{:process 0 :type :ok :f :read :value nil}\n")
+    assert themis("check", path, "--model", "register").returncode == 2
+
+
 class Touchy(Register):
     """A model that raises: on the value 13 in `step`, on 14 while the shape of the values is looked at."""
 
