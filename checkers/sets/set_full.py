@@ -3,7 +3,7 @@
 Jepsen's words: an element is *lost* that was acknowledged and is absent in the end; *never read* that was acknowledged and no
 read ever returned; *stale* that some read lacked after it was acknowledged; *duplicated* that one read returned twice. Here
 also *resurrected*, that is there again after a removal that had seen it, and *unexpected*, that nobody had added when it was
-read.
+read, or only an addition that failed.
 
 A removal takes effect where it is served, on what that node has. It had certainly seen an element when the same node had
 returned that element, or acknowledged it, before the removal was invoked. So elements are judged that were added by one op;
@@ -36,8 +36,8 @@ NEVER = 1 << 62
 class _Element(msgspec.Struct):
     """added: the invocation of its only addition. acknowledged_ns: when that ended ok. removals: how many did not fail, and had
     not ended before. removed_ns: node -> when the first removal there that had seen it was acknowledged. first_seen: node -> when
-    a read or the acknowledgement there first showed it. absent_ns: when the latest read without it was invoked, of those behind
-    the acknowledgement."""
+    a read or the acknowledgement there first showed it. first_read: the first read that showed it. absent_ns: when the latest read
+    without it was invoked, of those behind the acknowledgement."""
 
     value: Any
     added: Op
@@ -48,6 +48,7 @@ class _Element(msgspec.Struct):
     removed_ns: dict[str, int] = {}
     first_seen: dict[str, int] = {}
     is_read: bool = False
+    first_read: Op | None = None
     absent_ns: int = -1
 
 
@@ -164,6 +165,8 @@ class _Sets:
         match invoked.f, op.type:
             case "add", "fail":
                 element.is_refused = element.is_single
+                if element.is_single and element.first_read is not None:
+                    self.wrong["unexpected"].append((invoked.key, element.value, element.first_read))
                 for unremarkable in self.unremarkable.get(identity(invoked.key), {}).values():
                     unremarkable.discard(identity(invoked.value))
             case "add", "ok":
@@ -201,6 +204,7 @@ class _Sets:
                 self.wrong["unexpected"].append((invoked.key, value, op))
                 continue
             element.is_read = True
+            element.first_read = element.first_read or op
             element.first_seen.setdefault(node, op.time)
             if node not in element.removed_ns:
                 unremarkable.add(name)

@@ -214,7 +214,7 @@ def set_counts(history: History) -> dict[str, int]:
                 found["duplicated"].add(name)
             tried = [add for add in of_value if add.invoked.index < read.ended.index]
             refused = [add for add in tried if add.end == "fail" and add.ended and add.ended.index < read.ended.index]
-            if not tried or (len(tried) == 1 and refused):
+            if not tried or (len(tried) == 1 and refused) or _failed_later(of_value, tried):
                 found["unexpected"].add(name)
     finals = list(last_reads(history))
     for name in {(add.invoked.key, add.invoked.value) for add in adds}:
@@ -243,6 +243,14 @@ def set_counts(history: History) -> dict[str, int]:
             if any(name[1] in read.value for read in again):
                 found["resurrected"].add(name)
     return {name: len(each) for name, each in found.items()}
+
+
+def _failed_later(adds: list[Done], tried: list[Done]) -> bool:
+    """The one addition that had been tried failed before another one was."""
+    if len(tried) > 1 or tried[0].end != "fail" or tried[0].ended is None:
+        return False
+    end = tried[0].ended.index
+    return not any(add.invoked.index < end for add in adds if add is not tried[0])
 
 
 def _counts(read: Done, adds: list[Done], value: Any) -> bool:

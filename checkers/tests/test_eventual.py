@@ -234,6 +234,17 @@ SETS = {
         INVALID,
         "unexpected",
     ),
+    "its addition failed after it was read": (
+        (
+            "p0 invoke add x=1",
+            op(1, "read", [1]),
+            "p0 fail add x=1",
+            op(0, "read", []),
+            op(1, "read", []),
+        ),
+        INVALID,
+        "unexpected",
+    ),
     "read before it was added": (
         (op(1, "read", [1]), op(0, "add", 1), op(0, "read", [1]), op(1, "read", [1])),
         INVALID,
@@ -256,13 +267,13 @@ def test_sets(name: str) -> None:
         assert verdict.reason.startswith(kind)
 
 
-def test_an_element_whose_addition_failed_after_a_read_of_it_is_unexpected_from_then_on() -> None:
+def test_an_element_whose_addition_failed_is_unexpected_in_every_read() -> None:
     begun = "p0 invoke add 1 | p1 invoke read | p1 ok read [1] | "
     ended = " | p1 invoke read | p1 ok read [1] | p2 invoke read | p2 ok read [1]"
     assert set_full(h(f"{begun}p0 info add 1{ended}")).validity is VALID
     verdict = set_full(h(f"{begun}p0 fail add 1{ended}"))
     assert verdict.validity is INVALID
-    assert [note.index for note in verdict.evidence_of(Findings).findings[0].ops] == [5, 7]
+    assert [note.index for note in verdict.evidence_of(Findings).findings[0].ops] == [2, 5, 7]
 
 
 def test_how_long_elements_took_to_stay() -> None:
