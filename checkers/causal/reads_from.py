@@ -253,8 +253,10 @@ def _steps(op: Op) -> tuple[Step, ...]:
             if not isinstance(op.value, list | tuple) or len(op.value) != 2:
                 raise Misfit(f"op {op.index}: cas takes [old, new], not {op.value!r:.100}")
             return (Step(False, op.key, op.value[0]), Step(True, op.key, op.value[1]))
-        case _:
+        case _ if op.key is None:
             return tuple(_micro_ops(op))
+        case _:  # Each key of the history is an object of its own, with keys of its own.
+            return tuple(Step(step.is_write, [op.key, step.key], step.value) for step in _micro_ops(op))
 
 
 def _micro_ops(op: Op) -> Iterator[Step]:

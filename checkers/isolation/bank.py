@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from checkers.evidence import Finding, Findings, OpNote, Table
-from checkers.isolation.reading import Call, calls, refuse
+from checkers.isolation.reading import Call, calls_on_one, refuse
 from checkers.verdict import Verdict
 from histories.history import History
 from histories.printing import quoted
@@ -217,7 +217,7 @@ def _read(history: History) -> _Bank:
     opened: Balances = {}
     open_since: dict[str, int] = {}
     problems: list[Problem] = []
-    for call in calls(history):
+    for call in calls_on_one(history):
         if call.f not in FS:
             problems.append(Problem(call.begin, "f", f"{quoted(call.f)} is no operation of a bank: {', '.join(FS)}"))
         elif call.f == "transfer":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from checkers.evidence import Edge, Finding, Findings, OpNote
-from checkers.isolation.reading import Call, calls, refuse, steps_of
+from checkers.isolation.reading import Call, calls_on_one, refuse, steps_of
 from checkers.transactions.components import components
 from checkers.verdict import Verdict
 from histories.history import History
@@ -126,7 +126,7 @@ def _read(history: History) -> list[State]:
     """Whatever ended ok and tells values."""
     states: list[State] = []
     problems: list[Problem] = []
-    for call in calls(history):
+    for call in calls_on_one(history):
         if call.type != "ok":
             continue
         seen: dict[Any, Any] = {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
-from checkers.transactions.reading import PROBLEMS_MAX, UnfitTransactions
+from checkers.relaxed.identity import identity
+from checkers.transactions.reading import PROBLEMS_MAX, UnfitTransactions, of_another_object
 from histories.history import History
 from histories.op import Op, freeze
 from histories.printing import quoted
@@ -81,6 +83,17 @@ def calls(history: History) -> list[Call]:
     return sorted(found, key=lambda call: call.begin)
 
 
+def calls_on_one(history: History) -> list[Call]:
+    """As `calls`, of one object. Raises UnfitTransactions also where they are on several keys of the history."""
+    found = calls(history)
+    refuse(
+        of_another_object(call.begin, call.invoked.key, before.invoked.key)
+        for before, call in pairwise(found)
+        if identity(before.invoked.key) != identity(call.invoked.key)
+    )
+    return found
+
+
 def refuse(problems: Iterable[Problem]) -> None:
     """Raises UnfitTransactions with the problems, in the order of the history, where there are any."""
     if some := sorted(problems, key=lambda problem: problem.position)[:PROBLEMS_MAX]:
@@ -116,7 +129,7 @@ def transactions_of(
     """Every operation with its micro-operations. Raises UnfitTransactions for what is none of these."""
     found: list[tuple[Call, Steps]] = []
     problems: list[Problem] = []
-    for call in calls(history):
+    for call in calls_on_one(history):
         if call.f not in fs:
             problems.append(Problem(call.begin, "f", f"{quoted(call.f)} is none of {', '.join(fs)}"))
             continue

@@ -112,6 +112,15 @@ def test_what_is_no_history_of_the_workload_is_refused(name: str, text: str, mes
         WORKLOADS[name].check(h(text))
 
 
+@pytest.mark.parametrize("name", ["bank", "long-fork", "write-skew", "monotonic"])
+def test_each_key_of_the_history_is_an_object_of_its_own(name: str) -> None:
+    steps = '{"from":0,"to":1,"amount":1}' if name == "bank" else '[["r",1,null],["r",2,null]]'
+    f = "transfer" if name == "bank" else "txn"
+    text = " | ".join(f"p0 invoke {f} {key}={steps} | p0 ok {f} {key}={steps}" for key in ("a", "b"))
+    with pytest.raises(UnfitTransactions, match="each key is an object of its own"):
+        WORKLOADS[name].check(h(text))
+
+
 def test_what_each_of_them_rules_out() -> None:
     assert WORKLOADS["causal-reverse"].models == ("strict-serializable",)
     assert "serializable" in WORKLOADS["write-skew"].models

@@ -193,6 +193,14 @@ def test_sequential_takes_values_written_twice_by_search() -> None:
     assert sequential(back, STORE).validity is INVALID
 
 
+def test_transactions_on_different_keys_of_the_history_are_about_different_objects() -> None:
+    write, read = '[["w","x",1]]', '[["r","x",null]]'
+    for key, validity in (("b", VALID), ("a", INVALID)):
+        text = f"p0 invoke txn a={write} | p0 ok txn a={write} | p0 invoke txn {key}={read} | p0 ok txn {key}={read}"
+        assert causal(h(text)).validity is validity
+        assert sequential(h(text), find("multi-register")).validity is validity
+
+
 OTHER_MODELS = {
     "multi-register, several at once": (
         "multi-register",

@@ -26,6 +26,7 @@ OK, INFO, FAIL = 0, 1, 2
 
 PROBLEMS_MAX = 1_000
 
+_NO_OBJECT = object()
 _UNFIT_KEYS = frozenset((bool, float))
 
 
@@ -86,12 +87,17 @@ def _read(history: History, workload: Workload) -> Transactions:
     open_ops: dict[Any, tuple[int, Any]] = {}
     problems: list[Problem] = []
     kinds = {"ok": OK, "info": INFO, "fail": FAIL}
+    object_key: Any = _NO_OBJECT
     for position, op in enumerate(history):
         process = op.process
         if process == NEMESIS:
             continue
         type = op.type
         if type == "invoke":
+            if op.key is not object_key and op.key != object_key:
+                if object_key is not _NO_OBJECT:
+                    problems.append(of_another_object(position, op.key, object_key))
+                object_key = op.key
             if process in open_ops:
                 problems.append(Problem(position, "two-open", f"process {process} begins while its last is still open"))
             open_ops[process] = (position, op.value)
@@ -124,6 +130,12 @@ def _read(history: History, workload: Workload) -> Transactions:
             of_event[at] = 2 * number + 1
     events = array("i", (event for event in of_event if event >= 0))
     return Transactions(history, workload, steps, kind, process_of, begin, end, events)
+
+
+def of_another_object(position: int, key: Any, other: Any) -> Problem:
+    """What is wrong with an op on another key of the history than the ops before it."""
+    detail = f"it is on the key {quoted(key)}, and others on {quoted(other)}: each key is an object of its own, to be checked alone"
+    return Problem(position, "key", detail)
 
 
 def _problems(found: Transactions) -> list[Problem]:

@@ -8,6 +8,7 @@ import pytest
 
 from checkers import Validity, Verdict
 from checkers.transactions import Inference, UnfitTransactions, Wanted, transactions
+from histories.builder import h
 from histories.history import History
 from histories.op import Op, OpType
 
@@ -148,6 +149,14 @@ def test_a_broken_assumption_rules_out_for_sure_what_it_must_hold_under(
 def test_a_value_that_is_written_twice_is_refused(texts: tuple[str, ...]) -> None:
     with pytest.raises(UnfitTransactions, match="duplicate-write"):
         transactions(at_once(*texts), "rw-register")
+
+
+def test_each_key_of_the_history_is_an_object_of_its_own() -> None:
+    write, read = '[["w","x",1]]', '[["r","x",null]]'
+    ops = [f"p0 invoke txn {{}}={step} | p0 ok txn {{}}={step}" for step in (write, read)]
+    with pytest.raises(UnfitTransactions, match="each key is an object of its own"):
+        transactions(h(" | ".join(op.format(key, key) for op, key in zip(ops, "ab", strict=True))), "rw-register")
+    assert transactions(h(" | ".join(op.format("a", "a") for op in ops)), "rw-register").validity is Validity.INVALID
 
 
 def test_values_may_be_any_json() -> None:
