@@ -22,7 +22,7 @@ from harness.campaign.strategy import Lesson
 from harness.errors import UsageError
 from harness.store.files import lines, regular, whole
 from harness.store.modes import PRIVATE
-from harness.store.runs import TIME_FORMAT, write_atomically, write_json
+from harness.store.runs import TIME_FORMAT, sync_directory, write_atomically, write_json
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from nemesis import schedule
 from nemesis.schedule import Schedule
@@ -80,6 +80,8 @@ class CampaignFolder:
             path.mkdir(PRIVATE)
             folder = cls(path)
             write_json(folder.plan, Saved(campaign=campaign))
+            for directory in (path.parent, path.parent.parent, store):
+                sync_directory(directory)
         except OSError as error:
             raise UsageError(
                 f"the store {store} cannot be written: {error.strerror or error}; choose another with --store DIR"
@@ -182,6 +184,7 @@ def lesson(packed: bytes) -> Lesson | None:
 
 
 def _append(path: Path, value: msgspec.Struct) -> None:
+    is_new = not path.exists()
     with regular(path).open("a+b") as file:
         # A line that a kill cut off ends here, so that this one is whole.
         if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
@@ -189,6 +192,8 @@ def _append(path: Path, value: msgspec.Struct) -> None:
         file.write(msgspec.json.encode(value) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    if is_new:
+        sync_directory(path.parent)
 
 
 def _lines(path: Path, type_: type[Line]) -> Iterator[Line]:

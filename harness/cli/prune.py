@@ -66,7 +66,10 @@ def prune(
         for one in chosen:
             if not one.in_use and (problem := pruning.remove(runs, one, only_data=only_data)):
                 problems[one.title] = problem
-        runs.mend_links()
+        try:
+            runs.mend_links()
+        except OSError as error:
+            problems["links"] = line(error)
     if as_json:
         options.echo_json(
             {
@@ -76,7 +79,7 @@ def prune(
             }
         )
     else:
-        _tell(chosen, links, yes, only_data)
+        _tell(chosen, [] if "links" in problems else links, problems, yes, only_data)
     if problems:
         raise HarnessError("not removed: " + "; ".join(f"{title}: {why}" for title, why in problems.items()))
     return 0
@@ -94,13 +97,16 @@ def _row(one: pruning.Chosen, problem: str) -> dict[str, object]:
     }
 
 
-def _tell(chosen: list[pruning.Chosen], links: list[Path], is_done: bool, only_data: bool) -> None:
+def _tell(
+    chosen: list[pruning.Chosen], links: list[Path], problems: dict[str, str], is_done: bool, only_data: bool
+) -> None:
     for one in chosen:
-        left = f"  left alone: {one.in_use}" if one.in_use else ""
+        why = one.in_use or ("it could not be removed" if one.title in problems else "")
+        left = f"  left alone: {why}" if why else ""
         options.echo(f"{one.ending:<10} {_age(one.age_s):>5} {_size(one.size_bytes):>9}  {line(one.title)}{left}")
     for link in links:
         options.echo(f"{line(link)} led nowhere: {'mended' if is_done else 'would be mended'}")
-    going = [one for one in chosen if not one.in_use]
+    going = [one for one in chosen if not one.in_use and one.title not in problems]
     what = f"{'the data of ' if only_data else ''}{counted(len(going), 'run')}"
     freed = _size(sum(one.size_bytes for one in going))
     if is_done:

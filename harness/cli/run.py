@@ -298,6 +298,9 @@ def analyze(run: str, check_states: int | None, check_time_limit: float | None, 
       themis analyze latest
     """
     directory = Store(store).find(run)
+    if directory.is_held():
+        # Its own verdict could be written while this one, on the part until now, is made, and be replaced by it.
+        raise UsageError(f"{directory.path}: the run still goes on, and writes its verdict at its end")
     if mended := directory.mend_spec():
         tell_mended(mended)
     spec = directory.read_spec()

@@ -142,8 +142,8 @@ def analyze(
 ) -> Result:
     """Check a stored run again and write its verdict anew, and its schedule where that is damaged. `say` is told what was mended.
 
-    The new verdict keeps what only the live run knew: it is in findings.json, and in the old verdict. Raises UsageError when the
-    history cannot be read; then nothing has changed.
+    The new verdict keeps what only the live run knew: it is in findings.json, and in the old verdict. Where it cannot be written,
+    that is a failure of the harness in the result. Raises UsageError when the history cannot be read; then nothing has changed.
     """
     sink = FolderSink(store, directory)
     try:
@@ -180,9 +180,13 @@ def analyze(
         # There the rules take it for granted that whatever a node did is told.
         kept["invariants"] = live or Verdict.unknown(f"the nodes' traces have a gap: {why}", "invariants")
     result = check(plan, sink, directory.run_id, kept, failures, faults=plan.saved, was_interrupted=was_interrupted)
-    if directory.verdict.is_dir():  # No file can take its place.
-        directory.verdict.replace(directory.verdict.with_name(f"{directory.verdict.name}.damaged"))
-    write_json(directory.verdict, result)
+    try:
+        if directory.verdict.is_dir():  # No file can take its place.
+            directory.verdict.replace(directory.verdict.with_name(f"{directory.verdict.name}.damaged"))
+        write_json(directory.verdict, result)
+    except OSError as error:  # What was found is told, whatever the disk says.
+        failures.add("keep", f"{type(error).__name__}: {error}; the verdict on the disk is as before", "")
+        result = msgspec.structs.replace(result, harness=tuple(failures.found))
     return result
 
 

@@ -77,15 +77,22 @@ def remove(store: Store, chosen: Chosen, *, only_data: bool = False) -> str | No
         return chosen.in_use or "it is running"
 
     def note(_function: object, path: str, error: tuple[type, BaseException, object]) -> None:
-        problems.append(f"{path}: {getattr(error[1], 'strerror', None) or error[1]}")
+        if not isinstance(error[1], FileNotFoundError):  # Somebody else removes it as well.
+            problems.append(f"{path}: {getattr(error[1], 'strerror', None) or error[1]}")
 
     for doomed in list(node_data.kept(chosen.run.nodes)) if only_data else [chosen.run.path]:
         if doomed.is_dir():
             shutil.rmtree(doomed, onerror=note)
-        else:
+            continue
+        try:
             doomed.unlink(missing_ok=True)
-    if not only_data:
-        store.remove_empty(chosen.run)
+        except OSError as error:
+            problems.append(f"{doomed}: {error.strerror or error}")
+    if not only_data and not problems:
+        try:
+            store.remove_empty(chosen.run)
+        except OSError as error:  # Of a link that led to it.
+            problems.append(str(error))
     return problems[0] if problems else None
 
 

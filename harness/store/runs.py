@@ -375,8 +375,10 @@ class Store:
             run.nodes.mkdir(self._mode)
             run.nodes.chmod(self._mode)
             write_json(run.spec, spec)
-            for directory in (run.path.parent, self.root.resolve(), self.root.resolve().parent):
+            for directory in (run.path.parent, self.root.resolve()):
                 sync_directory(directory)
+            if self.root in self._made:  # Where the store was there, its folder may be one that nobody may list.
+                sync_directory(self.root.resolve().parent)
         except OSError as error:
             if run is not None:
                 self.remove(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,60 @@ def test_links_that_lead_nowhere_are_mended(store: Store, capsys: pytest.Capture
     assert told.count("led nowhere: mended") == 4
     for link in ("latest", "current", "a/latest", "a/current"):
         assert (store.root / link).resolve().name.startswith("20260309")
+
+
+def refuse(number: int) -> Any:
+    def refused(*arguments: Any, **_: Any) -> None:
+        raise OSError(number, os.strerror(number), os.fspath(arguments[0]))
+
+    return refused
+
+
+def test_what_could_not_be_removed_is_not_told_as_removed(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("unlink", "rmdir"):
+        monkeypatch.setattr(os, name, refuse(errno.EROFS))
+    assert run_command(["prune", "--verdict", "invalid", "--yes", "--store", str(store.root)]) == 255
+    told = capsys.readouterr()
+    assert "removed 0 runs, 0 B" in told.out
+    assert "left alone: it could not be removed" in told.out
+    assert "not removed: a/20260309T000000.000Z" in told.err
+    assert titles(store) == ALL
+
+
+def test_data_that_cannot_be_removed_is_told_in_words(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "unlink", refuse(errno.EROFS))
+    assert run_command(["prune", "--data", "--yes", "--store", str(store.root)]) == 255
+    told = capsys.readouterr()
+    assert "removed the data of 0 runs" in told.out
+    assert told.err.startswith("themis: the harness failed: not removed: ")
+    assert told.err.count("Read-only file system") == 3
+
+
+def test_links_that_cannot_be_mended_are_told_in_words(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["rm", "-r", store.find("20260310").path], check=True)
+    monkeypatch.setattr(Path, "symlink_to", refuse(errno.EROFS))
+    assert run_command(["prune", "--older-than", "52w", "--yes", "--store", str(store.root)]) == 255
+    told = capsys.readouterr()
+    assert "mended" not in told.out
+    assert "not removed: links: [Errno 30] Read-only file system" in told.err
+
+
+def test_what_somebody_else_removes_meanwhile_is_no_problem(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    [one] = prune.choose(store, prune.Choice(endings=frozenset({"invalid"})), NOW)
+    usual = os.unlink
+
+    def at_the_same_time(*arguments: Any, **more: Any) -> None:
+        usual(*arguments, **more)
+        usual(*arguments, **more)
+
+    monkeypatch.setattr(os, "unlink", at_the_same_time)
+    assert prune.remove(store, one) is None
 
 
 def test_json_says_the_same(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from checkers import Verdict
 from harness.errors import UsageError
+from harness.run import check
 from harness.run.execute import run_into
 from harness.run.plan import prepare
 from harness.spec import RunSpec, decode_spec
@@ -22,6 +25,7 @@ from harness.store.runs import (
     write_atomically,
     write_json,
 )
+from harness.tests.command import SIM, assert_refused, themis
 from targets.tests.power_loss import Disk
 
 
@@ -165,3 +169,51 @@ def test_a_store_may_be_in_a_folder_whose_name_is_no_text() -> None:
     ids = {RunDirectory(store / "raft-register" / "1").run_id for store in (place, place / "other")}
     assert len(ids) == 2
     assert all(label.isascii() for label in ids), "it is the label of what the run makes in the kernel"
+
+
+def test_a_store_in_a_folder_that_may_not_be_listed_takes_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").mkdir()
+    usual = os.open
+
+    def refused(path: Any, *arguments: Any, **more: Any) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return usual(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", refused)
+    assert Store(tmp_path / "store").create(RunSpec(), "x").read_spec() == RunSpec()
+
+
+def test_a_store_whose_name_is_not_utf_8_takes_runs_and_shows_them(tmp_path: Path) -> None:
+    store = os.fsdecode(os.fsencode(tmp_path) + b"/not \xff utf8")
+    ran = themis(*SIM, "--bug", "stale-read", "--nemesis", "partition,kill", "--store", store)
+    assert ran.returncode == 1, ran.stderr
+    for command in (("report", "latest"), ("prune", "--keep", "0"), ("list",)):
+        told = themis(*command, "--store", store)
+        assert told.returncode == 0, told.stderr
+
+
+def test_a_run_that_goes_on_is_not_analyzed(tmp_path: Path) -> None:
+    """It would write a verdict on a part over the one of the whole run."""
+    run, _ = run_into(Store(tmp_path), prepare(RunSpec(env="sim", time_limit_s=0.3, quiet_s=0.1)), is_watched=False)
+    before = run.verdict.read_bytes()
+    run.hold()
+    assert_refused(themis("analyze", "latest", "--store", tmp_path), "the run still goes on")
+    assert run.verdict.read_bytes() == before
+    run.release()
+    assert themis("analyze", "latest", "--store", tmp_path).returncode in (0, 2)
+
+
+def test_a_violation_that_analyze_finds_dominates_a_disk_that_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    assert themis(*SIM, "--bug", "stale-read", "--nemesis", "partition,kill", "--store", tmp_path).returncode == 1
+    monkeypatch.setattr(check, "write_json", refused)
+    told = themis("analyze", "latest", "--store", tmp_path)
+    assert told.returncode == 1, told.stderr
+    assert "INVALID" in told.stdout
+    assert "harness failure in keep" in told.stdout
+    assert "Read-only file system; the verdict on the disk is as before" in told.stdout
