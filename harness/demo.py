@@ -5,6 +5,7 @@ Ends with status 0 only when both went as they should.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_command(store: Path, *more: str) -> int:
     return run_command(arguments)
 
 
-@click.command()
+@click.command(context_settings={"color": False if os.environ.get("NO_COLOR") else None})
 @click.option("--store", type=click.Path(path_type=Path), default=Path("store"), show_default=True)
 def demo(store: Path) -> None:
     """Run the healthy cluster, then the one with a stale-read bug, and say whether both went as they should."""

@@ -77,12 +77,13 @@ class ThemisRunner:
             raise error.with_traceback(None) from None
 
     def _run(self, seed: int | None, flags: dict[str, Any]) -> Result:
+        from msgspec import ValidationError
         from msgspec.structs import replace
 
         from checkers import Validity
         from harness.campaign.command_line import command_line
         from harness.campaign.flags import FLAGS, spec_of_flags
-        from harness.errors import unknown_name
+        from harness.errors import UsageError, unknown_name
         from harness.report.summary import summary
         from harness.run import plan
         from harness.run.execute import run_into
@@ -95,7 +96,10 @@ class ThemisRunner:
         if self._env is not None:
             given["env"] = self._env
         chosen = next((one for one in (self._seed, seed) if one is not None), random.SystemRandom().randrange(2**31))
-        spec = replace(spec_of_flags(given), seed=chosen)
+        try:
+            spec = replace(spec_of_flags(given), seed=chosen)
+        except (ValueError, ValidationError) as error:
+            raise UsageError(str(error)) from None
         run, result = run_into(Store(self.store), plan.prepare(replace(spec, name=self._name)))
         if result.verdict.validity is not Validity.VALID or result.harness:
             pytest.fail(f"{summary(run, result, spec)}\n  again: {command_line(spec)}", pytrace=False)

@@ -95,7 +95,9 @@ def run_command(arguments: Sequence[str] | None = None, ending: Ending | None = 
     words = sys.argv[1:] if arguments is None else list(arguments)
     ending = ending or Ending()
     try:
-        with themis.make_context("themis", words, obj=ending) as context:
+        # https://no-color.org; None: colours where a terminal reads.
+        color = False if os.environ.get("NO_COLOR") else None
+        with themis.make_context("themis", words, obj=ending, color=color) as context:
             code = themis.invoke(context)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, SystemExit) as raised:  # noqa: BLE001 - the last handler

@@ -52,7 +52,13 @@ from harness.zoo.scenario import Planted, Scenario
     show_default=True,
     help="How a hunt chooses its runs; repeatable, to compare.",
 )
-@click.option("--shrink", default=60.0, show_default=True, help="Seconds to shrink each bug's run; 0: not at all.")
+@click.option(
+    "--shrink",
+    type=options.span_s,
+    default=60.0,
+    show_default=True,
+    help="Seconds to shrink each bug's run; 0: not at all.",
+)
 @click.option(
     "--healthy",
     "healthy_seeds",
@@ -69,7 +75,7 @@ from harness.zoo.scenario import Planted, Scenario
     show_default=True,
     help="Runs of real nodes of each bug, until one shows it; that one is lifted into the simulation.",
 )
-@click.option("--lift", "lift_s", default=300.0, show_default=True, help="Seconds to lift one.")
+@click.option("--lift", "lift_s", type=options.budget_s, default=300.0, show_default=True, help="Seconds to lift one.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=None, help="Processes. Default: one per processor.")
 @click.option(
     "--write",

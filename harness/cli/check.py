@@ -218,6 +218,8 @@ def check(
             )
     if scheduler is not None and (asked is None or asked.consistency != LINEARIZABLE):
         raise UsageError("--scheduler spreads the keys of a linearizability check: give --model")
+    if failed_cas is not None and (asked is None or asked.consistency != LINEARIZABLE):
+        raise UsageError("--failed-cas is of a linearizability check: give --model")
     try:
         with waiting(sys.stderr, "reading the history"):
             loaded = load(history, format_, independent=None if workload is None else False)
@@ -225,7 +227,7 @@ def check(
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"{name_of(history)}: {error.strerror or error}") from error
-    if loaded.truncated and not as_json:
+    if loaded.truncated:
         options.echo(f"{name_of(history)}: the last line is cut off; checking what is before it", err=True)
     takes_sessions = asked is not None and asked.consistency in consistencies.OF_REGISTERS
     if not loaded.has_real_time and (not takes_sessions or workload is not None or checkers):

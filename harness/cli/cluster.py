@@ -54,7 +54,9 @@ def cluster() -> None:
 @click.option(
     "--interface", default=None, help="What clients may ask of it. Default: one with routes of its own, else kv."
 )
-@click.option("--seed", type=int, default=None, help="Decides the nodes' own randomness. Default: a fresh one.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=None, help="Decides the nodes' own randomness. Default: a fresh one."
+)
 @NAME
 def up(
     target: str,

@@ -91,21 +91,25 @@ def compare(
       themis compare raft gossip --picture cap.svg
     """
     place = None if picture is None else check_place(picture)
-    base = RunSpec(
-        workload=workload,
-        nemesis=notation.names(nemesis),
-        env=env,
-        nodes=tuple(f"n{number}" for number in range(1, nodes + 1)),
-        time_limit_s=time_limit,
-        rate_hz=rate,
-    )
+    seeds = range(seed, seed + (runs or (3 if env == "sim" else 1)))
+    try:
+        base = RunSpec(
+            workload=workload,
+            nemesis=notation.names(nemesis),
+            env=env,
+            nodes=tuple(f"n{number}" for number in range(1, nodes + 1)),
+            time_limit_s=time_limit,
+            rate_hz=rate,
+            seed=seeds[-1],
+        )
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
     chosen = [(subject, target) for text in subjects for subject, target in _subjects(text)]
     specs = [comparison.spec_for(base, subject, target) for subject, target in chosen]
     if plan.prepare(specs[0]).workload.data_type != "register":
         raise UsageError(
             f"--workload {workload}: it is not about registers, the only objects that all models can be checked for"
         )
-    seeds = range(seed, seed + (runs or (3 if env == "sim" else 1)))
     status = StatusLine(sys.stderr)
     began_s = time.monotonic()
     begun: list[Compared] = []

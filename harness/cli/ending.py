@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import click
 
+from harness.cli.outlets import is_outlet
 from harness.errors import HARNESS, INVALID, USAGE, HarnessError, UsageError, code_of_signal, exit_code
 from histories.printing import block, harmless, line
 
@@ -44,8 +45,9 @@ class Ending:
     def code_after(self, raised: BaseException) -> int:
         """The exit code of the command that `raised` ended, which it may have asked for itself. Says on standard error what is to
         be said: never a traceback, unless THEMIS_DEBUG asks for it."""
-        if isinstance(raised, BrokenPipeError):
-            # Nobody reads on, as in `themis list | head`; that changes no verdict.
+        if isinstance(raised, BrokenPipeError) and not is_outlet(sys.stdout):
+            # Nobody reads on, as in `themis list | head`; that changes no verdict. An outlet never says so: then something else
+            # than the reader has gone, such as a process of a sweep.
             return exit_code(self._codes) if self._codes else 0
         if isinstance(raised, click.exceptions.Exit):
             return raised.exit_code

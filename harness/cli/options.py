@@ -45,6 +45,11 @@ def budget_s(text: str) -> float:
     return seconds
 
 
+def span_s(text: str) -> float:
+    """A click type for the seconds that a part of a command may take; 0: it is left out."""
+    return 0.0 if text.strip() in ("0", "0.0") else budget_s(text)
+
+
 def span_ms(text: str) -> float:
     """A click type for milliseconds that are shown."""
     try:

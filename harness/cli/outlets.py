@@ -46,6 +46,11 @@ class Outlet(io.RawIOBase):
         return self.problem is not None and self.problem.errno != errno.EPIPE
 
 
+def is_outlet(stream: object) -> bool:
+    """Whether what is printed on the stream goes to an outlet."""
+    return isinstance(getattr(getattr(stream, "buffer", None), "raw", None), Outlet)
+
+
 def open_outlets() -> Outlet:
     """Let sys.stdout and sys.stderr be outlets; returns that of standard output.
 

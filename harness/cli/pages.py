@@ -79,6 +79,7 @@ def serve(port: int, host: str, store: Path) -> int:
         web.run_app(
             application(), host=host, port=port, print=None, access_log=None, shutdown_timeout=1.0, handle_signals=False
         )
-    except OSError as error:
-        raise UsageError(f"{host}:{port}: {error.strerror or error}; choose another with --port or --host") from error
+    except (OSError, UnicodeError) as error:  # A name that is none cannot be encoded.
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UsageError(f"{host}:{port}: {why}; choose another with --port or --host") from error
     return 0

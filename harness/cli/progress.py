@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from harness.report.summary import counted
+
 TERMINAL_EVERY_S = 0.5
 SILENT_S = 5.0
 """What takes no longer is done without a word."""
 PLAIN_EVERY_S = 30.0
 _ERASED = "\r\x1b[K"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a line can be drawn over itself there."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def fitted(text: str) -> str:
+    """As much of the text as stands on one line of the terminal: a second line would stay when the first is drawn again."""
+    width = max(1, shutil.get_terminal_size().columns - 1)
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 class StatusLine:
@@ -22,7 +37,7 @@ class StatusLine:
     def __init__(self, stream: TextIO, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock_s = clock_s
-        self._is_terminal = stream.isatty()
+        self._is_terminal = is_terminal(stream)
         self._shown_s = clock_s()
         self._is_drawn = False
 
@@ -32,7 +47,7 @@ class StatusLine:
         if now_s < self._shown_s + (TERMINAL_EVERY_S if self._is_terminal else PLAIN_EVERY_S):
             return
         self._shown_s = now_s
-        self._stream.write(f"{_ERASED}{text}" if self._is_terminal else f"{text}\n")
+        self._stream.write(f"{_ERASED}{fitted(text)}" if self._is_terminal else f"{text}\n")
         self._stream.flush()
         self._is_drawn = self._is_terminal
 
@@ -57,7 +72,7 @@ class ProgressLine:
     def show(self, done: int) -> None:
         """Let the line say `done`, unless it was drawn a moment ago."""
         rate_hz = done / max(self._clock_s() - self._began_s, 1e-9)
-        self._line.show(f"{done} of {self._total} {self._noun}s, {rate_hz:.1f} a second")
+        self._line.show(f"{done} of {counted(self._total, self._noun)}, {rate_hz:.1f} a second")
 
     def clear(self) -> None:
         """Remove the line from the terminal."""
@@ -67,7 +82,7 @@ class ProgressLine:
 @contextmanager
 def waiting(stream: TextIO, what: str, silent_s: float = SILENT_S) -> Iterator[None]:
     """From `silent_s` on, a terminal shows what is being done inside and for how long; the line is gone at the end."""
-    if not stream.isatty():
+    if not is_terminal(stream):
         yield
         return
     over, began_s = threading.Event(), time.monotonic()
@@ -77,7 +92,7 @@ def waiting(stream: TextIO, what: str, silent_s: float = SILENT_S) -> Iterator[N
         with suppress(OSError, ValueError):  # The terminal may go away.
             while not over.wait(patience_s):
                 patience_s = TERMINAL_EVERY_S
-                stream.write(f"{_ERASED}{what}: {time.monotonic() - began_s:.0f} s")
+                stream.write(f"{_ERASED}{fitted(f'{what}: {time.monotonic() - began_s:.0f} s')}")
                 stream.flush()
             if patience_s != silent_s:
                 stream.write(_ERASED)

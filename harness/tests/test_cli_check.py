@@ -177,3 +177,19 @@ def test_a_history_that_does_not_fit_the_model_names_the_line(
     path = tmp_path / "history.jsonl"
     jsonl.write(path, h(text))
     assert_refused(themis("check", path, "--model", model), "history.jsonl", *words)
+
+
+def test_a_history_that_is_cut_off_is_said_so_with_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1 | p1 invoke read | p1 ok read 2"))
+    path.write_bytes(path.read_bytes()[:-9])
+    for more in ((), ("--json",)):
+        ended = themis("check", path, "--model", "register", *more)
+        assert ended.returncode == 0
+        assert "the last line is cut off; checking what is before it" in ended.stderr
+
+
+def test_what_a_failed_cas_proves_is_asked_of_linearizability_alone(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    jsonl.write(path, h("p0 invoke write 1 | p0 ok write 1"))
+    assert_refused(themis("check", path, "--consistency", "causal", "--failed-cas", "observe"), "--failed-cas")

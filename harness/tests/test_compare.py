@@ -199,6 +199,8 @@ def test_a_target_is_compared_in_all_of_its_modes() -> None:
         (("gossip", "--workload", "shared-register"), "did you mean 'shared-registers'"),
         (("gossip:mode=causal,mode=session",), "mode is given twice"),
         (("gossip", "--nemesis", "partitoin"), "partition"),
+        (("gossip", "--time-limit", "0.02"), "--time-limit: 0.02 is not between 0.1 and"),
+        (("gossip", "--seed", str(2**63 - 2)), f"--seed: {2**63} is not between 0 and"),
         ((), "TARGET"),
     ],
 )

@@ -19,8 +19,9 @@ import pytest
 
 from checkers import Verdict
 from harness.campaign import sweep as sweeping
-from harness.cli import run_command
-from harness.cli.ending import tell_no_tracebacks
+from harness.cli import doctor, run_command
+from harness.cli.ending import Ending, tell_no_tracebacks
+from harness.cli.outlets import open_outlets
 from harness.environments.sim.environment import SimEnvironment
 from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, Interrupted
 from harness.run import check as checking
@@ -411,3 +412,27 @@ def test_what_every_command_may_meet(
     assert got == code
     assert said in told
     assert len(told.splitlines()) == (1 if said else 0)
+
+
+def test_a_pipe_that_is_not_standard_output_is_no_reader_who_had_enough(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A worker that is killed while it starts breaks the pipe to it: the command did not do what it was asked."""
+    gone = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    assert Ending().code_after(gone) == VALID
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    open_outlets()
+    assert Ending().code_after(gone) == HARNESS
+    assert "unexpected BrokenPipeError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "is_coloured"), [("", True), ("1", False)])
+def test_no_color_is_heeded(
+    value: str, is_coloured: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("python", True, "new enough")])
+    assert run_command(["doctor"]) == VALID
+    assert ("\x1b[32m" in capsys.readouterr().out) is is_coloured

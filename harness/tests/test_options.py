@@ -11,6 +11,7 @@ from harness import notation
 from harness.cli import options
 from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, UsageError, exit_code, module_of_file, unknown_name
 from harness.spec import typed_options
+from harness.tests.command import assert_refused, themis
 
 
 def test_node_names_are_a_count_or_a_list() -> None:
@@ -138,3 +139,16 @@ def test_an_unknown_name_without_a_near_one_lists_what_is_known() -> None:
 )
 def test_over_several_runs_a_violation_dominates_all(codes: list[int], expected: int) -> None:
     assert exit_code(codes) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bench-bugs", "--shrink", "nan"),
+        ("bench-bugs", "--shrink", "-1"),
+        ("bench-bugs", "--lift", "0"),
+        ("cluster", "up", "--seed", "-1"),
+    ],
+)
+def test_a_number_that_means_nothing_is_refused(words: tuple[str, ...]) -> None:
+    assert_refused(themis(*words), words[-2])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import time
 
+import pytest
+
 from harness.cli.progress import PLAIN_EVERY_S, TERMINAL_EVERY_S, ProgressLine, waiting
 
 
@@ -62,3 +64,22 @@ def test_short_work_and_work_that_nobody_looks_at_go_without_a_word() -> None:
         with waiting(stream, "work", silent_s=0.0 if not stream.isatty() else 60.0):
             pass
         assert stream.getvalue() == ""
+
+
+def test_what_is_longer_than_the_line_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that wraps leaves its beginning behind when it is drawn again."""
+    monkeypatch.setenv("COLUMNS", "20")
+    stream, clock = Terminal(), Clock()
+    line = ProgressLine(stream, "seed", 1, clock)
+    clock.now_s += 1
+    line.show(1)
+    assert stream.getvalue() == "\r\x1b[K1 of 1 seed, 1.0 a…"
+
+
+def test_a_terminal_that_cannot_draw_over_a_line_gets_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream, clock = Terminal(), Clock()
+    line = ProgressLine(stream, "seed", 40, clock)
+    clock.now_s += PLAIN_EVERY_S
+    line.show(30)
+    assert stream.getvalue() == "30 of 40 seeds, 1.0 a second\n"

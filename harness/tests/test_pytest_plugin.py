@@ -45,6 +45,9 @@ def test_option(themis):
 
 def test_load(themis):
     themis.run(target="nosuch:TARGET")
+
+def test_value(themis):
+    themis.run(target="raft", time_limit=0)
 """
 
 
@@ -54,8 +57,9 @@ def test_a_mistake_in_a_test_is_told_at_its_line_without_frames_of_the_harness(t
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
     ran = subprocess.run([*words, "--themis-env", "sim"], cwd=tmp_path, capture_output=True, text=True, check=False)
     said = ran.stdout
-    assert "4 failed" in said
-    assert said.count("E       harness.errors.UsageError: ") == 4
+    assert "5 failed" in said
+    assert said.count("E       harness.errors.UsageError: ") == 5
+    assert "time-limit: 0 is not between 0.1 and" in said
     assert "unknown flag 'worklod'; did you mean 'workload'?" in said
     assert ">       themis.run(worklod=" in said
     assert "reads is 'x'; it must be one of" in said

@@ -301,3 +301,9 @@ def test_a_port_in_use_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixt
         port = taken.getsockname()[1]
         assert run_command(["serve", "--store", str(tmp_path), "--port", str(port)]) == 254
     assert "choose another with --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "a..b", "no such host"])
+def test_a_host_that_is_none_is_one_message(host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["serve", "--store", str(tmp_path), "--host", host]) == 254
+    assert "choose another with --port or --host" in capsys.readouterr().err
