@@ -26,13 +26,16 @@ from harness.environments.local.environment import LocalEnvironment
 from harness.environments.local.supervisor import Plan
 from harness.environments.local.supervisor_client import Supervision
 from harness.environments.real import labelled_processes
+from harness.environments.real.executor import ExecutorFailed
 from harness.environments.real.fork_server import Spawn
+from harness.environments.real.labelled_processes import Ended
 from harness.errors import HarnessError, UsageError
 from harness.tests.scripted import Scripted
 from harness.tests.starting import start
 from histories.faults import FaultResult
 from histories.op import Op
 from nemesis.capabilities import FaultError
+from targets.node import CRASHED
 from targets.tests.echo import TARGET, Options
 
 pytestmark = pytest.mark.real
@@ -443,3 +446,23 @@ def test_nodes_start_in_an_environment_whose_bytes_are_no_text(tmp_path: Path, m
     place = tmp_path / os.fsdecode(b"a b\xff\nc")
     with up(place) as environment:
         assert set(environment.statuses()) == set(NODES)
+
+
+class Mute:
+    """A control that does not say who has ended, as one whose agent was killed."""
+
+    def ended(self) -> list[Ended]:
+        raise ExecutorFailed("the agent of n1 is gone")
+
+
+def test_where_nobody_knows_who_ended_the_nodes_are_not_called_sound(tmp_path: Path) -> None:
+    environment = LocalEnvironment(deployment(tmp_path))
+    assert environment.findings()["nodes"].validity is Validity.VALID, "none was started"
+    environment._supervision = Mute()  # type: ignore[assignment]
+    found = environment.findings()["nodes"]
+    assert found.validity is Validity.UNKNOWN
+    assert found.reason == "nobody knows which nodes ended by themselves: the agent of n1 is gone"
+    environment._ended = [Ended("n2", 1, CRASHED)]
+    environment._log_end = lambda node: "the core raised"  # type: ignore[method-assign]
+    environment.access._log_end = environment._log_end
+    assert environment.findings()["nodes"].validity is Validity.INVALID, "what was known before stays"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import time
@@ -42,6 +43,16 @@ def test_packets_are_written_in_files_of_bounded_size(tmp_path: Path) -> None:
         assert file.read_bytes()[:4] == PCAP_MAGIC
         assert file.stat().st_size < 3_000_000
     assert b"themisthemis" in files[1].read_bytes()
+
+
+@pytest.mark.linux
+@pytest.mark.real
+def test_a_ctrl_c_in_the_terminal_is_not_for_a_capture(tmp_path: Path) -> None:
+    """The terminal sends it to the whole group of the controller, whose run goes on to its end."""
+    captures = Captures("run-3", tmp_path, 4)
+    captures.start(HERE, interface="lo")
+    assert os.getpgid(captures._running["n1"].pid) != os.getpgid(0)
+    captures.stop()
 
 
 @pytest.mark.linux

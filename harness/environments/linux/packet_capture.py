@@ -64,7 +64,12 @@ class Captures:
             argv += ["-C", str(self._file_mb), "-W", str(FILES_COUNT)]
             with (directory / "tcpdump.log").open("wb") as log:
                 self._running[node] = subprocess.Popen(
-                    [*prefix, *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                    [*prefix, *argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    start_new_session=True,  # Ctrl-C in the terminal is for the controller alone.
                 )
 
     def stop(self) -> None:

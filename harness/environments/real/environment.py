@@ -7,7 +7,6 @@ files are.
 from __future__ import annotations
 
 import base64
-import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from checkers.verdict import Verdict
+from checkers.verdict import Validity, Verdict
 from harness import spec
 from harness.clients import driver
 from harness.clients.driver import NemesisWorker
@@ -143,6 +142,8 @@ class RealEnvironment(ABC):
         """Where each node listens, and the controller reaches it; filled in by `up`."""
         self.access = node_access.access_to(deployment, self.origin, self.addresses, self._states, self._log_end)
         self._ended: list[Ended] = []
+        self._untold = ""
+        """Why it is not known which nodes have ended since; "" where it is."""
         self._cached: set[NodeId] = set()
         """The nodes whose machine can make a disk lose what was not synced."""
         self._libraries: dict[NodeId, str] = {}
@@ -235,14 +236,25 @@ class RealEnvironment(ABC):
 
     def crashed_nodes(self) -> list[Ended]:
         """The node processes that ended although nobody killed them, in order; after `down`, those that were known before it."""
-        with contextlib.suppress(FaultError):  # The nodes are down: what was known stays.
-            self._ended = self.control().ended()
+        try:
+            control = self.control()
+        except FaultError:
+            return self._ended  # The nodes are down: what was known stays.
+        try:
+            self._ended, self._untold = control.ended(), ""
+        except FaultError as error:
+            self._untold = str(error)
         return self._ended
 
     def findings(self) -> Mapping[str, Verdict]:
         """nodes: INVALID where a core raised, or took its disk for damaged that nothing but crashes befell; UNKNOWN where a process
-        exited for another reason."""
-        return self.access.findings(self.crashed_nodes(), self.cluster.disks.harmed)
+        exited for another reason, or where nobody can tell whether one did."""
+        found = self.access.findings(self.crashed_nodes(), self.cluster.disks.harmed)
+        nodes = found[ended_nodes.CHECKER]
+        if not self._untold or nodes.validity is not Validity.VALID:
+            return found
+        why = f"nobody knows which nodes ended by themselves: {self._untold}"
+        return {**found, ended_nodes.CHECKER: Verdict.unknown(why, ended_nodes.CHECKER, evidence=nodes.evidence)}
 
     # --- its parts ----------------------------------------------------------------------------------------------------
 
