@@ -117,6 +117,8 @@ def read_campaign(path: Path) -> Campaign:
         RunSpec(name=content.name)
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
+    if not content.name:
+        raise UsageError(f"{path}: name: an empty name is no folder name")
     if not cells:
         raise UsageError(f"{path}: no run is left: exclude takes every combination away")
     if min(content.keep, content.jobs, content.enough) < 0:

@@ -20,6 +20,7 @@ from harness.campaign.campaign_file import Campaign
 from harness.campaign.outcome import Outcome
 from harness.campaign.strategy import Lesson
 from harness.errors import UsageError
+from harness.spec import RunSpec
 from harness.store.files import lines, regular, whole
 from harness.store.modes import PRIVATE
 from harness.store.runs import TIME_FORMAT, sync_directory, write_atomically, write_json
@@ -114,6 +115,10 @@ class CampaignFolder:
             raise UsageError(
                 f"{self.plan}: of version {saved.version}, and this themis reads version {VERSION}: use the themis that wrote it"
             )
+        try:
+            RunSpec(name=saved.campaign.name)  # It is part of paths that are written.
+        except ValueError as error:
+            raise UsageError(f"{self.plan}: {error}") from error
         return saved.campaign
 
     def outcomes(self, campaign: Campaign | None = None) -> list[Outcome]:

@@ -77,6 +77,8 @@ def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"{flag} {text!r}: write it as NAME=VALUE")
+        if name.strip() in found:
+            raise UsageError(f"{flag} {name.strip()} is given twice")
         found[name.strip()] = decoded(value.strip())
     return found
 

@@ -11,7 +11,7 @@ import msgspec
 from harness import notation
 from harness.campaign.failing_seeds import Keeping
 from harness.cli import options
-from harness.cli.ending import note, say
+from harness.cli.ending import note, say, tell
 from harness.cli.options import JSON, SHARE, STORE
 from harness.cli.reporting import tell_due
 from harness.cli.sweep import KEPT_MAX, sweep_seeds
@@ -242,22 +242,28 @@ def test(
         return sweep_seeds(spec, notation.seed_range(seeds), jobs, fail_fast, schedule, keeping, as_json)
     scripted = None if script is None else scripts.load(script, spec.concurrency)
     ran: list[tuple[RunDirectory, Result]] = []
-    for number in range(test_count):
-        numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
-        prepared = plan.prepare(numbered, schedule, script=scripted)
-        run, result = execute.run_into(Store(store, is_shared=share), prepared, keep_data=keep_data)
-        note(summary.code(result))
-        tell_due(run, result)
-        ran.append((run, result))
-        if not as_json:
-            options.echo(summary.summary(run, result, prepared.spec))
-        if result.signal or (fail_fast and summary.code(result) != VALID):
-            break
+    codes: set[int] = set()
+    try:
+        for number in range(test_count):
+            numbered = msgspec.structs.replace(spec, seed=spec.seed + number)
+            prepared = plan.prepare(numbered, schedule, script=scripted)
+            run, result = execute.run_into(Store(store, is_shared=share), prepared, keep_data=keep_data)
+            codes.add(note(summary.code(result)))
+            ran.append((run, result))
+            tell_due(run, result)
+            if not as_json:
+                options.echo(summary.summary(run, result, prepared.spec))
+            if result.signal or (fail_fast and summary.code(result) != VALID):
+                break
+    except (UsageError, KeyboardInterrupt) as raised:  # What was run so far is told.
+        if not ran:
+            raise
+        codes.add(tell(raised))
     if as_json:
         options.echo_json([as_data(run, result) for run, result in ran] if test_count > 1 else as_data(*ran[0]))
     elif test_count > 1:
         options.echo(summary.tally([result for _, result in ran]))
-    return exit_code(summary.code(result) for _, result in ran)
+    return exit_code(codes)
 
 
 def refuse_ignored(*, has_seeds: bool) -> None:

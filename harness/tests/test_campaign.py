@@ -296,6 +296,15 @@ def test_a_path_that_is_no_campaign_is_refused_in_words(tmp_path: Path) -> None:
         assert_refused(themis_ended("campaign", "report", text, "--store", tmp_path), "no campaign")
 
 
+def test_a_campaign_that_was_given_a_path_for_a_name_writes_nothing_there(tmp_path: Path, campaign: Campaign) -> None:
+    folder = with_a_finding(tmp_path / "store", campaign)
+    text = folder.plan.read_text()
+    folder.plan.write_text(text.replace('"name": "small"', f'"name": "{tmp_path}/elsewhere"', 1))
+    for way in ("bundle", "report", "resume"):
+        assert_refused(themis_ended("campaign", way, folder.path, cwd=tmp_path), "cannot be a folder name")
+    assert [path.name for path in tmp_path.glob("elsewhere*")] == []
+
+
 def test_a_campaign_whose_kept_runs_were_pruned_is_resumed_reported_and_bundled(
     tmp_path: Path, campaign: Campaign
 ) -> None:

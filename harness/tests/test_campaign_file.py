@@ -106,6 +106,7 @@ def test_every_flag_is_one_of_the_test_command() -> None:
         ("a: 1\na: 2\n", "line 2, column 1: a stands here twice"),
         ("a: [1\nb: 2\n", "line 2, column 2"),
         ("1: x", "the key 1 is no word"),
+        ("name: ''", "an empty name is no folder name"),
         ("name: x\nseeds: 5..1", "line 2, column 1: --seeds '5..1': the range is reversed"),
         ("name: x\nbudget: soon", "line 2, column 1: budget 'soon': write a whole number with its unit"),
         ("name: x\nshrink: soon", "line 2, column 1: shrink 'soon': write a whole number with its unit"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -23,7 +24,7 @@ from harness.cli import doctor, run_command
 from harness.cli.ending import Ending, tell_no_tracebacks
 from harness.cli.outlets import open_outlets
 from harness.environments.sim.environment import SimEnvironment
-from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, Interrupted
+from harness.errors import HARNESS, INVALID, UNKNOWN, USAGE, VALID, Interrupted, UsageError
 from harness.run import check as checking
 from harness.run import execute as execute_module
 from harness.run import sinks
@@ -190,20 +191,23 @@ def test_a_signal_before_the_run_has_begun_leaves_nothing(
     assert (code, (tmp_path / "store").exists()) == (CODE_OF[number], False), told
 
 
-def test_a_violation_of_an_earlier_run_dominates_a_later_run_that_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("refusal", [UsageError("No space left"), Interrupted(signal.SIGTERM)])
+def test_a_violation_of_an_earlier_run_dominates_a_later_run_that_does_not_begin_and_is_told(
+    refusal: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usual, count = Store.create, iter(range(9))
 
     def create(store: Store, *arguments: Any) -> Any:
         if next(count):
-            raise store.unwritable(FULL)
+            raise refusal
         return usual(store, *arguments)
 
     monkeypatch.setattr(Store, "create", create)
-    code, told = ended(capsys, "test", *SIM, *WRONG, "--test-count", "3", "--store", tmp_path)
-    assert code == INVALID, told
-    assert "No space left" in told
+    words = [str(word) for word in ("test", *SIM, *WRONG, "--test-count", "3", "--json", "--store", tmp_path)]
+    assert run_command(words) == INVALID
+    printed = capsys.readouterr()
+    assert ("No space left" in printed.err) or ("interrupted by SIGTERM" in printed.err)
+    assert [run["exit_code"] for run in json.loads(printed.out)] == [INVALID]
 
 
 # --- sweeps, replay, analyze, check --------------------------------------------------------------------------------------
