@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -42,7 +43,8 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 def settled(history: History, compared: Compared = identity) -> Settled:
-    """The final reads: those that ended ok, and were invoked when the last fault op and the last update of any key had ended.
+    """The final reads: those that ended ok, and were invoked when the last fault op and the last update of any key had ended. The
+    order of the history counts, which tells apart what a coarse clock does not.
 
     An update of unknown outcome has ended when its client gave it up. Values are compared as `compared` gives them. Read once for
     all checkers that ask.
@@ -51,44 +53,42 @@ def settled(history: History, compared: Compared = identity) -> Settled:
 
 
 def _settled(history: History, compared: Compared) -> Settled:
-    quiet_ns = 0
-    updated_ns: dict[Hashable, int] = {}
+    quiet_ns, begin = 0, 0
+    updated: dict[Hashable, None] = {}
     names: dict[Hashable, Any] = {}
     nodes: set[str] = set()
-    pending: dict[Any, Op] = {}
-    reads: list[tuple[Op, Op]] = []
-    for op in history:
+    pending: dict[Any, tuple[int, Op]] = {}
+    reads: list[tuple[int, Op, Op]] = []
+    for position, op in enumerate(history):
         if op.process == NEMESIS:
-            quiet_ns = max(quiet_ns, op.time)
+            quiet_ns, begin = max(quiet_ns, op.time), position
             continue
         if op.type == "invoke":
-            invoked = pending[op.process] = op
+            at, invoked = pending[op.process] = position, op
         else:
-            invoked = pending.pop(op.process)
+            at, invoked = pending.pop(op.process)
             if op.type == "ok":
                 if op.node is not None:
                     nodes.add(op.node)
                 if invoked.f == READ:
-                    reads.append((invoked, op))
+                    reads.append((at, invoked, op))
         if invoked.f not in LOOKS:
             key = identity(invoked.key)
             names.setdefault(key, invoked.key)
-            updated_ns[key] = op.time
-    begin_ns = max([quiet_ns, *updated_ns.values()])
+            updated[key], begin = None, position
     of_key: dict[Hashable, list[tuple[Op, Op]]] = {}
-    for invoked, done in reads:
-        if invoked.time >= begin_ns:
+    for at, invoked, done in sorted(reads, key=itemgetter(0)):
+        if at >= begin:
             key = identity(invoked.key)
             names.setdefault(key, invoked.key)
             of_key.setdefault(key, []).append((invoked, done))
     finals = {key: _final(names[key], pairs, compared) for key, pairs in of_key.items()}
     readers = {done.process for pairs in of_key.values() for _, done in pairs}
-    unread = tuple(names[key] for key in updated_ns if key not in finals)
+    unread = tuple(names[key] for key in updated if key not in finals)
     return Settled(quiet_ns, finals, unread, tuple(sorted(nodes)), len(readers))
 
 
 def _final(key: Any, pairs: list[tuple[Op, Op]], compared: Compared) -> FinalReads:
-    pairs.sort(key=lambda pair: pair[0].time)
     last = {done.node or "": done for _, done in pairs}
     agreed_ns: int | None = None
     value = compared(pairs[-1][1].value)

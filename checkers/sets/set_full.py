@@ -174,7 +174,7 @@ class _Sets:
                 element.first_seen.setdefault(op.node or "", op.time)
             case "remove", "ok":
                 element.removals += 1
-                if op.node is not None and element.first_seen.get(op.node, NEVER) <= invoked.time:
+                if op.node is not None and element.first_seen.get(op.node, NEVER) < invoked.time:
                     element.removed_ns.setdefault(op.node, op.time)
                     of_node = self.unremarkable.get(identity(invoked.key), {})
                     of_node.get(op.node, set()).discard(identity(invoked.value))

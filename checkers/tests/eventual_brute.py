@@ -124,12 +124,12 @@ def _disturbing(history: History) -> Iterator[Op]:
 
 
 def _is_over(op: Op, read: Done) -> bool:
-    return op.time <= read.invoked.time
+    return op.index < read.invoked.index
 
 
 def last_on(node: str | None, reads: list[Done]) -> Done:
     """The read of this node that began last."""
-    return max((read for read in reads if read.node == node), key=lambda read: read.invoked.time)
+    return max((read for read in reads if read.node == node), key=lambda read: read.invoked.index)
 
 
 def last_reads(history: History) -> Iterator[tuple[Any, Done]]:
@@ -270,8 +270,7 @@ def _had_seen(removal: Done, add: Done, reads: list[Done]) -> bool:
     shown = [each for each in reads if add.invoked.value in each.value and _counts(each, [add], add.invoked.value)]
     told = [*shown, *([add] if add.end == "ok" else [])]
     return any(
-        each.node == removal.node and each.ended is not None and each.ended.time <= removal.invoked.time
-        for each in told
+        each.node == removal.node and each.ended is not None and each.ended.time < removal.invoked.time for each in told
     )
 
 

@@ -96,6 +96,17 @@ def test_reads_that_differ_and_name_no_node_prove_nothing(last: int, validity: V
     assert registers_kept(history).validity is validity
 
 
+@pytest.mark.parametrize(("f", "before", "after"), [("write", None, 1), ("add", [], [1])])
+def test_a_read_from_before_the_last_update_is_not_final_where_the_clock_is_coarse(
+    f: str, before: Any, after: Any
+) -> None:
+    ops = of(op(1, "read", before), op(0, f, 1), op(0, "read", after), op(2, "read", after))
+    history = History(msgspec.structs.replace(each, time=0, node=each.node and "n1") for each in ops)
+    far = History(msgspec.structs.replace(each, node="n2") if each.process == 1 else each for each in history)
+    assert convergence(far, is_set=f == "add").validity is VALID
+    assert (registers_kept if f == "write" else set_full)(far).validity is VALID
+
+
 def test_who_disagrees_is_told_node_by_node() -> None:
     verdict = convergence(of(op(0, "write", 1), op(0, "read", 1), op(1, "read")))
     (finding,) = verdict.evidence_of(Findings).findings
