@@ -25,11 +25,15 @@ from histories.wellformed import Problem
 
 
 class Inference(msgspec.Struct, frozen=True):
-    """Which assumptions order the values of a key; see the module. What they rule out is ruled out where they hold."""
+    """Which assumptions order the values of a key; see the module. What they rule out is ruled out where they hold.
+
+    absent_at_first: no key holds anything before the first write; otherwise one value that nobody wrote may be what it held.
+    """
 
     wfr_keys: bool = False
     sequential_keys: bool = False
     linearizable_keys: bool = False
+    absent_at_first: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,7 +132,7 @@ Orders = dict[str, Order]
 def analyze(found: Transactions, graph: Graph, inference: Inference) -> tuple[list[Anomaly], RegisterDependencies]:
     """The anomalies that are no cycles, and what explains the edges that were added to the graph. Raises UnfitTransactions."""
     registers = Registers(found)
-    anomalies = [*_within(registers), *_dirty(registers), *_lost_updates(registers)]
+    anomalies = [*_within(registers), *_dirty(registers, inference), *_lost_updates(registers)]
     asked: Orders = {
         rule: source(registers)
         for rule, is_made, source in (
@@ -321,15 +325,15 @@ def _within(registers: Registers) -> Iterator[Anomaly]:
             state[key] = value
 
 
-def _dirty(registers: Registers) -> Iterator[Anomaly]:
+def _dirty(registers: Registers, inference: Inference) -> Iterator[Anomaly]:
     """Reads of what failed, of what its own transaction replaced, and of what nobody wrote.
 
-    One value that nobody wrote may be the initial state, where nobody read that the key was absent.
+    One value that nobody wrote may be the initial state, where nobody read that the key was absent, and it need not have been.
     """
     for key, of_key in registers.readers.items():
         written = registers.writer.get(key, {})
         unwritten = [value for value in of_key if value is not None and value not in written]
-        allowed = 0 if None in of_key else 1
+        allowed = 0 if inference.absent_at_first or None in of_key else 1
         for value in unwritten[allowed:]:
             words = f"T1 read {quoted(value)} in {quoted(key)}, which no transaction wrote"
             for number in of_key[value]:

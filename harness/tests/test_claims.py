@@ -56,6 +56,16 @@ def plug(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == claims.GROUP else [])
 
 
+def test_a_run_begins_with_an_empty_store() -> None:
+    """So that no value that nobody wrote can be what a register held at first."""
+    wrote = '[["w",0,1]]'
+    history = h(f'p0 invoke txn {wrote} | p0 ok txn {wrote} | p0 invoke txn [["r",0,null]] | p0 ok txn [["r",0,5]]')
+    run = WorkloadContext(None, ("n1",), 1, claim="")
+    for row in claims.BUILT_IN:
+        if row.data_type == "txn-register" and row.claim in ("serializable", "linearizable", "read-committed"):
+            assert row.check(history, run).validity is Validity.INVALID
+
+
 @pytest.mark.parametrize("data_type", claims.SEQUENTIAL_MODELS)
 def test_linearizability_can_be_checked_for_every_data_type(data_type: str) -> None:
     workload = RegisterWorkload()

@@ -145,6 +145,7 @@ def check_transactions(model: str, kind: TransactionWorkload, history: History, 
             wfr_keys="read-uncommitted" not in model,
             sequential_keys=model == "strong-session-serializable",
             linearizable_keys=model == "strict-serializable",
+            absent_at_first=True,  # A run begins with an empty store.
         )
     try:
         return transactions(history, kind, Wanted((model,), (), inference))

@@ -13,6 +13,7 @@ from histories.history import History
 from histories.op import Op, OpType
 
 NONE, WFR = Inference(), Inference(wfr_keys=True)
+ABSENT = Inference(absent_at_first=True)
 SEQUENTIAL, LINEARIZABLE = Inference(sequential_keys=True), Inference(linearizable_keys=True)
 
 
@@ -64,6 +65,7 @@ CASES: list[tuple[str, History, Inference, set[str]]] = [
     ("two values within", at_once("x:1", "x:2", "x=1 x=2"), NONE, {"internal"}),
     ("its own write is missing", at_once("x:1 x="), NONE, {"internal"}),
     ("one unknown value may be the initial one", at_once("x=5", "x:1", "x=1"), NONE, set()),
+    ("none may, where all begin absent", at_once("x=5", "x:1", "x=1"), ABSENT, {"thin-air-read"}),
     ("two cannot both be", at_once("x=5", "x=6"), NONE, {"thin-air-read"}),
     ("nor one beside nothing", at_once("x=5", "x="), NONE, {"thin-air-read"}),
     ("stale, and nothing says so", history((0, "ok", "x:1"), (0, "ok", "x:2"), (1, "ok", "x=1")), NONE, set()),
