@@ -614,6 +614,21 @@ def test_the_process_dies_between_a_write_and_its_sync(mounted: Mounted) -> None
 
 
 @pytest.mark.linux
+def test_a_process_that_ended_before_its_sync_is_not_replaced_by_the_next_one(mounted: Mounted) -> None:
+    """A loss of power may break off half-way: then the node is started again, and its disk is sound."""
+    gone = subprocess.Popen(["true"], start_new_session=True)
+    gone.wait()
+    mounted.command(do="kill_at_sync", group=gone.pid)
+    mounted.create("wal")
+    with mounted.opened("wal") as file:
+        os.write(file, b"first")
+        os.fsync(file)
+    assert mounted.command(do="state")["killed_at"] == ""
+    assert mounted.lose().get("killed_before_sync_of") is None
+    assert (mounted.place / "wal").read_bytes() == b"first"
+
+
+@pytest.mark.linux
 def test_after_its_end_the_directory_is_an_ordinary_one(tmp_path: Path) -> None:
     disk = Mounted(tmp_path / "data")
     disk.mkdir("d")

@@ -335,11 +335,9 @@ class Server:
         self._synced(self._inode(number))
 
     def _synced(self, inode: Inode) -> None:
-        if self.doomed_group:
-            group, self.doomed_group = self.doomed_group, 0
+        group, self.doomed_group = self.doomed_group, 0
+        if group and _is_killed(group):
             self.killed_at = inode.last_name.decode(errors="replace") if isinstance(inode, File) else "a directory"
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
             raise refusal(errno.EIO)
         self.image.sync(inode)
 
@@ -407,6 +405,16 @@ class Server:
                 "killed_at": self.killed_at,
             }
         raise ValueError(f"no command {command['do']!r}")
+
+
+def _is_killed(group: int) -> bool:
+    """Kill this process group; False where it is gone, and the sync is another's: of the node's next process, after a loss of power
+    that broke off."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _name(data: memoryview) -> bytes:
