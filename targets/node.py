@@ -31,6 +31,7 @@ import random
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -440,8 +441,9 @@ def _configure_logging(settings: Settings) -> None:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(settings.log_dir / "node.log", encoding="utf-8", errors="backslashreplace")
     name = settings.node.replace("%", "%%")
-    form = f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s"
-    handler.setFormatter(_HarmlessFormatter(form, datefmt="%H:%M:%S"))
+    form = _HarmlessFormatter(f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    form.converter = time.gmtime  # As all logs of a run.
+    handler.setFormatter(form)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -231,7 +232,9 @@ class LogFile(logging.FileHandler):
 def logging_to(path: Path) -> Iterator[None]:
     """The harness's log goes to `path`, with times in UTC."""
     handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    form.converter = time.gmtime
+    handler.setFormatter(form)
     level = _log.level
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)

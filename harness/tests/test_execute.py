@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -24,7 +26,7 @@ from harness.run import phases
 from harness.run.execute import execute, run_into
 from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
-from harness.run.sinks import FolderSink, MemorySink
+from harness.run.sinks import FolderSink, MemorySink, logging_to
 from harness.spec import RunSpec
 from harness.store.runs import Store
 from histories.op import NEMESIS, Op
@@ -239,3 +241,17 @@ def test_no_moment_of_a_run_lets_a_second_signal_skip_the_tear_down() -> None:
     for at in range(1, count + 1):
         called, _ = struck(at)
         assert "up" not in called or called[-1] == "down", f"at line {at} of {count}"
+
+
+def test_the_times_of_the_log_are_utc_wherever_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    with logging_to(tmp_path / "themis.log"):
+        logging.getLogger("themis").handle(
+            logging.makeLogRecord(
+                {"name": "themis", "levelno": logging.INFO, "created": 0.0, "msecs": 0.0, "msg": "here"}
+            )
+        )
+    monkeypatch.undo()
+    time.tzset()
+    assert (tmp_path / "themis.log").read_text().startswith("1970-01-01 00:00:00,000 ")

@@ -257,14 +257,19 @@ def test_a_failed_disk_is_told_to_the_core_which_halts(tmp_path: Path) -> None:
         assert node.exit_status() == 3
 
 
-def test_the_log_is_utf_8_whatever_the_locale_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_utf_8_and_utc_whatever_the_locale_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The harness reads it so, and it tells of what clients sent."""
     given: dict[str, Any] = {}
     monkeypatch.setattr(logging, "basicConfig", given.update)
     arguments = ["--target", "raft", "--id", "n1", "--listen", "127.0.0.1:1", "--data-dir", str(tmp_path)]
     node._configure_logging(node_arguments.parse([*arguments, "--log-dir", str(tmp_path)]))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     (handler,) = given["handlers"]
     assert handler.encoding == "utf-8"
-    handler.handle(logging.makeLogRecord({"msg": "a body with \u00e9 and \udcff"}))
+    handler.handle(logging.makeLogRecord({"created": 3661.0, "msecs": 0.0, "msg": "a body with \u00e9 and \udcff"}))
     handler.close()
+    monkeypatch.undo()
+    time.tzset()
     assert "\u00e9" in (tmp_path / "node.log").read_text(encoding="utf-8")
+    assert (tmp_path / "node.log").read_text(encoding="utf-8").startswith("01:01:01.000 ")

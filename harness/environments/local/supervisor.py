@@ -226,7 +226,10 @@ def main() -> None:
     """Run the supervisor of one run."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # Only its controller's end ends it: it has to clean up after it.
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler, form = logging.StreamHandler(), logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    form.converter = time.gmtime  # As all logs of a run.
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(socket.socket(fileno=os.dup(0))))
 
