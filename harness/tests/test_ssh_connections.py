@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pwd
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from harness.environments.linux import labels, late_files
 from harness.environments.real.executor import ExecutorFailed
 from harness.environments.ssh import connection, remote_directories
 from harness.environments.ssh.executor import SshExecutor
+from harness.environments.ssh.options import SshOptions, machines
 from harness.environments.ssh.remote_directories import RemoteDirectories, RemoteDirectory
+from harness.errors import HarnessError
 from harness.store.runs import RunDirectory
 from harness.tests.ssh_server import Answer, Server, new_key
 
@@ -252,3 +255,21 @@ def test_sweeping(
     assert len(found) == len(left)
     assert all(part in said for said, part in zip(found, left, strict=True))
     assert any(command.endswith("rm -rf -- /r") for command in server.commands) == ("test -e" in answers)
+
+
+def test_without_a_home_nothing_is_left_and_a_run_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is a number that no file names: `themis cleanup` is for all environments."""
+
+    def unknown(_number: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_STATE_HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert remote_directories.find_leftovers() == []
+    with pytest.raises(HarnessError, match="no home on this machine: set HOME or XDG_STATE_HOME"):
+        remote_directories.folder()
+    with pytest.raises(ValueError, match="username: this user has no name on this machine"):
+        machines(SshOptions(), ["n1"])
+    with pytest.raises(ValueError, match=r"known_hosts: this user has no home on this machine"):
+        machines(SshOptions(username="root"), ["n1"])

@@ -126,7 +126,7 @@ def machines(options: SshOptions, nodes: Sequence[NodeId]) -> dict[NodeId, Machi
             node=node,
             host=host,
             port=options.port,
-            username=options.username or getpass.getuser(),
+            username=options.username or _own_name(),
             private_key=_absolute(options.private_key) if options.private_key else "",
             known_hosts=tuple(map(_absolute, files)),
             accept_new=options.accept_new,
@@ -155,5 +155,15 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise ValueError("username: this user has no name on this machine; give one with --username") from None
+
+
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:
+        raise ValueError(f"{path}: this user has no home on this machine; set HOME, or give whole paths") from None

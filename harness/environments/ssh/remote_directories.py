@@ -26,6 +26,7 @@ from harness.environments.real.executor import ExecutorFailed
 from harness.environments.ssh import collecting, connection
 from harness.environments.ssh.executor import SshExecutor
 from harness.environments.ssh.options import Machine
+from harness.errors import HarnessError
 from harness.store.files import whole
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from nemesis.capabilities import NodeId
@@ -96,15 +97,22 @@ class LeftOnMachines(msgspec.Struct, frozen=True):
 
 
 def folder() -> Path:
-    """Where the files are."""
+    """Where the files are. Raises HarnessError where this user has no place for them."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()) / "themis" / "ssh"
+    try:
+        return (Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()) / "themis" / "ssh"
+    except RuntimeError:
+        raise HarnessError("this user has no home on this machine: set HOME or XDG_STATE_HOME") from None
 
 
 def find_leftovers() -> list[LeftOnMachines]:
-    """Of runs whose controller is gone."""
-    found = []
-    for path in sorted(folder().glob("*.json")):
+    """Of runs whose controller is gone; none where this user has no place to note them."""
+    found: list[LeftOnMachines] = []
+    try:
+        paths = sorted(folder().glob("*.json"))
+    except HarnessError:
+        return found
+    for path in paths:
         # A file that vanishes meanwhile was removed by another process; one that cannot be read was never whole, or is not
         # Themis's.
         with contextlib.suppress(OSError, msgspec.DecodeError):
