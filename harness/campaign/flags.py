@@ -7,6 +7,7 @@ from typing import Any
 from harness import notation
 from harness.errors import UsageError
 from harness.spec import RunSpec
+from histories.printing import quoted
 
 FLAGS = (
     "target", "target-option", "bug", "workload", "workload-option", "consistency", "checker", "nemesis", "nemesis-interval",
@@ -32,7 +33,7 @@ def spec_of_flags(flags: dict[str, Any]) -> RunSpec:
         interval_s=_number("nemesis-interval", flags, usual.interval_s),
         fault_share=_number("fault-share", flags, None),
         calm_share=_number("calm-share", flags, usual.calm_share),
-        beyond_model=flags.get("beyond-model", False) is True,
+        beyond_model=_switch("beyond-model", flags),
         env=text_of(flags.get("env", "sim")),
         env_options=_mapping("env-option", flags),
         nodes=nodes,
@@ -41,10 +42,10 @@ def spec_of_flags(flags: dict[str, Any]) -> RunSpec:
         time_limit_s=_number("time-limit", flags, usual.time_limit_s),
         quiet_s=_number("quiet-period", flags, usual.quiet_s),
         client_timeout_s=_number("client-timeout", flags, usual.client_timeout_s),
-        vacuity={name: int(value) for name, value in _mapping("vacuity", flags).items()},
-        check_states=None if flags.get("check-states") is None else int(flags["check-states"]),
+        vacuity={name: _whole(f"vacuity: {name}", value) for name, value in _mapping("vacuity", flags).items()},
+        check_states=_whole("check-states", flags["check-states"]) if "check-states" in flags else None,
         check_time_limit_s=_number("check-time-limit", flags, None),
-        swarm=flags.get("swarm", False) is True,
+        swarm=_switch("swarm", flags),
     )
 
 
@@ -95,12 +96,32 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _number(flag: str, flags: dict[str, Any], usual: Any) -> Any:
-    value = flags.get(flag, usual)
-    if value is None:
-        return None
+    if flag not in flags:
+        return usual
+    value = flags[flag]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"{flag}: {value!r} is no number")
-    return float(value)
+        raise UsageError(f"{flag}: {_shown(value)} is no number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError(f"{flag}: {_shown(value)} is too large") from None
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"{name}: {_shown(value)} is no whole number")
+    return value
+
+
+def _switch(flag: str, flags: dict[str, Any]) -> bool:
+    value = flags.get(flag, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{flag}: {_shown(value)} is neither true nor false")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "an empty value" if value is None else quoted(value)
 
 
 def _mapping(flag: str, flags: dict[str, Any]) -> dict[str, Any]:
