@@ -100,10 +100,11 @@ class CampaignPages:
         """Raises UsageError when the campaign cannot be read."""
         folder = CampaignFolder(path)
         today = datetime.datetime.now(datetime.UTC).date()
-        stamp = (today, *(_stamp(file) for file in (folder.plan, folder.results, folder.shrunk)))
+        files = (folder.plan, folder.results, folder.shrunk)
         known = self._known.get(path)
-        if known is None or known[0] != stamp:
+        if known is None or known[0] != (today, *map(_stamp, files), _stamp_of_known(known[1])):
             campaign = folder.read()
+            stamp = (today, *map(_stamp, files), _stamp_of_known(campaign))
             report = report_of(
                 campaign, folder.outcomes(campaign), folder.shrunk_runs(), read_known(campaign.known), today
             )
@@ -149,6 +150,10 @@ class CampaignPages:
 
 def _listed(words: Any) -> str:
     return line(" | ".join(dict.fromkeys(words)), 120)
+
+
+def _stamp_of_known(campaign: Campaign) -> tuple[int, int] | None:
+    return None if campaign.known is None else _stamp(Path(campaign.known))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

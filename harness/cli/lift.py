@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -94,5 +95,5 @@ def lift(run: str, jobs: int | None, budget: float, share: bool, store: Path, as
             else "but the simulation sees this, of another class, which may be the same bug"
         )
         options.echo(f"{same}\n  {line(', '.join(failed.classes))}: {line(failed.words, 300)}")
-        options.echo(f"  kept: {line(kept.path)}\n  make it small: themis shrink {line(kept.path)}")
+        options.echo(f"  kept: {line(kept.path)}\n  make it small: themis shrink {line(shlex.quote(str(kept.path)))}")
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -109,7 +110,8 @@ def shrink(run: str, jobs: int | None, budget: float, share: bool, store: Path, 
     )
     options.echo(f"  {counted(shrinker.tried_count, 'smaller run')} tried in {time.monotonic() - began_s:.0f} s; {why}")
     options.echo(
-        f"  kept: {line(kept.path)}\n  look closer: themis inspect {line(kept.path)}\n  run it again: pytest {line(test)}"
+        f"  kept: {line(kept.path)}\n  look closer: themis inspect {line(shlex.quote(str(kept.path)))}\n"
+        f"  run it again: pytest {line(shlex.quote(str(test)))}"
     )
     return code
 

@@ -21,11 +21,12 @@ from checkers.verdict import Validity, Verdict
 from harness.campaign.campaign_file import Campaign, Cell, Requirements
 from harness.campaign.outcome import Outcome
 from harness.campaign.pages import CampaignPages
-from harness.campaign.state import CampaignFolder, Shrunk
+from harness.campaign.state import CampaignFolder, Saved, Shrunk
 from harness.cli import run_command
 from harness.report.page.report import write_report
 from harness.report.serve.server import Server, is_loopback
 from harness.spec import RunSpec
+from harness.store import files
 from harness.store.runs import Result, RunDirectory, Store, write_json
 from harness.tests.test_failure import LOST, SPEC
 from harness.tests.test_report_page import EVIL
@@ -155,6 +156,30 @@ def test_campaigns_are_rows_and_open_to_their_findings_and_runs(tmp_path: Path) 
         assert table(tmp_path, "kind=campaign")["rows"][0]["verdict"] == "running"
     folder.add(Outcome(cell=0, seed=3, validity=Validity.VALID))
     assert table(tmp_path, "kind=campaign")["rows"][0]["runs"] == 3
+
+
+def test_a_finding_is_expected_as_soon_as_the_file_of_known_ones_says_so(tmp_path: Path) -> None:
+    folder = a_campaign(tmp_path, made(tmp_path, "bad", LOST_ONE))
+    known = tmp_path / "known.yaml"
+    campaign = msgspec.structs.replace(folder.read(), known=str(known))
+    write_json(folder.plan, Saved(campaign=campaign))
+    pages = CampaignPages(tmp_path)
+    known.write_text("known: []\n")
+    assert [row.verdict for row in pages.rows()] == ["invalid"]
+    known.write_text('known: [{target: "*", anomaly: "*", reason: known, expires: 2999-01-01}]\n')
+    assert [row.verdict for row in pages.rows()] != ["invalid"]
+
+
+def test_a_zip_names_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(tmp_path, "bad", LOST_ONE)
+    (run.path / "large").write_bytes(b"x" * 100_000)
+    monkeypatch.setattr(files, "WHOLE_BYTES_MAX", 99_999)
+    [(status, _, body)] = answers(tmp_path, f"/run/bad/{run.path.name}/run.zip")
+    assert status == 200
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        root = f"bad-{run.path.name}"
+        assert {f"{root}/spec.json", f"{root}/left-out.txt"} <= set(archive.namelist())
+        assert b"large: 100,000 bytes" in archive.read(f"{root}/left-out.txt")
 
 
 def test_what_a_campaign_holds_is_text_and_a_damaged_one_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shlex
 import subprocess
 import sys
 from concurrent.futures import Executor, Future
@@ -28,6 +30,7 @@ from harness.run.execute import execute, run_into
 from harness.run.sinks import FolderSink, MemorySink
 from harness.spec import RunSpec
 from harness.store.runs import RunDirectory, Store
+from harness.tests.command import themis as ended
 from harness.zoo.registry import PLANTED
 from nemesis.family import Entry
 from nemesis.schedule import Schedule
@@ -225,3 +228,13 @@ def test_a_store_that_cannot_be_written_is_refused_before_the_search(tmp_path: P
     refused = CliRunner().invoke(themis, asked, standalone_mode=False)
     assert isinstance(refused.exception, UsageError)
     assert "cannot be written" in str(refused.exception)
+
+
+def test_what_can_be_pasted_is_quoted(tmp_path: Path) -> None:
+    run, _ = run_into(Store(tmp_path / "two words"), plan.prepare(SPEC))
+    told = ended("shrink", run.path, "--store", tmp_path / "two words", "--jobs", "1", "--budget", "0.1")
+    assert told.returncode == 0, told.stderr
+    for verb in ("themis inspect", "pytest"):
+        [words] = re.findall(f": {verb} (.*)", told.stdout)
+        [path] = shlex.split(words)
+        assert Path(path).exists()

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import re
 import tempfile
+import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ class Server:
         return web.FileResponse(path, headers=_headers(TEXT_POLICY) | {"Content-Type": "text/plain; charset=utf-8"})
 
     async def _zip(self, request: web.Request) -> web.StreamResponse:
-        """All files of the run, packed; links are left out."""
+        """All files of the run, packed; links are left out, and what cannot be read is named in left-out.txt."""
         run = self._run_of(request)
         with tempfile.TemporaryFile() as packed:
             try:
@@ -240,7 +241,10 @@ class Server:
 def _pack(folder: Path, packed: Any) -> None:
     root = Path(f"{folder.parent.name}-{folder.name}")
     own = (path for path in files_below(folder) if folder.resolve() in path.resolve().parents)
-    pack(packed, ((path, root / path.relative_to(folder)) for path in own), level=3)
+    left_out = pack(packed, ((path, root / path.relative_to(folder)) for path in own), level=3)
+    if left_out:  # Who unpacks it sees no terminal of ours.
+        with zipfile.ZipFile(packed, "a") as archive:
+            archive.writestr(f"{root}/left-out.txt", "".join(f"{line(why)}\n" for why in left_out))
 
 
 def _headers(policy: str) -> dict[str, str]:
