@@ -17,8 +17,9 @@ from histories.op import Op
 CHECKER = "recovery"
 SILENT_MIN = 5
 """A history that ends with so many unanswered ops did not recover by bad luck: final reads are tried until they succeed."""
-UNANSWERED = frozenset({"timeout", "not-sent", "reset", "bad-reply"})
-"""The errors of calls that got no answer, as the histories name them: the values of `why` in targets.session.NoReply."""
+UNANSWERED = frozenset({"timeout", "timed-out", "not-sent", "reset", "bad-reply"})
+"""The errors of calls that got no answer, as the histories name them: the values of `why` in targets.session.NoReply, and Jepsen's
+word."""
 
 
 def recovery(history: History) -> Verdict:
@@ -51,7 +52,7 @@ def recovery(history: History) -> Verdict:
         silent = Counter(
             end.node or invocation.node or "?"
             for invocation, end in tried
-            if end is not None and end.time > last_ok_ns and _is_unanswered(end) and end.node not in excused
+            if end is not None and end.time > last_ok_ns and is_unanswered(end) and end.node not in excused
         )
         if silent.total() >= SILENT_MIN:
             nodes = ", ".join(sorted(silent))
@@ -72,7 +73,7 @@ def _since(history: History, time_ns: int) -> History:
     return History(history.ops[first:])
 
 
-def _is_unanswered(completion: Op) -> bool:
+def is_unanswered(completion: Op) -> bool:
     """Whether the op ended without an answer: by what the harness says of it, or by an exception of the connection."""
     word = _word(completion)
     return word in UNANSWERED or word.endswith("Error")

@@ -21,6 +21,7 @@ from checkers.linearizability import UnfitHistory, linearizable
 from checkers.linearizability.encode import WILDCARD_FS
 from checkers.models import registry
 from checkers.models.model import Model
+from checkers.recovery import is_unanswered
 from checkers.transactions import UnfitTransactions, Wanted
 from checkers.transactions.exact.check import CHECKER as EXACT
 from harness.campaign.engines import engine
@@ -368,8 +369,20 @@ def judge(loaded: Loaded, model: Model, budget: Budget, *, observe: bool) -> Ver
         executor, jobs = (
             (None, budget.jobs) if budget.scheduler is None else stack.enter_context(engine(1, budget.scheduler))
         )
-        job = partial(judge_courses, LINEARIZABLE, partial(search, jobs, executor), loaded.history)
+        seen = _answered(loaded.history) if observe else loaded.history
+        job = partial(judge_courses, LINEARIZABLE, partial(search, jobs, executor), seen)
         return guarded(LINEARIZABLE, job, lets_pass=(UnfitHistory, MalformedHistory))
+
+
+def _answered(history: History) -> History:
+    """Without what failed because nobody answered: it saw nothing, as a cas does that the value refused."""
+    left_out = {
+        position
+        for begin, end in history.completions.items()
+        if history[end].type == "fail" and is_unanswered(history[end])
+        for position in (begin, end)
+    }
+    return History(op for at, op in enumerate(history) if at not in left_out) if left_out else history
 
 
 def _by_checker(checker: ClaimChecker, context: WorkloadContext, course: History) -> Verdict:

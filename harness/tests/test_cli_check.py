@@ -99,6 +99,14 @@ def test_a_history_in_which_only_reads_of_anything_succeeded_is_unknown(tmp_path
     assert themis("check", path, "--model", "register").returncode == 2
 
 
+@pytest.mark.parametrize(("ended", "code"), [("[1 2]", 1), (":timed-out", 0), ("[1 2] :timed-out", 0)])
+def test_a_cas_that_failed_unanswered_saw_nothing(tmp_path: Path, ended: str, code: int) -> None:
+    lines = ("invoke :write 1", "ok :write 1", "invoke :cas [1 2]", f"fail :cas {ended}")
+    path = tmp_path / "history.log"
+    path.write_text("".join(f"INFO  jepsen.util - 0 :{each}\n" for each in lines))
+    assert themis("check", path, "--model", "cas-register").returncode == code
+
+
 class Touchy(Register):
     """A model that raises: on the value 13 in `step`, on 14 while the shape of the values is looked at."""
 
