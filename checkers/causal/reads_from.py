@@ -1,8 +1,9 @@
 """A history as sessions of transactions, and for each read the transaction that wrote what it returned.
 
 A session is a process: what one client did, in its order. `read`, `write` and `cas` are transactions of one or two steps; `txn`
-is a list of steps ["r", key, value] and ["w", key, value]. Of an operation whose outcome is unknown nobody knows what it read;
-what it wrote counts where somebody read it, and otherwise no definition here can tell whether it happened.
+is a list of steps ["r", key, value] and ["w", key, value]. Of an operation whose outcome is unknown nobody knows what it read,
+but of a cas, which has read the old value if it happened at all; what it wrote counts where somebody read it, and otherwise no
+definition here can tell whether it happened.
 
 Which write a read saw is only known where nobody wrote that value to that key twice (Bouajjani, Enea, Guerraoui and Hamza, POPL
 2017, call such a history differentiated); else `Misfit` says so.
@@ -70,7 +71,7 @@ class Trace(msgspec.Struct, gc=False):
 
     @property
     def reads_count(self) -> int:
-        """Reads that ended ok, from others."""
+        """Reads from others, of what certainly happened."""
         return sum(map(len, self.reads))
 
     def value(self, node: int, key: int, *, is_write: bool) -> Any:
@@ -134,10 +135,10 @@ class _Reader:
                 doubted.append(pending.pop(op.process))
         certain = len(trace)
         for op in (*doubted, *sorted(pending.values(), key=lambda left: left.index)):
-            written = tuple(step for step in _steps(op) if step.is_write)
-            if written:
-                self._add(op, written)
-        self._find_writers()
+            steps = _steps(op) if op.f == "cas" else tuple(step for step in _steps(op) if step.is_write)
+            if steps:
+                self._add(op, steps)
+        self._find_writers(certain)
         self._drop_unread(certain)
         return trace
 
@@ -175,24 +176,39 @@ class _Reader:
                 self.doubled[place] = node
         trace.writes.append(tuple(last))
 
-    def _find_writers(self) -> None:
+    def _find_writers(self, certain: int) -> None:
+        """Of those in doubt, only what somebody read has read anything itself."""
         trace = self.trace
-        for node, steps in enumerate(trace.steps):
-            found: list[tuple[int, int]] = []
-            own: dict[int, Hashable] = {}
-            for step in steps:
-                key, value = self._key(step.key), identity(step.value)
-                if step.is_write:
-                    own[key] = value
-                elif step.value is None and self.nil_reads:
-                    continue
-                elif key in own:
-                    if value != own[key]:
-                        words = f"{trace.name(node)} read {_shown(step)} behind its own write in the same transaction"
-                        trace.baseless.append(Baseless(node, step.key, words))
-                else:
-                    found.append((key, self._writer_of(node, key, value, step)))
-            trace.reads.append(tuple(pair for pair in found if pair[1] >= INITIAL))
+        trace.reads = [self._reads_of(node) for node in range(certain)] + [()] * (len(trace) - certain)
+        if certain == len(trace):
+            return
+        happened = {writer for reads in trace.reads for _, writer in reads if writer >= certain}
+        waiting = sorted(happened)
+        while waiting:
+            node = waiting.pop()
+            trace.reads[node] = self._reads_of(node)
+            more = {writer for _, writer in trace.reads[node] if writer >= certain} - happened
+            happened |= more
+            waiting += sorted(more)
+
+    def _reads_of(self, node: int) -> tuple[tuple[int, int], ...]:
+        """The keys that it read from others, with who wrote what it saw; what nothing explains is noted."""
+        trace = self.trace
+        found: list[tuple[int, int]] = []
+        own: dict[int, Hashable] = {}
+        for step in trace.steps[node]:
+            key, value = self._key(step.key), identity(step.value)
+            if step.is_write:
+                own[key] = value
+            elif step.value is None and self.nil_reads:
+                continue
+            elif key in own:
+                if value != own[key]:
+                    words = f"{trace.name(node)} read {_shown(step)} behind its own write in the same transaction"
+                    trace.baseless.append(Baseless(node, step.key, words))
+            else:
+                found.append((key, self._writer_of(node, key, value, step)))
+        return tuple(pair for pair in found if pair[1] >= INITIAL)
 
     def _writer_of(self, node: int, key: int, value: Hashable, step: Step) -> int:
         """INITIAL - 1 where nothing explains the read."""
@@ -231,6 +247,7 @@ class _Reader:
             column = getattr(trace, name)
             setattr(trace, name, [column[node] for node in kept])
         trace.reads = [tuple((key, number[writer]) for key, writer in trace.reads[node]) for node in kept]
+        trace.baseless = [Baseless(number[each.node], each.key, each.words) for each in trace.baseless]
         trace.sessions = [[number[node] for node in of_session if node in number] for of_session in trace.sessions]
         for of_session in trace.sessions:
             for seq, node in enumerate(of_session, 1):

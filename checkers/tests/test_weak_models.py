@@ -201,6 +201,38 @@ def test_transactions_on_different_keys_of_the_history_are_about_different_objec
         assert sequential(h(text), find("multi-register")).validity is validity
 
 
+CAS_IN_DOUBT = {
+    "from what was never there": ("p0 invoke cas [5,2] | p0 info cas [5,2] | p1 invoke read | p1 ok read 2", INVALID),
+    "from what was never there, unread": (
+        "p0 invoke cas [5,2] | p0 info cas [5,2] | p1 invoke read | p1 ok read nil",
+        VALID,
+    ),
+    "never ended": ("p0 invoke cas [5,2] | p1 invoke read | p1 ok read 2", INVALID),
+    "from another in doubt": (
+        "p0 invoke cas [1,2] | p0 info cas [1,2] | p1 invoke write 1 | p1 info write 1 | p2 invoke read | p2 ok read 2",
+        VALID,
+    ),
+    "from another that cannot have been": (
+        "p0 invoke cas [1,2] | p0 info cas [1,2] | p1 invoke cas [7,1] | p1 info cas [7,1] | p2 invoke read | p2 ok read 2",
+        INVALID,
+    ),
+    "back to what it replaced": (
+        "p0 invoke write 1 | p0 ok write 1 | p0 invoke cas [1,2] | p0 info cas [1,2]"
+        "| p1 invoke read | p1 ok read 2 | p1 invoke read | p1 ok read 1",
+        INVALID,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CAS_IN_DOUBT)
+def test_a_cas_that_somebody_saw_has_read_what_it_replaced(name: str) -> None:
+    text, validity = CAS_IN_DOUBT[name]
+    history = h(text)
+    assert sequential(history, STORE).validity is validity
+    assert causal(history).validity is validity
+    assert linearizable(history, STORE).validity is validity
+
+
 OTHER_MODELS = {
     "multi-register, several at once": (
         "multi-register",
