@@ -16,6 +16,7 @@ from histories import printing
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.op import NEMESIS, Op
 from histories.printing import quoted
+from histories.whole_file import read_whole
 from nemesis.capabilities import NodeId
 from nemesis.family import Entry
 from nemesis.outside import BadFamily
@@ -99,7 +100,7 @@ def encode(schedule: Schedule) -> bytes:
 
 def load(path: Path, nodes: Sequence[NodeId]) -> Schedule:
     """The schedule in `path`, every entry checked against the cluster's `nodes`. Raises BadSchedule, OSError."""
-    return decode(path.read_bytes(), str(path), nodes)
+    return decode(read_whole(path), str(path), nodes)
 
 
 def decode(text: bytes, path: str, nodes: Sequence[NodeId]) -> Schedule:

@@ -12,6 +12,7 @@ import yaml
 from harness.errors import UsageError, unknown_name
 from histories.json_text import FILE_DEPTH_MAX
 from histories.printing import line as printed
+from histories.whole_file import read_whole
 
 VALUES_MAX = 100_000
 """Of one file; a few aliases of aliases would be millions."""
@@ -31,7 +32,7 @@ class YamlFile:
         self._lines: dict[Place, tuple[int, int]] = {}
         self._loader: yaml.SafeLoader
         try:
-            self._loader = yaml.SafeLoader(path.read_text("utf-8"))
+            self._loader = yaml.SafeLoader(read_whole(path).decode())
             node = self._loader.get_single_node()
             self.value: Any = None if node is None else self._plain(node, ())
         except OSError as error:

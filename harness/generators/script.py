@@ -18,6 +18,7 @@ from harness.generators.threads import any_of, on_threads
 from histories.history import History
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.op import Op
+from histories.whole_file import read_whole
 
 VERSION = 1
 
@@ -92,7 +93,7 @@ def encode(script: Script) -> bytes:
 def load(path: Path, concurrency: int) -> Script:
     """The script in `path`, for a run with that many clients. Raises UsageError that says what is wrong, and where."""
     try:
-        script = decoded(msgspec.json.Decoder(Script).decode, path.read_bytes(), FILE_DEPTH_MAX)
+        script = decoded(msgspec.json.Decoder(Script).decode, read_whole(path), FILE_DEPTH_MAX)
     except OSError as error:
         raise UsageError(f"the script {path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:

@@ -24,7 +24,7 @@ from harness.run.execute import run_into
 from harness.run.plan import prepare
 from harness.spec import RunSpec
 from harness.store.runs import Store
-from histories import jsonl
+from histories import jsonl, whole_file
 from histories.builder import h
 
 ESCAPES = b"\x1b[2J\x1b]0;owned\x07\x9b31m"
@@ -413,3 +413,21 @@ def test_the_whole_history_of_these_tables_is_valid(tmp_path: Path, capsys: pyte
     (tmp_path / "whole.json").write_bytes(entries(PARTITION))
     where = ("--schedule", tmp_path / "whole.json", "--store", tmp_path / "store", "--time-limit", "0.2")
     assert ended(capsys, "test", "--env", "sim", "--nodes", "3", *where)[0] in (VALID, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("test", "--env", "sim", "--time-limit", "1", "--schedule"),
+        ("test", "--env", "sim", "--time-limit", "1", "--script"),
+        ("campaign", "run"),
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_device_without_an_end_is_not_read_for_ever(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(whole_file, "BYTES_MAX", 5_000_000)
+    code, told = ended(capsys, *words, "/dev/zero", "--store", tmp_path)
+    assert code == USAGE, told
+    assert "more than 5,000,000 bytes" in told
