@@ -99,7 +99,8 @@ def trace_of(history: History, initial: Any = None, *, nil_reads: bool = False) 
 
 class _Reader:
     """writer: key and value -> the transaction whose last write of the key it is. intermediate, refused: the same for writes that
-    were overwritten within their transaction, and for those that ended `fail`. doubled: written by several."""
+    were overwritten within their transaction, and for those that ended `fail`. doubled: written by several. swaps: each
+    cas, for which nil is a value like any other."""
 
     def __init__(self, initial: Hashable, nil_reads: bool) -> None:
         self.initial = initial
@@ -111,7 +112,7 @@ class _Reader:
         self.doubled: dict[tuple[int, Hashable], int] = {}
         self.key_numbers: dict[Hashable, int] = {}
         self.session_numbers: dict[Any, int] = {}
-        self.written_in_doubt: dict[int, tuple[int, ...]] = {}
+        self.swaps: set[int] = set()
 
     def read(self, history: History) -> Trace:
         trace = self.trace
@@ -160,6 +161,8 @@ class _Reader:
             trace.process.append(op.process)
         of_session = trace.sessions[session]
         of_session.append(node)
+        if op.f == "cas":
+            self.swaps.add(node)
         trace.session.append(session)
         trace.seq.append(len(of_session))
         trace.op_index.append(op.index)
@@ -200,7 +203,7 @@ class _Reader:
             key, value = self._key(step.key), identity(step.value)
             if step.is_write:
                 own[key] = value
-            elif step.value is None and self.nil_reads:
+            elif step.value is None and self.nil_reads and node not in self.swaps:
                 continue
             elif key in own:
                 if value != own[key]:

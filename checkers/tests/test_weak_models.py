@@ -233,6 +233,15 @@ def test_a_cas_that_somebody_saw_has_read_what_it_replaced(name: str) -> None:
     assert linearizable(history, STORE).validity is validity
 
 
+def test_a_cas_from_nil_is_no_read_of_anything() -> None:
+    text = "p0 invoke write 1 | p0 ok write 1 | p0 invoke cas [null,2] | p0 ok cas [null,2] | p0 invoke read | p0 ok read {}"
+    for seen in ("2", "null"):
+        history = h(text.format(seen))
+        assert sequential(history, STORE, nil_reads=True).validity is INVALID
+        assert causal(history, nil_reads=True).validity is INVALID
+        assert linearizable(history, STORE, nil_reads=True).validity is INVALID
+
+
 OTHER_MODELS = {
     "multi-register, several at once": (
         "multi-register",
