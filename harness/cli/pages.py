@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -10,8 +12,9 @@ import click
 from harness.cli import options, reporting
 from harness.cli.ending import say
 from harness.cli.options import STORE
-from harness.errors import UsageError
+from harness.errors import Interrupted, UsageError
 from harness.report.page.report import write_report
+from harness.run.interruption import SIGNALS, is_heeded
 from harness.store.runs import Store
 from histories.printing import line
 
@@ -66,7 +69,17 @@ def serve(port: int, host: str, store: Path) -> int:
     if store.exists() and not store.is_dir():
         raise UsageError(f"--store {store}: this is no folder")
 
+    asked: list[int] = []
+
+    def end(number: int) -> None:
+        asked.append(number)
+        raise web.GracefulExit
+
     async def application() -> web.Application:
+        # What a signal's handler of ours raises would end whatever the loop does just then, and be told as that one's error.
+        for number in filter(is_heeded, SIGNALS):
+            with suppress(ValueError, RuntimeError):  # In a thread other than the main one.
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
         return Server(Store(store), host, CampaignPages(store)).application()
 
     if not is_loopback(host):
@@ -75,11 +88,12 @@ def serve(port: int, host: str, store: Path) -> int:
     options.echo(line(f"http://{shown}:{port}/ shows the runs in {store}; Ctrl-C ends it"))
     sys.stdout.flush()
     try:
-        # A signal raises Interrupted, which ends it as well.
         web.run_app(
             application(), host=host, port=port, print=None, access_log=None, shutdown_timeout=1.0, handle_signals=False
         )
     except (OSError, UnicodeError) as error:  # A name that is none cannot be encoded.
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(f"{host}:{port}: {why}; choose another with --port or --host") from error
+    if asked:
+        raise Interrupted(asked[0])
     return 0

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -320,8 +326,6 @@ def test_a_run_that_cannot_be_shown_is_said_so_in_one_line(tmp_path: Path) -> No
 
 
 def test_a_port_in_use_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert run_command(["serve", "--store", str(tmp_path), "--port", str(port)]) == 254
@@ -332,3 +336,21 @@ def test_a_port_in_use_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_host_that_is_none_is_one_message(host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["serve", "--store", str(tmp_path), "--host", host]) == 254
     assert "choose another with --port or --host" in capsys.readouterr().err
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_ends_it_with_its_own_code_and_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    made(tmp_path, "bad", LOST_ONE)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "harness", "serve", "--store", str(tmp_path), "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        while server.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/api/runs") as answer:
+                assert answer.status == 200
+                break
+            time.sleep(0.1)
+        server.send_signal(number)
+        _, said = server.communicate()
+    assert (server.returncode, said) == (128 + number, f"themis: interrupted by {number.name}\n")
