@@ -44,6 +44,8 @@ def convergence(history: History, context: object = None, *, is_set: bool = Fals
 
 def unfinished(end: Settled) -> str:
     """Why the final reads are too few to say anything of all keys and nodes; empty where they are not."""
+    if end.standing:
+        return f"{end.standing[0]} was not seen to end, so no read says what nodes agree on without it"
     if not end.finals and not end.unread:
         return "nothing was checked: no operation succeeded"
     if end.unread:

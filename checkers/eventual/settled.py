@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from checkers.relaxed.identity import identity
+from checkers.windows import fault_windows
 from histories.history import History
 from histories.op import NEMESIS, Op
 
@@ -33,18 +34,19 @@ class FinalReads(msgspec.Struct, frozen=True):
 class Settled(msgspec.Struct, frozen=True):
     """quiet_ns: when the last fault op ended. finals: by key, of those that were read in the end. unread: keys with updates and
     without such a read. nodes: all that answered a client at any time, sorted. readers_count: how many processes made final
-    reads."""
+    reads. standing: the titles of faults that were not seen to end; then no read is final, for nodes may still be cut off."""
 
     quiet_ns: int
     finals: dict[Hashable, FinalReads]
     unread: tuple[Any, ...]
     nodes: tuple[str, ...]
     readers_count: int
+    standing: tuple[str, ...] = ()
 
 
 def settled(history: History, compared: Compared = identity) -> Settled:
-    """The final reads: those that ended ok, and were invoked when the last fault op and the last update of any key had ended. The
-    order of the history counts, which tells apart what a coarse clock does not.
+    """The final reads: those that ended ok, and were invoked when the last fault op and the last update of any key had ended, where
+    each fault was seen to end. The order of the history counts, which tells apart what a coarse clock does not.
 
     An update of unknown outcome has ended when its client gave it up. Values are compared as `compared` gives them. Read once for
     all checkers that ask.
@@ -76,16 +78,17 @@ def _settled(history: History, compared: Compared) -> Settled:
             key = identity(invoked.key)
             names.setdefault(key, invoked.key)
             updated[key], begin = None, position
+    standing = tuple(window.title for window in fault_windows(history) if window.lifted_ns is None)
     of_key: dict[Hashable, list[tuple[Op, Op]]] = {}
     for at, invoked, done in sorted(reads, key=itemgetter(0)):
-        if at >= begin:
+        if at >= begin and not standing:
             key = identity(invoked.key)
             names.setdefault(key, invoked.key)
             of_key.setdefault(key, []).append((invoked, done))
     finals = {key: _final(names[key], pairs, compared) for key, pairs in of_key.items()}
     readers = {done.process for pairs in of_key.values() for _, done in pairs}
     unread = tuple(names[key] for key in updated if key not in finals)
-    return Settled(quiet_ns, finals, unread, tuple(sorted(nodes)), len(readers))
+    return Settled(quiet_ns, finals, unread, tuple(sorted(nodes)), len(readers), standing)
 
 
 def _final(key: Any, pairs: list[tuple[Op, Op]], compared: Compared) -> FinalReads:

@@ -12,9 +12,11 @@ from checkers.evidence import Findings
 from checkers.sets import set_full
 from checkers.staleness import staleness
 from checkers.staleness.check import bounded_staleness
+from checkers.tests.fault_ops import begins, ends, numbered
 from checkers.verdict import Validity
 from histories.builder import h
 from histories.history import History
+from histories.op import Op
 
 VALID, INVALID, UNKNOWN = Validity.VALID, Validity.INVALID, Validity.UNKNOWN
 
@@ -35,6 +37,46 @@ def op(process: int, f: str, value: Any = None, end: str = "ok", key: str = "x")
 
 def of(*ops: str) -> History:
     return on_nodes(" | ".join(ops))
+
+
+def under(fault: list[Op], heal: list[Op], *groups: list[Op]) -> History:
+    """The groups of client ops, of which all but the first come after the heal; process 0 talks to n1, process 1 to n2."""
+    first, *others = groups
+    late = [msgspec.structs.replace(op, time=op.time + 100) for group in others for op in group]
+    return History(numbered(first, fault, heal, late))
+
+
+def told(process: int, begin: int, f: str, asked: Any, result: Any = None) -> list[Op]:
+    node = f"n{process + 1}"
+    return [
+        Op(0, begin, "invoke", process, f, "x", asked, node=node),
+        Op(0, begin + 1, "ok", process, f, "x", result, node=node),
+    ]
+
+
+CUT = begins(20, "partition-1", ["n1", "n2"])
+
+
+@pytest.mark.parametrize(
+    ("check", "asked", "there", "elsewhere"),
+    [
+        (convergence, ("write", 1), 1, None),
+        (registers_kept, ("write", 1), 1, None),
+        (counters_kept, ("add", 1), 1, 0),
+        (set_full, ("add", 1), [1], []),
+    ],
+)
+def test_final_reads_prove_nothing_while_a_partition_may_still_stand(
+    check: Any, asked: tuple[str, int], there: Any, elsewhere: Any
+) -> None:
+    ops = told(0, 1, asked[0], asked[1], asked[1]), told(0, 2, "read", None, there), told(1, 4, "read", None, elsewhere)
+    healed = ends(50, {"partition-1": ["n1", "n2"]})
+    assert check(under(CUT, healed, *ops)).validity is INVALID
+    doubted = ends(50, {"partition-1": ["n1", "n2"]}, status="indeterminate")
+    for heal in ([], doubted):
+        verdict = check(under(CUT, heal, *ops))
+        assert verdict.validity is UNKNOWN
+        assert "partition n1 n2 was not seen to end" in verdict.reason
 
 
 FAULT = "nemesis invoke heal | nemesis info heal"
