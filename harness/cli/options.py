@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ def budget_s(text: str) -> float:
 
 def span_s(text: str) -> float:
     """A click type for the seconds that a part of a command may take; 0: it is left out."""
-    return 0.0 if text.strip() in ("0", "0.0") else budget_s(text)
+    with suppress(ValueError):
+        if float(text) == 0:
+            return 0.0
+    return budget_s(text)
 
 
 def span_ms(text: str) -> float:
