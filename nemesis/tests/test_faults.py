@@ -199,6 +199,18 @@ def test_what_a_kill_that_failed_half_way_killed_is_started_by_the_heal(monkeypa
     assert bench.in_force() == []
 
 
+def test_the_clock_of_a_node_that_a_later_heal_starts_is_looked_at_again() -> None:
+    bench = Bench("n1")
+    bench.cluster.fails = {"processes.start"}
+    bench.do("start-membership", {"shape": "replace", "nodes": ["n4"]})
+    bench.cluster.fails = set()
+    bench.do("start-clock", {"kind": "offset", "offset_ns": dict.fromkeys(("n1", "n4"), 5 * SECOND_NS)})
+    healed = bench.nemesis.heal_all()
+    assert bench.cluster.healthy()
+    assert bench.in_force() == []
+    assert healed["clock"].status == "installed"
+
+
 def nemesis_ops() -> st.SearchStrategy[tuple[str, Any]]:
     """Ops that the planner could have made, in any order."""
 
