@@ -25,6 +25,7 @@ from harness.store.files import lines, regular, whole
 from harness.store.modes import PRIVATE
 from harness.store.runs import TIME_FORMAT, sync_directory, write_atomically, write_json
 from histories.json_text import FILE_DEPTH_MAX, decoded
+from histories.printing import line
 from nemesis import schedule
 from nemesis.schedule import Schedule
 
@@ -110,7 +111,7 @@ class CampaignFolder:
         except OSError as error:
             raise UsageError(f"{self.plan}: {error.strerror or error}") from error
         except msgspec.DecodeError as error:
-            raise UsageError(f"{self.plan}: {error}") from error
+            raise UsageError(f"{self.plan}: {line(error)}") from error
         if saved.version != VERSION:
             raise UsageError(
                 f"{self.plan}: of version {saved.version}, and this themis reads version {VERSION}: use the themis that wrote it"

@@ -15,6 +15,7 @@ import msgspec
 
 from harness.errors import UsageError
 from histories.json_text import FILE_DEPTH_MAX, decoded
+from histories.printing import line
 
 FORMAT: Literal["themis backup 1"] = "themis backup 1"
 BYTES_MAX = 1 << 30
@@ -81,4 +82,4 @@ def read(path: Path) -> Content:
             raise UsageError(f"{path}: the backup is damaged: its digest does not match. Nothing was restored")
         return decoded(msgspec.json.Decoder(Content).decode, content, FILE_DEPTH_MAX)
     except msgspec.DecodeError as error:
-        raise UsageError(f"{path}: no backup, or a damaged one: {error}. Nothing was restored") from None
+        raise UsageError(f"{path}: no backup, or a damaged one: {line(error)}. Nothing was restored") from None

@@ -18,6 +18,7 @@ from harness.generators.threads import any_of, on_threads
 from histories.history import History
 from histories.json_text import FILE_DEPTH_MAX, decoded
 from histories.op import Op
+from histories.printing import line
 from histories.whole_file import read_whole
 
 VERSION = 1
@@ -97,7 +98,7 @@ def load(path: Path, concurrency: int) -> Script:
     except OSError as error:
         raise UsageError(f"the script {path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
-        raise UsageError(f"{path}: not a script of client ops: {error}") from error
+        raise UsageError(f"{path}: not a script of client ops: {line(error)}") from error
     if script.version != VERSION:
         raise UsageError(f"{path}: format version {script.version}; this themis reads version {VERSION}")
     check(script, concurrency, str(path))
