@@ -9,7 +9,7 @@ import msgspec
 
 from harness.errors import UsageError, unknown_name
 from histories.json_text import FILE_DEPTH_MAX, decoded
-from histories.printing import quoted
+from histories.printing import line, quoted
 
 SPEC_VERSION = 1
 STATES_MAX = 10**15
@@ -120,14 +120,14 @@ def decode_spec(text: bytes, where: str) -> RunSpec:
     try:
         raw = decoded(msgspec.json.decode, text, FILE_DEPTH_MAX)
     except msgspec.DecodeError as error:
-        raise UnreadableSpec(f"{where}: not JSON: {error}") from error
+        raise UnreadableSpec(f"{where}: not JSON: {line(error)}") from error
     if not isinstance(raw, dict):
         raise UnreadableSpec(f"{where}: not a spec: it is no JSON object")
     refusal = UsageError if raw.keys() & IDENTIFYING else UnreadableSpec
     try:
         spec = msgspec.convert(raw, type=RunSpec)
     except msgspec.ValidationError as error:
-        raise refusal(f"{where}: {error}") from error
+        raise refusal(f"{where}: {line(error)}") from error
     if missing := [field for field in REQUIRED if field not in raw]:
         are_due = f"{missing[0]} is missing" if len(missing) == 1 else f"{', '.join(missing)} are missing"
         raise refusal(f"{where}: {are_due}; a run's spec.json says all of what was run")

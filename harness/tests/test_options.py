@@ -65,8 +65,10 @@ def test_pairs_keep_numbers_as_text_for_the_options_own_type() -> None:
 def test_a_pair_without_a_value_is_refused() -> None:
     with pytest.raises(UsageError, match="NAME=VALUE"):
         options.pairs("-o", ["reads"])
-    with pytest.raises(UsageError, match="-o reads is given twice"):
-        options.pairs("-o", ["reads=log", " reads=lease"])
+
+
+def test_of_a_pair_that_is_given_twice_the_last_one_counts() -> None:
+    assert options.pairs("-o", ["reads=log", " reads=lease"]) == {"reads": "lease"}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
