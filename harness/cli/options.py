@@ -75,8 +75,8 @@ def given(name: str) -> bool:
 
 
 def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
-    """KEY=VALUE texts as a dict; a value that is a JSON list, object, boolean or null is decoded, others stay strings. Of a key that
-    is given twice the last one counts, as of any other option: so a script's default can be overridden."""
+    """KEY=VALUE texts as a dict; a value that is a JSON list, object, boolean or null is decoded, others stay strings. Of a key
+    that is given twice the last one counts, as of any other option: so a script's default can be overridden."""
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
