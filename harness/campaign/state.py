@@ -158,11 +158,12 @@ class CampaignFolder:
         """Where the run is that was kept at `run`: there, or, where the store was moved or copied, at the same name and time below
         the store of this campaign. It need not be there any more."""
         path = Path(run)
-        below = Path(path.parent.name, path.name)
-        stores = self.path.resolve().parents[
-            2:3
-        ]  # None where somebody packed out the campaign's folder alone, near the root.
-        return next((store / below for store in stores if (store / below / "spec.json").is_file()), path)
+        # A campaign's folder that stands alone near the root has no store above it.
+        for store in self.path.resolve().parents[2:3]:
+            here = store / path.parent.name / path.name
+            if (here / "spec.json").is_file():
+                return here
+        return path
 
     def add_shrunk(self, shrunk: Shrunk) -> None:
         """Note what a run was shrunk to; it is on the disk when this returns."""
