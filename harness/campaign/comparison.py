@@ -76,7 +76,8 @@ class Compared(msgspec.Struct):
 
     sides: "majority" and "minority" -> what they served while partitions that cut the nodes in two were in force. latencies_ns:
     of all operations that ended ok. messages_count: between nodes, requests and answers; 0 where nobody counted them, None where
-    nodes removed some. verdicts: model -> seed -> verdict. harness: the reasons why runs were not whole.
+    nodes removed some. verdicts: model -> seed -> verdict. claims_broken, undecided: seed -> why the verdict of the run itself is
+    INVALID or UNKNOWN. harness: the reasons why runs were not whole.
     """
 
     subject: Subject
@@ -92,6 +93,7 @@ class Compared(msgspec.Struct):
     verdicts: dict[str, dict[int, Verdict]] = msgspec.field(default_factory=dict)
     commands: dict[int, str] = msgspec.field(default_factory=dict)
     claims_broken: dict[int, str] = msgspec.field(default_factory=dict)
+    undecided: dict[int, str] = msgspec.field(default_factory=dict)
     harness: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -156,6 +158,7 @@ class Compared(msgspec.Struct):
             },
             "models": {model: self.validity(model).value for model in LADDER},
             "claims_broken": {str(seed): reason for seed, reason in self.claims_broken.items()},
+            "undecided": {str(seed): reason for seed, reason in self.undecided.items()},
             "harness": self.harness,
         }
 
@@ -208,8 +211,11 @@ def take(compared: Compared, spec: RunSpec, result: Result, history: History, co
     compared.commands[spec.seed] = command
     if result.harness:
         compared.harness.append(f"seed {spec.seed}: {result.harness[0].error}")
-    if result.verdict.validity is Validity.INVALID:
-        compared.claims_broken[spec.seed] = result.verdict.reason
+    match result.verdict.validity:
+        case Validity.INVALID:
+            compared.claims_broken[spec.seed] = result.verdict.reason
+        case Validity.UNKNOWN:
+            compared.undecided[spec.seed] = result.verdict.reason
     compared.latencies_ns += [
         done.time - invoked.time
         for invoked, done in history.pairs()

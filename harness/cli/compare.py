@@ -21,7 +21,7 @@ from harness.cli.ending import note, tell
 from harness.cli.progress import StatusLine
 from harness.cli.reporting import check_place
 from harness.environments.sim.environment import SimEnvironment
-from harness.errors import HARNESS, INVALID, VALID, Interrupted, UsageError, exit_code
+from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, Interrupted, UsageError, exit_code
 from harness.report.message_files import missing_before_ns, stored_entries
 from harness.run import plan
 from harness.run.execute import execute, run_into
@@ -81,8 +81,8 @@ def compare(
     A target's modes are the values of its option `mode` or `reads`; behind a colon you choose options yourself. Each subject
     runs the same workload with the same seeds, and all histories are checked for every model (docs/eventual.md).
 
-    Exit code: 0 all runs kept what their target claims, 1 one did not, 130 or 143 ended by Ctrl-C or SIGTERM, 254 bad usage, 255 a
-    run failed in the harness.
+    Exit code: 0 all runs kept what their target claims, 1 one did not, 2 one is undecided, 130 or 143 ended by Ctrl-C or SIGTERM,
+    254 bad usage, 255 a run failed in the harness.
 
     \b
     Examples:
@@ -132,6 +132,8 @@ def compare(
         codes.add(tell(raised))
     rows = [compared for compared in begun if compared.runs]
     codes.add(INVALID if any(row.claims_broken for row in rows) else VALID)
+    if any(row.undecided for row in rows):
+        codes.add(UNKNOWN)
     if any(row.harness for row in rows):
         codes.add(HARNESS)
     note(exit_code(codes))
@@ -214,6 +216,10 @@ def table(rows: list[Compared]) -> list[str]:
             lines.append(f"  {row.commands[seed]}")
         for why in row.claims_broken.values():
             lines.append(f"{row.subject.name} breaks its claim, {row.claimed}: {line(why, REASON_MAX)}")
+        for seed, why in row.undecided.items():
+            undecided = f"seed {seed} is undecided: {line(why, REASON_MAX)}"
+            lines.append(f"{row.subject.name} may break its claim, {row.claimed}: {undecided}")
+            lines.append(f"  {row.commands[seed]}")
         for why in row.harness:
             lines.append(f"{row.subject.name}: the harness failed: {line(why, REASON_MAX)}")
     return lines

@@ -15,7 +15,7 @@ from checkers.verdict import Validity, Verdict
 from harness.campaign import comparison, comparison_picture
 from harness.campaign.comparison import Compared, Share, Subject
 from harness.cli import run_command
-from harness.errors import INVALID, Interrupted, UsageError
+from harness.errors import HARNESS, INVALID, UNKNOWN, Interrupted, UsageError
 from harness.run import execute as execute_module
 from harness.run.plan import Plan, prepare
 from harness.run.sinks import MemorySink
@@ -102,6 +102,38 @@ def test_a_broken_claim_dominates_what_comes_after_it(
     assert code == expected, printed
     assert shown in printed.out + printed.err
     assert isinstance(second, UsageError) or "breaks its claim" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("harness", "expected", "shown"),
+    [
+        ((), UNKNOWN, "may break its claim, linearizable: seed 1 is undecided"),
+        (FAILED, HARNESS, "the harness failed: seed 1: no luck"),
+    ],
+)
+def test_a_run_that_was_not_decided_is_no_run_that_kept_its_claim(
+    harness: tuple[HarnessFailure, ...],
+    expected: int,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    undecided = ended(Verdict.unknown("no operation ended ok"), harness)
+
+    def execute(prepared: Plan, sink: MemorySink) -> Result:
+        execute_module.execute(prepared, sink)
+        return undecided
+
+    monkeypatch.setattr("harness.cli.compare.execute", execute)
+    words = ["compare", "raft:reads=log", "--runs", "1", "--time-limit", "0.5"]
+    assert run_command(words) == expected
+    told = capsys.readouterr().out
+    assert shown in told
+    assert "no operation ended ok" in told
+    assert run_command([*words, "--json"]) == expected
+    (row,) = json.loads(capsys.readouterr().out)["subjects"]
+    assert row["undecided"] == {"1": "no operation ended ok"}
+    assert row["claims_broken"] == {}
 
 
 @pytest.mark.parametrize(("verdict", "expected"), [(Verdict.unknown("cut off"), 130), (BROKEN, INVALID)])
