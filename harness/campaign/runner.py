@@ -139,7 +139,7 @@ class CampaignRunner:
             self._count(before)
             return
         if run.future is None:
-            self._note(self._real(run.cell, run.seed), None)
+            self._do_for_real(run.cell, run.seed)
             return
         done = run.future.result()
         if done.lesson is not None:
@@ -161,22 +161,27 @@ class CampaignRunner:
             if not self._campaign.rests(self._failed[task[0]]):
                 yield task
 
-    def _real(self, cell: int, seed: int) -> Outcome:
-        """One run in a real environment, kept unless it is good."""
+    def _do_for_real(self, cell: int, seed: int) -> None:
+        """One run in a real environment, noted, and kept unless it is good. Raises Interrupted where a signal ended it: then only a
+        violation is noted, and another outcome is left to `resume`."""
         spec = self._campaign.cells[cell].spec
         spec = swarm.drawn(spec, seed) if spec.swarm else msgspec.structs.replace(spec, seed=seed)
         began_s = time.process_time()
         run, result = run_into(self._store, plan.prepare(msgspec.structs.replace(spec, name=self._campaign.name)))
         outcome = outcome_of(cell, seed, result, command_line(spec))
-        if result.signal:
-            raise Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}")
+        interrupted = (
+            Interrupted(signal.Signals[result.signal], f"in the middle of {run.path}") if result.signal else None
+        )
+        if interrupted and outcome.validity is not Validity.INVALID:
+            raise interrupted
         if outcome.is_good:
             self._store.remove(run)
         elif problem := write_due(run, result):
             self._say(problem)
-        return msgspec.structs.replace(
-            outcome, cpu_s=time.process_time() - began_s, run="" if outcome.is_good else str(run.path)
-        )
+        path = "" if outcome.is_good else str(run.path)
+        self._note(msgspec.structs.replace(outcome, cpu_s=time.process_time() - began_s, run=path), None)
+        if interrupted:
+            raise interrupted
 
     def _note(self, outcome: Outcome, trial: Trial | None) -> None:
         """The run is done: on the disk, counted, and kept as a folder where it is one of the first of its kind to fail.

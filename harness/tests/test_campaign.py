@@ -22,7 +22,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from checkers import Validity
+from checkers import Validity, Verdict
 from harness.campaign import outcome as outcomes
 from harness.campaign.campaign_file import Campaign, read_campaign
 from harness.campaign.campaign_report import as_junit, as_markdown, as_text, report_of
@@ -37,7 +37,10 @@ from harness.cli import campaign as commands
 from harness.cli import themis
 from harness.errors import HARNESS, INVALID, UNKNOWN, VALID, UsageError
 from harness.generators.script import Script, ScriptedOp
-from harness.store.runs import Store
+from harness.run import execute
+from harness.run.plan import Plan, prepare
+from harness.store.runs import Result as RunResult
+from harness.store.runs import RunDirectory, Store
 from harness.tests.command import assert_refused
 from harness.tests.command import themis as themis_ended
 from nemesis.schedule import Schedule
@@ -365,6 +368,32 @@ def test_json_has_the_exit_code_of_the_command(
     monkeypatch.setattr(CampaignRunner, "run", ended_early)
     told = themis_ended("campaign", "resume", "--store", tmp_path, "--json")
     assert (told.returncode, json.loads(told.stdout)["exit_code"]) == (130, 130)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "noted"),
+    [(Verdict.invalid("a write was lost", "register"), INVALID, [Validity.INVALID]), (Verdict.unknown("cut"), 143, [])],
+)
+def test_a_violation_that_a_run_of_real_nodes_found_before_a_signal_ended_it_is_noted(
+    verdict: Verdict, expected: int, noted: list[Validity], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "name: real\nseeds: 1..3\njobs: 1\nrun: {env: local, time-limit: 1, nodes: 3}\nshrink: 0s\n"
+    )
+
+    def run_into(store: Store, prepared: Plan) -> tuple[RunDirectory, RunResult]:
+        spec = msgspec.structs.replace(prepared.spec, env="sim")
+        run, _ = execute.run_into(store, prepare(spec), is_watched=False)
+        return run, RunResult(verdict, interrupted=True, signal="SIGTERM")
+
+    monkeypatch.setattr("harness.campaign.runner.run_into", run_into)
+    store = tmp_path / "store"
+    ran = themis_ended("campaign", "run", tmp_path / "c.yaml", "--store", store)
+    assert ran.returncode == expected, ran.stdout
+    assert "in the middle of" in ran.stderr
+    outcomes = CampaignFolder.find(store, "real").outcomes()
+    assert [each.validity for each in outcomes] == noted
+    assert all(Path(each.run).is_dir() for each in outcomes)
 
 
 def test_one_of_a_kind_is_told_as_one(campaign: Campaign) -> None:
