@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from histories.units import TimeNs
+
 TAIL_MAX = 64
 """How many of its last commands a node tells after a restart: more than one message brings, so that what was on disk before it was
 traced is told then."""
@@ -283,7 +285,7 @@ class TraceRecord(msgspec.Struct, frozen=True, gc=False):
     minus the run's start).
     """
 
-    time: int
+    time: TimeNs
     node: str
     event: TraceEvent
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from histories.units import TimeNs
+
 EntryKind = Literal["send", "deliver", "drop", "hold", "timer", "persist", "sync", "start", "crash", "request", "reply"]
 
 
@@ -18,7 +20,7 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     why: for a drop, in a few words. body: the message or record itself, JSON-like.
     """
 
-    time: int
+    time: TimeNs
     kind: EntryKind
     node: str
     peer: str = ""
