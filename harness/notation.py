@@ -39,7 +39,7 @@ def node_names(text: str) -> tuple[str, ...]:
 
 def concurrency(text: str, node_count: int) -> int:
     """`10` is ten clients, `3n` three for each node (Jepsen's notation)."""
-    match = re.fullmatch(r"\s*(\d{1,6})\s*(n?)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,6})\s*(?:(n)\s*)?", text)
     if not match or int(match[1]) < 1:
         raise UsageError(f"--concurrency {text!r}: give a whole number from 1 up, such as 10, or 3n for three per node")
     return int(match[1]) * (node_count if match[2] else 1)

@@ -86,7 +86,7 @@ class EdnError(ValueError):
 
 _TOKEN = re.compile(
     r"""
-      (?:[\s,]|;[^\n]*)+                            # white space, commas, comments
+      (?:[\s,]|;[^\n]*+)++                          # white space, commas, comments
     | (?P<open> \#\{ | [(\[{] )
     | (?P<close> [)\]}] )
     | (?P<string> "(?:[^"\\]|\\.)*" )

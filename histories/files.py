@@ -15,7 +15,7 @@ from histories.wellformed import MalformedHistory, Problem
 _HEAD_BYTES = 1 << 16
 """Enough for the header of ours and the first op of the others, also after a page of comments or log."""
 
-_EDN_START = re.compile(r"(?:[\s,]|;[^\n]*)*(?P<wrapper>[\[(](?:[\s,]|;[^\n]*)*)?(?:#[\w.]+\s*)?\{\s*:")
+_EDN_START = re.compile(r"(?:[\s,]|;[^\n]*+)*+(?:[\[(](?:[\s,]|;[^\n]*+)*+)?(?:#[\w.]+\s*)?\{\s*:")
 _ARRAY_START = re.compile(r"\s*\[\s*\{\s*\"")
 _SESSIONS_START = re.compile(
     r"(?:[ \t]*(?:(?:-[- \t]*|=[= \t]*)|(?:#|//)[^\n]*)?\r?\n)*[ \t]*[rwRW][ \t]+\S+[ \t]+\S+[ \t]*(?:\r?\n|\Z)"

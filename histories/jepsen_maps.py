@@ -25,7 +25,7 @@ from histories.jepsen_values import Texts, Values
 from histories.op import Op
 from histories.wellformed import Problem
 
-_BLANK = re.compile(r"(?:[\s,]|;[^\n]*)*")
+_BLANK = re.compile(r"(?:[\s,]|;[^\n]*+)*+")
 _SHAPES_MAX = 32
 _ORDERS_MAX = 8
 _BLOCK_CHARS_MIN = 1 << 10

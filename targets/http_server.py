@@ -51,7 +51,7 @@ DESCRIPTORS_KEPT = 64
 """For files and for connections to peers, of those that the process may open."""
 
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _SINGLE = frozenset({"content-length", "host", "themis-secret", "themis-node", "themis-op"})
 """Headers that make no sense twice."""
@@ -107,7 +107,7 @@ def parse_head(text: bytes) -> Head:
         name = header[1].decode("ascii").lower()
         if name in headers and name in _SINGLE:
             raise Refused(400, f"header {name}: there are two")
-        headers[name] = header[2].decode("latin-1")
+        headers[name] = header[2].strip(b" \t").decode("latin-1")
     if "transfer-encoding" in headers:
         raise Refused(411, "a body needs a Content-Length; transfer encodings are not taken")
     digits = headers.get("content-length", "0")

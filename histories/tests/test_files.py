@@ -69,6 +69,7 @@ def test_independent_is_passed_on(tmp_path: Path) -> None:
         (b"\x7fELF\0\0\0", "binary data"),
         (bytes(range(128, 256)), "binary data"),
         (b"Dear diary,\n", "none of jsonl, edn, json, jepsen-log, kv-log, sessions, dbcop begins so: 'Dear diary,'"),
+        (b";" * 60_000 + b"\nDear diary,\n", "begins so: ';;;;"),
         (b'{"index":0,"time":0,"type":"invoke","process":0,"f":"read"}\n', 'header: {"themis-history": 1} was due'),
         (b"[]", "no op in it"),
     ],

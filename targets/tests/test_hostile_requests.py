@@ -117,6 +117,11 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "a header that is none": (b"GET /status HTTP/1.1\r\nno header\r\n\r\n", 400, "a header that is none"),
     "a folded header": (b"GET /status HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n", 400, "a header that is none"),
     "a null in a header": (b"GET /status HTTP/1.1\r\nA: \0\r\n\r\n", 400, "a header that is none"),
+    "a null after 16,000 spaces": (
+        b"GET /status HTTP/1.1\r\nA:" + b" " * 16_000 + b"\0\r\n\r\n",
+        400,
+        "a header that is none",
+    ),
     "no HTTP": (b"\x16\x03\x01 nonsense\r\n\r\n", 400, "not an HTTP/1.1 request"),
     "a path of other bytes": (b"GET /\xff\x1b[31m HTTP/1.1\r\n\r\n", 400, "not an HTTP/1.1 request"),
     "another expectation": (b"POST /kv HTTP/1.1\r\nExpect: more\r\n\r\n", 417, "100-continue"),
