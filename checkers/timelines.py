@@ -88,6 +88,7 @@ def timelines(history: History) -> tuple[list[Restore], list[History]]:
     reader = _Reader(history)
     for position, op in enumerate(history):
         reader.take(position, op)
+    reader.require_told()
     reader.ended.append(([*reader.now, *reader.still_open()], len(history)))
     return reader.restores, [_history(history, course, until) for course, until in reader.ended]
 
@@ -98,7 +99,7 @@ def is_restored(history: History) -> bool:
     was_taken = False
     for op in history.nemesis():
         was_taken = was_taken or op.f == TAKE
-        if was_taken and op.f == RESTORE and op.type != "invoke":
+        if was_taken and op.f == RESTORE:
             return True
     return False
 
@@ -163,6 +164,7 @@ class _Reader:
         """Invocations that were open when a restore was done."""
         self._backups: dict[int, _Backup] = {}
         self._begun: dict[str, int] = {}
+        self._is_restoring = False
 
     def take(self, position: int, op: Op) -> None:
         """The event at this position. Raises Untold."""
@@ -172,12 +174,22 @@ class _Reader:
             elif op.process in self._open:
                 self._end(Entry(self._open.pop(op.process), position))
         elif op.f in (TAKE, RESTORE):
+            if op.f == RESTORE:
+                self._is_restoring = op.type == "invoke"
             if op.type == "invoke":
                 self._begun[op.f] = position
             elif op.f == TAKE:
                 self._on_taken(op)
             else:
                 self._on_restored(op)
+
+    def require_told(self) -> None:
+        """Raises Untold for a restore that had begun when the history ended: it may have reached the disks by then."""
+        if self._is_restoring and self._backups:
+            index = self.history[self._begun[RESTORE]].index
+            raise Untold(
+                f"the history ends amid the restore of op {index}, and nobody knows whether it reached the disks"
+            )
 
     def still_open(self) -> Course:
         """What has not ended."""

@@ -48,18 +48,38 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
         return self.process != NEMESIS
 
 
+class FrozenMap(tuple[Any, ...]):
+    """The items of a map, sorted: as a tuple of pairs, but equal to maps alone. {} is not [], and {"a": 1} is not [["a", 1]]."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other.__class__ is FrozenMap and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((FrozenMap, tuple.__hash__(self)))
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{key!r}: {value!r}" for key, value in self) + "}"
+
+
 _SCALARS = frozenset((bool, int, float, str))
 
 
 def freeze(value: Any) -> Any:
-    """The same value, hashable: lists become tuples, dicts sorted tuples of items, sets frozensets."""
+    """The same value, hashable: lists become tuples, dicts FrozenMaps, sets frozensets. What is frozen stays as it is."""
     if value is None or value.__class__ in _SCALARS:
         return value
     match value:
+        case FrozenMap():
+            return FrozenMap(freeze(item) for item in value)
         case list() | tuple():
             return tuple(freeze(item) for item in value)
         case dict():
-            return tuple(sorted(((freeze(k), freeze(v)) for k, v in value.items()), key=repr))
+            return FrozenMap(sorted(((freeze(k), freeze(v)) for k, v in value.items()), key=repr))
         case set() | frozenset():
             return frozenset(freeze(item) for item in value)
         case _:

@@ -15,6 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from checkers.evidence import Linearizability, Order, Refutation, Undecided
@@ -25,7 +26,7 @@ from checkers.linearizability.explain import explain, explanation_s
 from checkers.linearizability.locality import split
 from checkers.linearizability.monitors.portfolio import decide
 from checkers.linearizability.monitors.registry import monitor_of
-from checkers.linearizability.operations import Operations
+from checkers.linearizability.operations import ODD, Operations
 from checkers.linearizability.result import SearchResult
 from checkers.linearizability.search import Cancellation, Core
 from checkers.linearizability.spread import decide_spread
@@ -134,7 +135,7 @@ def search_keys(
 ) -> dict[Any, KeyResult]:
     """Key -> its entries and the raw result; options and errors as `linearizable`."""
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
-    by_key = fitting_entries(history, model, refused=refused, nil_reads=nil_reads)
+    by_key, model = fitting_entries(history, model, refused=refused, nil_reads=nil_reads)
     parts = split(by_key, model)
     if executor is not None:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -172,8 +173,9 @@ def search_keys(
 
 def fitting_entries(
     history: History, model: Model, *, refused: bool = False, nil_reads: bool = False
-) -> dict[Any, Entries]:
-    """Key -> its operations, all of which the model knows, and no two values of different types in them that are equal.
+) -> tuple[dict[Any, Entries], Model]:
+    """Key -> its operations, all of which the model knows, and no two values of different types in them that are equal. The model:
+    the same, told apart in what its object held at first as well.
 
     Raises UnfitHistory and MalformedHistory.
     """
@@ -244,7 +246,7 @@ def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:
     operations: Sequence[Operation] = next(iter(parts.values())).operations if parts else []
     if isinstance(operations, Operations) and monitor_of(model) is not None:
         # What a built-in model with a monitor says of an operation depends on its shape alone.
-        shapes = [operations[number] for number in operations.examples]
+        shapes = [operations[number] for number in (*operations.examples, *_odd(operations))]
         if all(operation.f in model.fs and model.check(operation) is None for operation in shapes):
             return
     for number, operation in enumerate(operations):
@@ -261,16 +263,29 @@ def _require_fit(parts: Mapping[Any, Entries], model: Model) -> None:
         raise UnfitHistory(model.name, sorted((Misfit(first[n], complaints[n]) for n in complaints), key=_index))
 
 
-def _told_apart(parts: dict[Any, Entries], model: Model) -> dict[Any, Entries]:
-    """The same entries, with no two values of different types that are equal (typed.py)."""
+def _odd(operations: Operations) -> list[int]:
+    """The operations with values of which their kind does not say everything: true, 2.5 and [2.5] are of one kind. What
+    `contains` answered is passed over where it is true or false.
+    """
+    is_odd = np.asarray(operations.kind) == ODD
+    if not is_odd.any():
+        return []
+    argument, result = np.asarray(operations.argument), np.asarray(operations.result)
+    is_answer = np.array([value is True or value is False for value in operations.values])[result]
+    is_look = np.array([f == "contains" for f in operations.fs])[np.asarray(operations.sort) // 4]
+    return np.flatnonzero(is_odd[argument] | (is_odd[result] & ~(is_answer & is_look))).tolist()
+
+
+def _told_apart(parts: dict[Any, Entries], model: Model) -> tuple[dict[Any, Entries], Model]:
+    """The same entries and model, with no two values of different types that are equal (typed.py)."""
     if not parts:
-        return parts
+        return parts, model
     first = next(iter(parts.values()))  # All keys share the list of operations.
     operations = first.operations
-    apart = told_apart(operations, model, is_plain=first.is_plain)
+    apart, model = told_apart(operations, model, is_plain=first.is_plain)
     if apart is operations:
-        return parts
-    return {key: _with(part, apart) for key, part in parts.items()}
+        return parts, model
+    return {key: _with(part, apart) for key, part in parts.items()}, model
 
 
 def _index(misfit: Misfit) -> int:

@@ -7,6 +7,7 @@ own affair: its values stay as they are.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,18 +43,19 @@ class Typed:
         return repr(self.value)
 
 
-def told_apart(operations: Sequence[Operation], model: Model, *, is_plain: bool = False) -> Sequence[Operation]:
-    """The operations, place by place, with values that no two types share; the very list where that holds already.
+def told_apart(
+    operations: Sequence[Operation], model: Model, *, is_plain: bool = False
+) -> tuple[Sequence[Operation], Model]:
+    """The operations, place by place, and the model, with values that no two types share; the very same where that holds already.
 
     is_plain: all their values are known to be integers, texts, None, and lists of these.
     """
-    if not type(model).__module__.startswith("checkers.models."):
-        return operations
-    at_first: dict[Any, set[type]] = {}
-    _collect(model.initial(), at_first)
-    if set[type]().union(*at_first.values()) <= _PLAIN and (is_plain or _are_plain(operations)):
-        return operations
-    seen = {value: set(of_types) for value, of_types in at_first.items()}
+    if not type(getattr(model, "inner", model)).__module__.startswith("checkers.models."):
+        return operations, model
+    seen: dict[Any, set[type]] = {}
+    _collect(model.initial(), seen)
+    if set[type]().union(*seen.values()) <= _PLAIN and (is_plain or _are_plain(operations)):
+        return operations, model
     for operation in operations:
         _collect(operation.argument, seen)
     for operation in _valued(operations):
@@ -61,11 +63,19 @@ def told_apart(operations: Sequence[Operation], model: Model, *, is_plain: bool 
     kept: dict[Any, type] = {}
     for value, of_types in seen.items():
         if len(of_types) > 1 or value != value:
-            # What the object held at first is the model's own, and stays as it is.
-            kept[value] = min(at_first.get(value, of_types), key=lambda each: (_RANK.get(each, 2), each.__name__))
+            kept[value] = min(of_types, key=lambda each: (_RANK.get(each, 2), each.__name__))
     if not kept:
-        return operations
-    return [_wrapped_operation(operation, kept) for operation in operations]
+        return operations, model
+    return [_wrapped_operation(operation, kept) for operation in operations], _beginning_wrapped(model, kept)
+
+
+def _beginning_wrapped(model: Model, kept: dict[Any, type]) -> Model:
+    """The model with what its object held at first wrapped as well. Every built-in one that is given it keeps it in `_initial`."""
+    if "_initial" not in vars(model):
+        return model
+    found = copy.copy(model)
+    found.__dict__["_initial"] = _wrapped(found.__dict__["_initial"], kept)
+    return found
 
 
 def _are_plain(operations: Sequence[Operation]) -> bool:
@@ -106,7 +116,7 @@ def _is_itself(value: Any) -> bool:
 def _form(value: Any) -> Any:
     """The types in a value, place by place."""
     if isinstance(value, tuple):
-        return tuple(map(_form, value))
+        return type(value)(map(_form, value))
     return frozenset((item, _form(item)) for item in value) if isinstance(value, frozenset) else type(value)
 
 
@@ -136,7 +146,7 @@ def _wrapped_operation(operation: Operation, kept: dict[Any, type]) -> Operation
 
 def _wrapped(value: Any, kept: dict[Any, type]) -> Any:
     if isinstance(value, tuple):
-        return tuple(_wrapped(item, kept) for item in value)
+        return type(value)(_wrapped(item, kept) for item in value)
     if isinstance(value, frozenset):
         return frozenset(_wrapped(item, kept) for item in value)
     if value != value:

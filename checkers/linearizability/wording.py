@@ -11,7 +11,7 @@ from checkers.evidence import Witness
 from checkers.linearizability.encode import Entry
 from checkers.linearizability.typed import Typed
 from checkers.models.model import Model, Operation
-from histories.op import Op
+from histories.op import FrozenMap, Op
 
 
 def plain(value: Any) -> Any:
@@ -25,6 +25,8 @@ def plain(value: Any) -> Any:
             return value if isfinite(value) else repr(value)
         case Typed():
             return plain(value.value)
+        case FrozenMap():
+            return plain(dict(value))
         case list() | tuple():
             return [plain(item) for item in value]
         case set() | frozenset():
@@ -58,10 +60,15 @@ def shortened(value: Any, items_max: int = ITEMS_MAX, characters_max: int = CHAR
         case str() if len(value) > characters_max:
             half = characters_max // 2
             return f"{value[:half]}… {len(value) - 2 * half:,} more characters …{value[len(value) - half :]}"
+        case FrozenMap() if len(value) > items_max:
+            kept = shortened(tuple(islice(value, items_max)), items_max, characters_max)
+            return FrozenMap((*kept, ("…", f"{len(value) - items_max:,} more")))
         case list() | tuple() if len(value) > items_max:
             half = items_max // 2
             ends = [shortened(item, items_max, characters_max) for item in (*value[:half], *value[len(value) - half :])]
             return [*ends[:half], f"… {len(value) - 2 * half:,} more …", *ends[half:]]
+        case FrozenMap():
+            return FrozenMap(shortened(tuple(value), items_max, characters_max))
         case list() | tuple():
             items = (shortened(item, items_max, characters_max) for item in value)
             return list(items) if isinstance(value, list) else tuple(items)

@@ -30,7 +30,12 @@ class SetModel(Model):
 
     def __init__(self, initial: Any = ()) -> None:
         """initial: the elements, a list. Raises ValueError."""
-        self._initial = frozenset(items(initial, "the set"))
+        given = items(initial, "the set")
+        self._initial = frozenset(given)
+        if len(self._initial) < len(set(map(repr, given))):
+            raise ValueError(
+                f"initial: two elements of {initial!r} differ in their types alone, and no set here holds both"
+            )
 
     def initial(self) -> State:
         return self._initial

@@ -28,8 +28,8 @@ class Counter(Model):
         assert isinstance(state, int)
         if operation.f == "read":
             seen = operation.result
-            # Where no op names 1, nothing has told it from true before.
-            return (state,) if not is_observed(operation) or (seen == state and not isinstance(seen, bool)) else ()
+            # Where no op names 1, nothing has told it from 1.0 and true before.
+            return (state,) if not is_observed(operation) or (seen == state and type(seen) is int) else ()
         return (state,) if operation.is_refused else (state + _amount(operation),)
 
     def check(self, operation: Operation) -> str | None:

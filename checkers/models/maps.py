@@ -12,6 +12,7 @@ from typing import Any
 from checkers.models.model import Model, Operation, State
 from checkers.models.register import KeyValue
 from checkers.models.shape import is_observed, is_pair, pairs
+from histories.op import FrozenMap
 
 _ONE_KEY = KeyValue()
 
@@ -67,7 +68,9 @@ class KeyValueMap(Model):
 
     def of_one(self, name: Hashable) -> Model:
         """The key's own store."""
-        return KeyValue(dict(self._initial).get(name))
+        begins = self.initial()
+        assert isinstance(begins, frozenset)
+        return KeyValue(dict(begins).get(name))
 
     def within(self, operation: Operation) -> Operation:
         return _split(operation)[1]
@@ -76,9 +79,10 @@ class KeyValueMap(Model):
 class MultiRegister(Model):
     """Several registers, read and written together, atomically.
 
-    Ops: `read` (argument: the names, or pairs [name, None], or a map; result: pairs [name, value] or a map), `write`
-    (pairs or a map), `txn` (a list of [f, name, value], f being r, read, w or write; in the result the reads hold what
-    they returned, and see the writes before them in the same transaction). A refused operation says nothing.
+    Ops: `read` (argument: the names, or pairs [name, None], or a map; result: pairs [name, value] or a map, in which a
+    register that is left out is absent), `write` (pairs or a map), `txn` (a list of [f, name, value], f being r, read, w or
+    write; in the result the reads hold what they returned, and see the writes before them in the same transaction). A
+    refused operation says nothing.
     """
 
     name = "multi-register"
@@ -109,11 +113,20 @@ class MultiRegister(Model):
             for what, ops in (("takes", argument), ("returns", result if is_observed(operation) else ())):
                 if not isinstance(ops, tuple) or not all(_is_micro_op(op) for op in ops):
                     return f"txn {what} a list of [r or w, name, value], not {ops!r}"
+            if is_observed(operation) and list(map(_asked, argument)) != list(map(_asked, result)):
+                return f"txn returned {result!r}, which are not the steps that it was asked for: {argument!r}"
             return None
         if operation.f == "write":
             return None if _are_pairs(argument) else f"write takes pairs [name, value] or a map, not {argument!r}"
         if is_observed(operation) and not _are_pairs(result):
             return f"read returns pairs [name, value] or a map, not {result!r}"
+        if is_observed(operation) and (asked := _names(argument)) is not None:
+            others = [name for name, _ in result if name not in asked]
+            return (
+                f"read of {', '.join(map(repr, asked))} returned {others[0]!r}, which it did not ask for"
+                if others
+                else None
+            )
         return None
 
     def describe(self, state: State) -> str:
@@ -124,8 +137,10 @@ class MultiRegister(Model):
         """The operation without what it read as absent, where that says nothing: as Knossos's multi-register."""
         if operation.is_refused or not operation.is_known or operation.f not in ("read", "txn"):
             return operation
-        told = tuple(each for each in operation.result if each[-1] is not None)
-        return Operation(operation.f, operation.argument, told)
+        if operation.f == "read":
+            return Operation("read", None, tuple(each for each in operation.result if each[1] is not None))
+        told = tuple(each for each in operation.result if each[2] is not None or _writes(each))
+        return Operation("txn", operation.argument, told)
 
     def is_pure(self, operation: Operation) -> bool:
         if operation.is_refused or operation.f == "read":
@@ -168,10 +183,30 @@ def _micro_ops(operation: Operation) -> Iterator[tuple[str, Any, Any]]:
         yield from (("w", name, value) for name, value in operation.argument)
     elif operation.is_known:
         yield from (("r", name, value) for name, value in operation.result)
+        told = {name for name, _ in operation.result}
+        yield from (("r", name, None) for name in _names(operation.argument) or () if name not in told)
+
+
+def _names(argument: Any) -> tuple[Any, ...] | None:
+    """The registers that a read asks for; None: it does not say."""
+    if not isinstance(argument, tuple):
+        return None
+    if isinstance(argument, FrozenMap) or all(is_pair(item) and item[1] is None for item in argument):
+        return tuple(name for name, _ in argument)
+    return argument
 
 
 def _is_micro_op(op: object) -> bool:
     return isinstance(op, tuple) and len(op) == 3 and op[0] in ("r", "read", "w", "write")
+
+
+def _writes(op: tuple[Any, ...]) -> bool:
+    return op[0] in ("w", "write")
+
+
+def _asked(op: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A step without what only its completion says."""
+    return (True, op[1], op[2]) if _writes(op) else (False, op[1])
 
 
 def _are_pairs(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from histories.op import Op, freeze
+from histories.op import FrozenMap, Op, freeze
 
 
 def identity(value: Any) -> Hashable:
@@ -27,7 +27,7 @@ def identities(values: Sequence[Any]) -> Sequence[Hashable]:
 
 def _typed(value: Any) -> Hashable:
     if isinstance(value, tuple):
-        return ("list", *map(_typed, value))
+        return ("map" if isinstance(value, FrozenMap) else "list", *map(_typed, value))
     if isinstance(value, frozenset):
         return ("set", frozenset(map(_typed, value)))
     if value is None or value.__class__ is int or value.__class__ is str:

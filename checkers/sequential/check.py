@@ -151,7 +151,7 @@ def _cycle(trace: Trace, nodes: Sequence[int], why: Why) -> Finding:
 
 
 def _searched(history: History, model: Model, states_max: int, deadline: Deadline, *, nil_reads: bool) -> Verdict:
-    by_key = fitting_entries(history, model, nil_reads=nil_reads)
+    by_key, model = fitting_entries(history, model, nil_reads=nil_reads)
     done = search(by_key, model, states_max, deadline)
     stats = {
         "decided_by": "search",

@@ -24,7 +24,9 @@ from checkers.eventual.convergence import unfinished
 from checkers.eventual.settled import settled, unordered
 from checkers.evidence import Finding, Findings, OpNote
 from checkers.relaxed.identity import SHOWN, Misfit, elements, identities, identity, listed
+from checkers.timelines import RESTORE
 from checkers.verdict import Verdict
+from histories.faults import fault_result
 from histories.history import History
 from histories.loaded import paused_gc
 from histories.op import NEMESIS, Op
@@ -131,6 +133,7 @@ class _Sets:
         """Removals of unknown outcome: they may happen at any time, also to what is added later."""
         for op in self.history:
             if op.process == NEMESIS:
+                self._forget(op)
                 continue
             if op.f not in ("add", "remove", "read", "contains"):
                 raise Misfit(f"op {op.index}: it knows no {op.f}, only add, contains, read and remove")
@@ -149,6 +152,18 @@ class _Sets:
         for invoked in (*doubted, *pending.values()):
             if invoked.f == "remove" and (element := self._element(invoked)) is not None:
                 element.removals += 1
+
+    def _forget(self, op: Op) -> None:
+        """A node whose data was restored may lack what it had returned: what is removed there has not seen it for certain."""
+        result = fault_result(op) if op.f == RESTORE else None
+        if result is None or not isinstance(result.did, dict) or result.did.get("shape") != "node":
+            return
+        for node in result.did.get("nodes", ()):
+            for of_node in self.unremarkable.values():
+                of_node.pop(node, None)
+            for of_key in self.of_key.values():
+                for element in of_key.values():
+                    element.first_seen.pop(node, None)
 
     def _element(self, op: Op) -> _Element | None:
         return self.of_key.get(identity(op.key), {}).get(identity(op.value))

@@ -46,7 +46,7 @@ ALPHABETS: dict[str, tuple[tuple[str, Sequence[Any], Sequence[Any]], ...]] = {
         ("cas", (["a", "x", "y"], ["b", "y", "x"]), _NOTHING),
     ),
     "multi-register": (
-        ("read", (["a", "b"],), ([["a", None], ["b", None]], [["a", 1], ["b", None]], [["a", 1], ["b", 2]])),
+        ("read", (["a", "b"],), ([["a", None], ["b", None]], [["a", 1]], [["a", 1], ["b", 2]])),
         ("write", ([["a", 1]], [["a", 1], ["b", 2]], [["b", 2]]), _NOTHING),
         (
             "txn",

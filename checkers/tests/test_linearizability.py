@@ -121,6 +121,13 @@ def test_a_nil_read_of_one_of_several_registers_is_a_wildcard_where_asked_for(to
     assert linearizable(stale, find("multi-register"), nil_reads=True).validity is INVALID
 
 
+def test_a_nil_that_a_transaction_wrote_is_no_wildcard() -> None:
+    wrote = 'p0 invoke txn [["w","x",1]] | p0 ok txn [["w","x",1]] | p0 invoke txn [["w","x",null]] | p0 ok txn [["w","x",null]]'
+    for told, validity in ((1, INVALID), ("null", VALID)):
+        read = f'p1 invoke txn [["r","x",null]] | p1 ok txn [["r","x",{told}]]'
+        assert linearizable(h(f"{wrote} | {read}"), find("multi-register"), nil_reads=True).validity is validity
+
+
 def test_valid_comes_with_an_order_of_invocations() -> None:
     history = h(
         "p0 invoke write 1 | p1 invoke read | p1 ok read 1 | p0 ok write 1 | p2 invoke write 9 | p2 info write 9"

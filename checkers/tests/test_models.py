@@ -61,6 +61,9 @@ SHAPES = [
     ("multi-register", Operation("write", 3), "write takes pairs"),
     ("multi-register", Operation("read", ("a",), 3), "read returns pairs"),
     ("multi-register", Operation("txn", (("x", "a", 1),)), "txn takes a list"),
+    ("multi-register", Operation("txn", (("w", "a", 1),), ()), "which are not the steps"),
+    ("multi-register", Operation("txn", (("w", "a", 1),), (("w", "a", 2),)), "which are not the steps"),
+    ("multi-register", Operation("read", ("a",), (("b", None),)), "read of 'a' returned 'b', which it did not ask for"),
     ("counter", Operation("add", "1"), "add takes a whole number"),
     ("counter", Operation("add", True), "add takes a whole number"),
     ("fifo-queue", Operation("dequeue", 1), "dequeue takes no argument"),
@@ -289,6 +292,30 @@ def test_no_part_hides_another_whose_name_is_a_key() -> None:
     verdict = linearizable(History(ops), find("multi-register"))
     assert verdict.validity is Validity.INVALID, "x was never 2"
     assert verdict.stats["keys"] == 3
+
+
+@pytest.mark.parametrize("asked", [["x", "y"], [["x", None], ["y", None]], {"x": None, "y": None}])
+def test_a_register_that_a_read_leaves_out_is_absent(asked: object) -> None:
+    model = find("multi-register", initial={"x": 1})
+    for told, is_possible in (({"x": 1}, True), ({"x": 1, "y": None}, True), ({}, False), ({"y": None}, False)):
+        operation = Operation("read", freeze(asked), freeze(told))
+        assert model.check(operation) is None
+        assert bool(model.step(model.initial(), operation)) is is_possible, told
+
+
+class Begun(KeyValueMap):
+    """It begins with something of its own."""
+
+    name = "begun"
+
+    def initial(self) -> State:
+        return frozenset({("x", 5)})
+
+
+def test_the_parts_of_a_derived_map_begin_as_it_does() -> None:
+    for told, validity in ((5, Validity.VALID), (None, Validity.INVALID)):
+        ops = [Op(0, 0, "invoke", 0, "get", None, "x"), Op(1, 1, "ok", 0, "get", None, told)]
+        assert linearizable(History(ops), Begun()).validity is validity
 
 
 class Doubled(KeyValueMap):

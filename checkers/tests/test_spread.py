@@ -59,7 +59,8 @@ def of_keys(name: str, seed: int, keys: int) -> History:
 def wrong_keys(history: History, name: str) -> set[str]:
     """Those whose operations are not linearizable by themselves, in words."""
     model = find(name)
-    parts = split(fitting_entries(history, model), model)
+    by_key, model = fitting_entries(history, model)
+    parts = split(by_key, model)
     return {
         in_words(plain(key))
         for key, part in parts.items()
@@ -90,7 +91,8 @@ def test_the_verdict_is_what_it_is_in_one_process(name: str) -> None:
 def test_lots_are_alike_and_hold_every_key_once() -> None:
     history = of_keys("register", 3, 40)
     model = find("register")
-    parts = split(fitting_entries(history, model), model)
+    by_key, model = fitting_entries(history, model)
+    parts = split(by_key, model)
     found = lots(parts, 8)
     assert sorted(str(key) for lot in found for key in lot) == sorted(map(str, parts))
     sizes = [sum(len(parts[key].entries) for key in lot) for lot in found]

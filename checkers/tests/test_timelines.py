@@ -9,6 +9,7 @@ import pytest
 from checkers import timelines
 from checkers.linearizability import linearizable
 from checkers.models import registry as models
+from checkers.sets import set_full
 from checkers.verdict import Validity, Verdict
 from histories.history import History
 from histories.op import Op
@@ -152,6 +153,29 @@ def test_a_restore_that_may_have_happened_leaves_the_verdict_open() -> None:
     story = story.event("nemesis", "info", "restore", {"status": "indeterminate", "why": "timed out"})
     assert validity(story.op(1, "read", 1)) is Validity.UNKNOWN
     assert timelines.told(story.history()).validity is Validity.UNKNOWN
+
+
+@pytest.mark.parametrize("restored", [0, 1])
+def test_a_restore_that_the_history_ends_amid_leaves_the_verdict_open(restored: int) -> None:
+    story = Story().op(0, "write", 1).backup().op(0, "write", 2)
+    if restored:
+        story = story.restore().op(0, "write", 3)
+    assert validity(story.restore_begins().op(1, "read", 1)) is Validity.UNKNOWN
+    assert "the history ends amid the restore" in timelines.told(story.history()).reason
+
+
+def test_a_restore_without_a_backup_that_the_history_ends_amid_changes_nothing() -> None:
+    assert validity(Story().op(0, "write", 1).restore_begins().op(1, "read", 1)) is Validity.VALID
+
+
+def test_what_was_removed_on_a_restored_node_is_not_said_to_have_come_back() -> None:
+    """n1 has shown x before the backup was put back, and may lack it since: its removal there may have removed nothing."""
+    story = Story().backup().op(0, "add", "x", node="n2").op(1, "read", ["x"], node="n1")
+    story = story.restore(shape="node", nodes=["n1"]).op(2, "remove", "x", node="n1")
+    for number, node in enumerate(NODES):
+        story = story.op(6 + number, "read", ["x"], node=node)
+    verdict = timelines.checked("set-full", lambda history, _: set_full(history), story.history(), None)
+    assert verdict.validity is Validity.VALID, verdict.reason
 
 
 def test_a_restore_that_was_skipped_changes_nothing() -> None:

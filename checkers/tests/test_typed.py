@@ -11,7 +11,7 @@ from checkers.linearizability import linearizable
 from checkers.linearizability.check import UnfitHistory
 from checkers.linearizability.typed import Typed, told_apart
 from checkers.models.model import Model, Operation
-from checkers.models.registry import find, names
+from checkers.models.registry import complete, find, names
 from checkers.verdict import Validity, guarded
 from histories.builder import h
 from histories.columns import OpColumns
@@ -57,7 +57,7 @@ def filled(template: Any, value: Any) -> Any:
     return value if template == "?" else template
 
 
-def test_a_sum_that_no_op_names_is_not_true_either() -> None:
+def test_a_sum_that_no_op_names_is_neither_true_nor_a_decimal() -> None:
     steps = (("add", 2, None), ("add", -1, None))
     assert linearizable(history(*steps, ("read", None, 1)), find("counter")).validity is Validity.VALID
     assert linearizable(history(*steps, ("read", None, True)), find("counter")).validity is Validity.INVALID
@@ -127,6 +127,52 @@ def test_what_the_object_held_at_first_has_its_type(value: Any) -> None:
         assert validity(history(("dequeue", None, observed)), find("fifo-queue", initial=[value])) is expected
 
 
+def test_what_the_object_held_at_first_is_told_apart_in_itself() -> None:
+    begun = find("fifo-queue", initial=[1, True])
+    assert validity(history(("dequeue", None, 1), ("dequeue", None, True)), begun) is VALID
+    assert validity(history(("dequeue", None, 1), ("dequeue", None, 1)), begun) is INVALID
+    begun = find("kv-map", initial={"flag": True, "x": 1})
+    assert validity(history(("get", "x", 1), ("get", "flag", True)), begun) is VALID
+    assert validity(history(("get", "x", True)), begun) is INVALID
+    assert validity(history(("acquire", 1, None)), find("reentrant-mutex", initial=1.0)) is INVALID
+    nan = float("nan")
+    assert validity(history(("read", None, nan)), find("register", initial=nan)) is VALID
+    with pytest.raises(ValueError, match="differ in their types alone"):
+        find("set", initial=[1, True])
+
+
+@pytest.mark.parametrize(("put", "seen"), [({}, []), ({"a": 1}, [["a", 1]]), ([{}], [[]]), ([["a", 1]], {"a": 1})])
+def test_a_map_is_no_list_of_pairs(put: Any, seen: Any) -> None:
+    for name in ("register", "consensus", "fifo-queue", "list-append"):
+        (f, *_), (look, *_) = PUT_AND_SEEN[name]
+        is_list = name == "list-append"
+        for value, expected in ((put, VALID), (seen, INVALID)):
+            result = [value] if is_list else value
+            made = history((f, put, put if name == "consensus" else None), (look, None, result))
+            assert validity(made, find(name)) is expected, (name, value)
+    ops = [
+        Op(0, 0, "invoke", 0, "write", put, 5),
+        Op(1, 1, "ok", 0, "write", put, 5),
+        Op(2, 2, "invoke", 0, "read", seen, None),
+        Op(3, 3, "ok", 0, "read", seen, None),
+    ]
+    assert validity(History(ops), find("register")) is VALID, "two keys, and nothing was written to the second"
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "complaint"),
+    [
+        ("priority-queue", [("enqueue", [3, 2.5], None), ("enqueue", True, None), ("dequeue", None, True)], "not True"),
+        ("set", [("add", 1, None), ("contains", 1, True), ("contains", 1, 1.0)], "not 1.0"),
+        ("list-append", [("append", 1.5, None), ("read", None, [1.5]), ("read", None, False)], "not False"),
+    ],
+)
+def test_an_odd_operation_does_not_vouch_for_another(name: str, steps: list[Step], complaint: str) -> None:
+    for core in ("native", "pure"):
+        with pytest.raises(UnfitHistory, match=complaint):
+            linearizable(history(*steps), find(name), core=core)
+
+
 def test_nan_is_itself() -> None:
     made = history(("write", float("nan"), None), ("read", None, float("nan")))
     assert validity(made, find("register")) is VALID
@@ -163,10 +209,33 @@ def test_a_model_of_ones_own_sees_its_values_as_they_are() -> None:
     assert validity(history(("write", 1, None), ("read", None, True)), Own()) is VALID
 
 
+class Alone:
+    """The same, without the base class, and with a sum of what is equal."""
+
+    name = "alone"
+    fs = frozenset({"add", "read"})
+
+    def initial(self) -> int:
+        return 0
+
+    def step(self, state: Any, operation: Operation) -> tuple[Any, ...]:
+        if operation.f == "add":
+            return (state + operation.argument,)
+        return (state,) if operation.result == state else ()
+
+
+def test_a_model_without_the_base_class_sees_its_values_as_they_are() -> None:
+    made = history(("add", 1, None), ("add", 1.0, None), ("read", None, 2.0))
+    assert validity(made, complete(Alone())) is VALID
+
+
 def test_plain_values_cost_nothing() -> None:
     operations = [Operation("write", 1), Operation("read", None, "1"), Operation("read", None, (1, 2))]
-    assert told_apart(operations, find("register")) is operations
-    apart = told_apart([*operations, Operation("read", None, (True, 2))], find("register"))
+    model = find("register")
+    same, begun = told_apart(operations, model)
+    assert same is operations
+    assert begun is model
+    apart, _ = told_apart([*operations, Operation("read", None, (True, 2))], model)
     assert apart[:3] == operations
     assert apart[3].result == (Typed(True), 2)
     assert Typed(True) != Typed(1.0) != True  # noqa: E712 - what is compared is the wrapper

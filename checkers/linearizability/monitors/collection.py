@@ -38,6 +38,7 @@ import numpy as np
 from checkers.linearizability.encode import Entries
 from checkers.linearizability.monitors.monitor import Decision, invalid, undecided
 from checkers.models.model import Model, Operation
+from histories.op import FrozenMap
 
 NOT_EMPTY = "the collection is not empty at the start"
 PEEKED_NEVER_TAKEN = "a value was peeked at and never taken, and takes crashed"
@@ -162,7 +163,7 @@ def is_plain(value: object) -> bool:
     if isinstance(value, float):
         return type(value) is float and value == value  # False for NaN.
     if isinstance(value, tuple | frozenset):
-        return type(value) in (tuple, frozenset) and all(map(is_plain, value))
+        return type(value) in (tuple, frozenset, FrozenMap) and all(map(is_plain, value))
     return False
 
 
