@@ -41,7 +41,7 @@ class VacuityThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 DEFAULT = VacuityThresholds()
 
 
-def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT) -> Verdict:
+def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT, *, were_planned: bool = False) -> Verdict:
     """VALID when the history reaches the thresholds, else UNKNOWN with each one that it misses; never INVALID."""
     ended = Counter((op.type, op.f) for op in history if op.process != NEMESIS)
     tried = {f: ended["invoke", f] for _, f in ended}
@@ -62,13 +62,13 @@ def vacuity(history: History, thresholds: VacuityThresholds = DEFAULT) -> Verdic
             reasons.append(f"{f} was tried {tried[f]} times and never succeeded")
     if concurrent_count < thresholds.concurrent_min:
         reasons.append(f"{concurrent_count} ops met another op on their key, fewer than {thresholds.concurrent_min}")
-    reasons += _faults(history, thresholds, stats)
+    reasons += _faults(history, thresholds, stats, were_planned=were_planned)
     if reasons:
         return Verdict.unknown("vacuous: " + "; ".join(reasons), CHECKER, evidence=Vacuity(tuple(reasons)), stats=stats)
     return Verdict.valid(CHECKER, stats=stats)
 
 
-def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, Any]) -> list[str]:
+def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, Any], *, were_planned: bool) -> list[str]:
     """The thresholds that the faults miss, in words; none when no fault was planned, or when another tool recorded the
     history."""
     if not thresholds.overlap_min:
@@ -81,7 +81,7 @@ def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, An
     idle.pop("installed", None)
     unfinished_count = sum(completion is None for invocation, completion in history.nemesis().pairs())
     if not (windows or idle or unfinished_count):
-        return []
+        return ["faults were asked for, and none was begun"] if were_planned else []
     stats["faults_by_status"] = dict(sorted((statuses + idle).items()))
     overlap_count = _overlap_count(history, windows)
     stats["overlap_count"] = overlap_count

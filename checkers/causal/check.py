@@ -98,6 +98,8 @@ def violations(trace: Trace, strength: Strength, deadline: Deadline | None = Non
         return [_cycle_found(trace, cycle.nodes, {})]
     deadline.require()
     found = _overwritten_reads(trace, clock)
+    if not found and strength == "weak-causal":
+        found = _read_twice(trace)
     if not found and strength == "causal":
         found = _diverging(trace, clock)
     elif not found and strength == "causal-memory":
@@ -105,6 +107,19 @@ def violations(trace: Trace, strength: Strength, deadline: Deadline | None = Non
         for session in range(len(trace.sessions)):
             found += _disordered_for(trace, clock, writes, session, deadline)
     return found[:FINDINGS_MAX]
+
+
+def _read_twice(trace: Trace) -> list[Finding]:
+    """Transactions that read two values of a key: at no place in an order are both there. The stronger ones find a cycle."""
+    found: list[Finding] = []
+    for node, reads in enumerate(trace.reads):
+        if len(dict(reads)) == len(set(reads)):
+            continue
+        key = next(key for key, writer in reads if dict(reads)[key] != writer)
+        values = " and ".join(dict.fromkeys(repr(s.value) for s in trace.steps[node] if s.key == trace.keys[key]))
+        words = f"{trace.name(node)} read {values} of key {trace.keys[key]!r} in one transaction"
+        found.append(Finding(words, key=trace.keys[key], ops=(OpNote(trace.op_index[node]),)))
+    return found
 
 
 def _overwritten_reads(trace: Trace, clock: list[Clock]) -> list[Finding]:

@@ -93,6 +93,8 @@ def _settled(history: History, compared: Compared) -> Settled:
 
 def _final(key: Any, pairs: list[tuple[Op, Op]], compared: Compared) -> FinalReads:
     last = {done.node or "": done for _, done in pairs}
+    if len(last) > 1:
+        last.pop("", None)  # Another read may be the later one of the same node.
     agreed_ns: int | None = None
     value = compared(pairs[-1][1].value)
     for invoked, done in reversed(pairs):
@@ -101,8 +103,9 @@ def _final(key: Any, pairs: list[tuple[Op, Op]], compared: Compared) -> FinalRea
         agreed_ns = invoked.time
     if len({compared(done.value) for done in last.values()}) > 1:
         agreed_ns = None
-    unplaced = {done.process: compared(done.value) for _, done in pairs if done.node is None}
-    return FinalReads(key, last, pairs[0][0].time, agreed_ns, len(set(unplaced.values())) > 1)
+    unplaced = {compared(done.value) for done in {d.process: d for _, d in pairs if d.node is None}.values()}
+    placed = {compared(done.value) for node, done in last.items() if node} if unplaced else set()
+    return FinalReads(key, last, pairs[0][0].time, agreed_ns, len(unplaced | placed) > 1)
 
 
 def unordered(value: Any) -> Hashable:

@@ -12,6 +12,7 @@ from typing import Any
 
 from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.isolation.reading import Call, calls, refuse, transactions_of, written_once
+from checkers.relaxed.identity import identity
 from checkers.verdict import Verdict
 from histories.history import History
 from histories.op import freeze
@@ -84,7 +85,7 @@ def _read(history: History) -> tuple[list[tuple[Call, Iterable[Any], frozenset[A
     listed: list[tuple[Call, Iterable[Any], frozenset[Any]]] = []
     problems: list[Problem] = []
     for call in found:
-        key = freeze(call.invoked.key)
+        key = identity(call.invoked.key)
         if call.f == "write":
             name = (key, freeze(call.invoked.value))
             if name in writes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.isolation.reading import Call, calls, refuse, transactions_of
+from checkers.relaxed.identity import identity
 from checkers.verdict import Verdict
 from histories.history import History
 from histories.op import freeze
@@ -74,12 +75,12 @@ def _read(history: History) -> tuple[dict[Name, list[Call]], list[tuple[Call, li
                 if f == "w":
                     writes[key, value].append(call)
             seen = [(key, value) for f, key, value in steps if f == "r" and value is not None]
-            if call.type == "ok" and seen and all(f == "r" for f, _, _ in steps):
+            if call.type == "ok" and seen:
                 reads.append((call, seen))
         return writes, reads
     problems: list[Problem] = []
     for call in found:
-        key = freeze(call.invoked.key)
+        key = identity(call.invoked.key)
         if call.f == "write":
             writes[key, freeze(call.invoked.value)].append(call)
         elif call.f != "read" or (call.type == "ok" and not isinstance(call.told, list | tuple | type(None))):

@@ -7,6 +7,7 @@ absent before and holds its value after. Parallel snapshot isolation allows a lo
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -31,8 +32,9 @@ def long_fork(history: History) -> Verdict:
     reads = 0
     strange: list[Finding] = []
     for call, steps in transactions:
-        seen = {key: value for f, key, value in steps if f == "r"}
-        if call.type != "ok" or len(seen) < 2 or any(f != "r" for f, _, _ in steps):
+        own = {key for f, key, _ in steps if f != "r"}
+        seen = {key: value for f, key, value in steps if f == "r" and key not in own}
+        if call.type != "ok" or len(seen) < 2:
             continue
         reads += 1
         there = frozenset(key for key, value in seen.items() if value is not None)
@@ -42,7 +44,7 @@ def long_fork(history: History) -> Verdict:
             if key not in writers or writers[key][1] != seen[key] or writers[key][0].type == "fail":
                 words = f"op {call.index} read {quoted(seen[key])} in {quoted(key)}, which nobody wrote there"
                 strange.append(Finding(f"thin-air-read: {words}", key=key, ops=(OpNote(call.index),)))
-    forks = [fork for states in groups.values() for fork in _forks(states, writers)]
+    forks = [fork for states in (*groups.values(), *_shared(groups)) for fork in _forks(states, writers)]
     stats = {"reads": reads, "groups": len(groups), "forks": len(forks)}
     findings = (*strange[:FINDINGS_MAX], *forks[:FINDINGS_MAX])
     if findings:
@@ -52,6 +54,21 @@ def long_fork(history: History) -> Verdict:
             "nothing was tested: no two reads saw different states of the same keys", CHECKER, stats=stats
         )
     return Verdict.valid(CHECKER, stats=stats)
+
+
+def _shared(groups: dict[frozenset[Any], dict[frozenset[Any], Call]]) -> Iterator[dict[frozenset[Any], Call]]:
+    """What the reads of two different groups saw of the keys that both have, where these are two or more."""
+    of_key: dict[Any, list[frozenset[Any]]] = defaultdict(list)
+    met: set[tuple[frozenset[Any], frozenset[Any]]] = set()
+    for keys in groups:
+        for key in keys:
+            for other in of_key[key]:
+                common = keys & other
+                if len(common) > 1 and (other, keys) not in met:
+                    met.add((other, keys))
+                    both = (*groups[other].items(), *groups[keys].items())
+                    yield {there & common: call for there, call in both}
+            of_key[key].append(keys)
 
 
 def _forks(states: dict[frozenset[Any], Call], writers: dict[Any, tuple[Call, Any]]) -> list[Finding]:

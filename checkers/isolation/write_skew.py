@@ -11,9 +11,9 @@ from typing import Any
 
 from checkers.evidence import Edge, Finding, Findings, OpNote
 from checkers.isolation.reading import Call, Steps, calls, refuse, transactions_of, written_once
+from checkers.relaxed.identity import identity
 from checkers.verdict import Verdict
 from histories.history import History
-from histories.op import freeze
 from histories.printing import quoted
 from histories.wellformed import Problem
 
@@ -93,7 +93,7 @@ def _inserts(history: History) -> Verdict:
             problems.append(Problem(call.begin, "insert", f"{call.f} {quoted(value)} is no insert of [key, [a, b]]"))
         elif call.type == "ok":
             inner = value[1] if isinstance(value[1], list | tuple) else None
-            done[freeze(value[0]) if inner is not None else freeze(call.invoked.key)].append(call)
+            done[identity(call.invoked.key if inner is None else value[0])].append(call)
     refuse(problems)
     findings = [
         Finding(

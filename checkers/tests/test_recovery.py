@@ -95,3 +95,10 @@ def test_a_node_whose_data_was_damaged_need_not_serve() -> None:
     wiped = begins(12, "disk:wipe-2", ["n3"], damages=True)
     back = ends(51, {"disk:wipe-2": ["n3"]})
     assert recovery(history(KILLED, HEALED, wiped, back, read(60), *SILENT)).validity is Validity.VALID
+
+
+def test_a_cluster_that_was_dead_at_the_end_of_a_run_without_faults_is_not_green() -> None:
+    verdict = recovery(history(read(60), *SILENT))
+    assert verdict.validity is Validity.UNKNOWN
+    assert "the last 5 client ops, to n3, got no answer" in verdict.reason
+    assert recovery(history(read(60), *SILENT, read(90))).validity is Validity.VALID

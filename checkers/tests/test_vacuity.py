@@ -127,3 +127,15 @@ def test_thresholds() -> None:
     assert vacuity(h(BUSY + " | p0 invoke delete | p0 fail delete"), patient).validity is Validity.VALID
     with pytest.raises(ValueError, match="ok_min: -1 is negative"):
         VacuityThresholds(ok_min=-1)
+
+
+def test_faults_that_were_asked_for_and_never_begun_are_not_green() -> None:
+    verdict = vacuity(h(BUSY), were_planned=True)
+    assert (verdict.validity, verdict.reason) == (
+        Validity.UNKNOWN,
+        "vacuous: faults were asked for, and none was begun",
+    )
+    idle = history(BUSY, pair(3 * MS, 4 * MS, "stop-partition", FaultResult("installed")))
+    assert vacuity(idle, were_planned=True).validity is Validity.UNKNOWN, "a heal of nothing is no fault"
+    assert vacuity(history(BUSY, partition(2, 20)), were_planned=True).validity is Validity.VALID
+    assert vacuity(h(BUSY), VacuityThresholds(overlap_min=0), were_planned=True).validity is Validity.VALID

@@ -119,6 +119,11 @@ class Lists:
             f"{quoted(step[2])} is appended to {quoted(step[1])} more than once, so that a read cannot tell which it saw",
         )
 
+    def is_real(self, i: int, element: Any) -> bool:
+        """Whether a transaction appended the element, and did not fail."""
+        number = self.writers[i].get(element)
+        return number is not None and self.found.kind[number] != FAIL
+
     def unseen(self, i: int) -> list[int]:
         """Who appended an element of the key that no read shows, and did not fail."""
         of, shown = self.writers[i], self.shown[i] if i in self.odd else set(self.orders[i])
@@ -185,7 +190,10 @@ def _add_edges(
     has_next = read_version < sizes[read_key]
     following = at[has_next] + 1
     graph.add(RW, *_both(read_by[has_next], writer[following], real[following]))
-    graph.add(WW, *_both(writer[:-1], writer[1:], real[:-1] & real[1:]))  # Version 0 is not real: keys stay apart.
+    # What failed in between is no version, and what nobody wrote leaves the order of its neighbours as it is.
+    steps = np.flatnonzero(real)
+    key_of = np.repeat(np.arange(len(sizes)), sizes + 1)[steps]
+    graph.add(WW, *_both(writer[steps[:-1]], writer[steps[1:]], key_of[:-1] == key_of[1:]))
     unseen: dict[int, list[int]] = {}
     for i, of in enumerate(lists.writers):
         if (len(of) > sizes[i] or i in lists.odd) and (late := lists.unseen(i)):
@@ -198,9 +206,9 @@ def _add_edges(
         if i in unseen:
             last_readers[i].append(number)
     for i, late in unseen.items():
-        end = int(first[i] + sizes[i])
-        if real[end]:
-            graph.fan(WW, [int(writer[end])], late)
+        last = int(np.searchsorted(steps, first[i] + sizes[i], "right")) - 1
+        if last >= 0 and key_of[last] == i:
+            graph.fan(WW, [int(writer[steps[last]])], late)
         if i in lists.odd:
             continue  # _odd_key knows who read the last version.
         graph.fan(RW, last_readers[i], late)
@@ -350,7 +358,7 @@ def _lost_updates(lists: Lists) -> Iterator[Anomaly]:
             key = step[1]
             if step[0] == "r":
                 if key not in written:
-                    reads.setdefault(key, tuple(_read_of(step)))
+                    reads[key] = tuple(_read_of(step))  # Who reads again updates what it read last.
             elif key not in written:
                 written.add(key)
                 if key in reads:
@@ -402,7 +410,8 @@ def _odd_key(lists: Lists, graph: Graph, i: int) -> Iterator[Anomaly]:
                     yield _intermediate(key, value[-1], number, by)
             if value[-1] not in place:
                 continue  # Not in the order of versions: nothing is known to follow it.
-            version = place[value[-1]]
+            # In a read that has an element twice, or in another order, the last one is not the latest of them.
+            version = max(place[element] for element in value if element in place)
         if version < len(order):
             by = of.get(order[version], NO_ONE)
             if by != NO_ONE and kinds[by] != FAIL:
@@ -425,6 +434,18 @@ class AppendDependencies:
         """See found.Dependencies: lists show their order."""
         return ()
 
+    @property
+    def unordered(self) -> list[tuple[Any, list[int]]]:
+        """See found.Dependencies: whose elements no read shows."""
+        lists = self._lists
+        found: list[tuple[Any, list[int]]] = []
+        for i, of in enumerate(lists.writers):
+            if len(of) > len(lists.orders[i]) or i in lists.odd:
+                late = [n for n in dict.fromkeys(lists.unseen(i)) if lists.found.kind[n] == OK]
+                if len(late) > 1:
+                    found.append((lists.names[i], late))
+        return found
+
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""
         lists = self._lists
@@ -445,9 +466,22 @@ class AppendDependencies:
             if not unseen and element not in order:
                 continue
             version = len(order) if unseen else order.index(element)
-            previous = order[version - 1] if version else None
+            upto = version
             if type == WW:
-                holds = version > 0 and lists.writers[i].get(previous) == before
+                while upto and not lists.is_real(i, order[upto - 1]):
+                    upto -= 1
+            previous = order[upto - 1] if upto else None
+            if type == WW:
+                holds = upto > 0 and lists.writers[i].get(previous) == before
+            elif i in lists.odd:
+                missing = [
+                    value
+                    for each in steps_of[before]
+                    if each[0] == "r" and each[1] == key and element not in (value := _read_of(each))
+                ]
+                if missing:
+                    return Reason(RW, key, missing[0][-1] if missing[0] else None, element, unseen)
+                holds = False
             else:
                 holds = any(
                     each[0] == "r"
@@ -456,19 +490,19 @@ class AppendDependencies:
                     for each in steps_of[before]
                 )
             if holds:
-                witness = self._witness(i, version, before, after, unseen) if type == WW else ()
+                witness = self._witness(i, upto, version, before, after, unseen) if type == WW else ()
                 return Reason(type, key, previous, element, unseen, witness)
         raise AssertionError(f"no edge of type {type} from {before} to {after}")
 
-    def _witness(self, i: int, version: int, before: int, after: int, unseen: bool) -> tuple[int, ...]:
-        """Who read that the version follows the one before it: one of the two transactions, or the first that did."""
+    def _witness(self, i: int, upto: int, version: int, before: int, after: int, unseen: bool) -> tuple[int, ...]:
+        """Who read that the version follows version `upto`: one of the two transactions, or the first that did."""
         order = self._lists.orders[i]
         if unseen:
-            shown = order[version - 1 : version]
+            shown = order[upto - 1 : version]
             if not shown:
                 return ()
         else:
-            shown = order[max(0, version - 1) : version + 1]
+            shown = order[max(0, upto - 1) : version + 1]
         readers = [
             number
             for number, step in self._lists.steps_on(i)

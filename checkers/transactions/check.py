@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy as np
 
 from checkers.transactions import append, register
 from checkers.transactions.components import components, core
-from checkers.transactions.cycles import Component, Cycle
+from checkers.transactions.cycles import Component, Cycle, OutOfSteps
 from checkers.transactions.found import Anomaly, Dependencies
 from checkers.transactions.graph import Graph, add_process_order, add_realtime_order
 from checkers.transactions.models import (
@@ -28,6 +29,7 @@ from checkers.transactions.reading import OK, Transactions, Workload, read
 from checkers.transactions.register import Inference
 from histories.history import History
 from histories.loaded import paused_gc
+from histories.printing import quoted
 
 COMPONENTS_MAX = 100
 """Once something forbidden was found, no more than so many components with cycles are searched, the smallest first."""
@@ -48,12 +50,15 @@ class Wanted(msgspec.Struct, frozen=True):
     @property
     def variants(self) -> tuple[str, ...]:
         """Which orders beside the data count: real time where a model asks for it, that of processes, or none. Real time holds
-        that of processes."""
+        that of processes, but where both are asked for, a class may be forbidden over the order of processes alone."""
         asked = self.forbidden
-        for variant in (VARIANTS[2], VARIANTS[1]):
-            if any(name + variant in asked for name in CYCLES):
-                return ("", variant)
-        return ("",)
+        process, realtime = VARIANTS[1:]
+        found = [""]
+        if any(name + process in asked and name + realtime not in asked for name in CYCLES):
+            found.append(process)
+        if any(name + realtime in asked for name in CYCLES):
+            found.append(realtime)
+        return tuple(found)
 
 
 class Analysis(msgspec.Struct, frozen=True, eq=False):
@@ -115,7 +120,8 @@ def _analyzed(found: Transactions, wanted: Wanted) -> Analysis:
         add_process_order(graph, found)
     if VARIANTS[2] in variants:
         add_realtime_order(graph, found)
-    cycles, undecided = _cycles(graph, found, variants, wanted.forbidden)
+    cycles, undecided, unordered = _cycles(graph, found, variants, wanted.forbidden, dependencies.unordered)
+    anomalies = [*anomalies, *unordered]
     if graph.is_empty:
         undecided.append("empty-transaction-graph")
     stats = {
@@ -130,15 +136,19 @@ def _analyzed(found: Transactions, wanted: Wanted) -> Analysis:
 
 
 def _cycles(
-    graph: Graph, found: Transactions, variants: Sequence[str], forbidden: frozenset[str]
-) -> tuple[list[Cycle], list[str]]:
-    """(cycles, what was left undecided)."""
+    graph: Graph,
+    found: Transactions,
+    variants: Sequence[str],
+    forbidden: frozenset[str],
+    unordered: Sequence[tuple[Any, list[int]]] = (),
+) -> tuple[list[Cycle], list[str], list[Anomaly]]:
+    """(cycles, what was left undecided, cycles that two writers close in either order)."""
     sources, targets, types = graph.arrays()
     labels = components(graph.count, sources, targets)
     transactions = np.bincount(labels[: graph.transactions], minlength=1)
     large = np.flatnonzero(transactions >= 2)
     if not len(large):
-        return [], []
+        return [], [], []
     is_large = np.zeros(int(labels.max()) + 1, dtype=bool)
     is_large[large] = True
     inside = (labels[sources] == labels[targets]) & is_large[labels[sources]]
@@ -152,17 +162,44 @@ def _cycles(
         members[int(labels[vertex])].append(vertex)
     cycles: list[Cycle] = []
     undecided: list[str] = []
+    either_way: list[Anomaly] = []
     span = list(zip(found.begin, found.end, strict=True))
     is_broken = False
     for count, label in enumerate(sorted(members, key=lambda each: len(members[each]))):
         if is_broken and count >= COMPONENTS_MAX:
             break
-        result = Component(members[label], graph.transactions, edges[label], span).search(variants)
+        component = Component(members[label], graph.transactions, edges[label], span)
+        result = component.search(variants)
         cycles += result.cycles
+        if unordered and not any(cycle.name in forbidden for cycle in result.cycles):
+            try:
+                either_way += _either_way(component, variants, forbidden, unordered)
+            except OutOfSteps:
+                undecided.append("cycle-search-timeout")
         is_broken = is_broken or any(cycle.name in forbidden for cycle in result.cycles)
         if result.undecided and set(result.undecided) & forbidden:
             undecided.append("cycle-search-timeout")
-    return cycles, undecided
+    return cycles, undecided, either_way
+
+
+def _either_way(
+    component: Component, variants: Sequence[str], forbidden: frozenset[str], unordered: Sequence[tuple[Any, list[int]]]
+) -> Iterator[Anomaly]:
+    """Writers of one key whose order nothing shows, and of which neither can come first. Raises OutOfSteps."""
+    members = set(component.names)
+    for variant in variants:
+        if forbidden.isdisjoint((f"G-single-item{variant}", f"G-nonadjacent-item{variant}")):
+            continue
+        component.renew()
+        for key, numbers in unordered:
+            for pair in combinations([number for number in numbers if number in members], 2):
+                if (name := component.closed_by(pair, variant)) is not None:
+                    words = (
+                        f"T1 and T2 wrote {quoted(key)}, and in whichever order: each comes before the other over other "
+                        "transactions or keys"
+                    )
+                    yield Anomaly(name, key, words, pair)
+                    return
 
 
 assert {"empty-transaction-graph", "cycle-search-timeout"} <= UNDECIDED

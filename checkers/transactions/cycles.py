@@ -104,6 +104,45 @@ class Component:
                     redundant |= implied_anomalies((cycle.name,))
         return Found(tuple(cycles), tuple(name for name in undecided if name not in redundant))
 
+    def closed_by(self, pair: tuple[int, int], variant: str) -> str | None:
+        """The class of the cycles that two writers of one key close in whichever order they come, if no two rw edges of these are
+        neighbours: there is a way from each to the other. Raises OutOfSteps."""
+        place = {name: i for i, name in enumerate(self.names)}
+        a, b = place[pair[0]], place[pair[1]]
+        types = frozenset((WW, WR, *EXTRA[variant]))
+        for base, resets in (("G-single-item", False), ("G-nonadjacent-item", True)):
+            out, kind = self._layered(types, resets=resets)
+            count = len(self.out)
+            if all(
+                any(self._walk(out, kind, start, goal + layer, lambda _: True) is not None for layer in (0, count))
+                for start, goal in ((a, b), (b, a))
+            ):
+                return base + variant
+        return None
+
+    def _layered(self, types: frozenset[int], *, resets: bool) -> tuple[list[list[int]], list[list[int]]]:
+        """The graph with each vertex twice: a walk in the second layer has just had an rw edge. resets: any other edge leads back
+        to the first layer; else there is no way back, and so but one rw edge."""
+        count = len(self.out)
+        out: list[list[int]] = [[] for _ in range(2 * count)]
+        kind: list[list[int]] = [[] for _ in range(2 * count)]
+        for source, successors in enumerate(self.out):
+            for target, type in successors:
+                for layer in (0, count):
+                    if type == RW:
+                        if layer:
+                            continue
+                        to = target + count
+                    elif type == FREE or (type in types and not resets):
+                        to = target + layer
+                    elif type in types:
+                        to = target
+                    else:
+                        continue
+                    out[source + layer].append(to)
+                    kind[source + layer].append(type)
+        return out, kind
+
     def _of_class(self, base: str, extra: tuple[int, ...]) -> list[tuple[int, int]] | None:
         data = frozenset((WW, *extra)) if base == "G0" else frozenset((WW, WR, *extra))
         match base:
@@ -185,21 +224,7 @@ class Component:
         if not any(type == RW and whole[a] == whole[b] for a, each in enumerate(self.out) for b, type in each):
             return None
         count = len(self.out)
-        out: list[list[int]] = [[] for _ in range(2 * count)]
-        kind: list[list[int]] = [[] for _ in range(2 * count)]
-        for source, successors in enumerate(self.out):
-            for target, type in successors:
-                for was_rw in (0, 1):
-                    if type == FREE:
-                        to = target + count * was_rw
-                    elif type == RW and not was_rw:
-                        to = target + count
-                    elif type in types:
-                        to = target
-                    else:
-                        continue
-                    out[source + count * was_rw].append(to)
-                    kind[source + count * was_rw].append(type)
+        out, kind = self._layered(types, resets=True)
         sources = np.repeat(np.arange(2 * count, dtype=np.int32), [len(each) for each in out])
         targets = np.fromiter((target for each in out for target in each), dtype=np.int32, count=len(sources))
         label: list[int] = components(2 * count, sources, targets).tolist()

@@ -45,6 +45,11 @@ class Dependencies(Protocol):
         """The assumptions that edges may rest on: those asked for, without those that the history contradicts."""
         ...
 
+    @property
+    def unordered(self) -> list[tuple[Any, list[int]]]:
+        """Keys, each with transactions that succeeded and wrote it one after the other, in an order that nothing shows."""
+        ...
+
     def reason(self, type: int, before: int, after: int) -> Reason:
         """Why there is an edge of this type between these transactions."""
         ...

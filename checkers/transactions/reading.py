@@ -147,7 +147,7 @@ def _problems(found: Transactions) -> list[Problem]:
         try:
             for step in steps:
                 f = step[0]
-                if step[1].__class__ in _UNFIT_KEYS:
+                if step[1].__class__ is not int and step[1].__class__ is not str and _is_unfit_key(step[1]):
                     break
                 if f == write:
                     value = step[2]
@@ -185,7 +185,7 @@ def _named(steps: Any, workload: Workload) -> tuple[str, str]:
     for step in steps:
         if not _is_list(step) or len(step) not in (2, 3) or (len(step) == 2 and step[0] != "r"):
             return "micro-operation", f"{quoted(step)} is not [f, key, value]"
-        if step[1].__class__ in _UNFIT_KEYS:
+        if _is_unfit_key(step[1]):
             return (
                 "micro-operation",
                 f"{quoted(step[1])} in {quoted(step)} is no key: 1, 1.0 and true could not be told apart",
@@ -199,6 +199,15 @@ def _named(steps: Any, workload: Workload) -> tuple[str, str]:
         if step[0] == "r" and len(step) == 3 and step[2] is not None and not _is_list(step[2]):
             return "micro-operation", f"{quoted(step)} read something that is no list"
     raise AssertionError(f"a transaction was refused for no reason: {steps!r}")
+
+
+def _is_unfit_key(key: object) -> bool:
+    """Whether the key is, or holds, what equals a value of another type."""
+    if isinstance(key, list | tuple):
+        return any(map(_is_unfit_key, key))
+    if isinstance(key, dict):
+        return any(map(_is_unfit_key, key.values()))
+    return key.__class__ in _UNFIT_KEYS
 
 
 def _is_list(value: object) -> bool:

@@ -111,6 +111,19 @@ class Registers:
         if twice:
             raise UnfitTransactions(twice)
 
+    def initial(self, key: Any, *, is_absent: bool) -> Any:
+        """What the key held at first, as its reads show: the one value that nobody wrote, where none read it as absent.
+
+        Where it was no initial value, the read came from nowhere, and whatever forbids a cycle with anti-dependencies forbids that
+        too. is_absent: no key held anything at first.
+        """
+        of_key = self.readers.get(key, {})
+        if is_absent or None in of_key:
+            return None
+        written = self.writer.get(key, {})
+        unwritten = [value for value in of_key if value not in written]
+        return unwritten[0] if len(unwritten) == 1 else None
+
     def final_writer(self, key: Any, value: Any) -> int | None:
         """Who installed this value: wrote it, did not fail and did not replace it."""
         if value is None or (key, value) in self.failed or (key, value) in self.passing:
@@ -151,11 +164,11 @@ def analyze(found: Transactions, graph: Graph, inference: Inference) -> tuple[li
                 anomalies += cyclic
             else:
                 orders[rule] = order
-    _add_edges(registers, graph, orders)
-    return anomalies, RegisterDependencies(registers, orders)
+    _add_edges(registers, graph, orders, inference)
+    return anomalies, RegisterDependencies(registers, orders, inference)
 
 
-def _add_edges(registers: Registers, graph: Graph, orders: Orders) -> None:
+def _add_edges(registers: Registers, graph: Graph, orders: Orders, inference: Inference) -> None:
     ww: list[tuple[int, int]] = []
     wr: list[tuple[int, int]] = []
     rw: list[tuple[int, int]] = []
@@ -171,7 +184,7 @@ def _add_edges(registers: Registers, graph: Graph, orders: Orders) -> None:
             by = writers.get(value)
             if by is not None:
                 wr += [(by, reader) for reader in readers]
-        initial = of_key.get(None)
+        initial = of_key.get(registers.initial(key, is_absent=inference.absent_at_first))
         if initial:
             graph.fan(RW, initial, [by for value, by in writers.items() if value is not None])
     for order in orders.values():
@@ -316,8 +329,15 @@ def _within(registers: Registers) -> Iterator[Anomaly]:
         if found.kind[number] != OK:
             continue
         state: dict[Any, Any] = {}
+        to_come = {(step[1], step[2]) for step in found.steps[number] if step[0] == "w"}
         for step in found.steps[number]:
             key, value = step[1], step[2] if len(step) > 2 else None
+            if step[0] == "w":
+                to_come.discard((key, value))
+            elif (key, value) in to_come:
+                words = f"T1 read {quoted(value)} in {quoted(key)} before it wrote it"
+                yield Anomaly("future-read", key, words, (number,))
+                break
             if step[0] == "r" and key in state and state[key] != value:
                 words = f"T1 read {quoted(value)} in {quoted(key)}, where by its own steps {quoted(state[key])} was due"
                 yield Anomaly("internal", key, words, (number,))
@@ -363,10 +383,18 @@ def _lost_updates(registers: Registers) -> Iterator[Anomaly]:
     groups: dict[tuple[Any, Any], list[int]] = defaultdict(list)
     for number in registers.repeating:
         if registers.found.kind[number] == OK:
-            writes = registers.writes[number]
-            for key, value in registers.reads[number].items():
-                if key in writes:
-                    groups[key, value].append(number)
+            read: dict[Any, Any] = {}
+            written: set[Any] = set()
+            for step in registers.found.steps[number]:
+                key = step[1]
+                if key in written:
+                    continue
+                if step[0] == "r":
+                    read[key] = step[2] if len(step) > 2 else None  # Who reads again updates what it read last.
+                else:
+                    written.add(key)
+                    if key in read:
+                        groups[key, read[key]].append(number)
     for (key, value), numbers in groups.items():
         if len(numbers) > 1:
             who = ", ".join(f"T{i}" for i in range(1, len(numbers[:10]) + 1))
@@ -379,14 +407,20 @@ def _lost_updates(registers: Registers) -> Iterator[Anomaly]:
 class RegisterDependencies:
     """Explains edges of rw-register; see found.Dependencies."""
 
-    def __init__(self, registers: Registers, orders: Orders) -> None:
+    def __init__(self, registers: Registers, orders: Orders, inference: Inference) -> None:
         self._registers = registers
         self._orders = orders
+        self._inference = inference
 
     @property
     def assumed(self) -> tuple[str, ...]:
         """See found.Dependencies."""
         return tuple(self._orders)
+
+    @property
+    def unordered(self) -> list[tuple[Any, list[int]]]:
+        """See found.Dependencies: of registers too many, which --exact decides."""
+        return []
 
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""
@@ -401,8 +435,9 @@ class RegisterDependencies:
             if key not in seen:
                 continue
             earlier = seen[key]
-            if type == RW and earlier is None and value is not None:
-                return Reason(RW, key, None, value)
+            initial = registers.initial(key, is_absent=self._inference.absent_at_first)
+            if type == RW and earlier == initial and value is not None:
+                return Reason(RW, key, earlier, value)
             for rule, order in self._orders.items():
                 witness = order.get(key, {}).get((earlier, value))
                 if witness is not None:

@@ -140,7 +140,16 @@ def _register_rw(history: History, edge: Edge) -> bool:
     values = list(map(freeze, _reads(history, edge.before, edge.key)))
     if edge.earlier not in values or not _writes(history, edge.after, "w", edge.key, edge.later):
         return False
-    return edge.earlier is None or _follows(history, edge)
+    return edge.earlier is None or _follows(history, edge) or _was_there_at_first(history, edge)
+
+
+def _was_there_at_first(history: History, edge: Edge) -> bool:
+    """Whether nobody ever asked to write the earlier value."""
+    return not any(
+        _writes(history, Recorded(begin, history.completions.get(begin)), "w", edge.key, edge.earlier)
+        for begin, op in enumerate(history)
+        if op.is_client and op.type == "invoke"
+    )
 
 
 def _follows(history: History, edge: Edge) -> bool:
