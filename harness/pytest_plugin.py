@@ -101,6 +101,8 @@ class ThemisRunner:
         except (ValueError, ValidationError) as error:
             raise UsageError(str(error)) from None
         run, result = run_into(Store(self.store), plan.prepare(replace(spec, name=self._name)))
+        if result.signal and result.verdict.validity is not Validity.INVALID:
+            raise KeyboardInterrupt(f"{result.signal} in the midst of {run.path}")
         if result.verdict.validity is not Validity.VALID or result.harness:
             pytest.fail(f"{summary(run, result, spec)}\n  again: {command_line(spec)}", pytrace=False)
         return result

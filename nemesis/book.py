@@ -76,6 +76,7 @@ class FaultBook:
             begins = tuple(
                 Begun(fault.id, fault.name, dict(fault.onsets), fault.what, fault.damages)
                 for fault in self._begun.values()
+                if fault.onsets
             )
             ends = tuple(Ended(id, {n: lifts[n] for n in sorted(lifts)}) for id, lifts in self._ended.items())
             self._begun.clear()
@@ -154,6 +155,19 @@ class OpenFault:
                     lifts[node] = Lift(span.begin_ns, span.end_ns)
             self._left -= lifts.keys()
             self._book._note(self, lifts=lifts)
+
+    def spared(self, nodes: Collection[NodeId] | None = None) -> None:
+        """It is known that these nodes never came under it, as where what was asked for was refused."""
+        with self._book.lock:
+            if self.id not in self._book._begun:  # A result has told that it may be in force there.
+                self.lifted(nodes)
+                return
+            for node in self._named(nodes):
+                del self.onsets[node]
+            self._left &= self.onsets.keys()
+            self._book._note(self, begun=True)
+            if not self._left:
+                self._book._open.pop(self.id, None)
 
     def _named(self, nodes: Collection[NodeId] | None) -> list[NodeId]:
         return sorted(self._left if nodes is None else self._left.intersection(nodes))

@@ -106,8 +106,9 @@ def as_it_happened(history: History, planned: Schedule, main_phase_ns: int) -> S
     return replace(planned, entries=tuple(entries))
 
 
-def run_case(case: Case) -> Failed | None:
-    """Run the case in memory; None when nothing is wrong with it, or it cannot be run."""
+def run_case(case: Case, wanted: str = "") -> Failed | None:
+    """Run the case in memory; None when nothing is wrong with it, or it cannot be run. wanted: the class of anomaly whose checker's
+    words are told, where several failed."""
     spec = case.spec
     if spec.check_time_limit_s is None:
         spec = replace(spec, check_time_limit_s=CHECK_TIME_LIMIT_S)
@@ -115,13 +116,15 @@ def run_case(case: Case) -> Failed | None:
     try:
         schedule.check(case.faults)
         prepared = plan.prepare(spec, saved=case.faults, script=case.script)
+        with collecting_seldom():
+            result = execute(prepared, sink)
     except (UsageError, BadSchedule):
         return None
-    with collecting_seldom():
-        result = execute(prepared, sink)
     if result.verdict.validity is not Validity.INVALID:
         return None
-    first = failures(result, sink.history(), spec)[0]
+    found = failures(result, sink.history(), spec)
+    checker = wanted.partition("/")[0]
+    first = next((each for each in found if each.validity is Validity.INVALID and each.checker == checker), found[0])
     return Failed(
         case,
         anomaly_classes(result),
@@ -137,7 +140,7 @@ def first_failure(case: Case, wanted: str, seeds_count: int) -> Failed | None:
     None: it does not."""
     others = (seed for seed in range(seeds_count) if seed != case.spec.seed)
     for seed in (case.spec.seed, *islice(others, seeds_count - 1)):
-        failed = run_case(replace(case, spec=replace(case.spec, seed=seed)))
+        failed = run_case(replace(case, spec=replace(case.spec, seed=seed)), wanted)
         if failed is not None and wanted in failed.classes:
             return failed
     return None
@@ -191,7 +194,16 @@ def without_node(case: Case, node: str) -> Case:
     nodes = tuple(name for name in case.spec.nodes if name != node)
     entries = (replace(entry, value=_without(entry.value, node)) for entry in case.faults.entries)
     faults = replace(case.faults, entries=tuple(entry for entry in entries if not _is_empty(entry)))
-    return with_fewer_clients(replace(case, faults=faults), nodes)
+    options = {name: _without_named(value, node) for name, value in case.spec.env_options.items()}
+    case = replace(case, faults=faults, spec=replace(case.spec, env_options=options))
+    return with_fewer_clients(case, nodes)
+
+
+def _without_named(value: Any, node: str) -> Any:
+    """An option of the environment without what it says of the node, or of a link from or to it."""
+    if not isinstance(value, dict):
+        return value
+    return {name: each for name, each in value.items() if node not in str(name).split(">")}
 
 
 def _without(value: Any, node: str) -> Any:

@@ -46,8 +46,14 @@ def command_line(spec: RunSpec) -> str:
         ("--check-time-limit", spec.check_time_limit_s, usual.check_time_limit_s),
     ):
         if value is not None and value != default:
-            words += [flag, f"{value:g}"]
+            words += [flag, _number(value)]
     return shlex.join([*words, "--seed", str(spec.seed)])
+
+
+def _number(value: float) -> str:
+    """Read again it is the same number: a share of 4/15 has more than six digits, and ten million is no 1e+07 states."""
+    short = f"{value:g}"
+    return short if float(short) == value and "e" not in short else repr(value)
 
 
 def _nodes_flag(names: Sequence[str]) -> str:

@@ -37,9 +37,11 @@ class KnownFinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def covers(self, finding: Finding) -> bool:
         """Whether the finding is this one."""
-        return fnmatchcase(finding.target, self.target) and any(
-            fnmatchcase(class_, self.anomaly) for class_ in finding.classes
-        )
+        return fnmatchcase(finding.target, self.target) and any(map(self.names, finding.outcomes))
+
+    def names(self, outcome: Outcome) -> bool:
+        """Whether the run, which is of this target, shows the anomaly."""
+        return any(fnmatchcase(class_, self.anomaly) for class_ in outcome.classes or (UNNAMED,))
 
 
 class KnownFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,8 +97,7 @@ def findings_of(campaign: Campaign, outcomes: Iterable[Outcome]) -> list[Finding
     findings = []
     for linked in networkx.connected_components(shown):
         its = tuple(outcome for outcome, node in zip(failed, nodes, strict=True) if node in linked)
-        counts = Counter(class_ for outcome in its for class_ in outcome.classes or (UNNAMED,))
-        classes = tuple(sorted(counts, key=lambda class_: (-counts[class_], class_)))
+        classes = _classes(its)
         target = next(iter(linked))[0]
         findings.append(Finding(target=target, classes=classes, outcomes=its))
     return sorted(findings, key=lambda finding: (-len(finding.outcomes), finding.title))
@@ -107,7 +108,8 @@ def with_known(
 ) -> tuple[list[Finding], list[str]]:
     """The findings, those that are expected marked so; and what is to be said of known findings that expired or did not occur."""
     remarks = []
-    marked = list(findings)
+    valid = [each for each in known if each.expires >= today]
+    marked = [part for finding in findings for part in _parted(finding, valid)]
     for each in known:
         name = f"{each.target}: {each.anomaly}"
         covered = [number for number, finding in enumerate(marked) if each.covers(finding)]
@@ -120,3 +122,20 @@ def with_known(
                 expected = f"{each.reason} (until {each.expires})"
                 marked[number] = msgspec.structs.replace(marked[number], expected=expected)
     return marked, remarks
+
+
+def _parted(finding: Finding, known: Sequence[KnownFinding]) -> list[Finding]:
+    """The finding; or, where only some of its runs show what is known, those and the others as two: a chain of runs that links
+    them makes no run expected that shows nothing of what is."""
+    its = [each for each in known if fnmatchcase(finding.target, each.target)]
+    seen = tuple(outcome for outcome in finding.outcomes if any(each.names(outcome) for each in its))
+    if not seen or len(seen) == len(finding.outcomes):
+        return [finding]
+    rest = tuple(outcome for outcome in finding.outcomes if outcome not in seen)
+    return [msgspec.structs.replace(finding, outcomes=part, classes=_classes(part)) for part in (seen, rest)]
+
+
+def _classes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Of the anomalies, the most frequent first."""
+    counts = Counter(class_ for outcome in outcomes for class_ in outcome.classes or (UNNAMED,))
+    return tuple(sorted(counts, key=lambda class_: (-counts[class_], class_)))

@@ -196,7 +196,10 @@ class CampaignRunner:
             if not kept_count:
                 self._say(f"{self._campaign.cells[outcome.cell].title}, seed {outcome.seed}: {outcome.words}")
             if trial is not None and kept_count < self._campaign.keep:
-                outcome = msgspec.structs.replace(outcome, run=str(self._again(trial).path))
+                try:
+                    outcome = msgspec.structs.replace(outcome, run=str(self._again(trial).path))
+                except UsageError as error:  # What was found is noted, whatever the disk says.
+                    self._say(f"not kept: {error}")
         self._folder.add(msgspec.structs.replace(outcome, elapsed_s=round(self.elapsed_s, 3)))
         self._count(outcome)
         rate_hz = (self._done_count - len(self._before)) / max(time.monotonic() - self._began_s, 1e-9)
@@ -249,7 +252,11 @@ class CampaignRunner:
                 continue
             shrinker = Shrinker(failed, executor=executor, jobs=jobs, budget_s=self._campaign.shrink_s)
             shrinker.shrink()
-            run = keep(self._store, shrinker.failed, self._campaign.name, SHRUNK)
+            try:
+                run = keep(self._store, shrinker.failed, self._campaign.name, SHRUNK)
+            except UsageError as error:
+                self._say(f"{finding.title}: the shrunk run is not kept: {error}")
+                continue
             self._say(f"{finding.title}: shrunk to {shrinker.best.size}: {run.path}")
             self._folder.add_shrunk(
                 Shrunk(cell=kept[0].cell, seed=kept[0].seed, run=str(run.path), size=shrinker.best.size)

@@ -83,6 +83,9 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
         count = max(3, count)  # A shape may need a third node, and so does a cluster that loses a member.
     nodes = spec.nodes if spec.nodes != usual.nodes else tuple(f"n{number}" for number in range(1, count + 1))
     transport = {"transport": rng.choice(("datagram", "stream"))} if spec.env == "sim" else {}
+    env_options = transport | spec.env_options
+    if env_options.get("transport") == "stream":  # Who receives a stream throws away what comes twice.
+        nemesis = tuple(dict.fromkeys("reorder" if name == "duplicate" else name for name in nemesis))
     mix = rng.choice(MIXES.get(spec.workload, ({},)))
     return replace(
         spec,
@@ -96,7 +99,7 @@ def drawn(spec: RunSpec, seed: int) -> RunSpec:
         rate_hz=free("rate_hz", RATES_HZ),
         concurrency=free("concurrency", CONCURRENCIES),
         client_timeout_s=free("client_timeout_s", CLIENT_TIMEOUTS_S),
-        env_options=transport | spec.env_options,
+        env_options=env_options,
         workload_options=spec.workload_options or mix,
         target_options=options,
         vacuity={"attempts_min": ATTEMPTS_MIN} | spec.vacuity,

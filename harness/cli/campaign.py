@@ -200,6 +200,7 @@ def with_flags(plan: Campaign, budget: str | None, jobs: int | None) -> Campaign
 
 def go_on(folder: CampaignFolder, plan: Campaign, store: Store, scheduler: str | None, as_json: bool) -> int:
     """Run what is left, shrink what was found, and report, whatever ends it."""
+    read_known(plan.known)  # Before anything runs.
     status = StatusLine(sys.stderr)
     codes: set[int] = set()
 
@@ -216,9 +217,9 @@ def go_on(folder: CampaignFolder, plan: Campaign, store: Store, scheduler: str |
                 runner = CampaignRunner(store, folder, plan, show=lambda counts: status.show(counts.words), say=say)
                 runner.run(executor, jobs)
                 runner.shrink(executor, jobs)
-        except UsageError:
-            raise
-        except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - what was done so far counts, and is told
+        except (Exception, KeyboardInterrupt) as raised:
+            if isinstance(raised, UsageError) and not folder.results.exists():
+                raise
             status.clear()
             codes.add(tell(raised))
         status.clear()

@@ -223,7 +223,8 @@ def check(
         raise UsageError("--failed-cas is of a linearizability check: give --model")
     try:
         with waiting(sys.stderr, "reading the history"):
-            loaded = load(history, format_, independent=None if workload is None else False)
+            # Steps of transactions are no pairs of a key and a value; what Jepsen's causal-reverse reads and writes is.
+            loaded = load(history, format_, independent=False if of_transactions is not None else None)
     except MalformedHistory as error:
         raise UsageError(str(error)) from error
     except OSError as error:
@@ -253,7 +254,9 @@ def check(
     context = run_of(loaded.history, states, time_limit)
     for each in checkers:
         on_course = partial(_by_checker, each, context)
-        to_do[each.name] = partial(guarded, each.name, partial(judge_courses, each.name, on_course, loaded.history))
+        is_of_registers = each is claims.STANDALONE.get(each.name) and each.data_type in ("", "register")
+        seen = _known(loaded.history) if loaded.nil_reads_are_wildcards and is_of_registers else loaded.history
+        to_do[each.name] = partial(guarded, each.name, partial(judge_courses, each.name, on_course, seen))
     parts: dict[str, Verdict] = {}
     try:
         for name, give in to_do.items():
@@ -383,6 +386,16 @@ def _answered(history: History) -> History:
         for position in (begin, end)
     }
     return History(op for at, op in enumerate(history) if at not in left_out) if left_out else history
+
+
+def _known(history: History) -> History:
+    """With what reads of nil say in this format: nothing, as if they had failed."""
+    return History(
+        msgspec.structs.replace(op, type="fail")
+        if op.is_client and op.type == "ok" and op.value is None and op.f in WILDCARD_FS
+        else op
+        for op in history
+    )
 
 
 def _by_checker(checker: ClaimChecker, context: WorkloadContext, course: History) -> Verdict:

@@ -18,6 +18,11 @@ from histories.units import NS_PER_S
 NAMED_MAX = 4
 """Faults that a card names, and that a story tells of those that began after the acknowledgement."""
 
+LEAVE_RUNNING = frozenset(
+    {"clock", "pause", "transfer", "slow", "loss", "duplicate", "reorder", "late", "corrupt", "rate"}
+)
+"""Kinds of faults that end no process."""
+
 RESTART_NS_MAX = 5 * NS_PER_S
 """How long after a kill is lifted the restarted node tells at the latest what its disk holds."""
 
@@ -153,6 +158,7 @@ class Facts:
             for fault in self.failure.faults
             if node in fault.nodes
             and len(fault.sides) < 2
+            and fault.title.partition(" ")[0].partition(":")[0] not in LEAVE_RUNNING
             and fault.began_ns <= time_ns
             and (fault.lifted_ns is None or time_ns <= fault.lifted_ns + RESTART_NS_MAX)
         ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from checkers import Verdict, guarded, merge, timelines
+from checkers import Verdict, guarded, log_alarms, merge, timelines
 from checkers.availability import availability
 from checkers.invariants import check_stream
 from checkers.recovery import recovery
@@ -40,7 +40,7 @@ _log = logging.getLogger("themis")
 AFTER_THE_RUN = ("check", "count", "keep")
 """Phases of failures of the harness that say nothing about a second check."""
 
-ENVIRONMENT_FINDINGS = ("nodes", "liveness", clock_series.CHECKER)
+ENVIRONMENT_FINDINGS = ("nodes", "liveness", log_alarms.CHECKER, clock_series.CHECKER)
 """Verdicts of `Environment.findings` that cannot be had from the files of a run."""
 
 
@@ -81,14 +81,15 @@ def check(
         why = str(error) if isinstance(error, MalformedHistory | OSError) else f"{type(error).__name__}: {error}"
         _log.exception("the recorded history cannot be read")
         failures.add("check", f"the recorded history cannot be read: {why}", traceback.format_exc())
-        return result_of(Verdict.unknown(f"the history cannot be read: {why}"), {})
+        unread = Verdict.unknown(f"the history cannot be read: {why}", "history")
+        return result_of(merge({**findings, "history": unread}), {})
     parts = dict(findings)
     to_do: dict[str, Callable[[], Verdict]] = {}
     for checker in plan.checkers:
         to_do[checker.name] = partial(timelines.checked, checker.name, checker.check, history, plan.context)
     if timelines.is_restored(history):
         to_do[timelines.CHECKER] = lambda: timelines.told(history)
-    to_do["vacuity"] = lambda: vacuity(history, plan.thresholds)
+    to_do["vacuity"] = lambda: vacuity(history, plan.thresholds, were_planned=plan.asks_for_faults)
     to_do["recovery"] = lambda: recovery(history)
     if with_measurements:
         to_do["availability"] = lambda: availability(history)
@@ -163,7 +164,8 @@ def analyze(
     try:
         if (old := directory.read_result()) is not None:
             was_interrupted = old.interrupted
-            kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS}
+            known = {**kept, **old.verdict.parts}  # Of a check that was cut off the old verdict may have none.
+            kept = {name: part for name, part in known.items() if name in ENVIRONMENT_FINDINGS}
             live = live or old.verdict.parts.get("invariants")
             # Whether the check fails is decided anew; what failed before it nobody can make good.
             failures.found += [failure for failure in old.harness if failure.phase not in AFTER_THE_RUN]
@@ -173,7 +175,8 @@ def analyze(
             say("what only the live run could see (nodes that ended by themselves, liveness) is lost with it")
         else:
             was_interrupted = findings.interrupted
-    plan = prepare(spec, saved=read_schedule(directory, history, spec, say))
+    script = directory.read_script(spec.concurrency) if spec.script_digest else None
+    plan = prepare(spec, saved=read_schedule(directory, history, spec, say), script=script)
     if live is not None and whole_span_ns(directory.nodes) is not None:
         kept["invariants"] = live
     elif spec.env == "sim" and (why := _gap(directory, plan, is_cut_off=was_cut_off or bool(failures.found))):

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 
 from msgspec.structs import replace
 
-from checkers import Verdict
+from checkers import Verdict, merge
 from checkers.evidence import ClockSample
 from checkers.invariants.observers import CHECKER as INVARIANTS
 from harness.environments.leftovers import remove_before
@@ -92,9 +92,12 @@ def run_and_check(stage: Stage, sink: Sink, failures: Failures, interruption: In
     """
     plan = stage.plan
 
+    findings: dict[str, Verdict] = {}
+
     def unchecked(reason: str) -> Result:
+        not_done = Verdict.unknown(reason, "check")
         return Result(
-            Verdict.unknown(reason),
+            merge({**findings, "check": not_done}) if findings else not_done,
             run_id=sink.run_id,
             claim=plan.claim,
             target_claims=plan.claimed_model,

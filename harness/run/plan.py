@@ -80,6 +80,11 @@ class Plan(msgspec.Struct, frozen=True):
         return self.spec.consistency or self.claimed_model
 
     @property
+    def asks_for_faults(self) -> bool:
+        """Whether the run was asked for any fault, due in its time or not."""
+        return bool(self.choices) or (self.saved is not None and bool(self.saved.choices))
+
+    @property
     def moves_clocks(self) -> bool:
         """Whether a fault of this run moves clocks."""
         return any(needs_clocks(choice) for choice in self.choices)

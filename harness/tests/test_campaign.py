@@ -452,3 +452,50 @@ def test_a_campaign_interrupted_at_random_moments_comes_to_the_same(tmp_path: Pa
     whole = CampaignFolder.create(tmp_path / "whole", campaign)
     CampaignRunner(Store(tmp_path / "whole"), whole, campaign).run(AtOnce(), 1)
     assert sorted(map(told, parts), key=repr) == sorted(map(told, whole.outcomes()), key=repr)
+
+
+KNOWN = KnownFinding(target="raft", anomaly="linearizable/cas-register/*", reason="stale reads", expires=TODAY)
+OLD, NEW, QUEUE = (
+    "linearizable/cas-register/old state",
+    "invariants/election-safety",
+    "linearizable/fifo-queue/no such state",
+)
+
+
+@pytest.mark.parametrize(
+    ("shown", "code"),
+    [
+        (((OLD,), (OLD, NEW)), VALID),
+        (((OLD,), (OLD, NEW), (NEW,)), INVALID),
+        (((OLD,), (QUEUE,)), INVALID),
+    ],
+)
+def test_a_known_finding_hides_no_run_that_shows_nothing_of_it(
+    shown: tuple[tuple[str, ...], ...], code: int, tmp_path: Path
+) -> None:
+    campaign = campaign_of(tmp_path, "name: known\nseeds: 1..9\nrun: {time-limit: 1}\nrequire: {unknown-share: 1}\n")
+    bad = [ended(0, seed, Validity.INVALID, *classes) for seed, classes in enumerate(shown, 1)]
+    good = [ended(0, seed, Validity.VALID) for seed in range(len(bad) + 1, 10)]
+    found = report_of(campaign, [*bad, *good], [], [KNOWN], TODAY)
+    assert found.code == code
+    assert sum(not finding.expected for finding in found.findings) == (code == INVALID)
+
+
+def test_a_finding_that_cannot_be_kept_is_noted_and_told(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(SMALL)
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "small").write_text("in the way of the kept runs")
+    ran = themis_ended("campaign", "run", tmp_path / "c.yaml", "--store", store)
+    assert ran.returncode == INVALID, ran.stderr
+    assert "not kept: " in ran.stdout
+    assert len(CampaignFolder.find(store, "small").outcomes()) == 6
+
+
+def test_a_file_of_known_findings_that_is_gone_is_refused_before_anything_runs(
+    tmp_path: Path, campaign: Campaign
+) -> None:
+    gone = msgspec.structs.replace(campaign, known=str(tmp_path / "known.yaml"))
+    folder = CampaignFolder.create(tmp_path / "store", gone)
+    assert_refused(themis_ended("campaign", "resume", "small", "--store", tmp_path / "store"), "known.yaml")
+    assert not folder.results.exists()

@@ -23,12 +23,14 @@ from harness.generators.interpreter import Interpreter
 from harness.report import summary
 from harness.run import execute as execute_module
 from harness.run import phases
+from harness.run.check import analyze
 from harness.run.execute import execute, run_into
 from harness.run.interruption import Interruption
 from harness.run.plan import Plan, prepare
 from harness.run.sinks import FolderSink, MemorySink, logging_to
 from harness.spec import RunSpec
 from harness.store.runs import Store
+from histories.history import History
 from histories.op import NEMESIS, Op
 from nemesis.capabilities import FaultError
 from nemesis.family import Entry
@@ -255,3 +257,31 @@ def test_the_times_of_the_log_are_utc_wherever_it_is_written(tmp_path: Path, mon
     monkeypatch.undo()
     time.tzset()
     assert (tmp_path / "themis.log").read_text().startswith("1970-01-01 00:00:00,000 ")
+
+
+@pytest.mark.parametrize("how", ["the disk", "two signals"])
+def test_what_the_live_run_found_outlives_a_check_that_is_cut_short(how: str, tmp_path: Path) -> None:
+    """Liveness was INVALID when the history was to be read. Then the verdict was UNKNOWN, and `analyze` found the run VALID."""
+
+    class Sink(FolderSink):
+        is_first = True
+
+        def history(self) -> History:
+            if Sink.is_first:
+                Sink.is_first = False
+                if how == "the disk":
+                    raise OSError(5, "Input/output error")
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            return super().history()
+
+    slow = {"slow_nodes_ms": {"n1": 400, "n2": 400}, "liveness_s": 1}
+    spec = msgspec.structs.replace(SPEC, env_options=slow)
+    plan = prepare(spec)
+    sink = Sink.create(Store(tmp_path), spec, plan.folder, is_watched=False)
+    interruption = Interruption()
+    with interruption.handled():
+        result = execute(plan, sink, interruption)
+    assert summary.code(result) == INVALID
+    assert result.verdict.parts["liveness"].validity is Validity.INVALID
+    assert analyze(Store(tmp_path), sink.run, spec).verdict.validity is Validity.INVALID

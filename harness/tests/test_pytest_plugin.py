@@ -84,3 +84,28 @@ def test_a_project_outside_the_tree_tests_its_store(tmp_path: Path) -> None:
     assert "Traceback" not in said
     folders = sorted(path.name for path in (tmp_path / "kept").iterdir() if path.is_dir() and not path.is_symlink())
     assert folders == ["test_broken", "test_healthy", "test_that_proves_nothing"]
+
+
+def test_ctrl_c_in_a_run_ends_the_session_and_is_no_green_test(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text("""
+import signal
+
+def test_one(themis, monkeypatch):
+    import harness.run.execute as module
+    perform = module.perform
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return perform(*arguments)
+
+    monkeypatch.setattr(module, "perform", interrupted)
+    themis.run(target="raft", time_limit=1)
+
+def test_two():
+    print("went on")
+""")
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "test_mine.py"]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "SIGINT in the midst of" in ended.stdout
+    assert "went on" not in ended.stdout

@@ -111,7 +111,6 @@ def test_a_workload_says_which_ops_it_issues(name: str) -> None:
     [
         ("register", {"cas": 0}),
         ("register", {"cas": 0, "read": 0}),
-        ("register", {"cas": 0, "read": 0, "final_keys": 0}),
         ("set", {"remove": 0, "contains": 0}),
         ("stack", {"peek": 0}),
         ("priority-queue", {"peek": 0}),

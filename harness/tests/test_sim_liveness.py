@@ -228,7 +228,7 @@ def test_a_cluster_that_serves_only_when_all_are_there_is_not_live() -> None:
     environment._first_ops = {"say": ASKED}
     found = environment.findings()["liveness"]
     assert found.validity is Validity.INVALID
-    assert "none served an operation" in found.reason
+    assert "served no operation" in found.reason
     assert found.evidence_of(Liveness).away in [("n1",), ("n2",), ("n3",)]
 
 

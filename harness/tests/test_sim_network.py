@@ -182,6 +182,18 @@ def test_a_stream_keeps_the_order_and_loses_nothing_under_loss() -> None:
     assert len(numbers) > 5000
 
 
+def test_a_stream_that_reorders_holds_back_what_is_behind_and_none_has_duplicates() -> None:
+    environment, target = world_of(counting, transport="stream", delay="constant")
+    packets = environment.cluster.packets
+    assert "duplicate" not in packets.kinds
+    assert "duplicate" in world_of(counting)[0].cluster.packets.kinds
+    packets.disturb("reorder", LINK, {"probability": 0.2})
+    run_for(environment, 2)
+    numbers = received(target.cores["n2"][0])
+    assert numbers == list(range(1, len(numbers) + 1)), "in order"
+    assert environment.network.counts["reordered"] > 300
+
+
 def test_a_stream_that_was_bad_lets_go_soon_after_the_heal() -> None:
     """A packet that was lost again and again came half a minute late, and held up all behind it: a follower stayed behind."""
     environment, target = world_of(counting, transport="stream")

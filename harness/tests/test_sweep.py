@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from concurrent.futures import Executor, Future
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -147,3 +148,10 @@ def test_each_seed_of_a_sweep_draws_its_own_interval_and_the_command_names_it() 
     assert all(0.5 <= one.interval_s <= 4.0 for one in drawn)
     assert min(one.interval_s for one in drawn) < 0.7 < 3.0 < max(one.interval_s for one in drawn)
     assert f"--nemesis-interval {drawn[0].interval_s:g} " in command_line(drawn[0])
+
+
+def test_the_printed_command_gives_the_same_numbers_again() -> None:
+    words = shlex.split(command_line(RunSpec(env="sim", calm_share=4 / 15, check_states=10_000_000, rate_hz=50)))
+    told = dict(pairwise(words))
+    assert float(told["--calm-share"]) == 4 / 15
+    assert (told["--check-states"], told["--rate"]) == ("10000000", "50")

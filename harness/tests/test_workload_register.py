@@ -88,8 +88,8 @@ def test_most_cas_succeed_and_some_cannot() -> None:
 
 
 def test_weights_choose_the_mix() -> None:
-    history = history_of(RegisterOptions(read=0, write=1, cas=0, final_keys=0), Store())
-    assert {op.f for op in history} == {"write"}
+    history = history_of(RegisterOptions(read=0, write=1, cas=1, final_keys=0), Store())
+    assert {op.f for op in history} == {"write", "cas"}
 
 
 def test_small_values_stay_small() -> None:
@@ -170,3 +170,9 @@ def test_it_is_found_by_name_and_by_path() -> None:
         registry.find("harness.workloads.register:RegisterOptions")
     with pytest.raises(ImportError):
         registry.find("harness.workloads.nowhere:Workload")
+
+
+def test_writes_that_nobody_reads_prove_nothing() -> None:
+    with pytest.raises(ValueError, match="prove nothing"):
+        RegisterOptions(read=0, cas=0, final_keys=0)
+    RegisterOptions(read=0, cas=1, final_keys=0)

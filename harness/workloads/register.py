@@ -49,6 +49,8 @@ class RegisterOptions(KeyedOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_some(self, "write")
+        if not (self.read or self.cas or self.final_keys):
+            raise ValueError("read, cas and final_keys are 0: writes that nobody reads prove nothing")
 
 
 class KeyOps(Generator, frozen=True):

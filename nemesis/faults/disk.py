@@ -186,7 +186,9 @@ class DiskFamily(FamilyDefaults):
         return str(kind)
 
     def down(self, f: str, value: Any, nodes: Collection[NodeId], before: frozenset[NodeId]) -> Down:
-        after = frozenset() if f == STOP else frozenset(value["nodes"])
+        if f == STOP:
+            return Down(frozenset(), frozenset())
+        after = before if value["kind"] in LASTING else before | frozenset(value["nodes"])
         return Down(after, after)
 
 

@@ -130,12 +130,12 @@ class Membership:
             return FaultResult("indeterminate", did=did, why="no node leads after it")
         gone = [node for node in nodes if node not in after.voters]
         if not gone:
-            fault.lifted()
+            fault.spared()
             return FaultResult(
                 "skipped", did=did, evidence=_evidence(after), why="; ".join(f"{n}: {told[n]}" for n in nodes)
             )
         fault.in_force(gone)
-        fault.lifted([node for node in nodes if node not in gone])
+        fault.spared([node for node in nodes if node not in gone])
         return FaultResult("installed", did=did, evidence=_evidence(after))
 
     def _replace(self, node: NodeId, view: MembersView) -> FaultResult:

@@ -45,9 +45,14 @@ class Transfer:
         if not heirs:
             return FaultResult("skipped", did=op.value, why=f"{view.leader} leads already")
         fault = self.book.begin(self.name, heirs[:1])
-        fault.in_force()
+        asked_ns = self.book.now_ns()
         (outcome,) = self.members.change([(TRANSFER, heirs[0])])
-        fault.lifted()
+        if outcome.is_done:
+            fault.in_force(at_ns=asked_ns)
+        if outcome.is_known and not outcome.is_done:
+            fault.spared()
+        else:
+            fault.lifted()
         after = self.members.view()
         for _ in range(LOOKS_MAX):
             if after is not None or not outcome.is_done:

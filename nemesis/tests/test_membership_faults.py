@@ -32,6 +32,8 @@ def test_of_two_changes_at_once_only_the_one_that_was_done_is_in_force() -> None
     assert result.status == "installed"
     assert result.did["outcomes"] == {"n2": "done", "n4": "another change is under way"}
     assert bench.in_force() == ["membership:two-at-once n2"]
+    (begun,) = result.begins
+    assert begun.nodes.keys() == {"n2"}, "the other never left"
 
 
 def test_a_change_that_was_refused_is_no_fault() -> None:
@@ -40,6 +42,7 @@ def test_a_change_that_was_refused_is_no_fault() -> None:
     result = bench.do("start-membership", value("remove", "n2"))
     assert (result.status, result.why) == ("skipped", "n2: another change is under way")
     assert bench.in_force() == []
+    assert result.begins == ()
 
 
 def test_a_replaced_node_is_killed_wiped_and_started() -> None:

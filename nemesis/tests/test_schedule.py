@@ -225,3 +225,16 @@ def test_what_a_run_did_replays_elsewhere_with_the_same_targets() -> None:
     assert {tuple(op.value["did"]["nodes"]) for op in again if op.type == "info" and op.f == "kill"} == {("n2",)}
     assert [entry.time_ns for entry in replayed.entries] == [entry.time_ns for entry in schedule.entries]
     assert recorded(first, NODES, until_ns=0).entries == ()
+
+
+def test_disks_that_take_nodes_down_one_after_another_are_down_together() -> None:
+    def of(f: str, *values: object) -> Schedule:
+        return Schedule(nodes=tuple(NODES), entries=tuple(Entry(at, f, value) for at, value in enumerate(values)))
+
+    disks = of(
+        "damage-disk",
+        *({"kind": "lose-unsynced", "nodes": two, "parameters": {}} for two in (["n1", "n2"], ["n3", "n4"])),
+    )
+    kills = of("kill", ["n1", "n2"], ["n3", "n4"])
+    told = [outside_model(each, {"disk/lose-unsynced", "kill"}, 0.5) for each in (disks, kills)]
+    assert told == [["4 nodes down at once (at most 2)"]] * 2

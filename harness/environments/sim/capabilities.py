@@ -179,6 +179,8 @@ class SimPackets:
     def __init__(self, network: Network, nodes: Mapping[NodeId, Node]) -> None:
         self._network = network
         self._nodes = nodes
+        if network.is_stream:  # Who receives a stream throws away what comes twice.
+            self.kinds = self.kinds - {"duplicate"}
 
     def disturb(self, kind: str, links: Sequence[tuple[NodeId, NodeId]], parameters: Mapping[str, float]) -> None:
         """These links are disturbed so, and of this kind no others. Raises FaultError on what it does not know."""
@@ -232,7 +234,8 @@ class SimDisks:
                     if flipped is not None:
                         done[node.name] = {"record": flipped}
                 case "truncate":
-                    done[node.name] = {"records_cut": disk.truncate(max(1, int(parameters.get("bytes", 1)) // 64))}
+                    if cut := disk.truncate(max(1, int(parameters.get("bytes", 1)) // 64)):
+                        done[node.name] = {"records_cut": cut}
                 case "wipe":
                     was_damaged = disk.is_damaged
                     done[node.name] = {"records_lost": disk.wipe()}

@@ -165,7 +165,7 @@ class Disk:
     def truncate(self, records: int) -> int:
         """So many records are cut off the end, the unsynced ones first; how many there were to cut."""
         before = len(self.records) + len(self.unsynced)
-        self.is_damaged = True
+        self.is_damaged = self.is_damaged or before > 0
         for kept in (self.unsynced, self.records):
             cut = min(records, len(kept))
             del kept[len(kept) - cut :]

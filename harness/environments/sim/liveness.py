@@ -41,6 +41,12 @@ class Probe:
         self.tries = 0
         self.last_answer: LastAnswer | None = None
         self._is_asking = False
+        self._has_served = False
+
+    @property
+    def unserved(self) -> str:
+        """What the cluster did not serve: the kinds of ops that are left, or "operation" where it served none at all."""
+        return " and no ".join(dict.fromkeys(op.f for op in self._left)) if self._has_served else "operation"
 
     @property
     def is_served(self) -> bool:
@@ -64,6 +70,7 @@ class Probe:
         self._is_asking = False
         if outcome.type == "ok" or outcome.is_refused:
             del self._left[0]
+            self._has_served = True
         self.last_answer = LastAnswer(outcome.type, node, outcome.error)
 
 
@@ -79,7 +86,7 @@ def check_some(world: World, nodes: Sequence[Node], away: Collection[str], probe
     states = _states(nodes)
     there = ", ".join(node.name for node in nodes if node.name not in away)
     return Verdict.invalid(
-        f"of a cluster of which {there} were healed, and {', '.join(sorted(away))} were not, none served an operation "
+        f"the nodes of a cluster that were healed ({there}; {', '.join(sorted(away))} were not) served no {probe.unserved} "
         f"({probe.tries} tried) within {bound_s:g} s; {_in_words(states)}",
         CHECKER,
         evidence=Liveness(began_ns, states, probe.last_answer, away=tuple(sorted(away))),
@@ -130,7 +137,7 @@ def check(
                 stats = {"served_after_ns": (served_ns or converged_ns) - began_ns, "tries": probe.tries}
                 return Verdict.valid(CHECKER, stats=stats | {"converged_after_ns": converged_ns - began_ns})
     states = _states(nodes)
-    what = f"served no operation ({probe.tries} tried)"
+    what = f"served no {probe.unserved} ({probe.tries} tried)"
     if converged_ns is not None:
         what = "elected one leader after another, though nobody asked it for anything,"
     elif probe.is_served:

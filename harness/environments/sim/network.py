@@ -162,6 +162,9 @@ class Link:
         if how.late and draw() < how.late:
             self.network.count("late")
             when_ns += _lateness_ns(draw())
+        if how.reorder and draw() < how.reorder:  # A stream holds back what is behind it, as TCP does.
+            self.network.count("reordered")
+            when_ns += int(draw() * REORDER_NS_MAX)
         if self.is_stream:
             if when_ns - sent_ns > STREAM_WAITS_NS_MAX:
                 self._log_drop(packet, "connection reset")
@@ -169,9 +172,6 @@ class Link:
             when_ns = max(when_ns, self.last_ns + 1)
             self.last_ns = when_ns
         else:
-            if how.reorder and draw() < how.reorder:
-                self.network.count("reordered")
-                when_ns += int(draw() * REORDER_NS_MAX)
             if how.duplicate and draw() < how.duplicate:
                 self.network.count("duplicated")
                 world.at(when_ns + int(draw() * REORDER_NS_MAX), self._arrive, packet)

@@ -112,7 +112,10 @@ async def fuzz(name: str, seeds: Sequence[int], directory: Path, until_s: float 
                     break
                 text = mutated(random.Random(f"{name}/{seed}"), kind.examples)
                 began_s = time.monotonic()
-                said = await exchange(port, text)
+                try:
+                    said = await exchange(port, text)
+                except TimeoutError:
+                    raise AssertionError(seed, text[:300], f"no answer within {ANSWER_TIMEOUT_S:g} s, twice") from None
                 slowest_s = max(slowest_s, time.monotonic() - began_s)
                 sent += 1
                 assert not said or said.startswith(b"HTTP/1.1 "), (seed, text[:300], said[:300])

@@ -26,7 +26,7 @@ MUTANTS = (
     Mutant(
         "vacuity-is-not-checked",
         CHECK,
-        '    to_do["vacuity"] = lambda: vacuity(history, plan.thresholds)\n',
+        '    to_do["vacuity"] = lambda: vacuity(history, plan.thresholds, were_planned=plan.asks_for_faults)\n',
         "",
         "a run that tested nothing would be green",
         ("test_check.py",),
@@ -34,8 +34,8 @@ MUTANTS = (
     Mutant(
         "vacuity-by-default-thresholds",
         CHECK,
-        "vacuity(history, plan.thresholds)",
-        "vacuity(history)",
+        "vacuity(history, plan.thresholds, were_planned",
+        "vacuity(history, were_planned",
         "the thresholds that the user asked for would not count",
         ("test_check.py",),
     ),
@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         "analyze-keeps-nothing",
         CHECK,
-        "kept = {name: part for name, part in old.verdict.parts.items() if name in ENVIRONMENT_FINDINGS}",
+        "kept = {name: part for name, part in known.items() if name in ENVIRONMENT_FINDINGS}",
         "kept = {}",
         "`analyze` would turn a run with a crashed node green",
         ("test_check.py",),

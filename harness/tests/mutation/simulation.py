@@ -77,7 +77,7 @@ MUTANTS = (
     Mutant(
         "truncation-is-no-damage",
         DISK,
-        "before = len(self.records) + len(self.unsynced)\n        self.is_damaged = True\n",
+        "before = len(self.records) + len(self.unsynced)\n        self.is_damaged = self.is_damaged or before > 0\n",
         "before = len(self.records) + len(self.unsynced)\n",
         "a healthy core would be blamed for the node whose log was cut",
         ("test_sim_disk.py", "test_sim_node.py"),
