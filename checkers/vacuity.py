@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from typing import Any
 
@@ -83,6 +83,8 @@ def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, An
     if not (windows or idle or unfinished_count):
         return ["faults were asked for, and none was begun"] if were_planned else []
     stats["faults_by_status"] = dict(sorted((statuses + idle).items()))
+    if never := _never_done(history):
+        stats["never_done"] = never
     overlap_count = _overlap_count(history, windows)
     stats["overlap_count"] = overlap_count
     if not any(window.status == "installed" for window in windows):
@@ -92,6 +94,22 @@ def _faults(history: History, thresholds: VacuityThresholds, stats: dict[str, An
     if overlap_count < thresholds.overlap_min:
         return [f"{overlap_count} client ops met an installed fault, fewer than {thresholds.overlap_min}"]
     return []
+
+
+def _never_done(history: History) -> dict[str, Any]:
+    """The f of fault ops of which none did anything -> how often each was tried, and the reason that was given most often."""
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    done: set[str] = set()
+    for op, result in fault_results(history):
+        if result.status == "installed" or result.begins or result.ends:
+            done.add(op.f)
+        else:
+            reasons[op.f][result.why or result.status] += 1
+    return {
+        f: {"tried": why.total(), "why": why.most_common(1)[0][0]}
+        for f, why in sorted(reasons.items())
+        if f not in done
+    }
 
 
 def _overlap_count(history: History, windows: list[Window]) -> int:

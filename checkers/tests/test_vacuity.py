@@ -139,3 +139,15 @@ def test_faults_that_were_asked_for_and_never_begun_are_not_green() -> None:
     assert vacuity(idle, were_planned=True).validity is Validity.UNKNOWN, "a heal of nothing is no fault"
     assert vacuity(history(BUSY, partition(2, 20)), were_planned=True).validity is Validity.VALID
     assert vacuity(h(BUSY), VacuityThresholds(overlap_min=0), were_planned=True).validity is Validity.VALID
+
+
+def test_a_kind_of_fault_that_was_never_done_is_named() -> None:
+    """The others make the run no less green: what is green has not met it."""
+    skipped: list[Op] = []
+    for at, why in ((3, "no node leads"), (6, "n1 leads already"), (8, "no node leads")):
+        skipped += pair(at * MS, at * MS, "start-transfer", FaultResult("skipped", why=why))
+    verdict = vacuity(history(BUSY, [*partition(2, 5), *skipped]))
+    assert verdict.validity is Validity.VALID
+    assert verdict.stats["never_done"] == {"start-transfer": {"tried": 3, "why": "no node leads"}}
+    done = [*partition(2, 5), *skipped, *begins(7 * MS, "transfer-1")]
+    assert "never_done" not in vacuity(history(BUSY, done)).stats

@@ -79,6 +79,7 @@ def summary(run: RunDirectory, result: Result, spec: RunSpec, *, with_hint: bool
     lines += _blocking(result.verdict)
     lines += restores(result.verdict)
     lines += _recoveries(result.verdict)
+    lines += _never_done(result.verdict)
     if (count := counts.get("faults_missed", 0)) and not result.interrupted:
         lines.append(
             f"  {counted(count, 'planned fault op')} {'was' if count == 1 else 'were'} not done: the nemesis could not keep up. "
@@ -124,6 +125,16 @@ def _recoveries(verdict: Verdict) -> list[str]:
         return []
     each = ", ".join(f"{line(str(name), NAME_MAX)} {ns / NS_PER_MS:.0f} ms" for name, ns in told.items())
     return [f"  mean time to recovery: {each}"]
+
+
+def _never_done(verdict: Verdict) -> list[str]:
+    """The kinds of faults that were tried and never done: a green verdict says nothing of them (checkers.vacuity)."""
+    part = verdict.parts.get("vacuity")
+    told = {} if part is None else part.stats.get("never_done") or {}
+    return [
+        f"  {line(str(f), NAME_MAX)} was tried {counted(each['tried'], 'time')} and never done: {line(str(each['why']))}"
+        for f, each in told.items()
+    ]
 
 
 def restores(verdict: Verdict) -> list[str]:
