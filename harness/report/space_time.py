@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+import msgspec
+
 from harness.environments.sim.message_log import LogEntry
 from histories.printing import line as line_of
 
@@ -14,6 +16,8 @@ NOTE_MAX = 160
 NOTE_MIN = 24
 """Columns become narrower before notes become shorter than this."""
 TIME = 14
+NUMBER_MAX = 999_999
+"""Longer numbers, as real nodes give their messages, would take the room of the notes."""
 MARKS = {"timer": "t", "persist": "w", "sync": "s", "start": "^", "crash": "X", "request": ">", "reply": "<"}
 LEGEND = "t timer  w write to disk  s synced  ^ start  X crash  > request  < reply  o sent  --x lost"
 
@@ -30,8 +34,14 @@ def diagram(
 
     entries: in order of time, as a message log holds them. rows_max: when there are more rows, the diagram leaves out the first
     and says so; the end, where the failure is, stays. width: no line is longer, unless there are more nodes than fit; columns
-    become narrower, then notes shorter. None: there is no limit.
+    become narrower, then notes shorter. None: there is no limit. Messages of long numbers are numbered anew.
     """
+    if any(entry.number > NUMBER_MAX for entry in entries):
+        numbers = {
+            number: place
+            for place, number in enumerate(dict.fromkeys(entry.number for entry in entries if entry.number), 1)
+        }
+        entries = [msgspec.structs.replace(entry, number=numbers.get(entry.number, 0)) for entry in entries]
     sent = {entry.number: entry.time for entry in entries if entry.kind == "send"}
     shown = [entry for entry in entries if begin_ns <= entry.time <= end_ns and entry.node in nodes]
     column = COLUMN if width is None else _column_in(width, len(nodes))

@@ -94,3 +94,16 @@ def test_no_line_of_a_diagram_is_longer_than_the_terminal(count: int) -> None:
     for row in rows:
         column = drawn[0].index(last) + (len(last) - 1) // 2
         assert set(row[column - 1 : column + 2]) & set("|o<>Xx-"), "and its last column is where the name is"
+
+
+def test_the_long_numbers_of_real_messages_leave_room_for_what_they_are() -> None:
+    asked, answered = 4_399_120_253_019, 4_507_998_747_623_516
+    entries = [
+        LogEntry(1_000_000, "send", "n1", "n2", "AppendEntries", asked),
+        LogEntry(1_500_000, "deliver", "n2", "n1", "AppendEntries", asked),
+        LogEntry(1_600_000, "send", "n2", "n1", "AppendEntriesReply", answered),
+    ]
+    text = diagram(entries, ("n1", "n2", "n3"), 0, 2_000_000, width=80)
+    assert "#1 AppendEntries to n2" in text
+    assert "#1 +0.50 ms" in text
+    assert "#2 App" in text
