@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checkers.transactions.components import Ints
-from checkers.transactions.found import Anomaly, Reason
+from checkers.transactions.found import Anomaly, Overtaken, Reason
 from checkers.transactions.graph import RW, WR, WW, Graph
 from checkers.transactions.reading import FAIL, INFO, OK, Transactions, UnfitTransactions
 from histories.printing import quoted
@@ -446,6 +446,37 @@ class AppendDependencies:
                     found.append((lists.names[i], late))
         return found
 
+    def overtaken(self, reader: int, writer: int, since: int = -1) -> Overtaken | None:
+        """See found.Dependencies."""
+        return None if self._missed(reader, writer, since) is None else (reader, writer)
+
+    def _missed(self, reader: int, writer: int, since: int = -1) -> Reason | None:
+        """An append of the writer that the reader's list lacks."""
+        lists = self._lists
+        if lists.found.kind[reader] != OK:
+            return None
+        appended = {step[1]: step[2] for step in lists.found.steps[writer] or () if step[0] == "append"}
+        own: set[Any] = set()
+        for place, step in enumerate(lists.found.steps[reader]):
+            key = step[1]
+            if step[0] == "append":
+                own.add(key)
+            elif place > since and key in appended and key not in own:
+                i, value = lists.keys[key], _read_of(step)
+                if i not in lists.odd and appended[key] not in value:
+                    unseen = appended[key] not in lists.orders[i]
+                    return Reason(RW, key, value[-1] if value else None, appended[key], unseen)
+        return None
+
+    def met_at(self, reader: int, writer: int) -> int:
+        """See found.Dependencies."""
+        lists = self._lists
+        for place, step in enumerate(lists.found.steps[reader]):
+            value = _read_of(step) if step[0] == "r" else []
+            if value and lists.writers[lists.keys[step[1]]].get(value[-1]) == writer:
+                return place
+        raise AssertionError(f"no wr edge from {writer} to {reader}")
+
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""
         lists = self._lists
@@ -492,6 +523,8 @@ class AppendDependencies:
             if holds:
                 witness = self._witness(i, upto, version, before, after, unseen) if type == WW else ()
                 return Reason(type, key, previous, element, unseen, witness)
+        if type == RW and (missed := self._missed(before, after)) is not None:
+            return missed  # Not the next version, but a later one.
         raise AssertionError(f"no edge of type {type} from {before} to {after}")
 
     def _witness(self, i: int, upto: int, version: int, before: int, after: int, unseen: bool) -> tuple[int, ...]:

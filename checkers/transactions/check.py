@@ -15,9 +15,10 @@ from checkers.transactions import append, register
 from checkers.transactions.components import components, core
 from checkers.transactions.cycles import Component, Cycle, OutOfSteps
 from checkers.transactions.found import Anomaly, Dependencies
-from checkers.transactions.graph import Graph, add_process_order, add_realtime_order
+from checkers.transactions.graph import RW, Graph, add_process_order, add_realtime_order
 from checkers.transactions.models import (
     CYCLES,
+    PARTLY,
     UNDECIDED,
     VARIANTS,
     canonical,
@@ -27,6 +28,7 @@ from checkers.transactions.models import (
 )
 from checkers.transactions.reading import OK, Transactions, Workload, read
 from checkers.transactions.register import Inference
+from checkers.transactions.visibility import shapes
 from histories.history import History
 from histories.loaded import paused_gc
 from histories.printing import quoted
@@ -120,10 +122,13 @@ def _analyzed(found: Transactions, wanted: Wanted) -> Analysis:
         add_process_order(graph, found)
     if VARIANTS[2] in variants:
         add_realtime_order(graph, found)
-    cycles, undecided, unordered = _cycles(graph, found, variants, wanted.forbidden, dependencies.unordered)
+    cycles, undecided, unordered = _cycles(graph, found, variants, wanted.forbidden, dependencies)
     anomalies = [*anomalies, *unordered]
     if graph.is_empty:
         undecided.append("empty-transaction-graph")
+    single = frozenset(each.name for each in cycles if each.name.startswith("G-single-item"))
+    if single - wanted.forbidden and not PARTLY.isdisjoint(map(canonical, wanted.models)):
+        undecided.append("single-anti-dependency")
     stats = {
         "transactions": len(found),
         "ok": sum(1 for kind in found.kind if kind == OK),
@@ -140,7 +145,7 @@ def _cycles(
     found: Transactions,
     variants: Sequence[str],
     forbidden: frozenset[str],
-    unordered: Sequence[tuple[Any, list[int]]] = (),
+    dependencies: Dependencies,
 ) -> tuple[list[Cycle], list[str], list[Anomaly]]:
     """(cycles, what was left undecided, cycles that two writers close in either order)."""
     sources, targets, types = graph.arrays()
@@ -164,6 +169,7 @@ def _cycles(
     undecided: list[str] = []
     either_way: list[Anomaly] = []
     span = list(zip(found.begin, found.end, strict=True))
+    unordered = dependencies.unordered
     is_broken = False
     for count, label in enumerate(sorted(members, key=lambda each: len(members[each]))):
         if is_broken and count >= COMPONENTS_MAX:
@@ -171,12 +177,19 @@ def _cycles(
         component = Component(members[label], graph.transactions, edges[label], span)
         result = component.search(variants)
         cycles += result.cycles
-        if unordered and not any(cycle.name in forbidden for cycle in result.cycles):
+        is_found = any(cycle.name in forbidden for cycle in result.cycles)
+        if not is_found:
             try:
-                either_way += _either_way(component, variants, forbidden, unordered)
+                if unordered:
+                    either_way += _either_way(component, variants, forbidden, unordered)
+                if result.undecided or any(RW in cycle.types for cycle in result.cycles):
+                    # Of a class of cycles that no model asked for forbids as a whole.
+                    shaped = list(shapes(component, found, dependencies, forbidden))
+                    cycles += shaped
+                    is_found = bool(shaped)
             except OutOfSteps:
                 undecided.append("cycle-search-timeout")
-        is_broken = is_broken or any(cycle.name in forbidden for cycle in result.cycles)
+        is_broken = is_broken or is_found
         if result.undecided and set(result.undecided) & forbidden:
             undecided.append("cycle-search-timeout")
     return cycles, undecided, either_way
@@ -202,4 +215,4 @@ def _either_way(
                     return
 
 
-assert {"empty-transaction-graph", "cycle-search-timeout"} <= UNDECIDED
+assert {"empty-transaction-graph", "cycle-search-timeout", "single-anti-dependency"} <= UNDECIDED

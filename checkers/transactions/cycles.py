@@ -28,6 +28,8 @@ STEPS_MAX = 5_000_000
 STARTS_MAX = 200
 """So many edges are tried as the start of a short cycle once the class is known to exist."""
 
+_DATA = frozenset((WW, WR, RW))
+
 EXTRA: dict[str, tuple[int, ...]] = {"": (), "-process": (PROCESS,), "-realtime": (REALTIME,)}
 
 
@@ -70,7 +72,7 @@ class Component:
         self._span = span
         self.names = list(names)
         self.is_relay = [name >= transactions for name in self.names]
-        place = {name: i for i, name in enumerate(self.names)}
+        self._place = place = {name: i for i, name in enumerate(self.names)}
         self.out: list[list[tuple[int, int]]] = [[] for _ in self.names]
         for source, target, type in edges:
             self.out[place[source]].append((place[target], type))
@@ -107,8 +109,7 @@ class Component:
     def closed_by(self, pair: tuple[int, int], variant: str) -> str | None:
         """The class of the cycles that two writers of one key close in whichever order they come, if no two rw edges of these are
         neighbours: there is a way from each to the other. Raises OutOfSteps."""
-        place = {name: i for i, name in enumerate(self.names)}
-        a, b = place[pair[0]], place[pair[1]]
+        a, b = self._place[pair[0]], self._place[pair[1]]
         types = frozenset((WW, WR, *EXTRA[variant]))
         for base, resets in (("G-single-item", False), ("G-nonadjacent-item", True)):
             out, kind = self._layered(types, resets=resets)
@@ -119,6 +120,101 @@ class Component:
             ):
                 return base + variant
         return None
+
+    @property
+    def transactions(self) -> list[int]:
+        """The names of its transactions."""
+        return [name for name, is_relay in zip(self.names, self.is_relay, strict=True) if not is_relay]
+
+    def has(self, name: int, type: int) -> bool:
+        """Whether an edge of this type leads from the transaction."""
+        return any(each == type for _, each in self.out[self._place[name]])
+
+    def targets(self, name: int, type: int) -> Iterator[int]:
+        """The transactions that edges of this type lead to from this one."""
+        self.spend(len(self.out[self._place[name]]))
+        return (self.names[target] for target in self._targets(self._place[name], type))
+
+    def spend(self, steps: int) -> None:
+        """So many edges were looked at. Raises OutOfSteps."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise OutOfSteps
+
+    def preceded(self, name: str) -> Cycle | None:
+        """A short cycle with rw edges, each of which follows a wr edge. Raises OutOfSteps."""
+        count = len(self.out)
+        out: list[list[int]] = [[] for _ in range(2 * count)]
+        kind: list[list[int]] = [[] for _ in range(2 * count)]
+        for source, successors in enumerate(self.out):
+            for target, type in successors:
+                for layer in (0, count):  # A walk in the second layer has just had a wr edge.
+                    if type == FREE:
+                        to = target + layer
+                    elif type == WR:
+                        to = target + count
+                    elif type == WW or (type == RW and layer):
+                        to = target
+                    else:
+                        continue
+                    out[source + layer].append(to)
+                    kind[source + layer].append(type)
+        found = self._closed_walk(out, kind)
+        return None if found is None else self._named(found, name)
+
+    def among(self, name: str, updates: Sequence[bool]) -> Cycle | None:
+        """A short cycle with rw edges over transactions that write, and one that only reads at most. Raises OutOfSteps."""
+        count = len(self.out)
+        is_update = [is_relay or updates[each] for each, is_relay in zip(self.names, self.is_relay, strict=True)]
+        for reader in (-1, *(vertex for vertex in range(count) if not is_update[vertex])):
+            allowed = [each or vertex == reader for vertex, each in enumerate(is_update)]
+            if reader >= 0:
+                path = next(
+                    (
+                        [*walked, (reader, type)]
+                        for target, type in self.out[reader]
+                        if allowed[target]
+                        and (walked := self._path(target, reader, _DATA, allowed.__getitem__)) is not None
+                    ),
+                    None,
+                )
+                if path is not None:
+                    return self._named(path, name)
+                continue
+            out = [[t for t, _ in each if allowed[v] and allowed[t]] for v, each in enumerate(self.out)]
+            kind = [[k for t, k in each if allowed[v] and allowed[t]] for v, each in enumerate(self.out)]
+            if (walked := self._closed_walk(out, kind)) is not None:
+                return self._named(walked, name)
+        return None
+
+    def _closed_walk(self, out: list[list[int]], kind: list[list[int]]) -> list[tuple[int, int]] | None:
+        """A short closed walk with an rw edge in a graph whose vertices are these, once or in layers."""
+        count = len(self.out)
+        sources = np.repeat(np.arange(len(out), dtype=np.int32), [len(each) for each in out])
+        targets = np.fromiter((target for each in out for target in each), dtype=np.int32, count=len(sources))
+        label: list[int] = components(len(out), sources, targets).tolist()
+        best: list[tuple[int, int]] | None = None
+        starts = [
+            (source, target)
+            for source in range(len(out))
+            for target, type in zip(out[source], kind[source], strict=True)
+            if type == RW and label[source] == label[target]
+        ]
+        for source, target in starts[:STARTS_MAX]:
+            if best is not None and self.steps < STEPS_MAX // 2:
+                break
+            try:
+                path = self._walk(out, kind, target, source, _within(label, label[source], label[source]))
+            except OutOfSteps:
+                if best is None:
+                    raise
+                break
+            if path is not None:
+                walked = [(vertex % count, type) for vertex, type in path]
+                walked.append((source % count, RW))
+                if best is None or self._length(walked) < self._length(best):
+                    best = walked
+        return best
 
     def _layered(self, types: frozenset[int], *, resets: bool) -> tuple[list[list[int]], list[list[int]]]:
         """The graph with each vertex twice: a walk in the second layer has just had an rw edge. resets: any other edge leads back
@@ -223,33 +319,7 @@ class Component:
         whole = self._labels(types | {RW})
         if not any(type == RW and whole[a] == whole[b] for a, each in enumerate(self.out) for b, type in each):
             return None
-        count = len(self.out)
-        out, kind = self._layered(types, resets=True)
-        sources = np.repeat(np.arange(2 * count, dtype=np.int32), [len(each) for each in out])
-        targets = np.fromiter((target for each in out for target in each), dtype=np.int32, count=len(sources))
-        label: list[int] = components(2 * count, sources, targets).tolist()
-        starts = [
-            (source, target)
-            for source in range(count)
-            for target, type in zip(out[source], kind[source], strict=True)
-            if type == RW and label[source] == label[target]
-        ]
-        best: list[tuple[int, int]] | None = None
-        for source, target in starts[:STARTS_MAX]:
-            if best is not None and self.steps < STEPS_MAX // 2:
-                break
-            try:
-                path = self._walk(out, kind, target, source, _within(label, label[source], label[source]))
-            except OutOfSteps:
-                if best is None:
-                    raise
-                break
-            if path is not None:
-                walked = [(vertex % count, type) for vertex, type in path]
-                walked.append((source, RW))
-                if best is None or self._length(walked) < self._length(best):
-                    best = walked
-        return best
+        return self._closed_walk(*self._layered(types, resets=True))
 
     def _labels(self, types: frozenset[int]) -> list[int]:
         """The components of the graph of these edges."""
@@ -387,12 +457,17 @@ class Component:
             else:
                 yield target
 
-    def _named(self, path: list[tuple[int, int]]) -> Cycle:
+    def rotated(self, name: str, vertices: Sequence[int], types: Sequence[int]) -> Cycle:
+        """The cycle of these transactions: the one that ended first is T1."""
+        at = vertices.index(min(vertices))
+        return Cycle(name, (*vertices[at:], *vertices[:at]), (*types[at:], *types[:at]))
+
+    def _named(self, path: list[tuple[int, int]], name: str = "") -> Cycle:
         hops = self._hops(path)
         at = min(range(len(hops)), key=lambda i: self.names[hops[i][0]])
         hops = [*hops[at:], *hops[:at]]  # The transaction that ended first is T1.
         types = [type for _, _, type in hops]
-        name = class_of(types)
+        name = name or class_of(types)
         is_shadowed = any(type in (PROCESS, REALTIME) and self._is_ordered_by_data(a, b) for a, b, type in hops)
         return Cycle(name, tuple(self.names[a] for a, _, _ in hops), tuple(types), is_shadowed)
 

@@ -37,6 +37,10 @@ class Reason(msgspec.Struct, frozen=True):
     rule: str = ""
 
 
+Overtaken = tuple[int, ...]
+"""Transactions, from the reader to the writer: each but the reader wrote the key, and a later version than the one before it."""
+
+
 class Dependencies(Protocol):
     """What explains an edge again after a cycle was found. It may look at the whole history: it is asked a few times only."""
 
@@ -52,4 +56,13 @@ class Dependencies(Protocol):
 
     def reason(self, type: int, before: int, after: int) -> Reason:
         """Why there is an edge of this type between these transactions."""
+        ...
+
+    def overtaken(self, reader: int, writer: int, since: int = -1) -> Overtaken | None:
+        """How a version of a key that `reader` read, at a step behind `since`, comes before one of `writer`'s; None: nothing shows
+        it. What a transaction reads of a key after it wrote it does not count."""
+        ...
+
+    def met_at(self, reader: int, writer: int) -> int:
+        """The number of the first step at which `reader` read what `writer` wrote, where an edge wr joins them."""
         ...

@@ -4,9 +4,10 @@ The names are Elle's (Kingsbury and Alvaro, VLDB 2020), for people who know its 
 others, a model may forbid some anomalies beside those of the models that it implies; all else follows.
 
 Sources of the rows: Adya 1999 (PL-1 to PL-3, PL-2+, PL-2L, PL-FCV, PL-MSR, PL-CS, PL-SI, PL-3U); Bailis et al., VLDB 2014
-(monotonic atomic view, update atomic as ROLA of Liu et al. 2018); Cerone, Bernardi and Gotsman, CONCUR 2015 (read atomic,
-causal, parallel snapshot isolation, prefix); Cerone and Gotsman, PODC 2016 (snapshot isolation forbids each cycle in which no two
-anti-dependencies are neighbours); Daudjee and Salem, VLDB 2006 (strong and strong session variants).
+(monotonic atomic view) and SIGMOD 2014 (fractured reads); Liu et al. 2018 (update atomic, as ROLA); Cerone, Bernardi and
+Gotsman, CONCUR 2015 (read atomic, causal, parallel snapshot isolation, prefix); Cerone and Gotsman, PODC 2016 (snapshot isolation
+forbids each cycle in which no two anti-dependencies are neighbours); Daudjee and Salem, VLDB 2006 (strong and strong session
+variants).
 """
 
 from __future__ import annotations
@@ -19,7 +20,20 @@ CYCLES: tuple[str, ...] = ("G0", "G1c", "G-single-item", "G-nonadjacent-item", "
 
 VARIANTS: tuple[str, ...] = ("", "-process", "-realtime")
 
-UNDECIDED: frozenset[str] = frozenset({"empty-transaction-graph", "cycle-search-timeout"})
+VISIBILITY: tuple[str, ...] = (
+    "observed-transaction-vanishes",
+    "fractured-read",
+    "causality-violation",
+    "prefix-violation",
+    "G-update",
+)
+"""Cycles of particular shapes that models below snapshot isolation forbid (visibility.py), the gravest first."""
+
+PARTLY: frozenset[str] = frozenset({"monotonic-view", "monotonic-snapshot-read"})
+"""Models that forbid some cycles with one anti-dependency and not others, by what no graph of whole transactions shows (G-monotonic
+and G-MSR of Adya 1999, §4.2)."""
+
+UNDECIDED: frozenset[str] = frozenset({"empty-transaction-graph", "cycle-search-timeout", "single-anti-dependency"})
 """Found instead of an anomaly: with nothing forbidden beside them, the verdict is UNKNOWN."""
 
 
@@ -34,6 +48,11 @@ def _anomaly_rows() -> dict[str, tuple[str, ...]]:
         "future-read": ["G1c"],
         "lost-update": ["write-skew", "G2-item"],
         "write-skew": ["G2"],
+        "observed-transaction-vanishes": ["fractured-read"],
+        "fractured-read": ["causality-violation"],
+        "causality-violation": ["G-single-item", "prefix-violation"],
+        "prefix-violation": ["G-nonadjacent-item"],
+        "G-update": ["G2"],
     }
     special = {
         "G0": ["G1c"],
@@ -94,15 +113,16 @@ IMPLIED_MODELS: Mapping[str, tuple[str, ...]] = {
 """Model -> the next weaker ones: whatever keeps the model keeps those."""
 
 FORBIDDEN: Mapping[str, tuple[str, ...]] = {
-    "causal-cerone": ("internal", "G1a"),
+    "causal-cerone": ("internal", "G1a", "causality-violation"),
     "consistent-view": ("G1", "G-single", "internal"),
     "cursor-stability": ("G1", "lost-update"),
     "forward-consistent-view": ("G1", "G-SIb"),
+    "monotonic-atomic-view": ("observed-transaction-vanishes",),
     "monotonic-snapshot-read": ("G1",),
     "monotonic-view": ("G1",),
     "parallel-snapshot-isolation": ("internal", "G1a", "G-single"),
-    "prefix": ("internal", "G1a"),
-    "read-atomic": ("internal", "G1a", "future-read"),
+    "prefix": ("internal", "G1a", "prefix-violation"),
+    "read-atomic": ("internal", "G1a", "future-read", "fractured-read"),
     "read-committed": ("G1",),
     "read-uncommitted": ("G0", "duplicate-elements", "cyclic-versions"),
     "repeatable-read": ("G1", "G2-item", "internal", "lost-update"),
@@ -117,7 +137,7 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
     "strong-session-snapshot-isolation": ("internal", "G1-process", "G-nonadjacent-process"),
     "strong-snapshot-isolation": ("internal", "G1-realtime", "G-nonadjacent-realtime"),
     "update-atomic": ("lost-update",),
-    "update-serializable": ("G1",),
+    "update-serializable": ("G1", "G-update"),
 }
 """Model -> anomalies that it forbids beside those that weaker models forbid."""
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from checkers.transactions.components import components
-from checkers.transactions.found import Anomaly, Reason
+from checkers.transactions.found import Anomaly, Overtaken, Reason
 from checkers.transactions.graph import RW, WR, WW, Graph
 from checkers.transactions.reading import FAIL, INFO, OK, Transactions, UnfitTransactions
 from histories.printing import quoted
@@ -411,6 +411,7 @@ class RegisterDependencies:
         self._registers = registers
         self._orders = orders
         self._inference = inference
+        self._behind: dict[Any, dict[Any, list[Any]]] = {}
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -421,6 +422,61 @@ class RegisterDependencies:
     def unordered(self) -> list[tuple[Any, list[int]]]:
         """See found.Dependencies: of registers too many, which --exact decides."""
         return []
+
+    def overtaken(self, reader: int, writer: int, since: int = -1) -> Overtaken | None:
+        """See found.Dependencies."""
+        registers = self._registers
+        written = registers.writes[writer]
+        own: set[Any] = set()
+        for place, step in enumerate(registers.found.steps[reader] if registers.reads[reader] else ()):
+            key = step[1]
+            if step[0] != "r":
+                own.add(key)
+            elif place > since and key in written and key not in own and key in registers.reads[reader]:
+                values = self._later(key, registers.reads[reader][key], written[key])
+                writers = [registers.final_writer(key, value) for value in values]
+                if values and None not in writers and len({reader, *writers}) == len(writers) + 1:
+                    return (reader, *(each for each in writers if each is not None))
+        return None
+
+    def _later(self, key: Any, value: Any, wanted: Any) -> list[Any]:
+        """The values behind this one, up to the one that is wanted; none where nothing shows that it is behind."""
+        if value == wanted:
+            return []
+        if value == self._registers.initial(key, is_absent=self._inference.absent_at_first):
+            return [wanted]
+        behind = self._successors(key)
+        came: dict[Any, Any] = {value: None}
+        waiting = [value]
+        for each in waiting:
+            if each == wanted:
+                break
+            for after in behind.get(each, ()):
+                if after not in came:
+                    came[after] = each
+                    waiting.append(after)
+        if wanted not in came:
+            return []
+        values = [wanted]
+        while came[values[-1]] != value:
+            values.append(came[values[-1]])
+        return values[::-1]
+
+    def _successors(self, key: Any) -> dict[Any, list[Any]]:
+        if key not in self._behind:
+            found: dict[Any, list[Any]] = {}
+            for order in self._orders.values():
+                for before, after in order.get(key, ()):
+                    found.setdefault(before, []).append(after)
+            self._behind[key] = found
+        return self._behind[key]
+
+    def met_at(self, reader: int, writer: int) -> int:
+        """See found.Dependencies."""
+        for place, step in enumerate(self._registers.found.steps[reader]):
+            if step[0] == "r" and len(step) > 2 and self._registers.final_writer(step[1], step[2]) == writer:
+                return place
+        raise AssertionError(f"no wr edge from {writer} to {reader}")
 
     def reason(self, type: int, before: int, after: int) -> Reason:
         """See found.Dependencies."""

@@ -44,6 +44,8 @@ nothing else rests on that assumption."""
 _UNDECIDED_WORDS = {
     "empty-transaction-graph": "no transaction depends on another, so that nothing was tested",
     "cycle-search-timeout": "there are cycles, and whether one of them is forbidden was not decided within the budget",
+    "single-anti-dependency": "there is a cycle with one anti-dependency (G-single-item); monotonic-view and "
+    "monotonic-snapshot-read forbid some of these, and this check does not tell which",
 }
 
 

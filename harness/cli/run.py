@@ -64,7 +64,9 @@ from histories.printing import block
 )
 @click.option("--beyond-model", is_flag=True, help="Allow faults that the target does not claim to survive.")
 @click.option(
-    "--schedule", type=click.Path(path_type=Path, dir_okay=False), help="Replay the faults of this schedule.json, in place of those that --nemesis would plan."
+    "--schedule",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Replay the faults of this schedule.json, in place of those that --nemesis would plan.",
 )
 @click.option(
     "--script",
