@@ -138,6 +138,14 @@ def test_reads_that_differ_and_name_no_node_prove_nothing(last: int, validity: V
     assert registers_kept(history).validity is validity
 
 
+@pytest.mark.parametrize("check", [convergence, registers_kept])
+def test_a_read_that_names_no_node_may_be_an_earlier_one_of_a_node_that_is_named(check: Any) -> None:
+    history = of(op(0, "write", 1), op(0, "write", 2), op(2, "read", 1), op(0, "read", 2), op(1, "read", 2))
+    unplaced = [msgspec.structs.replace(each, node=None) if each.process == 2 else each for each in history]
+    assert check(history).validity is INVALID, "n3 disagrees"
+    assert check(History(unplaced)).validity is UNKNOWN
+
+
 @pytest.mark.parametrize(("f", "before", "after"), [("write", None, 1), ("add", [], [1])])
 def test_a_read_from_before_the_last_update_is_not_final_where_the_clock_is_coarse(
     f: str, before: Any, after: Any

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import Any
+
+import msgspec
 import pytest
 
 from checkers import isolation
@@ -10,6 +14,8 @@ from checkers.isolation import WORKLOADS
 from checkers.transactions import UnfitTransactions
 from checkers.verdict import Validity
 from histories.builder import h
+from histories.history import History
+from histories.op import Op, OpType
 
 VALID, INVALID, UNKNOWN = Validity.VALID, Validity.INVALID, Validity.UNKNOWN
 
@@ -133,3 +139,19 @@ def test_what_each_of_them_rules_out() -> None:
     assert "parallel-snapshot-isolation" not in WORKLOADS["long-fork"].models
     assert "read-uncommitted" not in WORKLOADS["dirty-reads"].models
     assert isolation.bank(h("")).validity is UNKNOWN
+
+
+@pytest.mark.parametrize("other", [True, 1.0])
+def test_keys_that_are_equal_in_python_alone_are_two(other: Any) -> None:
+    def done(process: int, f: str, key: Any, asked: Any, told: Any, end: OpType = "ok") -> list[Op]:
+        return [Op(0, 0, "invoke", process, f, key, asked), Op(0, 0, end, process, f, key, told)]
+
+    def of(*groups: list[Op]) -> History:
+        return History([msgspec.structs.replace(op, index=i, time=i) for i, op in enumerate(chain(*groups))])
+
+    overwritten = of(done(0, "write", 1, 1, 1), done(0, "write", other, 2, 2), done(1, "read", other, None, [2]))
+    assert WORKLOADS["causal-reverse"].check(overwritten).validity is not INVALID
+    inserted = of(done(0, "insert", 1, [10, None], [10, None]), done(1, "insert", other, [None, 11], [None, 11]))
+    assert WORKLOADS["write-skew"].check(inserted).validity is not INVALID
+    failed = of(done(0, "write", 1, 1, 1, "fail"), done(1, "write", other, 1, 1), done(2, "read", 1, None, [1]))
+    assert WORKLOADS["dirty-reads"].check(failed).validity is INVALID

@@ -319,3 +319,17 @@ def test_transactions() -> None:
         '| p2 invoke txn [["r","y",null],["r","x",null]] | p2 ok txn [["r","y",1],["r","x",0]]'
     )
     assert causal(fork).validity is VALID
+
+
+def test_a_transaction_that_reads_two_values_of_a_key_has_no_place() -> None:
+    """By the twin, too: at no place in an order of the writes are both there."""
+    wrote = (
+        'p0 invoke txn [["w","x",1]] | p0 ok txn [["w","x",1]] | p1 invoke txn [["w","x",2]] | p1 ok txn [["w","x",2]]'
+    )
+    for told, validity in (("2", Validity.INVALID), ("1", Validity.VALID)):
+        read = f'p2 invoke txn [["r","x",null],["r","x",null]] | p2 ok txn [["r","x",1],["r","x",{told}]]'
+        history = h(f"{wrote} | {read}")
+        for strength in STRENGTHS:
+            expected = validity is Validity.VALID
+            assert is_causal(trace_of(history), strength) is expected, strength  # type: ignore[arg-type]
+            assert causal(history, strength).validity is validity, strength  # type: ignore[arg-type]

@@ -99,6 +99,33 @@ def test_a_history_in_which_only_reads_of_anything_succeeded_is_unknown(tmp_path
     assert themis("check", path, "--model", "register").returncode == 2
 
 
+def edn_of(*steps: tuple[int, str, str, str]) -> str:
+    """A line for each op of (process, f, asked, told), all of which succeeded, as Jepsen writes them."""
+    return "".join(
+        f"{{:process {process} :type :{type_} :f :{f} :value {value}}}\n"
+        for process, f, asked, told in steps
+        for type_, value in (("invoke", asked), ("ok", told))
+    )
+
+
+@pytest.mark.parametrize(("key", "code"), [(5, 1), (6, 0)])
+def test_the_keys_of_jepsens_causal_reverse_are_keys(tmp_path: Path, key: int, code: int) -> None:
+    """The second write is seen without the first: of one key that is a reversal, of two it says nothing."""
+    path = tmp_path / "history.edn"
+    first, second = (0, "write", "[5 1]", "[5 1]"), (0, "write", f"[{key} 2]", f"[{key} 2]")
+    path.write_text(edn_of(first, second, (1, "read", f"[{key} nil]", f"[{key} [2]]")))
+    assert themis("check", path, "--workload", "causal-reverse").returncode == code
+
+
+@pytest.mark.parametrize("checker", ["durability", "convergence"])
+def test_a_final_read_of_nil_says_nothing_in_jepsens_histories(tmp_path: Path, checker: str) -> None:
+    path = tmp_path / "history.edn"
+    path.write_text(edn_of((0, "write", "1", "1"), (1, "read", "nil", "nil")))
+    assert themis("check", path, "--checker", checker).returncode == 2
+    path.write_text(edn_of((0, "write", "1", "1"), (1, "read", "nil", "2")))
+    assert themis("check", path, "--checker", "durability").returncode == 1
+
+
 @pytest.mark.parametrize(("ended", "code"), [("[1 2]", 1), (":timed-out", 0), ("[1 2] :timed-out", 0)])
 def test_a_cas_that_failed_unanswered_saw_nothing(tmp_path: Path, ended: str, code: int) -> None:
     lines = ("invoke :write 1", "ok :write 1", "invoke :cas [1 2]", f"fail :cas {ended}")

@@ -94,6 +94,12 @@ def test_what_no_crash_does_is_damage(kind: str) -> None:
     assert disk.is_damaged
 
 
+def test_where_nothing_was_there_to_cut_there_is_no_damage() -> None:
+    disk = disk_of(0, 0)
+    assert disk.truncate(1) == 0
+    assert not disk.is_damaged
+
+
 def test_what_crashes_do_is_none() -> None:
     disk = disk_of(5, 2)
     disk.tear()
