@@ -110,6 +110,7 @@ def test_a_record_that_is_not_written_or_late_is_noticed(mutant: str, seed: int)
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seeds", [40, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(14400)])])
 @pytest.mark.parametrize("campaign", [SNAPSHOTS, LEASES], ids=["snapshots", "leases"])
-def test_100_seeds_of_multi_paxos_are_valid(campaign: RunSpec) -> None:
-    assert not not_valid(campaign, range(1, 101))
+def test_seeds_of_multi_paxos_are_valid(campaign: RunSpec, seeds: int) -> None:
+    assert not not_valid(campaign, range(1, seeds + 1))
