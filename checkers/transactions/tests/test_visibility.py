@@ -117,7 +117,7 @@ def keeps(made: list[Steps], order: dict[str, list[int]], model: str) -> bool:
 @pytest.mark.parametrize("model", MODELS)
 def test_lists_against_the_definitions(model: str) -> None:
     seen: set[tuple[Validity, bool]] = set()
-    for number in range(1_500):
+    for number in range(600):
         made = drawn(random.Random(f"visibility/{number}"))
         if any(key in {k for f, k, _ in steps if f == "append"} for steps in made for f, key, _ in steps if f == "r"):
             continue  # A read beside an append of its own is judged by other rules.
