@@ -119,7 +119,7 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
     "forward-consistent-view": ("G1", "G-SIb"),
     "monotonic-atomic-view": ("observed-transaction-vanishes",),
     "monotonic-snapshot-read": ("G1",),
-    "monotonic-view": ("G1",),
+    "monotonic-view": ("G1", "observed-transaction-vanishes"),
     "parallel-snapshot-isolation": ("internal", "G1a", "G-single"),
     "prefix": ("internal", "G1a", "prefix-violation"),
     "read-atomic": ("internal", "G1a", "future-read", "fractured-read"),
