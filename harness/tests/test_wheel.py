@@ -16,8 +16,7 @@ import pytest
 
 from harness.tests.test_history_docs import EXAMPLES
 
-# One worker of pytest-xdist makes both wheels: a mark of a fixture's parameter would group nothing.
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("wheel")]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 NO_COMPILER = dict.fromkeys(("CC", "CXX", "LDSHARED", "LDCXXSHARED"), "false")
@@ -65,7 +64,11 @@ class Installed:
         return ran(self._bin / "themis", *arguments, code=code, cwd=self.elsewhere, env=self._clean)
 
 
-@pytest.fixture(scope="module", params=["compiler", "no compiler"])
+# Each wheel is made once, by one worker of pytest-xdist.
+MADE = [pytest.param(name, marks=pytest.mark.xdist_group(f"wheel, {name}")) for name in ("compiler", "no compiler")]
+
+
+@pytest.fixture(scope="module", params=MADE)
 def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Installed, bool]:
     """The wheel, and whether it was made with a compiler."""
     has_compiler = request.param == "compiler"
