@@ -12,7 +12,7 @@ The work is bounded by `steps_max` edges looked at. Where that is spent before a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import cached_property
 
 import msgspec
@@ -162,10 +162,10 @@ class Component:
         found = self._closed_walk(out, kind)
         return None if found is None else self._named(found, name)
 
-    def among(self, name: str, updates: Sequence[bool]) -> Cycle | None:
+    def among(self, name: str, updates: Set[int]) -> Cycle | None:
         """A short cycle with rw edges over transactions that write, and one that only reads at most. Raises OutOfSteps."""
         count = len(self.out)
-        is_update = [is_relay or updates[each] for each, is_relay in zip(self.names, self.is_relay, strict=True)]
+        is_update = [is_relay or each in updates for each, is_relay in zip(self.names, self.is_relay, strict=True)]
         for reader in (-1, *(vertex for vertex in range(count) if not is_update[vertex])):
             allowed = [each or vertex == reader for vertex, each in enumerate(is_update)]
             if reader >= 0:

@@ -31,7 +31,7 @@ VISIBILITY: tuple[str, ...] = (
 
 PARTLY: frozenset[str] = frozenset({"monotonic-view", "monotonic-snapshot-read"})
 """Models that forbid some cycles with one anti-dependency and not others, by what no graph of whole transactions shows (G-monotonic
-and G-MSR of Adya 1999, §4.2)."""
+and G-MSR of Adya 1999)."""
 
 UNDECIDED: frozenset[str] = frozenset({"empty-transaction-graph", "cycle-search-timeout", "single-anti-dependency"})
 """Found instead of an anomaly: with nothing forbidden beside them, the verdict is UNKNOWN."""

@@ -10,8 +10,8 @@ wrote a later version than the other read.
   violation of causality that the order of versions may take part in, two make a long fork.
 - G-update: a cycle with anti-dependencies among transactions that write, with one that only reads at most (update-serializable).
 
-Sources: Bailis et al., VLDB 2014, §5.1.2 and SIGMOD 2014, §3; Cerone and Gotsman, JACM 2018, theorems 9 and 10 (how cycles
-characterize prefix consistency and its weaker relatives); Adya 1999, §4.3 (G-update).
+Sources: Bailis et al., VLDB 2014 (monotonic atomic view) and SIGMOD 2014 (fractured reads); Cerone and Gotsman, JACM 2018 (cycles
+that characterize prefix consistency); Adya 1999 (G-update).
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def shapes(
             case "prefix-violation":
                 cycle = component.preceded(name)
             case "G-update":
-                updates = [any(step[0] != "r" for step in steps or ()) for steps in found.steps]
+                steps_of = found.steps
+                updates = {n for n in component.transactions if any(step[0] != "r" for step in steps_of[n] or ())}
                 cycle = component.among(name, updates)
             case _:
                 cycle = _overtaking(component, dependencies, name)
@@ -67,7 +68,7 @@ def _overtaking(component: Component, dependencies: Dependencies, name: str) -> 
                 if writer in came:
                     continue
                 came[writer] = each
-                since = dependencies.met_at(reader, writer) if name == VISIBILITY[0] else -1
+                since = dependencies.met_at(reader, writer) if name == "observed-transaction-vanishes" else -1
                 if (overtaken := dependencies.overtaken(reader, writer, since)) is not None:
                     vertices = [*overtaken]
                     types = [RW, *[WW] * (len(overtaken) - 2)]
