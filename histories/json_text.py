@@ -33,11 +33,21 @@ def decoded(decode: Callable[[bytes], _T], text: bytes, depth_max: int) -> _T:
     if is_deeper(text, depth_max):
         raise msgspec.DecodeError(too_deep(depth_max))
     try:
-        return decode(text)
+        return _of_utf_8(decode, text)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
     except RecursionError:
         raise msgspec.DecodeError(too_deep(depth_max)) from None
+
+
+def _of_utf_8(decode: Callable[[bytes], _T], text: bytes) -> _T:
+    """**Raises** UnicodeDecodeError as well, where a string is not UTF-8. Since 0.23, msgspec does not, and gives no reason."""
+    try:
+        return decode(text)
+    except msgspec.DecodeError as error:
+        if "UTF-8" in str(error):
+            text.decode()
+        raise
 
 
 def too_deep(depth_max: int) -> str:

@@ -333,7 +333,7 @@ def _is_cut(line: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     except msgspec.DecodeError as error:
-        return "truncated" in str(error)
+        return "truncated" in str(error) or "UTF-8" in str(error)  # By msgspec 0.23, which raises no other error.
     except RecursionError:
         return False
     return False
