@@ -17,7 +17,8 @@ from typing import NoReturn
 import click
 
 from harness.cli.outlets import is_outlet
-from harness.errors import HARNESS, INVALID, USAGE, HarnessError, UsageError, code_of_signal, exit_code
+from harness.errors import HARNESS, INVALID, USAGE, HarnessError, Interrupted, UsageError, code_of_signal, exit_code
+from harness.run.interruption import send_again
 from histories.printing import block, harmless, line
 
 _log = logging.getLogger("themis")
@@ -112,7 +113,7 @@ class _Said(logging.Handler):
 def tell_no_tracebacks() -> None:
     """What Python itself would tell of an error that no caller can catch, in a thread or where an object is removed, goes into the
     run's log; of a thread there is one line on standard error as well, and one of what no log is there for. With THEMIS_DEBUG all
-    of it is told."""
+    of it is told. A signal that came there is not lost."""
     logging.lastResort = _Said(logging.WARNING)
 
     def note_in_log(what: str, raised: BaseException | None) -> None:
@@ -130,6 +131,9 @@ def tell_no_tracebacks() -> None:
         say(f"unexpected {told.exc_type.__name__} in {name}: {line(told.exc_value)} (themis --debug ... shows where)")
 
     def of_removal(told: sys.UnraisableHookArgs) -> None:
+        if isinstance(told.exc_value, Interrupted):
+            send_again(told.exc_value)
+            return
         if os.environ.get("THEMIS_DEBUG"):
             sys.__unraisablehook__(told)
             return

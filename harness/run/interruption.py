@@ -83,6 +83,19 @@ def interrupts_waiting() -> Iterator[None]:
             raise Interrupted(came[0])
 
 
+SENT_AGAIN_S = 0.02
+
+
+def send_again(lost: Interrupted) -> None:
+    """Send a signal to this process once more, soon: what it raised came where an object was removed, and Python passes on nothing that
+    is raised there. Loading a module removes objects, too."""
+    main = threading.main_thread().ident
+    assert main is not None, "the main thread has begun"
+    timer = threading.Timer(SENT_AGAIN_S, signal.pthread_kill, (main, lost.number))
+    timer.daemon = True
+    timer.start()
+
+
 class Interruption:
     """number: the first signal that asked the run to end; None: none did. is_aborted: a second one asked it to end at once."""
 

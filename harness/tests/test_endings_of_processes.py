@@ -218,6 +218,29 @@ def test_a_signal_at_any_moment_of_the_start_shows_no_traceback(delay_s: float, 
     assert Store(tmp_path / "store").dangling_links() == []
 
 
+LOSES_A_SIGNAL = """
+import os, signal, time
+class Removed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)  # The handler runs in here.
+def check(history, context):
+    Removed()
+    time.sleep(600)
+"""
+
+
+def test_a_signal_that_comes_where_an_object_is_removed_ends_the_command(tmp_path: Path) -> None:
+    """Python drops what is raised there."""
+    jsonl.write(tmp_path / "history.jsonl", h("p0 invoke write 1 | p0 ok write 1"))
+    (tmp_path / "removing.py").write_text(LOSES_A_SIGNAL)
+    with started("check", "history.jsonl", "--checker", "removing:check", store=tmp_path) as command:
+        output, errors = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 128 + signal.SIGTERM, output + errors
+    assert "Traceback" not in output + errors
+    assert "Exception ignored" not in errors
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_check_that_would_take_for_ever_ends_at_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     jsonl.write(tmp_path / "history.jsonl", h("p0 invoke write 1 | p0 ok write 1"))
