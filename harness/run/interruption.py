@@ -87,8 +87,8 @@ SENT_AGAIN_S = 0.02
 
 
 def send_again(lost: Interrupted) -> None:
-    """Send a signal to this process once more, soon: what it raised came where an object was removed, and Python passes on nothing that
-    is raised there. Loading a module removes objects, too."""
+    """Send a signal to this process once more, soon: what it raised came where an object was removed, and Python passes on nothing
+    that is raised there. Loading a module removes objects, too."""
     main = threading.main_thread().ident
     assert main is not None, "the main thread has begun"
     timer = threading.Timer(SENT_AGAIN_S, signal.pthread_kill, (main, lost.number))
