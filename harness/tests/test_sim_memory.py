@@ -18,7 +18,11 @@ from targets.raft.core import Raft
 STORMY = RunSpec(env="sim", nemesis=("kill",), interval_s=0.2, time_limit_s=6.0, concurrency=5, rate_hz=20.0)
 
 
-def test_cores_of_killed_nodes_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+NEVER = 10**9
+
+
+@pytest.mark.parametrize(("lives", "blocks"), [(10, NEVER), (NEVER, 0)])
+def test_cores_of_killed_nodes_are_let_go_of(lives: int, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Raft core's parts know each other: without a look for garbage every restart would keep one, with its log."""
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     alive_max = made_count = 0
@@ -32,7 +36,9 @@ def test_cores_of_killed_nodes_are_let_go_of(monkeypatch: pytest.MonkeyPatch) ->
         alive_max = max(alive_max, len(alive))
 
     monkeypatch.setattr(Raft, "__init__", noted)
-    monkeypatch.setattr(environment, "LIVES_A_COLLECTION", 10)
+    monkeypatch.setattr(environment, "LIVES_A_COLLECTION", lives)
+    monkeypatch.setattr(environment, "GARBAGE_BLOCKS", blocks)
+    monkeypatch.setattr(environment, "GARBAGE_SHARE", 0.0)
     sweep.run_seed(STORMY)
     assert made_count > 25
     assert alive_max <= 5 + 10

@@ -4,6 +4,7 @@ time. The same deployment, with the same interpreter, gives the same history and
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from heapq import heappop
@@ -60,7 +61,11 @@ FOREVER_NS = 2**63
 
 
 LIVES_A_COLLECTION = 250
-"""So many processes of nodes come and go before garbage is looked for."""
+"""Garbage is looked for after so many processes of nodes at the latest."""
+
+GARBAGE_SHARE, GARBAGE_BLOCKS = 0.125, 40_000
+"""It is looked for before that where the blocks that Python has allocated grew by this share, and by so many: the core that a
+restart leaves behind is as large as what clients have written by then."""
 
 
 @contextmanager
@@ -160,6 +165,8 @@ class SimEnvironment:
         self.world.past_violation_ns = int(options.past_violation_s * NS_PER_S)
         self._files: RunFiles | None = None
         self._lives_count = 0
+        self._blocks_max = 0
+        self._collected()
         self.options = options = options.drawn(self.world.rng("hardware"))
         assert options.fsync_ms_mean is not None
         self.network = Network(self.world, options, names)
@@ -196,8 +203,9 @@ class SimEnvironment:
 
         def build(incarnation: int) -> Core:
             self._lives_count += 1
-            if self._lives_count % LIVES_A_COLLECTION == 0:
+            if self._lives_count % LIVES_A_COLLECTION == 0 or sys.getallocatedblocks() > self._blocks_max:
                 gc.collect()
+                self._collected()
             rng = self.world.rng(f"node/{name}/{incarnation}")
             assert isinstance(deployment.target, CoreTarget), "refused by check"
             return deployment.target.core(
@@ -205,6 +213,11 @@ class SimEnvironment:
             )
 
         return build
+
+    def _collected(self) -> None:
+        """No garbage is there now; from which size on it is looked for again."""
+        blocks = sys.getallocatedblocks()
+        self._blocks_max = blocks + max(GARBAGE_BLOCKS, int(blocks * GARBAGE_SHARE))
 
     def _sessions(self) -> SessionRunner:
         deployment, target = self.deployment, self.deployment.target
