@@ -111,7 +111,10 @@ def plain(value: Any) -> Any:
         case list() | tuple():
             return [plain(item) for item in value]
         case dict():
-            return {_plain_key(key): plain(item) for key, item in value.items()}
+            found = {_plain_key(key): plain(item) for key, item in value.items()}
+            if len(found) < len(value):  # As with 1 and "1": only EDN's own notation tells them apart.
+                return {edn.dumps(key): plain(item) for key, item in value.items()}
+            return found
         case frozenset():
             return [plain(item) for item in sorted(value, key=edn.dumps)]
         case Tagged(_, inner):

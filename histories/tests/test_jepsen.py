@@ -151,6 +151,11 @@ def test_values_become_json_like(path: Path) -> None:
     ]
 
 
+def test_keys_of_a_map_that_would_be_one_keep_their_notation(path: Path) -> None:
+    text = '{:process 0, :type :invoke, :f :write, :value {1 10, "1" 20, :k 30}}'
+    assert read(path, text).history[0].value == {"1": 10, '"1"': 20, ":k": 30}
+
+
 BROKEN: dict[str, tuple[str, list[str]]] = {
     "nothing": ("; empty\n", ["1 syntax"]),
     "no map": ("\n[1]", ["2 syntax"]),
