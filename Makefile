@@ -31,7 +31,7 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m 'not long and not linux and not soak and not browser' $(SPREAD)
 
-# What takes minutes; .ci/run runs it. The first half only computes, the second runs real clusters, one at a time.
+# What takes longer; .ci/run runs it. The first half only computes, the second runs real clusters, one at a time.
 long: long-compute long-real
 
 long-compute: $(READY)

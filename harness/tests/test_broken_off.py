@@ -31,6 +31,7 @@ RUNS_COUNT = 12
 
 @pytest.mark.parametrize("stays", [True, False], ids=["the disk stays full", "there is room again"])
 @pytest.mark.parametrize("where", ["traces and messages", "history"])
+@pytest.mark.long
 def test_what_a_cut_step_leaves_is_not_held_against_the_cluster(
     where: str, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

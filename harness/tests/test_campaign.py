@@ -96,6 +96,8 @@ def told(outcome: Outcome, root: Path | None = None) -> Outcome:
 
 
 @pytest.mark.parametrize("strategy", ["random", "coverage"])
+@pytest.mark.long
+@pytest.mark.real
 def test_an_interrupted_campaign_comes_to_what_an_uninterrupted_one_does(tmp_path: Path, strategy: str) -> None:
     text = SMALL.replace("1..3", "1..9").replace("keep: 1", f"keep: 0\nenough: 3\nstrategy: {strategy}")
     campaign = campaign_of(tmp_path, text)
@@ -113,6 +115,7 @@ def test_an_interrupted_campaign_comes_to_what_an_uninterrupted_one_does(tmp_pat
     assert any("--schedule" in one.command for one in whole.outcomes()) == (strategy == "coverage")
 
 
+@pytest.mark.long
 def test_a_combination_that_failed_enough_rests_and_is_told(tmp_path: Path) -> None:
     campaign = campaign_of(tmp_path, SMALL.replace("1..3", "1..9").replace("keep: 1", "keep: 1\nenough: 2"))
     folder = CampaignFolder.create(tmp_path / "a", campaign)
@@ -248,6 +251,7 @@ def command(*words: str) -> Result:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_the_whole_way_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run, resume with nothing left, report, bundle; one finding, kept, shrunk, with a test beside it."""
     monkeypatch.chdir(tmp_path)

@@ -74,6 +74,7 @@ def test_flags_say_all_of_a_spec() -> None:
         assert spec_of_flags(flags_of(spec)) == spec
 
 
+@pytest.mark.long
 def test_the_file_of_the_zoo_has_every_bug_and_expects_each(tmp_path: Path) -> None:
     path = tmp_path / "zoo.yaml"
     run_command(["campaign", "init", "--zoo", str(path)])

@@ -60,6 +60,7 @@ def has_met_a_fault(lines: str) -> bool:
 
 @pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
 def test_one_interrupt_heals_and_judges_what_there_is(tmp_path: Path, number: signal.Signals) -> None:
     controller, run = started(tmp_path)
     controller.send_signal(number)

@@ -308,6 +308,8 @@ def test_down_leaves_nothing(up: Up) -> None:
 
 
 @pytest.mark.parametrize("target", ["paxos", "paxos-single"])
+@pytest.mark.long
+@pytest.mark.real
 def test_ctrl_c_leaves_nothing_of_paxos_and_a_killed_cluster_does_not_stand_in_the_way(
     tmp_path_factory: pytest.TempPathFactory, target: str
 ) -> None:

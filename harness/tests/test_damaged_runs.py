@@ -103,6 +103,7 @@ def test_what_is_missing_of_simulated_traces_breaks_no_rule(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", FILES[:4])
+@pytest.mark.long
 def test_analyze_mends_it(file: str, damage: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_of(store)
     whole = (run.path / file).read_bytes()
@@ -265,6 +266,7 @@ RUNS: dict[str, tuple[RunSpec, Schedule | None]] = {
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.long
 def test_a_replay_is_the_same_byte_by_byte_before_and_after_the_schedule_is_made_anew(
     name: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

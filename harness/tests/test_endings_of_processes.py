@@ -61,6 +61,8 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.long
+@pytest.mark.real
 def test_a_verdict_has_its_own_code_whoever_reads_it(loss: str, store: Path) -> None:
     bad = store / "bad" / "latest" / "history.jsonl"
     code, told = shell(LOSSES[loss], "check", bad, "--model", "cas-register")
@@ -83,6 +85,8 @@ def test_a_verdict_has_its_own_code_whoever_reads_it(loss: str, store: Path) -> 
     ],
     ids=lambda value: None if isinstance(value, int) else value if isinstance(value, str) else value[0],
 )
+@pytest.mark.long
+@pytest.mark.real
 def test_other_commands_whose_text_is_lost(words: Sequence[str], loss: str, expected: int, store: Path) -> None:
     code, told = shell(LOSSES[loss], *(word.replace("{store}", str(store)) for word in words))
     assert code == expected, told
@@ -103,6 +107,8 @@ def limited(bytes_max: int) -> None:
 @pytest.mark.parametrize(
     ("bug", "bytes_max", "expected"), [((), 300, 254), ((), 8_000, HARNESS), (("--bug", "stale-read"), 60_000, INVALID)]
 )
+@pytest.mark.long
+@pytest.mark.real
 def test_a_disk_that_takes_no_more(bug: tuple[str, ...], bytes_max: int, expected: int, tmp_path: Path) -> None:
     """The largest files of the run stop at so many bytes: the spec, the history, or only the verdict."""
     ended = subprocess.run(

@@ -37,6 +37,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.real
 @pytest.mark.parametrize("workload", INTERFACES)
+@pytest.mark.long
 def test_the_example_replicates_every_machine(workload: str) -> None:
     flags = ("--env", "sim", "--workload", workload, "--nemesis", "partition,kill,pause,loss", "--time-limit", "8")
     ended = run(*flags, "--seeds", "1..3", "--keep-failures", "0")
@@ -89,6 +90,7 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.mark.real
 @pytest.mark.parametrize("env", ["sim", LOCAL])
+@pytest.mark.long
 def test_a_new_machine_and_workload_take_files_of_their_own_and_one_line_each(env: str, site: Path) -> None:
     flags: tuple[str, ...] = (
         "--workload",

@@ -42,6 +42,7 @@ def runs(store: Path) -> list[RunDirectory]:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_processes_keep_every_failing_seed_as_a_run_like_any_other(tmp_path: Path) -> None:
     ended = themis_process(*STALE, "--seeds", "1..4", "--jobs", "2", "--store", tmp_path, "--json")
     assert ended.returncode == 1, ended.stderr
@@ -72,6 +73,7 @@ def test_no_more_are_kept_than_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_only_the_seed_that_ends_a_hunt_is_kept(tmp_path: Path) -> None:
     ended = themis_process(*STALE, "--seeds", "1..9", "--jobs", "2", "--fail-fast", "--store", tmp_path)
     assert ended.returncode == 1, ended.stderr

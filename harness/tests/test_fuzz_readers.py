@@ -14,6 +14,7 @@ READERS = readers()
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.long
 def test_a_reader_raises_nothing_that_it_does_not_document(name: str, tmp_path: Path) -> None:
     reader = READERS[name]
     for seed in range(250):

@@ -30,6 +30,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert "1 of 3 had 600 CPU seconds; 1,141,174 inputs together." in told
 
 
+@pytest.mark.long
 def test_the_rounds_go_on_from_the_page_until_it_had_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "fuzz.md"
     page.write_text(EMPTY)

@@ -41,6 +41,7 @@ def of(seed: int, mode: str = "causal", **changes: Any) -> RunSpec:
 
 @pytest.mark.parametrize("workload", KINDS)
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.long
 def test_every_mode_keeps_what_it_promises(mode: str, workload: str) -> None:
     result = sweep.run_seed(of(1, mode, workload=workload))
     assert result.validity is Validity.VALID, result.reason
@@ -69,6 +70,7 @@ def test_every_kind_of_quorum_keeps_what_it_promises(options: dict[str, Any]) ->
         ("linearizable", {"read_repair": "before-answer"}),
     ],
 )
+@pytest.mark.long
 def test_quorums_break_what_they_do_not_promise(claim: str, options: dict[str, Any]) -> None:
     """Sloppy quorums need not meet; and stamps of clocks that are wrong do not follow real time."""
     runs = (
@@ -92,6 +94,7 @@ def test_the_other_types_converge(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("claim", ["causal", "monotonic-reads", "read-your-writes"])
+@pytest.mark.long
 def test_mode_eventual_breaks_what_it_does_not_promise(claim: str) -> None:
     runs = (sweep.run_seed(of(seed, "eventual", consistency=claim, rate_hz=300.0)) for seed in range(1, 9))
     assert any(result.validity is Validity.INVALID for result in runs)
@@ -124,6 +127,7 @@ WEAKER = (
         ("paxos", "lease"),
     ],
 )
+@pytest.mark.long
 def test_consensus_keeps_every_weaker_model(target: str, reads: str, seeds: range) -> None:
     for seed in seeds:
         spec = of(
@@ -147,6 +151,7 @@ def test_no_id_is_given_out_twice(mode: str) -> None:
     assert result.validity is Validity.VALID, result.reason
 
 
+@pytest.mark.long
 def test_ids_that_were_not_durable_are_given_out_again() -> None:
     runs = (
         sweep.run_seed(
@@ -175,6 +180,7 @@ def test_every_bug_has_a_seed() -> None:
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.bug)
+@pytest.mark.long
 def test_the_track_record(planted: Planted) -> None:
     result = sweep.run_seed(planted.spec())
     assert result.validity is Validity.INVALID

@@ -51,6 +51,7 @@ def folder_of(store: Path) -> Path:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("file", ["campaign.json", "results.jsonl", "shrunk.jsonl", "lessons.jsonl"])
+@pytest.mark.long
 def test_something_else_in_the_place_of_a_file(
     file: str, shape: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -285,6 +285,7 @@ READS = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("file", FILES)
+@pytest.mark.long
 def test_a_run_with_something_else_in_the_place_of_a_file(
     file: str, shape: str, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

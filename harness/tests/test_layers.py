@@ -55,6 +55,7 @@ def imported_parts(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("prefix", "layers"), [("harness", LAYERS), ("harness.environments", ENVIRONMENTS)], ids=["harness", "environments"]
 )
+@pytest.mark.long
 def test_imports_go_down(prefix: str, layers: tuple[tuple[str, ...], ...]) -> None:
     rank = rank_of(layers)
     depth = prefix.count(".") + 1
@@ -75,6 +76,7 @@ def test_imports_go_down(prefix: str, layers: tuple[tuple[str, ...], ...]) -> No
     assert not broken, "\n".join(broken)
 
 
+@pytest.mark.long
 def test_no_module_imports_itself_over_others() -> None:
     """Imports for type checking count as well: who needs another's type in a circle stands in the wrong place."""
     paths = {

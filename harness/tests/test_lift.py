@@ -77,6 +77,7 @@ def test_an_invariant_that_the_simulation_sees_first_is_left_unwatched() -> None
     pytest.fail("no seed shows what comes of a volatile log")
 
 
+@pytest.mark.long
 def test_what_fails_in_another_way_only_is_said(recorded: RunDirectory) -> None:
     case, _ = simulated_case(recorded)
     with ThreadPoolExecutor(1) as executor:

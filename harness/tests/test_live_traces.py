@@ -320,6 +320,7 @@ def test_the_last_time_of_a_file_is_that_of_its_last_whole_line(tmp_path: Path) 
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_a_real_run_keeps_its_verdict_and_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "SEGMENT_BYTES", 8_000)
     monkeypatch.setattr(live_traces, "KEPT_BYTES", 20_000)

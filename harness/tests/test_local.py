@@ -455,6 +455,8 @@ class Mute:
         raise ExecutorFailed("the agent of n1 is gone")
 
 
+@pytest.mark.long
+@pytest.mark.real
 def test_where_nobody_knows_who_ended_the_nodes_are_not_called_sound(tmp_path: Path) -> None:
     environment = LocalEnvironment(deployment(tmp_path))
     assert environment.findings()["nodes"].validity is Validity.VALID, "none was started"

@@ -69,6 +69,7 @@ def test_each_workload_has_its_machine_and_each_machine_its_workload() -> None:
 
 @pytest.mark.parametrize("workload", [*WORKLOADS, *OF_OTHER_MODELS])
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.long
 def test_a_sound_cluster_is_valid_under_faults(workload: str, seed: int) -> None:
     result = run(spec(workload, seed))
     assert result.verdict.validity is Validity.VALID, result.verdict
@@ -76,6 +77,7 @@ def test_a_sound_cluster_is_valid_under_faults(workload: str, seed: int) -> None
 
 
 @pytest.mark.parametrize(("workload", "bug"), FOUND_BY)
+@pytest.mark.long
 def test_a_planted_bug_shows_in_the_history(workload: str, bug: str) -> None:
     result = run(spec(workload, FOUND_BY[workload, bug], bug, time_limit_s=8.0))
     assert result.verdict.parts["linearizable"].validity is Validity.INVALID
@@ -126,6 +128,7 @@ for workload in MACHINES:
 """
 
 
+@pytest.mark.long
 def test_the_same_seed_writes_the_same_bytes_whatever_the_hash_seed() -> None:
     started = [
         subprocess.Popen(

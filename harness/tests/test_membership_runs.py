@@ -83,6 +83,7 @@ def test_a_cluster_is_replaced_node_by_node_under_load_and_partitions(seed: int)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.long
 def test_members_come_and_go_while_the_cluster_falls_apart(seed: int) -> None:
     result = sweep.run_seed(MEMBERSHIP.spec(seed))
     assert result.validity is Validity.VALID, result.reason

@@ -156,6 +156,7 @@ def test_of_a_run_in_local(phase: str, whom: str, number: signal.Signals, tmp_pa
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_of_a_run_in_local_that_ends_by_itself(tmp_path: Path) -> None:
     process, run = start("local", tmp_path, 0.5)
     assert process.wait(PATIENCE_S) in (0, 2)
@@ -163,6 +164,8 @@ def test_of_a_run_in_local_that_ends_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=named)
+@pytest.mark.long
+@pytest.mark.real
 def test_of_a_run_in_the_simulation(number: signal.Signals, tmp_path: Path) -> None:
     process, run = start("sim", tmp_path, 1000.0)
     try:

@@ -307,6 +307,7 @@ def test_what_cannot_be_packed_stays_and_the_verdict_is_written(
 
 @pytest.mark.parametrize(("flags", "expected"), [((), 0), (("--keep-data",), 3)])
 @pytest.mark.real
+@pytest.mark.long
 def test_the_flag_keeps_them(tmp_path: Path, flags: tuple[str, ...], expected: int) -> None:
     calm = ("--nodes", "3", "--time-limit", "1", "--seed", "1", "--client-timeout", "20", "--vacuity", "ok_min=1")
     assert run_command(["test", "--env", "local", *calm, "--store", str(tmp_path), *flags]) in (0, 2)

@@ -69,6 +69,7 @@ def test_a_mistake_in_a_test_is_told_at_its_line_without_frames_of_the_harness(t
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_a_project_outside_the_tree_tests_its_store(tmp_path: Path) -> None:
     shutil.copy(EXAMPLE, tmp_path)
     (tmp_path / "test_store.py").write_text(TESTS)
@@ -86,6 +87,8 @@ def test_a_project_outside_the_tree_tests_its_store(tmp_path: Path) -> None:
     assert folders == ["test_broken", "test_healthy", "test_that_proves_nothing"]
 
 
+@pytest.mark.long
+@pytest.mark.real
 def test_ctrl_c_in_a_run_ends_the_session_and_is_no_green_test(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("""
 import signal

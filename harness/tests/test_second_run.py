@@ -43,6 +43,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return run
 
 
+@pytest.mark.long
 def test_the_page_goes_on_past_a_broken_rule_to_the_damage(broken: RunDirectory) -> None:
     data = data_of(run_page(broken))
     rule, *others = data["failures"]

@@ -340,6 +340,7 @@ def test_a_host_that_is_none_is_one_message(host: str, tmp_path: Path, capsys: p
 
 @pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.long
 def test_each_signal_ends_it_with_its_own_code_and_one_line(number: signal.Signals, tmp_path: Path) -> None:
     made(tmp_path, "bad", LOST_ONE)
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -86,6 +86,7 @@ def test_a_run_whose_main_phase_waited_for_late_faults_is_had_again_whole() -> N
     assert asked[0][:until] == asked[1][:until]
 
 
+@pytest.mark.long
 def test_a_stale_read_needs_a_handful_of_ops(failed: Failed, shrinker: Shrinker) -> None:
     small = shrinker.best
     assert shrinker.is_minimal
@@ -101,6 +102,7 @@ def test_the_class_of_the_anomaly_stays(failed: Failed, shrinker: Shrinker) -> N
     assert failed.classes[0] in again.classes
 
 
+@pytest.mark.long
 def test_no_op_can_be_missed(shrinker: Shrinker) -> None:
     ops = shrinker.best.script.ops
     for number in range(len(ops)):
@@ -117,6 +119,7 @@ class AtOnce(Executor):
         return future
 
 
+@pytest.mark.long
 def test_several_processes_find_what_one_finds(failed: Failed, shrinker: Shrinker) -> None:
     together = Shrinker(failed, executor=AtOnce(), jobs=3, budget_s=600.0)
     together.shrink()
@@ -157,6 +160,7 @@ def test_a_cluster_that_never_had_a_node() -> None:
     assert small.spec.concurrency > max(small.threads)
 
 
+@pytest.mark.long
 def test_the_command_keeps_a_run_that_replays_and_a_test_that_fails(tmp_path: Path) -> None:
     """The whole way: a failing run, shrunk, run again in another process, by `replay` and by pytest."""
     store = str(tmp_path / "store")

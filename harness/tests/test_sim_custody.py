@@ -20,6 +20,7 @@ SPEC = RunSpec(
 
 
 @pytest.mark.parametrize("bugs", [(), ("volatile-log",)])
+@pytest.mark.long
 def test_every_acknowledged_write_is_where_the_traces_say(bugs: tuple[str, ...]) -> None:
     sink = TraceSink("custody")
     execute(plan.prepare(msgspec.structs.replace(SPEC, seed=2, bugs=bugs, env_options={"invariants": False})), sink)

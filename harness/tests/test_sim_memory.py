@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,14 @@ STORMY = RunSpec(env="sim", nemesis=("kill",), interval_s=0.2, time_limit_s=6.0,
 
 
 NEVER = 10**9
+
+
+@pytest.fixture(autouse=True)
+def old_objects_are_passed_over() -> Iterator[None]:
+    """The hundred thousands that other tests left make each look for garbage slow."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize(("lives", "blocks"), [(10, NEVER), (NEVER, 0)])

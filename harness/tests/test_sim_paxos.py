@@ -26,16 +26,19 @@ def not_valid(base: RunSpec, seeds: range, **fields: Any) -> list[tuple[int, str
     return [(one.seed, one.validity.name, one.reason) for one in results if one.validity is not Validity.VALID]
 
 
+@pytest.mark.long
 def test_the_single_decree_is_valid_under_every_fault_of_its_model() -> None:
     assert not not_valid(SINGLE, range(1, 3))
 
 
 @pytest.mark.parametrize("options", [{"phase_1_quorum": 4, "phase_2_quorum": 2}, {"phase_2_quorum": 1}])
+@pytest.mark.long
 def test_flexible_quorums_are_valid(options: dict[str, int]) -> None:
     assert not not_valid(SINGLE, range(1, 2), target_options=options)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 4])
+@pytest.mark.long
 def test_clusters_of_any_size_decide(nodes: int) -> None:
     names = tuple(f"n{number + 1}" for number in range(nodes))
     faults = ("kill", "clock") if nodes == 1 else SINGLE.nemesis
@@ -50,6 +53,7 @@ def test_quorums_that_can_miss_each_other_are_refused_before_the_run_unless_a_bu
 
 
 @pytest.mark.parametrize("planted", zoo.PLANTED, ids=lambda planted: f"{planted.target}-{planted.bug}")
+@pytest.mark.long
 def test_the_track_record(planted: Planted) -> None:
     result = sweep.run_seed(planted.spec())
     assert result.validity is Validity.INVALID
@@ -64,6 +68,7 @@ def test_every_bug_has_a_seed() -> None:
 # --- Multi-Paxos ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_multi_paxos_is_valid_under_every_fault_of_its_model() -> None:
     assert not not_valid(MULTI, range(1, 2))
 
@@ -79,6 +84,7 @@ def test_multi_paxos_is_valid_where_it_hurts(campaign: RunSpec) -> None:
 
 
 @pytest.mark.parametrize("workload", ["counter", "set", "queue", "lock", "consensus"])
+@pytest.mark.long
 def test_every_machine_runs_on_multi_paxos(workload: str) -> None:
     assert not not_valid(MULTI, range(1, 2), workload=workload, time_limit_s=6.0)
 

@@ -102,6 +102,7 @@ def test_clocks_that_jump_stop_no_election(seed: int) -> None:
 
 
 @pytest.mark.parametrize("interface", ["register", "counter", "set", "queue", "lock"])
+@pytest.mark.long
 def test_every_machine_survives_snapshots_in_the_worst_places(interface: str) -> None:
     result = sweep.run_seed(replace(SNAPSHOTS.spec(1), workload=interface))
     assert result.validity is Validity.VALID, result.reason
@@ -145,6 +146,7 @@ def test_every_bug_has_a_seed() -> None:
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.bug)
+@pytest.mark.long
 def test_the_track_record(planted: Planted) -> None:
     result = sweep.run_seed(planted.spec())
     assert result.validity is Validity.INVALID

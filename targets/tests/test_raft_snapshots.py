@@ -394,6 +394,7 @@ def test_a_restored_machine_goes_on_as_the_one_that_was_snapshotted() -> None:
         RaftOptions(snapshot_entries=20, snapshot_chunk_chars=40, reads="log"),
     ],
 )
+@pytest.mark.long
 def test_clusters_that_take_snapshots_all_the_time_are_safe_and_converge(options: RaftOptions) -> None:
     taken = 0
     for seed in range(5):
