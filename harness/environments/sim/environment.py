@@ -83,6 +83,12 @@ def collecting_seldom() -> Iterator[None]:
             gc.enable()
 
 
+def _blocks_allowed() -> int:
+    """So many blocks may be allocated before garbage is looked for again."""
+    blocks = sys.getallocatedblocks()
+    return blocks + max(GARBAGE_BLOCKS, int(blocks * GARBAGE_SHARE))
+
+
 class SimCluster:
     """What the nemesis may use of the simulated world."""
 
@@ -165,8 +171,7 @@ class SimEnvironment:
         self.world.past_violation_ns = int(options.past_violation_s * NS_PER_S)
         self._files: RunFiles | None = None
         self._lives_count = 0
-        self._blocks_max = 0
-        self._collected()
+        self._blocks_max = _blocks_allowed()
         self.options = options = options.drawn(self.world.rng("hardware"))
         assert options.fsync_ms_mean is not None
         self.network = Network(self.world, options, names)
@@ -205,7 +210,7 @@ class SimEnvironment:
             self._lives_count += 1
             if self._lives_count % LIVES_A_COLLECTION == 0 or sys.getallocatedblocks() > self._blocks_max:
                 gc.collect()
-                self._collected()
+                self._blocks_max = _blocks_allowed()
             rng = self.world.rng(f"node/{name}/{incarnation}")
             assert isinstance(deployment.target, CoreTarget), "refused by check"
             return deployment.target.core(
@@ -213,11 +218,6 @@ class SimEnvironment:
             )
 
         return build
-
-    def _collected(self) -> None:
-        """No garbage is there now; from which size on it is looked for again."""
-        blocks = sys.getallocatedblocks()
-        self._blocks_max = blocks + max(GARBAGE_BLOCKS, int(blocks * GARBAGE_SHARE))
 
     def _sessions(self) -> SessionRunner:
         deployment, target = self.deployment, self.deployment.target
