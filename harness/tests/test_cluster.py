@@ -300,6 +300,8 @@ def test_what_cannot_be_is_refused_with_one_message(up: Up) -> None:
     up.write(1, "still there")
 
 
+@pytest.mark.long
+@pytest.mark.real
 def test_down_leaves_nothing(up: Up) -> None:
     assert up.terminal.themis_of_its_own("down") == (0, "the cluster 'default' is down\n", "")
     assert up.ended() == 0

@@ -16,6 +16,7 @@ from harness.tests.core_mutants.table import ALL
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.id)
+@pytest.mark.long
 def test_its_text_stands_once_and_the_mistake_is_python_that_says_something_else(mutant: CoreMutant) -> None:
     before = ast.dump(ast.parse((ROOT / mutant.file).read_text()))
     assert ast.dump(ast.parse(mutated(mutant))) != before

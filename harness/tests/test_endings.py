@@ -240,6 +240,8 @@ def sweep_until(monkeypatch: pytest.MonkeyPatch, last: BaseException) -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 @pytest.mark.parametrize("flags", [(), WRONG], ids=["healthy", "wrong"])
+@pytest.mark.long
+@pytest.mark.real
 def test_a_sweep_that_ends_early(
     flags: tuple[str, ...],
     last: BaseException,

@@ -104,6 +104,7 @@ def test_the_example_runs_as_a_plugin_and_its_schedule_again(
     assert begun[: len(planned.entries)] == [entry.f for entry in planned.entries]
 
 
+@pytest.mark.long
 def test_a_plugin_that_cannot_be_used_is_one_message_and_254(tmp_path: Path, installed: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "broken.py").write_text("raise RuntimeError('no luck')\n")

@@ -63,6 +63,7 @@ def imported_modules(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", OURS)
+@pytest.mark.long
 def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
     files = sources(package)
     assert files, f"no sources below {package}/"

@@ -86,6 +86,7 @@ def test_each_data_type_of_the_claims_is_compared_with_its_model() -> None:
 
 @pytest.mark.parametrize("pair", PAIRS)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 40))
+@pytest.mark.long
 def test_the_model_allows_every_answer(pair: str, seed: int, count: int) -> None:
     interface, name, draw = PAIRS[pair]
     machine, model = machine_registry.find(interface)(), models.find(name)

@@ -486,6 +486,7 @@ def test_a_target_is_looked_for_in_the_current_directory_too(tmp_path: Path) -> 
         ("TARGET = 3", "it is no Program"),
     ],
 )
+@pytest.mark.long
 def test_a_target_that_does_not_load_is_said_in_one_message(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "broken.py").write_text(text)
     ended = themis_script(tmp_path, "test", "--target", "broken:TARGET")

@@ -44,6 +44,7 @@ def of(target: str, seed: int = 1, **changes: Any) -> RunSpec:
     ],
     ids=["raft", "sessions", "paxos", "causal", "session", "eventual", "quorum"],
 )
+@pytest.mark.long
 def test_a_healthy_target_loses_only_what_came_after_the_backup(target: str, changes: dict[str, Any]) -> None:
     result = sweep.run_seed(of(target, **changes))
     assert result.validity is Validity.VALID, result.reason

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +156,7 @@ acts = st.lists(
 
 @settings(deadline=None)
 @given(st.integers(0, 10**6), acts, st.lists(effect_lists, min_size=8, max_size=60), st.data())
+@pytest.mark.long
 def test_the_node_and_the_queue_agree(
     seed: int, acts: list[str], lists: list[list[Effect]], data: st.DataObject
 ) -> None:

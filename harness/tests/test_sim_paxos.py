@@ -90,6 +90,7 @@ def test_every_machine_runs_on_multi_paxos(workload: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{"phase_1_quorum": 4, "phase_2_quorum": 2}, {"reads": "log"}])
+@pytest.mark.long
 def test_multi_paxos_is_valid_under_its_options(options: dict[str, Any]) -> None:
     assert not not_valid(MULTI, range(1, 2), target_options=options, time_limit_s=10.0)
 

@@ -287,6 +287,7 @@ def compare(first: int, last: int) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_in_another_process_with_another_hash_seed() -> None:
     compare(1, 4)
 

@@ -31,6 +31,7 @@ def not_valid(base: RunSpec, seeds: range, **fields: Any) -> list[tuple[int, str
 
 
 @pytest.mark.parametrize("scenario", zoo.SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.long
 def test_it_is_valid_under_the_faults_of_its_model(scenario: Scenario) -> None:
     assert not not_valid(scenario.base, range(1, 2), time_limit_s=4.0)
 
@@ -135,6 +136,7 @@ def is_found(planted: Planted, spec: RunSpec) -> bool:
 
 
 @pytest.mark.parametrize("planted", zoo.PLANTED, ids=lambda planted: planted.bug)
+@pytest.mark.long
 def test_the_track_record(planted: Planted) -> None:
     spec = planted.spec(SEEDS_IN_SHORT.get(planted.bug))
     assert is_found(planted, spec if planted.bug in NEEDS_ITS_TIME else replace(spec, time_limit_s=4.0))

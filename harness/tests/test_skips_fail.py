@@ -30,12 +30,14 @@ def run(directory: Path, text: str, *more: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize("kind", TESTS)
+@pytest.mark.long
 def test_a_skip_fails_and_says_why(tmp_path: Path, kind: str) -> None:
     ended = run(tmp_path, TESTS[kind])
     assert ended.returncode in (1, 2), ended.stdout + ended.stderr
     assert "no engine: nothing may be skipped here" in ended.stdout
 
 
+@pytest.mark.long
 def test_a_skip_fails_in_the_workers_of_xdist_too(tmp_path: Path) -> None:
     ended = run(tmp_path, TESTS["in the test"], "-n", "1")
     assert ended.returncode == 1, ended.stdout + ended.stderr

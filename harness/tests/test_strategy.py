@@ -109,6 +109,7 @@ keep: 1
 """
 
 
+@pytest.mark.long
 def test_a_failing_branch_is_kept_with_its_faults_and_its_command_runs_it_again(tmp_path: Path) -> None:
     path = tmp_path / "campaign.yaml"
     path.write_text(COVERED)

@@ -24,6 +24,7 @@ SEEDS = range(1, 61)
 TARGETS = [("raft", "register"), ("paxos", "register"), ("paxos-single", "consensus")]
 
 
+@pytest.mark.long
 def test_every_drawn_scenario_can_be_run_and_none_is_a_swarm() -> None:
     drawn = [sweep.spec_of_seed(SWARM, seed) for seed in SEEDS]
     for spec in drawn:
@@ -49,6 +50,7 @@ def test_every_drawn_scenario_can_be_run_and_none_is_a_swarm() -> None:
 
 
 @pytest.mark.parametrize(("target", "workload"), TARGETS)
+@pytest.mark.long
 def test_moments_come_with_faults_that_bring_them_about(target: str, workload: str) -> None:
     for seed in range(1, 301):
         drawn = swarm.drawn(RunSpec(env="sim", swarm=True, target=target, workload=workload, seed=seed), seed).nemesis
@@ -76,6 +78,7 @@ def test_what_differs_from_the_default_stays_and_moves_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("target", ["raft", "paxos"])
+@pytest.mark.long
 def test_leases_meet_only_clocks_that_they_bear(target: str) -> None:
     """Clocks that drift only where the stated bound has room for it, and with Raft none that jump."""
     spec = RunSpec(env="sim", swarm=True, target=target, time_limit_s=10.0)
@@ -155,6 +158,7 @@ def test_the_calm_lasts_also_where_faults_fall_behind_their_schedule() -> None:
 @pytest.mark.parametrize(
     ("target", "workload"), [("raft", "register"), ("paxos", "register"), ("paxos-single", "consensus")]
 )
+@pytest.mark.long
 def test_no_seed_of_a_swarm_is_vacuous(target: str, workload: str) -> None:
     spec = RunSpec(env="sim", swarm=True, target=target, workload=workload, time_limit_s=12.0)
     assert [

@@ -26,6 +26,7 @@ def test_results_come_in_the_order_of_the_seeds() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_processes_find_what_one_process_finds() -> None:
     alone = list(sweep.sweep(SHORT, range(1, 4), with_digests=True))
     together = list(sweep.sweep(SHORT, range(1, 4), jobs=2, with_digests=True))

@@ -73,6 +73,7 @@ def test_a_section_takes_the_place_of_its_like_and_of_nothing_else() -> None:
     assert with_section(between, "raft", other) == f"# The bug zoo\n\n{other}\n## gossip\n\nrows\n"
 
 
+@pytest.mark.long
 def test_a_bug_is_hunted_counted_and_shrunk(tmp_path: Path) -> None:
     page = tmp_path / "zoo.md"
     page.write_text("# The zoo\n")

@@ -104,6 +104,7 @@ def test_every_model_of_transactions_is_a_claim() -> None:
 
 
 @every_workload
+@pytest.mark.long
 def test_raft_in_the_simulation_and_its_stale_reads(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

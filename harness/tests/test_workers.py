@@ -70,6 +70,8 @@ def nothing_is_left(sweep: subprocess.Popen[bytes], output: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.long
+@pytest.mark.real
 def test_nothing_outlives_a_sweep(number: signal.Signals, tmp_path: Path) -> None:
     with sweeping(tmp_path) as sweep:
         sweep.send_signal(number)
@@ -80,6 +82,8 @@ def test_nothing_outlives_a_sweep(number: signal.Signals, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.long
+@pytest.mark.real
 def test_a_signal_to_every_process_of_a_sweep_ends_it_like_one_to_itself(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -91,6 +95,8 @@ def test_a_signal_to_every_process_of_a_sweep_ends_it_like_one_to_itself(
 
 
 @pytest.mark.parametrize("gaps_s", [(0.005, 0.005), (0.15, 0.15)], ids=["at once", "while Python ends"])
+@pytest.mark.long
+@pytest.mark.real
 def test_more_signals_change_neither_code_nor_what_is_told(gaps_s: tuple[float, ...], tmp_path: Path) -> None:
     with sweeping(tmp_path) as sweep:
         sweep.send_signal(signal.SIGTERM)

@@ -1,7 +1,7 @@
 """A mutant: one text of one file is replaced in a copy of the project, and the tests of the file's package are run on the copy.
 
-First the test files that the table names are run; when none of their tests fails, all tests of the package are run. A test that
-fails or runs into its time-out kills the mutant.
+First the test files that the table names are run; when none of their tests fails, all tests of the package are run; the long ones
+come last each time. A test that fails or runs into its time-out kills the mutant.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ LEFT_OUT_OF_ROOT = ("store",)
 PACKAGES = ("histories", "checkers", "nemesis", "targets", "harness")
 NO_SHRINKING = "harness.tests.mutation.no_shrinking"
 """A plugin. By its name, because it is for the tests of the copy."""
-HANGS_S = 1800
+SHORT = ("-m", "not long and not linux and not soak")
+LONG = ("-m", "long and not linux and not soak", "--timeout", "1800")
+HANGS_S, LONG_HANGS_S = 1800, 7200
 """More than any package's tests take, on a busy machine too. A test has a time-out of its own, which some loops do not notice."""
-PASSED, FAILED = 0, 1
+PASSED, FAILED, NONE_COLLECTED = 0, 1, 5
 """Exit statuses of pytest."""
 
 
@@ -97,11 +99,15 @@ class Workspace:
         only. Raises Stale and Broken."""
         tests = f"{mutant.package}/tests"
         with self.holding(mutant):
-            failure = self.first_failure([f"{tests}/{file}" for file in mutant.tests])
-            return failure if failure or is_quick else self.first_failure([tests])
+            named = [f"{tests}/{file}" for file in mutant.tests]
+            for paths in (named,) if is_quick else (named, [tests]):
+                for which, hangs_s in ((SHORT, HANGS_S), (LONG, LONG_HANGS_S)):
+                    if failure := self.first_failure(paths, which, hangs_s):
+                        return failure
+            return None
 
-    def first_failure(self, paths: Sequence[str]) -> str | None:
-        """The first test below these paths that fails, without the long ones; None when all pass. Raises Broken."""
+    def first_failure(self, paths: Sequence[str], which: Sequence[str] = SHORT, hangs_s: float = HANGS_S) -> str | None:
+        """The first test below these paths that fails, of those that pytest's options choose; None when all pass. Raises Broken."""
         command = [
             sys.executable,
             "-m",
@@ -110,8 +116,7 @@ class Workspace:
             "-q",
             "-rfE",
             "--tb=no",
-            "-m",
-            "not long and not linux and not soak",
+            *which,
         ]
         try:
             done = subprocess.run(
@@ -121,11 +126,11 @@ class Workspace:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=HANGS_S,
+                timeout=hangs_s,
             )
         except subprocess.TimeoutExpired:
-            return f"{' '.join(paths)}: no end within {HANGS_S} s"
-        if done.returncode == PASSED:
+            return f"{' '.join(paths)}: no end within {hangs_s} s"
+        if done.returncode in (PASSED, NONE_COLLECTED):
             return None
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
         if done.returncode != FAILED or failed is None:
