@@ -212,7 +212,8 @@ def test_one_that_ends_by_itself_when_its_death_is_wanted_is_told_of(agents: Age
 
 
 def test_one_that_was_asked_to_end_may_end_as_it_likes(agents: Agents, tmp_path: Path) -> None:
-    program = "import signal, time; signal.signal(15, lambda *_: exit(7)); print('here', flush=True); [time.sleep(0.1) for _ in range(6000)]"
+    ends = "import signal, time; signal.signal(15, lambda *_: exit(7)); print('here', flush=True)"
+    program = f"{ends}; [time.sleep(0.1) for _ in range(6000)]"
     agents.spawn([spawn("n1", tmp_path, [sys.executable, "-c", program])])
     eventually(lambda: "here" in (agents.tail("n1", str(tmp_path / "n1.log"), 100) or ""))
     agents.signal(["n1"], "SIGTERM")
