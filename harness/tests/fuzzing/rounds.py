@@ -22,7 +22,7 @@ import click
 import msgspec
 
 FIRST_SEED = 2_000_000
-"""The short fuzz of `make test` and the runs by hand had the seeds below."""
+"""The short fuzz of the tests and the runs by hand had the seeds below."""
 
 BEGIN = "<!-- fuzzed: python -m harness.tests.fuzzing.rounds -->"
 END = "<!-- end of what was fuzzed -->"
